@@ -1,0 +1,32 @@
+"""Array helpers used in every room."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from score_jax.typing import Batch, KeyArray, KeyBatch
+
+
+def broadcast_right(a: Float[Array, "b"], x: Batch) -> Batch:
+    """Append axes to the per-example scalars `a` (b,) so that they multiply `x` (b, ...)."""
+    return jnp.reshape(a, a.shape + (1,) * (x.ndim - a.ndim))
+
+
+def sum_per_example(x: Batch) -> Float[Array, "b"]:
+    """Sum of `x` (b, ...) over everything but the leading axis."""
+    return jnp.sum(x.reshape(x.shape[0], -1), axis=1)
+
+
+def keys_per_example(key: KeyArray, indices: Int[Array, "b"]) -> KeyBatch:
+    """`fold_in(key, global index)` for each example: independent of batch size and device count."""
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, indices)
+
+
+def fold_in_each(keys: KeyBatch, data: int | Int[Array, ""]) -> KeyBatch:
+    """Fold one number (a step, a purpose) into each of the keys (b,)."""
+    return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, data)
+
+
+def normal_per_example(keys: KeyBatch, x: Batch) -> Batch:
+    """Standard normal noise like `x` (b, ...), each example drawn from its own key."""
+    return jax.vmap(lambda key: jax.random.normal(key, x.shape[1:], x.dtype))(keys)

@@ -1,0 +1,20 @@
+"""The few types that all rooms share."""
+
+from collections.abc import Callable
+from typing import Any
+
+from jaxtyping import Array, Float, Key, PyTree
+
+KeyArray = Key[Array, ""]
+KeyBatch = Key[Array, "b"]
+"""One key per example, so that no draw depends on the batch an example happens to be in."""
+Batch = Float[Array, "b ..."]
+Image = Float[Array, "b h w c"]
+Time = Float[Array, "b"]
+"""Continuous time, one per example; t = 0 is data, noise grows with t."""
+Params = PyTree[Array]
+Condition = PyTree[Array] | None
+Apply = Callable[..., Array]
+"""`apply(params, x, label, cond=None, train=False, rngs=None)`: a network as a pure function."""
+Config = Any
+"""An `ml_collections.ConfigDict`; only `build.py`, `training/` and `cli/` see one."""
