@@ -13,8 +13,7 @@ Image = Float[Array, "b h w c"]
 Time = Float[Array, "b"]
 """Continuous time, one per example; t = 0 is data, noise grows with t."""
 Params = PyTree[Array]
-Condition = PyTree[Array] | None
 Apply = Callable[..., Array]
-"""`apply(params, x, label, cond=None, train=False, rngs=None)`: a network as a pure function."""
+"""`apply(params, x, label, train=False, rngs=None)`: a network as a pure function."""
 Config = Any
 """An `ml_collections.ConfigDict`; only `build.py`, `training/` and `cli/` see one."""

@@ -1,0 +1,169 @@
+"""From a config to objects. The only place that knows names: a dictionary per section, and nothing below sees a config."""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from score_jax.arrays import fold_in_each, normal_per_example
+from score_jax.data import transforms
+from score_jax.errors import InputError, unknown_name
+from score_jax.losses import score_matching
+from score_jax.losses.time_sampling import TIME_SAMPLINGS
+from score_jax.models.ncsnpp import NCSNpp
+from score_jax.predictor import Predictor, network_predictor
+from score_jax.processes.gaussian import VE, VP, GaussianProcess, SubVP
+from score_jax.samplers import steps
+from score_jax.samplers.ode import AdaptiveODE
+from score_jax.samplers.sample import FixedSteps, Sampler
+from score_jax.training.optimizer import learning_rate_schedule, make_optimizer
+from score_jax.training.state import TrainState, create_state
+from score_jax.training.step import LossFn, make_train_step
+from score_jax.typing import KeyArray, Params
+
+PROCESSES = {"ve": VE, "vp": VP, "sub_vp": SubVP}
+NETWORKS = {"ncsnpp": NCSNpp}
+REDUCTIONS = {"mean": lambda dim: 1.0 / dim, "half_sum": lambda dim: 0.5}
+
+
+def _construct(section: str, table: dict[str, Callable], values: dict[str, Any]) -> Any:
+    """`table[name](**rest)`, with the nearest valid argument for an unknown one."""
+    values = dict(values)
+    name = values.pop("name")
+    if name not in table:
+        raise unknown_name(f"{section}.name", name, table)
+    known = [p for p in inspect.signature(table[name]).parameters if p not in ("parent", "name")]
+    for key in values:
+        if key not in known:
+            raise unknown_name(f"key of {section} {name!r}:", key, known)
+    return table[name](**values)
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One config as objects.
+
+    Attributes:
+      process: the noising process.
+      predict: `predict(params, x, t, **kwargs) -> Prediction`.
+      image_shape: (h, w, c).
+      value_range: range of the model's images.
+      create_state: fresh training state, a function of nothing (the seed is the config's).
+      train_step: `(state, batch) -> (state, metrics)`, to be jitted.
+      sampler: how samples are drawn.
+      likelihood_ode: solver of the likelihood.
+    """
+
+    process: GaussianProcess
+    predict: Callable[..., Any]
+    image_shape: tuple[int, int, int]
+    value_range: tuple[float, float]
+    create_state: Callable[[], TrainState]
+    train_step: Callable
+    sampler: Sampler
+    likelihood_ode: AdaptiveODE
+
+    def predictor(self, params: Params) -> Predictor:
+        """The model with its parameters."""
+        return functools.partial(self.predict, params)
+
+
+def build_sampler(config: ConfigDict, process: GaussianProcess) -> Sampler:
+    """The `sampler` section."""
+    c = config.sampler
+    correct = steps.langevin(process, c.snr, c.corrector_steps)
+    reverse = steps.reverse_diffusion(process)
+    methods = {
+        "euler_maruyama": lambda: FixedSteps(steps.euler_maruyama(process), c.num_steps, 1),
+        "reverse_diffusion": lambda: FixedSteps(reverse, c.num_steps, 1),
+        "predictor_corrector": lambda: FixedSteps(
+            steps.predictor_corrector(reverse, correct), c.num_steps, 1 + c.corrector_steps
+        ),
+        "ode": lambda: AdaptiveODE(c.solver, c.rtol, c.atol),
+    }
+    if c.name not in methods:
+        raise unknown_name("sampler.name", c.name, methods)
+    return Sampler(methods[c.name](), c.t_min, c.denoise)
+
+
+def build_loss(config: ConfigDict, process: GaussianProcess, predict: Callable, dim: int) -> LossFn:
+    """The `loss` section: batch of uint8 images to one value per example."""
+    c, value_range = config.loss, tuple(config.data.value_range)
+    for section, name, table in (("time_sampling", c.time_sampling, TIME_SAMPLINGS), ("reduction", c.reduction, REDUCTIONS)):
+        if name not in table:
+            raise unknown_name(f"loss.{section}", name, table)
+    draw_times, scale = TIME_SAMPLINGS[c.time_sampling], REDUCTIONS[c.reduction](dim)
+
+    def loss(params: Params, batch, key: KeyArray, keys):
+        time_key, dropout_key = jax.random.split(key)
+        if config.data.dequantize:
+            x0 = transforms.dequantize(fold_in_each(keys, 0), batch["image"], value_range)
+        else:
+            x0 = transforms.to_model_range(batch["image"], value_range)
+        t = draw_times(time_key, x0.shape[0], c.t_min)
+        eps = normal_per_example(fold_in_each(keys, 1), x0)
+
+        def predictor(x, t):
+            return predict(params, x, t, train=True, rngs={"dropout": dropout_key})
+
+        values = score_matching.denoising(
+            predictor, process, x0, t, eps, likelihood_weighting=c.likelihood_weighting
+        )
+        return scale * values
+
+    return loss
+
+
+def experiment(config: ConfigDict) -> Experiment:
+    """Builds everything a verb needs.
+
+    Raises:
+      InputError: a name or a key is unknown, or values do not fit each other.
+    """
+    process = _construct("process", PROCESSES, config.process)
+    network_config = dict(config.network)
+    dtypes = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+    if network_config["dtype"] not in dtypes:
+        raise unknown_name("network.dtype", network_config["dtype"], dtypes)
+    centered = tuple(config.data.value_range) == (-1.0, 1.0)
+    network_config |= {"dtype": dtypes[network_config["dtype"]], "centered": centered}
+    network = _construct("network", NETWORKS, network_config)
+    size = config.data.image_size
+    divisor = 2 ** (len(config.network.channel_mult) - 1)
+    if size % divisor:
+        raise InputError(
+            f"data.image_size={size} cannot be halved {len(config.network.channel_mult) - 1} times: make it a multiple "
+            f"of {divisor}, or give network.channel_mult fewer levels."
+        )
+    shape = (size, size, config.data.channels)
+
+    def apply(params, x, label, **kwargs):
+        return network.apply({"params": params}, x, label, **kwargs)
+
+    def init(key: KeyArray) -> Params:
+        return network.init(key, jnp.zeros((1, *shape)), jnp.ones((1,)))["params"]
+
+    predict = network_predictor(apply, process, **config.prediction)
+    o = config.optimizer
+    schedule = learning_rate_schedule(o.learning_rate, o.warmup_steps, o.decay, config.training.steps)
+    tx = make_optimizer(
+        o.name, schedule, b1=o.b1, b2=o.b2, eps=o.eps, weight_decay=o.weight_decay, clip_norm=o.clip_norm
+    )
+    loss = build_loss(config, process, predict, size * size * config.data.channels)
+    likelihood = config.likelihood
+    return Experiment(
+        process=process,
+        predict=predict,
+        image_shape=shape,
+        value_range=tuple(config.data.value_range),
+        create_state=lambda: create_state(init, tx, jax.random.key(config.seed)),
+        train_step=make_train_step(loss, tx, ema_decay=config.ema.decay, ema_warmup=config.ema.warmup),
+        sampler=build_sampler(config, process),
+        likelihood_ode=AdaptiveODE(likelihood.solver, likelihood.rtol, likelihood.atol),
+    )

@@ -1,0 +1,68 @@
+"""What the verbs share: their flags, and the model of a workdir."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from absl import flags
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from score_jax import build
+from score_jax.cli import config_flags
+from score_jax.jobs.train import restore_params
+from score_jax.training.sharding import make_mesh
+from score_jax.typing import Params
+
+
+def parse_flags(
+    argv: list[str],
+    description: str,
+    define: Callable[[flags.FlagValues], None] = lambda values: None,
+    default_config: str | None = None,
+) -> flags.FlagValues | None:
+    """Flags of a verb; None where `--help` was asked for and has been printed.
+
+    Args:
+      argv: the verb and its arguments.
+      description: what the verb does, for `--help`.
+      define: adds the verb's own flags.
+      default_config: path of the config where `--config` is not given.
+    """
+    values = flags.FlagValues()
+    define(values)
+    config_flags.define(values, argv, default_config)
+    if "--help" in argv:
+        print(f"{description}\n\nOptions:\n{values.get_help('  ')}")
+        return None
+    config_flags.parse(values, argv)
+    return values
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained model, ready to use: averaged parameters on a mesh."""
+
+    config: ConfigDict
+    workdir: Path
+    experiment: build.Experiment
+    mesh: Mesh
+    params: Params
+    step: int
+
+
+def define_step(values: flags.FlagValues) -> None:
+    """The flag that picks a checkpoint."""
+    flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest by default.", flag_values=values)
+
+
+def load_trained(values: flags.FlagValues) -> Trained:
+    """The model that the flags name.
+
+    Raises:
+      InputError: the config or the checkpoint is missing or does not fit.
+    """
+    workdir, mesh = config_flags.required_workdir(values), make_mesh()
+    experiment = build.experiment(values.config)
+    params, step = restore_params(values.config, experiment, workdir, mesh, values.step)
+    return Trained(values.config, workdir, experiment, mesh, params, step)

@@ -1,0 +1,86 @@
+"""`sample`: images from a trained model, sample i from (seed, i) alone."""
+
+import dataclasses
+from collections.abc import Iterable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Float, Int, UInt8
+from tqdm import tqdm
+
+from score_jax.build import Experiment
+from score_jax.data.transforms import from_model_range
+from score_jax.errors import InputError
+from score_jax.samplers.sample import sample
+from score_jax.training.sharding import check_divisible, over_batch, replicated
+from score_jax.typing import Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """Samples on the host.
+
+    Attributes:
+      images: uint8 (n, h, w, c).
+      nfe: evaluations of the model per sample (n,).
+      trajectory: uint8 (n, k, h, w, c), from noise to image; k = 0 unless asked for.
+      times: of the trajectory (k,).
+    """
+
+    images: UInt8[np.ndarray, "n h w c"]
+    nfe: Int[np.ndarray, "n"]
+    trajectory: UInt8[np.ndarray, "n k h w c"]
+    times: Float[np.ndarray, "k"]
+
+
+def draw(
+    experiment: Experiment,
+    params: Params,
+    mesh: Mesh,
+    indices: Iterable[int],
+    *,
+    batch_size: int,
+    seed: int,
+    num_saved: int = 0,
+) -> Drawn:
+    """Draws the samples with these global indices, in batches sharded over the mesh.
+
+    Raises:
+      InputError: the batch does not split over the devices, or samples are not finite.
+    """
+    check_divisible(batch_size, mesh, "batch_size")
+    indices = np.asarray(list(indices), np.int32)
+
+    def draw_batch(params: Params, key, batch_indices):
+        samples = sample(
+            experiment.predictor(params),
+            experiment.process,
+            experiment.sampler,
+            key,
+            batch_indices,
+            experiment.image_shape,
+            num_saved=num_saved,
+        )
+        finite = jnp.isfinite(samples.x).all(axis=(1, 2, 3)) & samples.ok
+        images = from_model_range(samples.x, experiment.value_range)
+        kept = from_model_range(jnp.moveaxis(samples.trajectory, 0, 1), experiment.value_range)
+        return images, samples.nfe, finite, kept, samples.times
+
+    split, everywhere = over_batch(mesh), replicated(mesh)
+    jitted = jax.jit(draw_batch, out_shardings=(split, split, split, split, everywhere))
+    key, parts = jax.random.key(seed), []
+    for start in tqdm(range(0, len(indices), batch_size), "sample", unit="batch", disable=jax.process_index() > 0):
+        chunk = indices[start : start + batch_size]
+        padded = np.pad(chunk, (0, batch_size - len(chunk)), mode="edge")
+        arrays = jax.device_get(jitted(params, key, jax.device_put(padded, split)))
+        parts.append([a[: len(chunk)] for a in arrays[:4]])
+        times = arrays[4]
+    images, nfe, finite, trajectory = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if not finite.all():
+        raise InputError(
+            f"{(~finite).sum()} of {len(finite)} samples are not finite or their ODE solve gave up: train longer, or "
+            "loosen sampler.rtol and sampler.atol."
+        )
+    return Drawn(images, nfe, trajectory, times)

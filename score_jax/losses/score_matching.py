@@ -1,0 +1,37 @@
+"""Denoising score matching: the continuous objectives of Song et al. 2021."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from score_jax.arrays import broadcast_right, sum_per_example
+from score_jax.predictor import Predictor
+from score_jax.processes.gaussian import GaussianProcess
+from score_jax.typing import Batch, Time
+
+
+def denoising(
+    predictor: Predictor,
+    process: GaussianProcess,
+    x0: Batch,
+    t: Time,
+    eps: Batch,
+    *,
+    likelihood_weighting: bool = False,
+) -> Float[Array, "b"]:
+    """Denoising score matching at x_t = alpha x0 + sigma eps, summed over dimensions, one value per example.
+
+        || sigma score + eps ||²                 (Song et al. 2021, eq. 7 with lambda = sigma²)
+        g² || score + eps / sigma ||²            with likelihood weighting (lambda = g²; Song et al. 2021b, eq. 7)
+
+    Args:
+      predictor: the model.
+      process: where x_t comes from.
+      x0: data (b, ...), in the model's range.
+      t: times (b,).
+      eps: standard normal noise like `x0`.
+      likelihood_weighting: weight by g² / sigma², so that the expected loss bounds the negative log-likelihood.
+    """
+    sigma = process.sigma(t)
+    score = predictor(process.perturb(x0, t, eps), t).score
+    loss = sum_per_example(jnp.square(broadcast_right(sigma, x0) * score + eps))
+    return loss * process.diffusion_squared(t) / sigma**2 if likelihood_weighting else loss

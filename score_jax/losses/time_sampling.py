@@ -1,0 +1,24 @@
+"""At which times a batch is trained."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from score_jax.typing import KeyArray
+
+
+def uniform(key: KeyArray, batch_size: int, t_min: float) -> Float[Array, "b"]:
+    """Independent draws from U(t_min, 1) (Song et al. 2021, eq. 7; t_min 1e-5 in their code)."""
+    return jax.random.uniform(key, (batch_size,), minval=t_min, maxval=1.0)
+
+
+def stratified(key: KeyArray, batch_size: int, t_min: float) -> Float[Array, "b"]:
+    """One shared uniform shift of an even grid: each draw is U(t_min, 1), the batch covers all times.
+
+    The same expectation as `uniform` with less variance (Kingma et al. 2021, appendix I.1, low-discrepancy sampler).
+    """
+    shift = jax.random.uniform(key)
+    return t_min + (1.0 - t_min) * jnp.mod(shift + jnp.arange(batch_size) / batch_size, 1.0)
+
+
+TIME_SAMPLINGS = {"uniform": uniform, "stratified": stratified}

@@ -1,0 +1,33 @@
+"""Self-attention over the pixels of an image."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+from einops import rearrange
+
+from score_jax.models.initializers import fan_avg_uniform
+from score_jax.models.normalization import GroupNorm
+from score_jax.typing import Image
+
+
+class PixelAttention(nn.Module):
+    """One head over all positions, added to the input (Ho et al. 2020; Song et al. 2021)."""
+
+    init_scale: float
+    skip_rescale: bool
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Image) -> Image:
+        """x (b, h, w, c) plus its attention, divided by sqrt 2 with `skip_rescale`."""
+        channels = x.shape[-1]
+
+        def linear(name: str, scale: float) -> nn.Dense:
+            return nn.Dense(channels, kernel_init=fan_avg_uniform(scale), dtype=self.dtype, name=name)
+
+        h = GroupNorm(name="norm")(x)
+        q, k, v = (rearrange(linear(n, 0.1)(h), "b h w c -> b (h w) 1 c") for n in ("query", "key", "value"))
+        h = jax.nn.dot_product_attention(q, k, v).reshape(x.shape)
+        h = linear("out", self.init_scale)(h)
+        return (x + h) / 2**0.5 if self.skip_rescale else x + h

@@ -1,0 +1,106 @@
+"""From a network's output to a `Prediction`: what samplers and likelihood see of a network.
+
+A network is trained to output noise `eps`, data `x0`, velocity `v` or the `score`; with (alpha, sigma) of the process
+each of them gives the others:
+
+    x_t = alpha x0 + sigma eps,   score = -eps / sigma,   v = alpha eps - sigma x0
+
+Which number a network is told as its "time" is a convention of its paper; all of them are in `LABELS` and nowhere else.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from score_jax.arrays import broadcast_right
+from score_jax.errors import unknown_name
+from score_jax.processes.gaussian import GaussianProcess
+from score_jax.typing import Apply, Batch, Params, Time
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["x0", "eps", "score"], meta_fields=[])
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """One belief about x_t (b, ...) in three coordinates."""
+
+    x0: Batch
+    eps: Batch
+    score: Batch
+
+
+Predictor = Callable[[Batch, Time], Prediction]
+"""`predictor(x_t, t)` with t (b,): all that a sampler, a guidance or a likelihood needs to know of a model."""
+
+FromOutput = Callable[[Batch, Batch, Time, GaussianProcess], Prediction]
+
+
+def from_eps(eps: Batch, x: Batch, t: Time, process: GaussianProcess) -> Prediction:
+    """Prediction of a network that outputs the noise (DDPM; VP and sub-VP of Song et al. 2021)."""
+    alpha, sigma = broadcast_right(process.alpha(t), x), broadcast_right(process.sigma(t), x)
+    return Prediction(x0=(x - sigma * eps) / alpha, eps=eps, score=-eps / sigma)
+
+
+def from_score(score: Batch, x: Batch, t: Time, process: GaussianProcess) -> Prediction:
+    """Prediction of a network that outputs the score (NCSN; VE of Song et al. 2021), or of an exact score."""
+    return from_eps(-broadcast_right(process.sigma(t), x) * score, x, t, process)
+
+
+def from_x0(x0: Batch, x: Batch, t: Time, process: GaussianProcess) -> Prediction:
+    """Prediction of a network that outputs the data."""
+    alpha, sigma = broadcast_right(process.alpha(t), x), broadcast_right(process.sigma(t), x)
+    return from_eps((x - alpha * x0) / sigma, x, t, process)
+
+
+def from_v(v: Batch, x: Batch, t: Time, process: GaussianProcess) -> Prediction:
+    """Prediction of a network that outputs v = alpha eps - sigma x0 (Salimans and Ho 2022, for any alpha, sigma)."""
+    alpha, sigma = broadcast_right(process.alpha(t), x), broadcast_right(process.sigma(t), x)
+    return from_eps((alpha * v + sigma * x) / (alpha**2 + sigma**2), x, t, process)
+
+
+OUTPUTS: dict[str, FromOutput] = {"eps": from_eps, "score": from_score, "x0": from_x0, "v": from_v}
+
+Label = Callable[[Time, GaussianProcess], Time]
+LABELS: dict[str, Label] = {
+    # score_sde, VP and sub-VP, continuous: the last label of DDPM's 1000 at t = 1.
+    "999t": lambda t, process: 999.0 * t,
+    # score_sde, VE, continuous: the network embeds log sigma and divides its output by sigma.
+    "sigma": lambda t, process: process.sigma(t),
+    # Ours: sigma / alpha. Its log is -log_snr / 2, which still moves near t = 0, where t itself stands still.
+    "noise_to_signal": lambda t, process: jnp.exp(-0.5 * process.log_snr(t)),
+}
+
+
+def network_predictor(
+    apply: Apply, process: GaussianProcess, *, output: str, label: str
+) -> Callable[..., Prediction]:
+    """The bridge from a pure network to predictions.
+
+    Args:
+      apply: `apply(params, x, label, **kwargs)`, a pure network.
+      process: the process that x_t comes from.
+      output: what the network outputs, a key of `OUTPUTS`.
+      label: what number the network is told, a key of `LABELS`.
+
+    Returns:
+      `predict(params, x, t, **kwargs) -> Prediction`; kwargs (`train`, `rngs`, a condition) go to `apply`.
+
+    Raises:
+      InputError: `output` or `label` is unknown.
+    """
+    if output not in OUTPUTS:
+        raise unknown_name("prediction.output", output, OUTPUTS)
+    if label not in LABELS:
+        raise unknown_name("prediction.label", label, LABELS)
+
+    def predict(params: Params, x: Batch, t: Time, **kwargs) -> Prediction:
+        return OUTPUTS[output](apply(params, x, LABELS[label](t, process), **kwargs), x, t, process)
+
+    return predict
+
+
+def score_predictor(score: Callable[[Batch, Time], Batch], process: GaussianProcess) -> Predictor:
+    """A predictor from a bare score function `score(x_t, t)`: no network needed."""
+    return lambda x, t: from_score(score(x, t), x, t, process)

@@ -1,0 +1,61 @@
+"""Optimizers and the moving average of parameters."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from score_jax.errors import unknown_name
+from score_jax.typing import Params
+
+
+def learning_rate_schedule(peak: float, warmup_steps: int, decay: str, total_steps: int) -> optax.Schedule:
+    """Linear warmup from 0 over `warmup_steps`, then "constant" or "cosine" to 0 at `total_steps`.
+
+    Raises:
+      InputError: unknown `decay`.
+    """
+    tails = {
+        "constant": lambda: optax.constant_schedule(peak),
+        "cosine": lambda: optax.cosine_decay_schedule(peak, max(1, total_steps - warmup_steps)),
+    }
+    if decay not in tails:
+        raise unknown_name("optimizer.decay", decay, tails)
+    warmup = optax.linear_schedule(0.0, peak, max(1, warmup_steps))
+    return optax.join_schedules([warmup, tails[decay]()], [warmup_steps])
+
+
+def make_optimizer(
+    name: str,
+    schedule: optax.Schedule,
+    *,
+    b1: float,
+    b2: float,
+    eps: float,
+    weight_decay: float,
+    clip_norm: float,
+) -> optax.GradientTransformation:
+    """Clipping by the global norm (off at 0), then "adam" or "adamw".
+
+    Raises:
+      InputError: unknown `name`.
+    """
+    optimizers = {
+        "adam": lambda: optax.adam(schedule, b1, b2, eps),
+        "adamw": lambda: optax.adamw(schedule, b1, b2, eps, weight_decay=weight_decay),
+    }
+    if name not in optimizers:
+        raise unknown_name("optimizer.name", name, optimizers)
+    clip = optax.clip_by_global_norm(clip_norm) if clip_norm > 0 else optax.identity()
+    return optax.chain(clip, optimizers[name]())
+
+
+def update_ema(average: Params, params: Params, decay: float, warmup: bool, step: Int[Array, ""]) -> Params:
+    """average + (1 - d)(params - average) with d = `decay`, or min(decay, (1 + n) / (10 + n)) at step n in `warmup`.
+
+    The first is score_sde's JAX code, the second its PyTorch code; early in training only the second forgets the
+    initial parameters.
+    """
+    n: Float[Array, ""] = step.astype(jnp.float32)
+    rate = 1.0 - (jnp.minimum(decay, (1 + n) / (10 + n)) if warmup else decay)
+    return jax.tree.map(lambda a, p: a + rate * (p - a), average, params)

@@ -1,0 +1,49 @@
+"""What training carries from step to step, and what a checkpoint holds."""
+
+import functools
+from typing import Any
+
+import dataclasses
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int, UInt32
+
+from score_jax.typing import KeyArray, Params
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["step", "params", "ema_params", "opt_state", "rng"],
+    meta_fields=[],
+)
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """All that is needed to go on.
+
+    Attributes:
+      step: optimizer steps taken.
+      params: the network's parameters.
+      ema_params: their exponential moving average, used to sample and to evaluate.
+      opt_state: the optimizer's state.
+      rng: raw data of the key from which every step folds its own.
+    """
+
+    step: Int[Array, ""]
+    params: Params
+    ema_params: Params
+    opt_state: Any
+    rng: UInt32[Array, "2"]
+
+
+def create_state(init, tx: optax.GradientTransformation, key: KeyArray) -> TrainState:
+    """Step 0: fresh parameters from `init(key)`; the average starts at them."""
+    init_key, step_key = jax.random.split(key)
+    params = init(init_key)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        ema_params=jax.tree.map(jnp.copy, params),
+        opt_state=tx.init(params),
+        rng=jax.random.key_data(step_key),
+    )

@@ -1,0 +1,46 @@
+"""One optimizer step as a pure function."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from score_jax.arrays import keys_per_example
+from score_jax.training.optimizer import update_ema
+from score_jax.training.state import TrainState
+from score_jax.typing import KeyArray, KeyBatch, Params
+
+Batch = dict[str, Array]
+LossFn = Callable[[Params, Batch, KeyArray, KeyBatch], Float[Array, "b"]]
+"""`loss(params, batch, key, keys)`: one value per example; `keys` (b,) are the examples' own, `key` the batch's."""
+
+
+def make_train_step(
+    loss: LossFn, tx: optax.GradientTransformation, *, ema_decay: float, ema_warmup: bool
+) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Float[Array, ""]]]]:
+    """`train_step(state, batch) -> (state, metrics)`, with the mean of `loss` over the batch as the objective.
+
+    Metrics: "loss" and "grad_norm" (before clipping). Randomness folds the step, then the example's place in the global
+    batch, so it does not depend on how the batch is sharded.
+    """
+
+    def train_step(state: TrainState, batch: Batch):
+        key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+        places: Int[Array, "b"] = jnp.arange(batch["image"].shape[0])
+        keys = keys_per_example(key, places)
+        value, grads = jax.value_and_grad(lambda p: jnp.mean(loss(p, batch, key, keys)))(state.params)
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        state = dataclasses.replace(
+            state,
+            step=state.step + 1,
+            params=params,
+            ema_params=update_ema(state.ema_params, params, ema_decay, ema_warmup, state.step),
+            opt_state=opt_state,
+        )
+        return state, {"loss": value, "grad_norm": optax.global_norm(grads)}
+
+    return train_step
