@@ -59,7 +59,6 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None) -> TrainS
         source,
         batch_size=c.batch_size,
         seed=config.seed,
-        shuffle=True,
         flip=config.data.flip,
         process_index=jax.process_index(),
         process_count=jax.process_count(),

@@ -1,0 +1,116 @@
+"""Batches: deterministic, shuffled by seed and epoch, split over processes, resumable from a few bytes."""
+
+import collections
+from collections.abc import Iterator
+from typing import Any
+
+import grain
+import jax
+import numpy as np
+
+from score_jax.data.sources import Source
+from score_jax.errors import InputError
+
+HostBatch = dict[str, np.ndarray]
+
+
+class _Flip(grain.transforms.RandomMap):
+    """Mirrors an image left to right, half of the time."""
+
+    def random_map(self, element: dict, rng: np.random.Generator) -> dict:
+        """One example, with the generator that grain seeds by its place in the stream."""
+        return element | {"image": element["image"][:, ::-1]} if rng.random() < 0.5 else element
+
+
+class TrainingBatches(Iterator[HostBatch]):
+    """This process's part of an endless stream of batches.
+
+    The stream of examples depends on the seed alone: each epoch is a new permutation, and batch s holds examples
+    s * batch_size onwards. Process p of P takes the p-th of P equal parts of each batch, so the state (the number of
+    batches taken) means the same whatever the number of processes.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        batch_size: int,
+        seed: int,
+        flip: bool,
+        process_index: int,
+        process_count: int,
+    ):
+        examples = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+        examples = examples.random_map(_Flip()) if flip else examples
+        parts = examples.batch(batch_size // process_count)[process_index::process_count]
+        self._iterator = iter(parts.to_iter_dataset(grain.ReadOptions(num_threads=4, prefetch_buffer_size=64)))
+        self._taken = 0
+
+    def __next__(self) -> HostBatch:
+        self._taken += 1
+        return next(self._iterator)
+
+    def get_state(self) -> dict[str, int]:
+        """JSON-able; `set_state` continues with the batch after the last one taken."""
+        return {"batches": self._taken}
+
+    def set_state(self, state: dict[str, int]) -> None:
+        """Back to where `get_state` was called, in this or another process."""
+        self._taken = state["batches"]
+        self._iterator.set_state({"next_index": self._taken})
+
+
+def make_loader(
+    source: Source, *, batch_size: int, seed: int, flip: bool, process_index: int, process_count: int
+) -> TrainingBatches:
+    """Training batches of `batch_size` over all processes.
+
+    Raises:
+      InputError: the batch does not split over the processes, or the first image is unusable.
+    """
+    if batch_size % process_count:
+        raise InputError(f"training.batch_size={batch_size} cannot be split over {process_count} processes.")
+    _ = source[0]
+    return TrainingBatches(
+        source,
+        batch_size=batch_size,
+        seed=seed,
+        flip=flip,
+        process_index=process_index,
+        process_count=process_count,
+    )
+
+
+def prefetch_to_device(
+    batches: TrainingBatches, sharding: jax.sharding.Sharding, depth: int = 2
+) -> Iterator[tuple[dict[str, jax.Array], dict[str, Any]]]:
+    """Global device batches, `depth` ahead of the consumer, each with the loader's state after that very batch."""
+    queue: collections.deque = collections.deque()
+
+    def load() -> None:
+        batch = next(batches)
+        arrays = {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
+        queue.append((arrays, batches.get_state()))
+
+    for _ in range(depth):
+        load()
+    while True:
+        yield queue.popleft()
+        load()
+
+
+def eval_batches(
+    source: Source, batch_size: int, process_index: int, process_count: int, *, count: int | None = None
+) -> Iterator[HostBatch]:
+    """The first `count` examples (all if None) in order, each exactly once over all processes.
+
+    Every process gets the same number of batches of batch_size / process_count examples; what fills up the last ones
+    repeats an example and has "mask" False.
+    """
+    count = len(source) if count is None else count
+    part = batch_size // process_count
+    for start in range(0, count, batch_size):
+        wanted = start + process_index * part + np.arange(part)
+        rows = [source[i] for i in np.minimum(wanted, count - 1)]
+        batch = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+        yield batch | {"mask": wanted < count}

@@ -1,0 +1,197 @@
+"""Where images come from: one random-access source for TFDS, our own builders, folders and arrays."""
+
+import dataclasses
+import hashlib
+import re
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from score_jax.data.dead_leaves import DeadLeavesImages
+from score_jax.data.images import decode, fit
+from score_jax.errors import InputError
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+_DEAD_LEAVES_TRAIN, _DEAD_LEAVES_TEST = 1_000_000, 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Images of one size as a sequence.
+
+    Attributes:
+      name: data set and split, for messages and result files.
+      rows: sequence of {"image": encoded bytes, a path, or uint8 pixels (h, w, c); "label": int}.
+      prepare: pixels and a name to uint8 (size, size, channels).
+    """
+
+    name: str
+    rows: Sequence[dict]
+    prepare: Callable[[np.ndarray, str], np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row = self.rows[int(index)]
+        image = row["image"]
+        name = str(image) if isinstance(image, Path) else f"image {index} of {self.name}"
+        pixels = decode(image, name) if isinstance(image, bytes | Path) else image
+        label = np.int32(row.get("label", 0))
+        return {"image": self.prepare(pixels, name), "label": label, "index": np.int32(index)}
+
+    @property
+    def fingerprint(self) -> str:
+        """Name, count, and a hash of eight examples spread over the source, as they reach the model."""
+        digest = hashlib.sha256()
+        for i in np.linspace(0, len(self) - 1, 8).astype(int):
+            digest.update(self[i]["image"].tobytes())
+        return f"{self.name} n={len(self)} sha256={digest.hexdigest()[:16]}"
+
+
+def _slice(split: str, count: int, name: str) -> tuple[str, range]:
+    """Splits "test[:10%]" into "test" and the range of its examples, `count` of them in all."""
+    match = re.fullmatch(r"(\w+)(?:\[(-?\d+%?)?:(-?\d+%?)?\])?", split)
+    if match is None:
+        raise InputError(f"Split {split!r} of {name}: expected a name like 'train', 'test[:10%]' or 'all[100:200]'.")
+
+    def bound(text: str | None) -> int | None:
+        return round(int(text[:-1]) / 100 * count) if text and text.endswith("%") else int(text) if text else None
+
+    return match[1], range(count)[slice(bound(match[2]), bound(match[3]))]
+
+
+def _folder(path: Path, split: str) -> Sequence[dict]:
+    """Images below PATH/split if there is such a folder, else below PATH; labels number the sorted class folders."""
+    if not path.is_dir():
+        raise InputError(f"No folder {path}: expected images, in sub-folders by class or all in one.")
+    base = split.split("[")[0]
+    root = path / base if (path / base).is_dir() else path
+    files = sorted(
+        f for f in root.rglob("*") if f.suffix.lower() in _SUFFIXES and not f.is_symlink() and f.is_file()
+    )
+    if not files:
+        raise InputError(f"No images in {root}: expected files ending in {', '.join(_SUFFIXES)}.")
+    if root == path and base not in ("all", "train", "test"):
+        raise InputError(f"{path} has no folder {base!r}: name a folder in it, or use the split 'all[:90%]'.")
+    classes = sorted({f.relative_to(root).parts[0] for f in files if f.parent != root})
+    return [
+        {"image": f, "label": classes.index(f.relative_to(root).parts[0]) if f.parent != root else 0}
+        for f in files
+    ]
+
+
+def _arrays(path: Path) -> Sequence[dict]:
+    """Images (and labels) of an .npz or .npy file, never unpickled."""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        arrays = {"images": loaded} if path.suffix == ".npy" else {k: loaded[k] for k in loaded.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"Cannot read {path}: {error}. Expected arrays without pickled objects.") from None
+    images = next((arrays[k] for k in ("images", "image", "arr_0", "x") if k in arrays), None)
+    labels = next((arrays[k] for k in ("labels", "label", "arr_1", "y") if k in arrays), None)
+    if images is None:
+        raise InputError(f"{path} holds {sorted(arrays)}: expected 'images' or 'arr_0', uint8 (n, h, w, c) or (n, h, w).")
+    images = images[..., None] if images.ndim == 3 else images
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise InputError(
+            f"Images of {path} are {images.dtype} {images.shape}: expected uint8 (n, h, w), (n, h, w, 1) or (n, h, w, 3)."
+        )
+    labels = np.zeros(len(images), np.int32) if labels is None else labels
+    if len(labels) != len(images):
+        raise InputError(f"{path} has {len(images)} images but {len(labels)} labels.")
+    return [{"image": image, "label": label} for image, label in zip(images, labels, strict=True)]
+
+
+def _tfds(name: str, split: str, data_dir: str | None) -> Sequence[dict]:
+    """A TFDS data set through `tfds.data_source`; the sets that packages ship are prepared on the way."""
+    import tensorflow_datasets as tfds
+
+    from score_jax.data.builders.packaged import BUILDERS
+
+    if name in BUILDERS:
+        builder = BUILDERS[name](data_dir=data_dir, file_format="array_record")
+        tfds.disable_progress_bar()
+        builder.download_and_prepare()
+    try:
+        return tfds.data_source(
+            name, split=split, data_dir=data_dir, download=False, decoders={"image": tfds.decode.SkipDecoding()}
+        )
+    except tfds.core.registered.DatasetNotFoundError:
+        raise InputError(
+            f"No data set {name!r}: expected {', '.join(BUILDERS)}, dead_leaves, folder:PATH, a path to .npz or .npy, or a "
+            "TFDS name."
+        ) from None
+    except (AssertionError, FileNotFoundError, KeyError, NotImplementedError) as error:
+        raise InputError(
+            f"TFDS data set {name!r} is not prepared in {data_dir or '~/tensorflow_datasets'} as array_record: on a machine "
+            f"with TensorFlow run `tfds build {name} --file_format=array_record`, then set data.data_dir. "
+            f"({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        ) from None
+    except ValueError as error:
+        raise InputError(f"Split {split!r} of {name}: {str(error).splitlines()[0]}") from None
+
+
+def _check_tfds_rows(rows: Sequence[dict], name: str) -> None:
+    if len(rows) and "image" not in rows[0]:
+        raise InputError(f"{name} has the features {sorted(rows[0])}: expected one called 'image'.")
+
+
+def open_source(
+    name: str,
+    split: str,
+    *,
+    image_size: int,
+    channels: int,
+    resize_filter: str = "none",
+    data_dir: str | None = None,
+) -> Source:
+    """Opens a data set.
+
+    Args:
+      name: "digits", "mnist_5k", "dead_leaves", any TFDS name, "folder:PATH", or a path to .npz or .npy.
+      split: "train", "test", or a part like "train[:90%]"; sets that have no splits of their own use "all[...]".
+      image_size: height and width wanted; other images are cropped to their central square and resized.
+      channels: 1 or 3 wanted; others are converted.
+      resize_filter: see `images.fit`.
+      data_dir: where TFDS keeps its data sets.
+
+    Raises:
+      InputError: there is no such data set or split, or it is not prepared; the message says how to mend it.
+    """
+
+    def prepare(image: np.ndarray, what: str) -> np.ndarray:
+        return fit(image, image_size, channels, resize_filter, what)
+
+    if name == "dead_leaves":
+        seed, count = (1, _DEAD_LEAVES_TEST) if split.startswith("test") else (0, _DEAD_LEAVES_TRAIN)
+        rows: Sequence[dict] = DeadLeavesImages(seed, image_size, channels, count)
+    elif name.startswith("folder:"):
+        rows = _folder(Path(name.removeprefix("folder:")).expanduser(), split)
+    elif name.endswith((".npz", ".npy")):
+        rows = _arrays(Path(name).expanduser())
+    else:
+        rows = _tfds(name, split, data_dir)
+        _check_tfds_rows(rows, name)
+        return Source(f"{name}:{split}", rows, prepare)
+    _, kept = _slice(split, len(rows), name)
+    if not len(kept):
+        raise InputError(f"Split {split!r} of {name} is empty: it has {len(rows)} images.")
+    return Source(f"{name}:{split}", _Part(rows, kept), prepare)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part(Sequence):
+    """The rows of a range."""
+
+    rows: Sequence[dict]
+    kept: range
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def __getitem__(self, i):
+        return self.rows[self.kept[i]]
