@@ -35,13 +35,14 @@ def get_config() -> ConfigDict:
     network.fir = False
     network.progressive_input = "none"  # none, residual
     network.scale_by_label = False
+    network.input_fourier = ()  # exponents of Fourier features of the input, e.g. (6, 7)
     network.dtype = "float32"  # compute dtype: float32 or bfloat16
 
     config.prediction = ConfigDict({"output": "eps", "label": "999t"})
 
     config.loss = loss = ConfigDict()
     loss.likelihood_weighting = False
-    loss.time_sampling = "uniform"  # uniform, stratified
+    loss.time_sampling = "uniform"  # uniform, stratified, stratified_mixture
     loss.t_min = 1e-5
     loss.reduction = "mean"  # over dimensions: mean, or half_sum
 

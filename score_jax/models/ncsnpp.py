@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from score_jax.arrays import broadcast_right
 from score_jax.models.attention import PixelAttention
-from score_jax.models.embeddings import RandomFourier, sinusoidal
+from score_jax.models.embeddings import RandomFourier, sinusoidal, with_fourier_features
 from score_jax.models.initializers import fan_avg_uniform
 from score_jax.models.normalization import GroupNorm
 from score_jax.models.resampling import fir_down, fir_filter, fir_up, mean_down, nearest_up
@@ -72,6 +72,9 @@ class NCSNpp(nn.Module):
       progressive_input: "residual" feeds a down-filtered input pyramid to each level; "none" does not.
       scale_by_label: divide the output by the label, for labels that are sigma.
       centered: the input is in [-1, 1]; otherwise [0, 1] is mapped to it first.
+      input_fourier: exponents n of input features sin, cos(2^n pi x); () for none. With 8 bits in [-1, 1], n = 6 and 7
+        turn once over four and two levels, so that the model sees what noise below a level hides from a
+        convolution (Kingma et al. 2021, appendix C). Beyond the original.
       init_scale: scale of the last layer of every block and of the network; 0 starts each block as identity.
       dtype: compute dtype; parameters, norms, softmax, embedding and output stay float32.
     """
@@ -87,6 +90,7 @@ class NCSNpp(nn.Module):
     progressive_input: str
     scale_by_label: bool
     centered: bool
+    input_fourier: tuple[int, ...] = ()
     init_scale: float = 0.0
     skip_rescale: bool = True
     dtype: Any = None
@@ -130,7 +134,7 @@ class NCSNpp(nn.Module):
     def _encode(self, x: Image, embedding: Batch, down: Resample, train: bool) -> list[Image]:
         """The skips, from the input's resolution to the lowest."""
         pyramid = x
-        h = _conv(self.channels, "conv_in", self.dtype)(x)
+        h = _conv(self.channels, "conv_in", self.dtype)(with_fourier_features(x, self.input_fourier))
         skips = [h]
         for level, mult in enumerate(self.channel_mult):
             for i in range(self.num_res_blocks):

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Every check that CI runs. Arguments go to pytest, and then the coverage threshold is off:
+#   launch/test.sh                            all checks
+#   launch/test.sh tests/cli -k doctor        some tests
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+SECONDS=0
+# shellcheck source=launch/env.sh
+source launch/env.sh dev "${CONSTRAINTS:-}"
+
+export JAX_PLATFORMS=cpu JAX_COMPILATION_CACHE_DIR="$PWD/.cache/jax"
+trap 'echo "test: $SECONDS s in all."' EXIT
+
+ruff check .
+ruff format --check .
+mypy
+if (($#)); then
+  python -m pytest "$@"
+else
+  python -m pytest -n 2 --cov=score_jax --cov-report=term --cov-fail-under=85
+fi

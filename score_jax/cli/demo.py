@@ -1,0 +1,31 @@
+"""`python -m score_jax demo`."""
+
+from pathlib import Path
+
+import jax
+
+from score_jax.cli.verb import parse_flags
+from score_jax.jobs.demo import demo
+from score_jax.training.loop import stop_on_sigterm
+
+_DESCRIPTION = """Trains a small model on real images, samples, measures bits/dim and fid_digits, and writes report.html.
+
+  python -m score_jax demo
+  python -m score_jax demo --workdir=runs/other --config.training.steps=4000
+
+Run again it resumes, or says that it is done. About 14 minutes on 2 CPU cores; on an accelerator it takes a larger model
+of larger images by itself."""
+
+
+def main(argv: list[str]) -> int:
+    """Runs the verb."""
+    config = "configs/demo/mnist.py" if jax.default_backend() == "cpu" else "configs/demo/mnist_accelerator.py"
+    values = parse_flags(argv, _DESCRIPTION, default_config=config)
+    if values is None:
+        return 0
+    workdir = Path(values.workdir or "runs/demo")
+    with stop_on_sigterm() as stop:
+        done = demo(values.config, workdir, stop)
+    if not done:
+        print("Stopped on SIGTERM; the same command resumes.")
+    return 0

@@ -1,0 +1,122 @@
+"""The embedded features: a small classifier, trained here on the labels of the training split.
+
+Its metrics are called `fid_digits` and `kid_digits`. They compare models of one data set with each other; they are no
+substitute for FID with Inception features and are never called so.
+"""
+
+import dataclasses
+import functools
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, UInt8
+
+from score_jax.errors import InputError
+from score_jax.evaluation.features import FeatureExtractor
+from score_jax.models.digit_classifier import DigitClassifier
+from score_jax.typing import KeyArray, Params
+
+_BATCH = 128
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["classes"])
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+    """A trained classifier.
+
+    Attributes:
+      params: its parameters.
+      classes: number of classes.
+    """
+
+    params: Params
+    classes: int
+
+    def apply(self, images: UInt8[Array, "b h w c"]) -> tuple[Float[Array, "b k"], Float[Array, "b d"]]:
+        """Logits and features."""
+        return DigitClassifier(self.classes).apply({"params": self.params}, images / 255.0)
+
+    def features(self) -> FeatureExtractor:
+        """For `extract`; the metrics are named after digits."""
+        return FeatureExtractor("digits", lambda images: self.apply(images)[1])
+
+
+def _random_shift(key: KeyArray, image: Float[Array, "h w c"], amount: int) -> Float[Array, "h w c"]:
+    """Moves an image by up to `amount` pixels, edges repeated."""
+    padded = jnp.pad(image, ((amount, amount), (amount, amount), (0, 0)), mode="edge")
+    row, column = jax.random.randint(key, (2,), 0, 2 * amount + 1)
+    return jax.lax.dynamic_slice(padded, (row, column, 0), image.shape)
+
+
+def train_classifier(
+    images: UInt8[np.ndarray, "n h w c"], labels: Int[np.ndarray, "n"], *, seed: int = 0, steps: int = 1000
+) -> Classifier:
+    """Trains on labelled images with AdamW, shifted by up to one pixel, in one jitted loop.
+
+    Raises:
+      InputError: fewer than two classes.
+    """
+    classes = int(labels.max()) + 1
+    if len(np.unique(labels)) < 2:
+        raise InputError("fid_digits needs labels of at least two classes: put images into sub-folders by class.")
+    network, tx = DigitClassifier(classes), optax.adamw(optax.cosine_decay_schedule(2e-3, steps), weight_decay=1e-3)
+
+    @jax.jit
+    def fit(key, images, labels):
+        params = network.init(key, images[:1] / 255.0)["params"]
+
+        def loss(params, key, batch, targets):
+            shift_key, dropout_key = jax.random.split(key)
+            x = jax.vmap(_random_shift, (0, 0, None))(jax.random.split(shift_key, _BATCH), batch / 255.0, 1)
+            logits, _ = network.apply({"params": params}, x, train=True, rngs={"dropout": dropout_key})
+            return optax.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
+
+        def step(carry, i):
+            params, opt_state = carry
+            pick_key, loss_key = jax.random.split(jax.random.fold_in(key, i))
+            pick = jax.random.randint(pick_key, (_BATCH,), 0, images.shape[0])
+            grads = jax.grad(loss)(params, loss_key, images[pick], labels[pick])
+            updates, opt_state = tx.update(grads, opt_state, params)
+            return (optax.apply_updates(params, updates), opt_state), None
+
+        return jax.lax.scan(step, (params, tx.init(params)), jnp.arange(steps))[0][0]
+
+    return Classifier(fit(jax.random.key(seed), jnp.asarray(images), jnp.asarray(labels)), classes)
+
+
+def predict_classes(classifier: Classifier, images: UInt8[np.ndarray, "n h w c"]) -> Int[np.ndarray, "n"]:
+    """The likeliest class of each image."""
+    return np.asarray(jax.jit(lambda c, x: c.apply(x)[0].argmax(-1))(classifier, images))
+
+
+def save_classifier(path: Path, classifier: Classifier) -> None:
+    """Writes an .npz of named arrays, atomically."""
+    flat, _ = jax.tree_util.tree_flatten_with_path(classifier.params)
+    arrays = {jax.tree_util.keystr(k, simple=True, separator="/"): np.asarray(v) for k, v in flat}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    np.savez(temporary, classes=classifier.classes, **arrays)
+    os.replace(temporary, path)
+
+
+def load_classifier(path: Path) -> Classifier:
+    """Reads what `save_classifier` wrote.
+
+    Raises:
+      InputError: the file is not of that kind.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {k: file[k] for k in file.files}
+        classes = int(arrays.pop("classes"))
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InputError(f"{path} is no saved digit classifier ({error}): delete it, it will be trained again.") from None
+    params: dict = {}
+    for name, value in arrays.items():
+        layer, leaf = name.split("/")
+        params.setdefault(layer, {})[leaf] = value
+    return Classifier(params, classes)

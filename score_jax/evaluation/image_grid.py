@@ -1,0 +1,41 @@
+"""Many small images as one picture."""
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image as PILImage
+
+_SMALLEST_CELL = 48
+
+
+def grid(
+    images: UInt8[np.ndarray, "n h w c"], columns: int, *, scale: int | None = None, padding: int = 2
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Images in rows of `columns`, each pixel repeated `scale` times, on white.
+
+    Args:
+      images: grey or RGB.
+      columns: images per row.
+      scale: by default the smallest that makes an image at least 48 pixels high.
+      padding: white pixels between images.
+    """
+    count, height, width, channels = images.shape
+    scale = scale or math.ceil(_SMALLEST_CELL / height)
+    cells = np.repeat(np.repeat(images, scale, axis=1), scale, axis=2)
+    cells = np.pad(cells, ((0, 0), (0, padding), (0, padding), (0, 0)), constant_values=255)
+    rows = math.ceil(count / columns)
+    cells = np.pad(cells, ((0, rows * columns - count), (0, 0), (0, 0), (0, 0)), constant_values=255)
+    lined_up = cells.reshape(rows, columns, *cells.shape[1:]).swapaxes(1, 2)
+    picture = lined_up.reshape(rows * cells.shape[1], columns * cells.shape[2], channels)
+    return np.broadcast_to(picture, (*picture.shape[:2], 3))
+
+
+def save_png(path: Path, image: UInt8[np.ndarray, "h w 3"]) -> None:
+    """Writes a PNG, atomically; makes the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    PILImage.fromarray(np.ascontiguousarray(image)).save(temporary, "PNG")
+    os.replace(temporary, path)

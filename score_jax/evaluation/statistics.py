@@ -1,0 +1,42 @@
+"""Mean and covariance of features, streamed in float64 and merged exactly (Chan, Golub and LeVeque 1979)."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float
+
+
+@dataclasses.dataclass(frozen=True)
+class Moments:
+    """Moments of `count` feature vectors.
+
+    Attributes:
+      count: how many.
+      mean: (d,), float64.
+      scatter: sum of outer products of deviations from the mean (d, d), float64.
+    """
+
+    count: int
+    mean: Float[np.ndarray, "d"]
+    scatter: Float[np.ndarray, "d d"]
+
+    @property
+    def covariance(self) -> Float[np.ndarray, "d d"]:
+        """Unbiased: divisor count - 1."""
+        return self.scatter / (self.count - 1)
+
+
+def moments(features: Float[np.ndarray, "n d"]) -> Moments:
+    """Moments of one block of features (n, d)."""
+    features = np.asarray(features, np.float64)
+    mean = features.mean(axis=0)
+    deviations = features - mean
+    return Moments(len(features), mean, deviations.T @ deviations)
+
+
+def merge(a: Moments, b: Moments) -> Moments:
+    """Moments of the union of two disjoint sets."""
+    count = a.count + b.count
+    delta = b.mean - a.mean
+    scatter = a.scatter + b.scatter + np.outer(delta, delta) * (a.count * b.count / count)
+    return Moments(count, a.mean + delta * (b.count / count), scatter)

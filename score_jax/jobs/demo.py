@@ -1,0 +1,198 @@
+"""`demo`: train, sample, measure, report. Each stage keeps its result, so that a demo cut short goes on where it was."""
+
+import importlib.metadata
+import json
+import platform
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from score_jax import build
+from score_jax.data.sources import Source
+from score_jax.evaluation import digit_features
+from score_jax.evaluation.features import FeatureExtractor
+from score_jax.evaluation.image_grid import grid, save_png
+from score_jax.evaluation.neighbours import nearest_neighbours
+from score_jax.evaluation.report import Number, ReportData, write_report
+from score_jax.jobs import evaluate, likelihood
+from score_jax.jobs.results import provenance, write_json
+from score_jax.jobs.sample import Drawn, draw
+from score_jax.jobs.train import open_split, restore_params, train
+from score_jax.training.log import read_curve
+from score_jax.training.loop import Stop
+from score_jax.training.sharding import make_mesh
+
+_TRAJECTORIES, _STATES, _GRID = 6, 9, 64
+
+
+def _say(text: str) -> None:
+    print(f"\n== {text}", flush=True)
+
+
+def _numbers(metrics: dict, likelihood_summary: dict) -> list[Number]:
+    """The table of the report."""
+
+    def fid(suffix: str, meaning: str, name: str) -> Number:
+        value, error = metrics[f"fid_digits{suffix}"], metrics[f"fid_digits{suffix}_standard_error"]
+        return Number(name, f"{value:.2f}", f"{error:.2f} (bootstrap)", meaning)
+
+    bits, error = (likelihood_summary[f"bpd_ode_uniform{s}"] for s in ("", "_standard_error"))
+    return [
+        Number(
+            "bits/dim",
+            f"{bits:.3f}",
+            f"{error:.3f} (standard error)",
+            f"exact likelihood of {likelihood_summary['count']} held-out images by the probability-flow ODE, with uniform "
+            f"dequantisation; {likelihood_summary['nfe_mean']:.0f} evaluations each",
+        ),
+        fid("", "distance of the samples to held-out images, in the features of a small digit classifier; not FID with "
+            "Inception features", "fid_digits of samples"),
+        fid("_real", "the same for as many real images: what a perfect model would reach", "fid_digits of real images"),
+        fid("_noise", "the same for uniform noise: where training began", "fid_digits of noise"),
+        Number(
+            "kid_digits of samples",
+            f"{metrics['kid_digits']:.4f}",
+            f"{metrics['kid_digits_spread']:.4f} (over subsets)",
+            "kernel distance in the same features, unbiased in the number of images",
+        ),
+        Number("evaluations", f"{metrics['nfe_mean']:.0f}", "", "of the network for one sample"),
+        Number(
+            "classifier accuracy",
+            f"{metrics['classifier_accuracy']:.3f}",
+            "",
+            "of the classifier behind fid_digits, on held-out images",
+        ),
+    ]
+
+
+def _environment() -> dict[str, str]:
+    packages = ("jax", "flax", "diffrax", "optax", "numpy")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+    return {"python": platform.python_version(), **versions, "devices": device}
+
+
+def _report(
+    workdir: Path,
+    config: ConfigDict,
+    drawn: Drawn,
+    trajectory: Drawn,
+    training: np.ndarray,
+    classes: np.ndarray,
+    metrics: dict,
+    durations: dict[str, float],
+) -> None:
+    curve = read_curve(workdir)
+    shown = drawn.images[:10]
+    nearest = training[nearest_neighbours(shown, training)]
+    counts = np.bincount(classes, minlength=10)
+    summary = (
+        f"A score-based model ({config.network.name}, {metrics['parameters'] / 1e6:.2f} M parameters) was trained for "
+        f"{metrics['step']} steps on {len(training)} images of {config.data.name} at {config.data.image_size} x "
+        f"{config.data.image_size} pixels (resized with the {config.data.resize_filter} filter). Samples, likelihood and "
+        "distances below are of its averaged parameters."
+    )
+    write_report(
+        workdir / "report.html",
+        ReportData(
+            title="score_jax demo",
+            summary=summary,
+            samples=drawn.images[:_GRID],
+            trajectory=trajectory.trajectory,
+            times=trajectory.times,
+            loss_steps=np.array(list(curve)),
+            losses=np.array(list(curve.values())),
+            bits_per_dim=np.load(workdir / "likelihood.npz")["bits_per_dim"],
+            numbers=_numbers(metrics, metrics["likelihood"]),
+            neighbours=(shown, nearest),
+            class_counts={str(i): int(n) for i, n in enumerate(counts)},
+            config_text=json.dumps(config.to_dict(), indent=2),
+            environment=_environment(),
+            durations=durations,
+        ),
+    )
+
+
+def _measure_likelihood(model: tuple, source: Source, config: ConfigDict, workdir: Path, step: int) -> dict:
+    path = workdir / "likelihood"
+    if path.with_suffix(".json").exists():
+        kept = json.loads(path.with_suffix(".json").read_text())
+        if kept["step"] == step:
+            return kept
+    return likelihood.save(path, likelihood.measure(*model, source, config), config, step, source.fingerprint)
+
+
+def _compare(
+    drawn: Drawn, training: np.ndarray, held_out: Source, classifier: digit_features.Classifier, config: ConfigDict
+) -> dict:
+    """fid_digits and kid_digits, and how far the classifier behind them can be trusted."""
+    unseen, labels = evaluate.load_images(held_out)
+    extractor: FeatureExtractor = classifier.features()
+    distances = evaluate.compare(drawn.images, training, unseen, extractor, config.evaluation.seed)
+    accuracy = float((digit_features.predict_classes(classifier, unseen) == labels).mean())
+    return evaluate.summary(distances, extractor, config) | {"classifier_accuracy": accuracy}
+
+
+def demo(config: ConfigDict, workdir: Path, stop: Stop) -> bool:
+    """Everything in one go; False where `stop` ended it before it was done.
+
+    Writes report.html, samples.png, metrics.json, checkpoints and TensorBoard events into `workdir`. A finished demo is
+    not run again.
+    """
+    metrics_path = workdir / "metrics.json"
+    if metrics_path.exists() and json.loads(metrics_path.read_text())["step"] == config.training.steps:
+        print(f"This demo is done: see {workdir / 'report.html'}. Use another --workdir to run it again.")
+        return True
+    began, durations = time.monotonic(), {}
+
+    def took(stage: str) -> None:
+        durations[stage] = time.monotonic() - began - sum(durations.values())
+
+    _say(f"1/5 Training for {config.training.steps} steps on {jax.device_count()} x {jax.devices()[0].device_kind}")
+    state = train(config, workdir, stop)
+    took("training")
+    if stop:
+        return False
+    mesh, experiment = make_mesh(), build.experiment(config)
+    params, step = restore_params(config, experiment, workdir, mesh)
+    model, c = (experiment, params, mesh), config.evaluation
+
+    _say(f"2/5 Sampling {c.num_samples} images with {config.sampler.name}")
+    drawn = draw(*model, range(c.num_samples), batch_size=c.batch_size, seed=c.seed)
+    few = mesh.size * -(-_TRAJECTORIES // mesh.size)
+    trajectory = draw(*model, range(few), batch_size=few, seed=c.seed, num_saved=_STATES)
+    save_png(workdir / "samples.png", grid(drawn.images[:_GRID], columns=8))
+    took("sampling")
+
+    held_out = open_split(config, "eval_split")
+    _say(f"3/5 Exact likelihood of {config.likelihood.num_examples or len(held_out)} held-out images")
+    likelihood_summary = _measure_likelihood(model, held_out, config, workdir, step)
+    took("likelihood")
+
+    _say("4/5 Distances to held-out images")
+    source = open_split(config, "train_split")
+    training = evaluate.load_images(source)[0]
+    classifier = evaluate.trained_classifier(source, workdir / "digit_classifier.npz")
+    metrics = _compare(drawn, training, held_out, classifier, config)
+    took("distances")
+
+    _say("5/5 Report")
+    metrics |= {
+        "step": step,
+        "parameters": sum(p.size for p in jax.tree.leaves(state.params)),
+        "nfe_mean": float(drawn.nfe.mean()),
+        "likelihood": likelihood_summary,
+        **provenance(reference=held_out.fingerprint),
+    }
+    classes = digit_features.predict_classes(classifier, drawn.images)
+    _report(workdir, config, drawn, trajectory, training, classes, metrics, durations)
+    took("report")
+    write_json(metrics_path, metrics | {"seconds": durations | {"total": time.monotonic() - began}})
+    print(f"bits/dim {likelihood_summary['bpd_ode_uniform']:.3f} +- {likelihood_summary['bpd_ode_uniform_standard_error']:.3f}")
+    for name in ("", "_real", "_noise"):
+        print(f"fid_digits{name:<7}{metrics[f'fid_digits{name}']:8.2f} +- {metrics[f'fid_digits{name}_standard_error']:.2f}")
+    print(f"{time.monotonic() - began:.0f} s. Open {workdir / 'report.html'}")
+    return True

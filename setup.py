@@ -1,0 +1,72 @@
+"""Package metadata; the settings of the tools are in pyproject.toml."""
+
+import ast
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+
+def read_version() -> str:
+    """`__version__` of the package, read without importing it (its dependencies are not there yet)."""
+    for node in ast.parse((HERE / "score_jax" / "__init__.py").read_text()).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "__version__":
+            return ast.literal_eval(node.value)
+    raise RuntimeError("score_jax/__init__.py does not assign __version__.")
+
+
+# jax without extras and without jaxlib: an installation that already drives an accelerator stays as it is.
+JAX = "jax{}>=0.10,<0.13"
+
+DEMO = ["scikit-learn>=1.5", "mlxtend>=0.23.4", "matplotlib>=3.9"]
+DEV = [
+    "pytest>=8.3",
+    "pytest-cov>=6.0",
+    "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
+    "ruff>=0.9",
+    "mypy>=1.14",
+    "beartype>=0.20",
+]
+
+setup(
+    name="score_jax",
+    version=read_version(),
+    description="Score-based diffusion models in JAX: train, sample, measure likelihood and FID.",
+    long_description=(HERE / "README.md").read_text() if (HERE / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    packages=find_packages(include=["score_jax", "score_jax.*"]),
+    python_requires=">=3.11",
+    install_requires=[
+        JAX.format(""),
+        "flax>=0.12.8",
+        "optax>=0.2.5",
+        "orbax-checkpoint>=0.11.33",
+        "diffrax>=0.7.2",
+        "equinox>=0.13.2",
+        "einops>=0.8",
+        "jaxtyping>=0.3.2",
+        "ml_collections>=1.0",
+        "absl-py>=2.1",
+        "numpy>=2.0",
+        "scipy>=1.14",
+        "Pillow>=11.0",
+        "grain>=0.2.16",
+        "tensorflow-datasets>=4.9.10",
+        "importlib_resources>=6.4",  # TFDS needs it where TensorFlow is absent, and does not declare it.
+        "array_record>=0.8.1",
+        "tqdm>=4.66",
+        "tensorboardX>=2.6.2",
+        "packaging>=24.0",
+    ],
+    extras_require={
+        "cuda": [JAX.format("[cuda12]")],
+        "tpu": [JAX.format("[tpu]")],
+        "convert": ["safetensors>=0.5"],
+        "demo": DEMO,
+        "dev": DEV + DEMO,
+    },
+)
