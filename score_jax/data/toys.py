@@ -1,0 +1,57 @@
+"""Data whose noised law is known in closed form."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from score_jax.processes.gaussian import GaussianProcess
+from score_jax.typing import KeyArray, Time
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["means", "stds", "weights"], meta_fields=[]
+)
+@dataclasses.dataclass(frozen=True)
+class GaussianMixture:
+    """A mixture of k isotropic Gaussians in d dimensions; under x_t = alpha x0 + sigma eps it stays one.
+
+    Attributes:
+      means: (k, d).
+      stds: (k,).
+      weights: (k,), summing to one.
+    """
+
+    means: Float[Array, "k d"]
+    stds: Float[Array, "k"]
+    weights: Float[Array, "k"]
+
+    def sample(self, key: KeyArray, count: int) -> Float[Array, "n d"]:
+        """`count` independent draws."""
+        which_key, noise_key = jax.random.split(key)
+        which = jax.random.choice(which_key, self.weights.size, (count,), p=self.weights)
+        noise = jax.random.normal(noise_key, (count, self.means.shape[1]), self.means.dtype)
+        return self.means[which] + self.stds[which][:, None] * noise
+
+    def log_prob(self, x: Float[Array, "n d"], t: Time, process: GaussianProcess) -> Float[Array, "n"]:
+        """Log density of x_t (n, d) at times t (n,), nats."""
+        alpha, sigma = process.alpha(t)[:, None], process.sigma(t)[:, None]
+        variance = (alpha * self.stds) ** 2 + sigma**2
+        squares = jnp.sum((x[:, None, :] - alpha[..., None] * self.means) ** 2, axis=-1)
+        dim = x.shape[1]
+        logs = jnp.log(self.weights) - squares / (2 * variance) - 0.5 * dim * jnp.log(2 * jnp.pi * variance)
+        return jax.nn.logsumexp(logs, axis=1)
+
+    def score(self, x: Float[Array, "n d"], t: Time, process: GaussianProcess) -> Float[Array, "n d"]:
+        """Gradient of `log_prob` in x."""
+        return jax.grad(lambda y: jnp.sum(self.log_prob(y, t, process)))(x)
+
+
+def four_gaussians(dtype=jnp.float32) -> GaussianMixture:
+    """Four components of standard deviation .15 to .40 in the plane."""
+    means = [[1.0, 0.5], [-0.8, 0.9], [-0.3, -1.1], [0.9, -0.7]]
+    return GaussianMixture(
+        jnp.array(means, dtype), jnp.array([0.15, 0.25, 0.3, 0.4], dtype), jnp.array([0.3, 0.2, 0.25, 0.25], dtype)
+    )

@@ -1,0 +1,126 @@
+"""The structure of the code: rooms import downward only, and everything stays small enough to read."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "score_jax"
+ROOMS = (
+    ("typing", "arrays", "errors"),
+    ("processes",),
+    ("models",),
+    ("predictor",),
+    ("losses",),
+    ("guidance", "constraints"),
+    ("samplers",),
+    ("likelihood",),
+    ("pipelines",),
+    ("evaluation",),
+    ("data",),
+    ("training",),
+    ("convert",),
+    ("build",),
+    ("jobs",),
+    ("cli", "__main__"),
+)
+LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
+ONLY_IN = {"flax": "models", "tensorflow_datasets": "data", "tensorflow": None, "torch": None}
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 500, 80
+
+
+def imported_modules(tree: ast.AST) -> list[str]:
+    """Every module that is imported anywhere, within functions too; `from a import b` counts as a.b."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            names += [f"{base}.{alias.name}" for alias in node.names]
+    return names
+
+
+def import_violations(room: str, tree: ast.AST) -> list[str]:
+    found = []
+    for name in imported_modules(tree):
+        top, _, rest = name.partition(".")
+        if name.startswith("."):
+            found.append(f"relative import {name}")
+        elif top == "score_jax":
+            other = rest.split(".")[0]
+            if other in LEVEL and LEVEL[other] > LEVEL[room]:
+                found.append(f"{room} imports the later room {other}")
+            elif other not in LEVEL and other != "__version__":
+                found.append(f"{name} is in no room")
+        elif top in ONLY_IN and ONLY_IN[top] != room:
+            found.append(f"{room} imports {top}")
+    return found
+
+
+def size_violations(source: str, tree: ast.AST) -> list[str]:
+    lines = len(source.splitlines())
+    found = [f"{lines} lines"] if lines > MAX_FILE_LINES else []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = node.end_lineno - node.lineno + 1
+            if length > MAX_FUNCTION_LINES:
+                found.append(f"{node.name} has {length} lines")
+    return found
+
+
+def violations(path: Path, source: str) -> list[str]:
+    """What is wrong with a file of the package; `path` is relative to it."""
+    tree = ast.parse(source)
+    room = path.parts[0].removesuffix(".py")
+    found = ["is named utils"] if path.stem in ("utils", "util", "helpers") else []
+    if room != "__init__":
+        found += [f"{room} is no room"] if room not in LEVEL else import_violations(room, tree)
+    return found + size_violations(source, tree)
+
+
+def test_every_file_keeps_the_rules():
+    files = sorted(PACKAGE.rglob("*.py"))
+    assert len(files) > 30
+    found = [
+        f"{path.relative_to(PACKAGE)}: {violation}"
+        for path in files
+        for violation in violations(path.relative_to(PACKAGE), path.read_text())
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "expected"),
+    [
+        ("processes/a.py", "from score_jax.samplers.ode import AdaptiveODE", "processes imports the later room samplers"),
+        ("processes/a.py", "from score_jax import build", "processes imports the later room build"),
+        ("losses/a.py", "def f():\n    import score_jax.cli.main", "losses imports the later room cli"),
+        ("likelihood.py", "from score_jax.data import loader", "likelihood imports the later room data"),
+        ("cli/a.py", "from score_jax.kitchen import sink", "score_jax.kitchen.sink is in no room"),
+        ("cli/a.py", "from . import main", "relative import ..main"),
+        ("samplers/a.py", "from flax import linen as nn", "samplers imports flax"),
+        ("data/a.py", "import tensorflow as tf", "data imports tensorflow"),
+        ("convert/a.py", "def f():\n    import torch.nn", "convert imports torch"),
+        ("training/a.py", "import tensorflow_datasets", "training imports tensorflow_datasets"),
+        ("kitchen/a.py", "", "kitchen is no room"),
+        ("models/utils.py", "", "is named utils"),
+        ("models/a.py", "\n" * 501, "501 lines"),
+        ("models/a.py", "def long():\n" + "    pass\n" * 80, "long has 81 lines"),
+    ],
+)
+def test_a_violation_is_found(path: str, source: str, expected: str):
+    assert violations(Path(path), source) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("models/a.py", "from flax import linen as nn\nfrom score_jax.typing import Batch"),
+        ("data/a.py", "def f():\n    import tensorflow_datasets as tfds"),
+        ("cli/a.py", "from score_jax import __version__, build"),
+        ("models/a.py", "def short():\n" + "    pass\n" * 79),
+    ],
+)
+def test_what_is_allowed_passes(path: str, source: str):
+    assert violations(Path(path), source) == []
