@@ -35,7 +35,6 @@ def get_config() -> ConfigDict:
     network.fir = False
     network.progressive_input = "none"  # none, residual
     network.scale_by_label = False
-    network.input_fourier = ()  # exponents of Fourier features of the input, e.g. (6, 7)
     network.dtype = "float32"  # compute dtype: float32 or bfloat16
 
     config.prediction = ConfigDict({"output": "eps", "label": "999t"})

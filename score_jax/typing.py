@@ -10,6 +10,10 @@ KeyBatch = Key[Array, "b"]
 """One key per example, so that no draw depends on the batch an example happens to be in."""
 Batch = Float[Array, "b ..."]
 Image = Float[Array, "b h w c"]
+Resized = Float[Array, "b _ _ _"]
+"""Images whose size or channels are not those of the images that came in."""
+Scalar = float | Float[Array, ""]
+"""A number, or an array where it is learned."""
 Time = Float[Array, "b"]
 """Continuous time, one per example; t = 0 is data, noise grows with t."""
 Params = PyTree[Array]

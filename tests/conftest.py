@@ -22,7 +22,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_matmul_precision", "highest")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
-# The shapes and dtypes in annotations are checked at every call, in tests only. Stays installed for the whole run.
+# In tests only: the shapes and dtypes in annotations are checked at every call.
 install_import_hook("score_jax", "beartype.beartype")
 
 

@@ -15,7 +15,8 @@ MACHINE_PATH = re.compile(r"(?<![\w.~$}/*-])/(?:work|root|home)/(?=[\w.])")
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 import score_jax
-names = [m.name for m in pkgutil.walk_packages(score_jax.__path__, "score_jax.") if not m.name.endswith("__main__")]
+names = [module.name for module in pkgutil.walk_packages(score_jax.__path__, "score_jax.")]
+names.remove("score_jax.__main__")
 for name in names:
     importlib.import_module(name)
 print(len(names), sorted({"tensorflow", "torch"} & set(sys.modules)))
@@ -25,7 +26,9 @@ print(len(names), sorted({"tensorflow", "torch"} & set(sys.modules)))
 def run_python(code: str) -> str:
     # Without the coverage of this process, which would be timed too.
     env = {k: v for k, v in os.environ.items() if not k.startswith("COV_")}
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -54,7 +57,10 @@ def test_no_tracked_file_holds_a_machine_path():
         pytest.skip("not a clone")
     # The second list is of files that are about to be added.
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
     )
     paths = [ROOT / os.fsdecode(name) for name in listed.stdout.split(b"\0") if name]
     assert Path(__file__) in paths

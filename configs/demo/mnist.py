@@ -23,7 +23,6 @@ def get_config() -> ConfigDict:
         dropout=0.0,
         embedding="fourier",
         fourier_scale=0.2,
-        input_fourier=(6, 7),
     )
     config.prediction.label = "noise_to_signal"
     config.loss.time_sampling = "stratified_mixture"

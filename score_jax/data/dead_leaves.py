@@ -5,6 +5,8 @@ not depend on scale (Lee, Mumford and Huang 2001); centres and colours are unifo
 """
 
 import dataclasses
+import operator
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import UInt8
@@ -39,7 +41,7 @@ def dead_leaves(
 
 
 @dataclasses.dataclass(frozen=True)
-class DeadLeavesImages:
+class DeadLeavesImages(Sequence):
     """`count` images as a random-access sequence: image i depends on the seed and on i alone."""
 
     seed: int
@@ -50,6 +52,6 @@ class DeadLeavesImages:
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, i: int) -> dict:
-        rng = np.random.default_rng((self.seed, int(i)))
+    def __getitem__(self, i) -> dict:
+        rng = np.random.default_rng((self.seed, operator.index(i)))
         return {"image": dead_leaves(rng, self.size, self.channels), "label": 0}

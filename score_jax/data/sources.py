@@ -2,11 +2,12 @@
 
 import dataclasses
 import hashlib
+import operator
 import re
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -35,8 +36,8 @@ class Source:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        row = self.rows[int(index)]
+    def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
+        row = self.rows[operator.index(index)]
         image = row["image"]
         name = str(image) if isinstance(image, Path) else f"image {index} of {self.name}"
         pixels = decode(image, name) if isinstance(image, bytes | Path) else image

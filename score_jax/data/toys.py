@@ -38,10 +38,10 @@ class GaussianMixture:
     def log_prob(self, x: Float[Array, "n d"], t: Time, process: GaussianProcess) -> Float[Array, "n"]:
         """Log density of x_t (n, d) at times t (n,), nats."""
         alpha, sigma = process.alpha(t)[:, None], process.sigma(t)[:, None]
-        variance = (alpha * self.stds) ** 2 + sigma**2
-        squares = jnp.sum((x[:, None, :] - alpha[..., None] * self.means) ** 2, axis=-1)
+        variance = (alpha * self.stds[None]) ** 2 + sigma**2
+        squares = jnp.sum((x[:, None, :] - alpha[..., None] * self.means[None]) ** 2, axis=-1)
         dim = x.shape[1]
-        logs = jnp.log(self.weights) - squares / (2 * variance) - 0.5 * dim * jnp.log(2 * jnp.pi * variance)
+        logs = jnp.log(self.weights)[None] - squares / (2 * variance) - 0.5 * dim * jnp.log(2 * jnp.pi * variance)
         return jax.nn.logsumexp(logs, axis=1)
 
     def score(self, x: Float[Array, "n d"], t: Time, process: GaussianProcess) -> Float[Array, "n d"]:

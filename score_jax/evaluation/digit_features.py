@@ -118,5 +118,5 @@ def load_classifier(path: Path) -> Classifier:
     params: dict = {}
     for name, value in arrays.items():
         layer, leaf = name.split("/")
-        params.setdefault(layer, {})[leaf] = value
+        params.setdefault(layer, {})[leaf] = jnp.asarray(value)
     return Classifier(params, classes)

@@ -1,11 +1,9 @@
-"""Embeddings of numbers: the noise level, and pixels."""
+"""Embeddings of the noise level."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-
-from score_jax.typing import Image
 
 
 def sinusoidal(label: Float[Array, "b"], dim: int) -> Float[Array, "b {dim}"]:
@@ -15,12 +13,6 @@ def sinusoidal(label: Float[Array, "b"], dim: int) -> Float[Array, "b {dim}"]:
     angles = label[:, None] * frequencies[None]
     embedding = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
     return jnp.pad(embedding, ((0, 0), (0, dim % 2)))
-
-
-def with_fourier_features(x: Image, exponents: tuple[int, ...]) -> Image:
-    """x (b, h, w, c) with channels sin(2^n pi x) and cos(2^n pi x) appended for each n (Kingma et al. 2021, VDM)."""
-    angles = [2.0**n * jnp.pi * x for n in exponents]
-    return jnp.concatenate([x, *(wave(a) for a in angles for wave in (jnp.sin, jnp.cos))], axis=-1)
 
 
 class RandomFourier(nn.Module):

@@ -14,13 +14,13 @@ import jax.numpy as jnp
 
 from score_jax.arrays import broadcast_right
 from score_jax.models.attention import PixelAttention
-from score_jax.models.embeddings import RandomFourier, sinusoidal, with_fourier_features
+from score_jax.models.embeddings import RandomFourier, sinusoidal
 from score_jax.models.initializers import fan_avg_uniform
 from score_jax.models.normalization import GroupNorm
 from score_jax.models.resampling import fir_down, fir_filter, fir_up, mean_down, nearest_up
-from score_jax.typing import Batch, Image, Time
+from score_jax.typing import Batch, Image, Resized, Time
 
-Resample = Callable[[Image], Image]
+Resample = Callable[[Image], Resized]
 
 
 def _conv(channels: int, name: str, dtype: Any, *, scale: float = 1.0, kernel: int = 3, **kwargs) -> nn.Conv:
@@ -40,7 +40,7 @@ class ResidualBlock(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: Image, embedding: Batch, *, train: bool) -> Image:
+    def __call__(self, x: Image, embedding: Batch, *, train: bool) -> Resized:
         """x (b, h, w, c) and the activated level embedding (b, d) to (b, h', w', channels)."""
         h = nn.swish(GroupNorm(name="norm_1")(x))
         if self.resample is not None:
@@ -72,9 +72,6 @@ class NCSNpp(nn.Module):
       progressive_input: "residual" feeds a down-filtered input pyramid to each level; "none" does not.
       scale_by_label: divide the output by the label, for labels that are sigma.
       centered: the input is in [-1, 1]; otherwise [0, 1] is mapped to it first.
-      input_fourier: exponents n of input features sin, cos(2^n pi x); () for none. With 8 bits in [-1, 1], n = 6 and 7
-        turn once over four and two levels, so that the model sees what noise below a level hides from a
-        convolution (Kingma et al. 2021, appendix C). Beyond the original.
       init_scale: scale of the last layer of every block and of the network; 0 starts each block as identity.
       dtype: compute dtype; parameters, norms, softmax, embedding and output stay float32.
     """
@@ -90,7 +87,6 @@ class NCSNpp(nn.Module):
     progressive_input: str
     scale_by_label: bool
     centered: bool
-    input_fourier: tuple[int, ...] = ()
     init_scale: float = 0.0
     skip_rescale: bool = True
     dtype: Any = None
@@ -115,7 +111,9 @@ class NCSNpp(nn.Module):
         h = nn.Dense(4 * self.channels, kernel_init=fan_avg_uniform(), name="embedding_1")(h)
         return nn.Dense(4 * self.channels, kernel_init=fan_avg_uniform(), name="embedding_2")(nn.swish(h))
 
-    def _block(self, h, embedding, train: bool, channels: int, name: str, resample: Resample | None = None):
+    def _block(
+        self, h: Image, embedding: Batch, train: bool, channels: int, name: str, resample: Resample | None = None
+    ) -> Resized:
         block = ResidualBlock(
             channels, self.dropout, self.init_scale, self.skip_rescale, resample, self.dtype, name=name
         )
@@ -124,17 +122,17 @@ class NCSNpp(nn.Module):
     def _attend(self, h: Image, name: str) -> Image:
         return PixelAttention(self.init_scale, self.skip_rescale, self.dtype, name=name)(h)
 
-    def _pyramid(self, pyramid: Image, h: Image, name: str) -> Image:
+    def _pyramid(self, pyramid: Resized, h: Image, name: str) -> Image:
         """The input pyramid, halved by a strided convolution to the channels of h, and averaged with h."""
         pad = "VALID" if self.fir else ((0, 1), (0, 1))
         smooth = fir_filter(pyramid, (2, 2), 1) if self.fir else pyramid
         pyramid = _conv(h.shape[-1], name, self.dtype, strides=(2, 2), padding=pad)(smooth)
         return (pyramid + h) / 2**0.5
 
-    def _encode(self, x: Image, embedding: Batch, down: Resample, train: bool) -> list[Image]:
+    def _encode(self, x: Image, embedding: Batch, down: Resample, train: bool) -> list[Resized]:
         """The skips, from the input's resolution to the lowest."""
         pyramid = x
-        h = _conv(self.channels, "conv_in", self.dtype)(with_fourier_features(x, self.input_fourier))
+        h = _conv(self.channels, "conv_in", self.dtype)(x)
         skips = [h]
         for level, mult in enumerate(self.channel_mult):
             for i in range(self.num_res_blocks):
@@ -149,7 +147,7 @@ class NCSNpp(nn.Module):
                 skips.append(h)
         return skips
 
-    def _decode(self, skips: list[Image], embedding: Batch, up: Resample, train: bool) -> Image:
+    def _decode(self, skips: list[Resized], embedding: Batch, up: Resample, train: bool) -> Resized:
         """The middle of the UNet, then the way up over the skips."""
         h = skips[-1]
         h = self._block(h, embedding, train, h.shape[-1], "middle_block_0")

@@ -7,34 +7,34 @@ in XLA on a CPU and no faster elsewhere.
 import jax.numpy as jnp
 from einops import reduce, repeat
 
-from score_jax.typing import Image
+from score_jax.typing import Image, Resized
 
 _TAPS = (1.0, 3.0, 3.0, 1.0)
 
 
-def mean_down(x: Image) -> Image:
+def mean_down(x: Image) -> Resized:
     """Mean of each 2 x 2 block."""
     return reduce(x, "b (h p) (w q) c -> b h w c", "mean", p=2, q=2)
 
 
-def nearest_up(x: Image) -> Image:
+def nearest_up(x: Image) -> Resized:
     """Each pixel twice in both directions."""
     return repeat(x, "b h w c -> b (h p) (w q) c", p=2, q=2)
 
 
-def _pad(x: Image, axis: int, before: int, after: int) -> Image:
+def _pad(x: Image, axis: int, before: int, after: int) -> Resized:
     widths = [(0, 0)] * x.ndim
     widths[axis] = (before, after)
     return jnp.pad(x, widths)
 
 
-def _slice(x: Image, axis: int, start: int, length: int, stride: int) -> Image:
+def _slice(x: Image, axis: int, start: int, length: int, stride: int) -> Resized:
     index = [slice(None)] * x.ndim
     index[axis] = slice(start, start + stride * (length - 1) + 1, stride)
     return x[tuple(index)]
 
 
-def fir_filter(x: Image, pad: tuple[int, int], stride: int) -> Image:
+def fir_filter(x: Image, pad: tuple[int, int], stride: int) -> Resized:
     """Correlates both axes with [1, 3, 3, 1] / 8 after zero padding by `pad`."""
     for axis in (1, 2):
         padded = _pad(x, axis, *pad)
@@ -43,12 +43,12 @@ def fir_filter(x: Image, pad: tuple[int, int], stride: int) -> Image:
     return x
 
 
-def fir_down(x: Image) -> Image:
+def fir_down(x: Image) -> Resized:
     """Antialiased halving."""
     return fir_filter(x, (1, 1), 2)
 
 
-def fir_up(x: Image) -> Image:
+def fir_up(x: Image) -> Resized:
     """Doubling by zero insertion and the filter at gain 4: weights (1, 3) / 4 and (3, 1) / 4 of two neighbours."""
     for axis in (1, 2):
         length = x.shape[axis]

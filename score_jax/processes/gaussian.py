@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from score_jax.arrays import broadcast_right, normal_per_example, sum_per_example
-from score_jax.typing import Batch, KeyBatch, Time
+from score_jax.typing import Batch, KeyBatch, Scalar, Time
 
 Level = Float[Array, "*b"]
 """A time or a function of it, of any shape."""
@@ -48,7 +48,7 @@ class GaussianProcess(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def prior_std(self) -> float:
+    def prior_std(self) -> Scalar:
         """Standard deviation of the N(0, prior_std² I) that stands for the law of x_1."""
 
     def alpha(self, t: Level) -> Level:
@@ -95,8 +95,8 @@ class GaussianProcess(abc.ABC):
 class VE(GaussianProcess):
     """Variance exploding: alpha = 1, sigma geometric from `sigma_min` to `sigma_max` (Song et al. 2021, eq. 30)."""
 
-    sigma_min: float = 0.01
-    sigma_max: float = 50.0
+    sigma_min: Scalar = 0.01
+    sigma_max: Scalar = 50.0
 
     def log_alpha(self, t: Level) -> Level:
         """Zero: the signal keeps its scale."""
@@ -107,7 +107,7 @@ class VE(GaussianProcess):
         return self.sigma_min * jnp.exp(t * jnp.log(self.sigma_max / self.sigma_min))
 
     @property
-    def prior_std(self) -> float:
+    def prior_std(self) -> Scalar:
         """The largest noise; the spread of the data is neglected, as in the paper."""
         return self.sigma_max
 
@@ -117,8 +117,8 @@ class VE(GaussianProcess):
 class VP(GaussianProcess):
     """Variance preserving: alpha² + sigma² = 1, beta linear in time (Song et al. 2021, eqs 32-33)."""
 
-    beta_min: float = 0.1
-    beta_max: float = 20.0
+    beta_min: Scalar = 0.1
+    beta_max: Scalar = 20.0
 
     def log_alpha(self, t: Level) -> Level:
         """Minus half the integral of beta."""
@@ -129,7 +129,7 @@ class VP(GaussianProcess):
         return jnp.sqrt(-jnp.expm1(2 * self.log_alpha(t)))
 
     @property
-    def prior_std(self) -> float:
+    def prior_std(self) -> Scalar:
         """One."""
         return 1.0
 
@@ -139,8 +139,8 @@ class VP(GaussianProcess):
 class SubVP(GaussianProcess):
     """Sub-VP: the alpha of VP with sigma = 1 - alpha² (Song et al. 2021, eq. 14 and appendix B)."""
 
-    beta_min: float = 0.1
-    beta_max: float = 20.0
+    beta_min: Scalar = 0.1
+    beta_max: Scalar = 20.0
 
     def log_alpha(self, t: Level) -> Level:
         """Minus half the integral of beta."""
@@ -151,6 +151,6 @@ class SubVP(GaussianProcess):
         return -jnp.expm1(2 * self.log_alpha(t))
 
     @property
-    def prior_std(self) -> float:
+    def prior_std(self) -> Scalar:
         """One."""
         return 1.0

@@ -92,7 +92,7 @@ def sample(
     method, t_min = sampler.method, sampler.t_min
     if isinstance(method, AdaptiveODE):
         times = jnp.linspace(1.0, t_min, num_saved)
-        solved = integrate_drift(predictor, process, x, 1.0, t_min, method, times)
+        solved = integrate_drift(predictor, process, x, 1.0, t_min, method, times if num_saved else None)
         x, nfe, ok = solved.y, solved.nfe, solved.ok
         trajectory = jnp.moveaxis(solved.kept, 1, 0) if num_saved else jnp.zeros((0, *x.shape), x.dtype)
     else:

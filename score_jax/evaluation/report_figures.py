@@ -1,0 +1,78 @@
+"""The report's plots, as SVG text."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from score_jax.errors import InputError
+
+_INK, _ACCENT = "#64748b", "#2563eb"
+
+
+def _svg(draw: Callable, height: float) -> str:
+    """Draws onto the axes of a transparent figure that is legible on light and on dark pages."""
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise InputError("The report's plots need matplotlib: run pip install 'score_jax[demo]'.") from None
+    style = {
+        "text.color": _INK,
+        "axes.labelcolor": _INK,
+        "axes.edgecolor": _INK,
+        "xtick.color": _INK,
+        "ytick.color": _INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "font.size": 10,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "score_jax",
+    }
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(7.2, height), layout="constrained")
+        draw(figure.add_subplot())
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def loss_curve(steps: Int[np.ndarray, "n"], losses: Float[np.ndarray, "n"]) -> str:
+    """Loss against step: raw, and a running mean over a twentieth of the run."""
+    window = max(1, len(losses) // 20)
+    smooth = np.convolve(losses, np.ones(window) / window, "valid")
+
+    def draw(axes):
+        axes.semilogy(steps, losses, color=_INK, alpha=0.35, linewidth=0.8, label="one batch")
+        axes.semilogy(steps[window - 1 :], smooth, color=_ACCENT, label=f"mean of {window}")
+        axes.set_xlabel("step")
+        axes.set_ylabel("loss")
+        axes.legend(frameon=False)
+
+    return _svg(draw, 2.8)
+
+
+def likelihood_histogram(bits_per_dim: Float[np.ndarray, "n"]) -> str:
+    """How bits/dim spread over held-out images."""
+
+    def draw(axes):
+        axes.hist(bits_per_dim, bins=min(30, max(5, len(bits_per_dim) // 5)), color=_ACCENT, alpha=0.7)
+        axes.axvline(bits_per_dim.mean(), color=_INK, linestyle="--")
+        axes.set_xlabel(f"bits/dim (mean {bits_per_dim.mean():.3f}, dashed)")
+        axes.set_ylabel("images")
+
+    return _svg(draw, 2.4)
+
+
+def class_bars(counts: dict[str, int]) -> str:
+    """How often the classifier sees each class among the samples."""
+
+    def draw(axes):
+        axes.bar(list(counts), list(counts.values()), color=_ACCENT, alpha=0.7)
+        axes.axhline(sum(counts.values()) / len(counts), color=_INK, linestyle="--", linewidth=0.8)
+        axes.set_xlabel("class")
+        axes.set_ylabel("samples")
+
+    return _svg(draw, 2.0)

@@ -1,0 +1,136 @@
+"""`doctor` says what is there, and one line for each thing that is not."""
+
+import importlib.metadata
+import json
+from pathlib import Path
+
+import jax
+import pytest
+from packaging.requirements import Requirement
+
+from score_jax.cli import doctor
+
+REQUIREMENTS = [
+    "numpy>=1.0",
+    "scipy>=10000",
+    "no-such-package>=1.5",
+    'pytest>=1; extra == "dev"',
+    'no-such-plugin; extra == "convert"',
+    'no-such-backport; python_version < "3.0"',
+]
+
+
+@pytest.fixture
+def declared(monkeypatch: pytest.MonkeyPatch):
+    """Makes the package declare the given requirements."""
+
+    real = importlib.metadata.requires
+
+    def declare(requirements: list[str]) -> None:
+        monkeypatch.setattr(
+            importlib.metadata,
+            "requires",
+            lambda name: requirements if name == doctor.PACKAGE else real(name),
+        )
+        version = importlib.metadata.version
+        monkeypatch.setattr(
+            importlib.metadata, "version", lambda n: "0.1" if n == doctor.PACKAGE else version(n)
+        )
+
+    return declare
+
+
+def test_requirements_that_are_not_met_are_named_with_their_mend(declared, capsys):
+    declared(REQUIREMENTS)
+    assert doctor.main(["doctor", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    required = report["packages"]["required"]
+    assert {name: p["ok"] for name, p in required.items()} == {
+        "numpy": True,
+        "scipy": False,
+        "no-such-package": False,
+    }
+    assert required["scipy"]["installed"] == importlib.metadata.version("scipy")
+    problems = [p["what"] for p in report["problems"] if p["required"]]
+    assert len(problems) == 2
+    assert "pip install 'scipy>=10000'" in problems[0]
+    assert "pip install 'no-such-package>=1.5'" in problems[1]
+    assert report["packages"]["extras"]["dev"]["missing"] == []
+    assert report["packages"]["extras"]["convert"]["missing"] == [
+        "no-such-plugin is not installed, any version is needed"
+    ]
+    assert not report["ok"]
+
+
+def test_a_complete_machine_passes_with_a_missing_extra(declared, capsys):
+    declared(["numpy>=1.0", 'no-such-plugin; extra == "convert"'])
+    assert doctor.main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert f"{jax.device_count()} x cpu" in text
+    assert "no-such-plugin" in text
+    assert text.endswith("What is required is there.\n")
+
+
+def test_a_package_that_is_not_installed_is_a_problem(monkeypatch):
+    def absent(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", absent)
+    _, problems = doctor.check_packages()
+    assert [p.required for p in problems] == [True]
+    assert "pip install -e ." in problems[0].what
+
+
+def test_the_plugin_behind_an_extra_of_a_dependency_is_looked_for(monkeypatch):
+    # numpy is there; the extra that is asked of it brings a package that is not.
+    monkeypatch.setattr(
+        importlib.metadata, "requires", lambda name: ['no-such-plugin; extra == "gpu"', "numpy"]
+    )
+    assert doctor.unmet(Requirement("numpy[gpu]")) == "no-such-plugin is not installed"
+    assert doctor.unmet(Requirement("numpy")) is None
+
+
+def test_a_gpu_that_jax_does_not_use_is_noted(monkeypatch):
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    report, problems = doctor.check_devices(nvidia_driver=True)
+    assert report == {"platform": "cpu", "kind": jax.devices()[0].device_kind, "count": jax.device_count()}
+    assert [p.required for p in problems] == [False]
+    assert ".[cuda]" in problems[0].what
+    assert doctor.check_devices(nvidia_driver=False)[1] == []
+
+
+def test_folders_are_those_of_the_environment(monkeypatch, tmp_path: Path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache" / "deep"))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "file" / "data"))
+    report, problems = doctor.check_folders()
+    cache = report["compile cache"]
+    assert (cache["path"], cache["exists"], cache["writable"]) == (
+        str(tmp_path / "cache" / "deep"),
+        False,
+        True,
+    )
+    assert cache["free_gb"] > 0
+    unwritable = [p.what for p in problems if "cannot be written" in p.what]
+    assert len(unwritable) == 1
+    assert "TFDS_DATA_DIR" in unwritable[0]
+
+
+def test_a_full_disk_is_noted(monkeypatch):
+    monkeypatch.setattr(doctor, "_LOW_DISK_GB", float("inf"))
+    _, problems = doctor.check_folders()
+    assert len(problems) == 3
+    assert not any(p.required for p in problems)
+
+
+def test_each_problem_is_one_line(declared):
+    declared(REQUIREMENTS)
+    for problem in doctor.examine()["problems"]:
+        assert "\n" not in problem["what"]
+
+
+def test_an_old_python_is_a_problem(monkeypatch):
+    monkeypatch.setattr(doctor.platform, "python_version", lambda: "3.10.13")
+    _, problems = doctor.check_python()
+    assert [p.required for p in problems] == [True]
+    assert "3.10.13" in problems[0].what
