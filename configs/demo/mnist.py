@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
         embedding="fourier",
         fourier_scale=0.2,
     )
-    config.prediction.label = "noise_to_signal"
+    config.prediction.update(output="v", label="noise_to_signal")
     config.loss.time_sampling = "stratified_mixture"
     config.optimizer.update(learning_rate=2e-3, warmup_steps=100, decay="cosine")
     config.ema.update(decay=0.995, warmup=True)

@@ -7,6 +7,7 @@ substitute for FID with Inception features and are never called so.
 import dataclasses
 import functools
 import os
+import zipfile
 from pathlib import Path
 
 import jax
@@ -113,7 +114,7 @@ def load_classifier(path: Path) -> Classifier:
         with np.load(path, allow_pickle=False) as file:
             arrays = {k: file[k] for k in file.files}
         classes = int(arrays.pop("classes"))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is no saved digit classifier ({error}): delete it, it will be trained again.") from None
     params: dict = {}
     for name, value in arrays.items():

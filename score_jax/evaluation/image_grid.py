@@ -19,18 +19,19 @@ def grid(
     Args:
       images: grey or RGB.
       columns: images per row.
-      scale: by default the smallest that makes an image at least 48 pixels high.
+      scale: by default the smallest that makes both sides of an image at least 48 pixels.
       padding: white pixels between images.
     """
     count, height, width, channels = images.shape
-    scale = scale or math.ceil(_SMALLEST_CELL / height)
+    scale = scale or math.ceil(_SMALLEST_CELL / min(height, width))
     cells = np.repeat(np.repeat(images, scale, axis=1), scale, axis=2)
     cells = np.pad(cells, ((0, 0), (0, padding), (0, padding), (0, 0)), constant_values=255)
     rows = math.ceil(count / columns)
     cells = np.pad(cells, ((0, rows * columns - count), (0, 0), (0, 0), (0, 0)), constant_values=255)
     lined_up = cells.reshape(rows, columns, *cells.shape[1:]).swapaxes(1, 2)
     picture = lined_up.reshape(rows * cells.shape[1], columns * cells.shape[2], channels)
-    return np.broadcast_to(picture, (*picture.shape[:2], 3))
+    inner = picture[: picture.shape[0] - padding, : picture.shape[1] - padding]
+    return np.broadcast_to(inner, (*inner.shape[:2], 3))
 
 
 def save_png(path: Path, image: UInt8[np.ndarray, "h w 3"]) -> None:

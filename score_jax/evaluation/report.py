@@ -15,13 +15,19 @@ from score_jax.evaluation import report_figures
 from score_jax.evaluation.image_grid import grid
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1e293b; --soft: #64748b; --line: #e2e8f0; --page: #fff; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e2e8f0; --soft: #94a3b8; --line: #334155; --page: #0f172a; } }
+:root { color-scheme: light dark;
+        --ink: #1e293b; --soft: #64748b; --line: #e2e8f0; --page: #fff; --accent: #2563eb; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e2e8f0; --soft: #94a3b8; --line: #334155; --page: #0f172a; --accent: #60a5fa; } }
 body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 52rem;
        margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.7rem; margin-bottom: .3rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; }
 p, figcaption { color: var(--soft); } figure { margin: 0; }
-img, svg { max-width: 100%; height: auto; } img { image-rendering: pixelated; background: #fff; border-radius: 4px; }
+img, svg { max-width: 100%; height: auto; } svg { color: var(--soft); }
+img { image-rendering: pixelated; background: #fff; border-radius: 4px; }
+.strips { display: inline-block; max-width: 100%; } .strips img { display: block; }
+.times { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; text-align: center; font-size: .7rem;
+         color: var(--soft); }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .93rem; }
 th, td { text-align: left; padding: .4rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.number { font-variant-numeric: tabular-nums; white-space: nowrap; font-weight: 600; }
@@ -54,7 +60,7 @@ class ReportData:
       bits_per_dim: per held-out image.
       numbers: the table.
       neighbours: samples, and the nearest training image of each.
-      class_counts: samples per class.
+      class_counts: samples per class as a classifier sees them; None leaves the chart out.
       config_text: the config of the run.
       environment: versions and devices.
       durations: seconds per stage.
@@ -70,7 +76,7 @@ class ReportData:
     bits_per_dim: Float[np.ndarray, "l"]
     numbers: list[Number]
     neighbours: tuple[UInt8[np.ndarray, "q h w c"], UInt8[np.ndarray, "q h w c"]]
-    class_counts: dict[str, int]
+    class_counts: dict[str, int] | None
     config_text: str
     environment: dict[str, str]
     durations: dict[str, float]
@@ -93,38 +99,52 @@ def _table(header: list[str], rows: list[list[str]], number_column: int) -> str:
     return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
 
 
+def _trajectories(data: ReportData) -> str:
+    """One row per example, each column headed from below by its time."""
+    states = len(data.times)
+    picture = grid(data.trajectory.reshape(-1, *data.trajectory.shape[2:]), states)
+    times = "".join(f"<span>{t:.2f}</span>" for t in data.times)
+    image = _image(picture, "trajectories from noise to image")
+    return f'<div class="strips">{image}<div class="times">{times}</div></div>'
+
+
 def _section(title: str, content: str, caption: str = "") -> str:
     note = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     return f"<h2>{html.escape(title)}</h2><figure>{content}{note}</figure>"
 
 
+def _classes(counts: dict[str, int] | None) -> str:
+    if counts is None:
+        return ""
+    return _section(
+        "Classes of the samples",
+        report_figures.class_bars(counts),
+        "As the classifier behind fid_digits sees them; dashed: all equally often.",
+    )
+
+
 def _page(data: ReportData) -> str:
-    examples, states = data.trajectory.shape[:2]
-    strips = data.trajectory.reshape(examples * states, *data.trajectory.shape[2:])
-    times = ", ".join(f"{t:.2f}" for t in data.times)
     numbers = [[n.name, n.value, n.uncertainty, n.meaning] for n in data.numbers]
     seconds = [[stage, f"{value:.0f} s"] for stage, value in data.durations.items()]
     pairs = grid(np.concatenate(data.neighbours), len(data.neighbours[0]))
     sections = [
-        _section("Samples", _image(grid(data.samples, 8), "grid of samples"), "Drawn in a row, none left out."),
+        _section(
+            "Samples", _image(grid(data.samples, 8), "grid of samples"), "Drawn in a row, none left out."
+        ),
         _section("Numbers", _table(["", "value", "uncertainty", "what it is"], numbers, 1)),
         _section(
             "From noise to image",
-            _image(grid(strips, states), "trajectories from noise to image"),
-            f"Each row is one sample, at t = {times}.",
+            _trajectories(data),
+            "Each row is one sample; below each column its time t, where t = 0 is data.",
         ),
         _section("Loss", report_figures.loss_curve(data.loss_steps, data.losses)),
         _section("Likelihood of held-out images", report_figures.likelihood_histogram(data.bits_per_dim)),
         _section(
             "Nearest training images",
             _image(pairs, "samples over their nearest training images"),
-            "Above samples, below the training image nearest to each in pixel space: a copy would look the same.",
+            "Above samples, below the training image nearest to each in pixels: a copy would look the same.",
         ),
-        _section(
-            "Classes of the samples",
-            report_figures.class_bars(data.class_counts),
-            "As the classifier behind fid_digits sees them; dashed: all equally often.",
-        ),
+        _classes(data.class_counts),
         _section("Time", _table(["stage", "duration"], seconds, 1)),
         _section("Environment", _table(["", "version"], [list(row) for row in data.environment.items()], 1)),
         _section("Config", f"<pre>{html.escape(data.config_text)}</pre>"),
@@ -139,12 +159,13 @@ def _page(data: ReportData) -> str:
 
 
 def write_report(path: Path, data: ReportData) -> None:
-    """Writes the page, atomically; it needs no other file and no network.
+    """Writes the page, atomically, and makes its folder; it needs no other file and no network.
 
     Raises:
       InputError: matplotlib is not installed.
     """
     text = _page(data)
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
+    temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -12,13 +13,13 @@ _INK, _ACCENT = "#64748b", "#2563eb"
 
 
 def _svg(draw: Callable, height: float) -> str:
-    """Draws onto the axes of a transparent figure that is legible on light and on dark pages."""
+    """Draws onto the axes of a transparent figure that takes its colours from the page."""
     try:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError:
         raise InputError("The report's plots need matplotlib: run pip install 'score_jax[demo]'.") from None
-    style = {
+    style: dict[Any, Any] = {
         "text.color": _INK,
         "axes.labelcolor": _INK,
         "axes.edgecolor": _INK,
@@ -35,7 +36,7 @@ def _svg(draw: Callable, height: float) -> str:
         draw(figure.add_subplot())
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
+    text = buffer.getvalue().replace(_INK, "currentColor").replace(_ACCENT, "var(--accent)")
     return text[text.index("<svg") :]
 
 
@@ -43,10 +44,11 @@ def loss_curve(steps: Int[np.ndarray, "n"], losses: Float[np.ndarray, "n"]) -> s
     """Loss against step: raw, and a running mean over a twentieth of the run."""
     window = max(1, len(losses) // 20)
     smooth = np.convolve(losses, np.ones(window) / window, "valid")
+    middle = (window - 1) // 2  # a mean drawn at its window's end would trail the curve
 
     def draw(axes):
-        axes.semilogy(steps, losses, color=_INK, alpha=0.35, linewidth=0.8, label="one batch")
-        axes.semilogy(steps[window - 1 :], smooth, color=_ACCENT, label=f"mean of {window}")
+        axes.semilogy(steps, losses, color=_INK, alpha=0.5, linewidth=0.8, label="one batch")
+        axes.semilogy(steps[middle : middle + len(smooth)], smooth, color=_ACCENT, label=f"mean of {window}")
         axes.set_xlabel("step")
         axes.set_ylabel("loss")
         axes.legend(frameon=False)
@@ -62,6 +64,7 @@ def likelihood_histogram(bits_per_dim: Float[np.ndarray, "n"]) -> str:
         axes.axvline(bits_per_dim.mean(), color=_INK, linestyle="--")
         axes.set_xlabel(f"bits/dim (mean {bits_per_dim.mean():.3f}, dashed)")
         axes.set_ylabel("images")
+        axes.yaxis.get_major_locator().set_params(integer=True)
 
     return _svg(draw, 2.4)
 
@@ -74,5 +77,6 @@ def class_bars(counts: dict[str, int]) -> str:
         axes.axhline(sum(counts.values()) / len(counts), color=_INK, linestyle="--", linewidth=0.8)
         axes.set_xlabel("class")
         axes.set_ylabel("samples")
+        axes.yaxis.get_major_locator().set_params(integer=True)
 
     return _svg(draw, 2.0)

@@ -1,15 +1,14 @@
 """What training carries from step to step, and what a checkpoint holds."""
 
-import functools
-from typing import Any
-
 import dataclasses
+import functools
+
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int, UInt32
+from jaxtyping import PyTree
 
-from score_jax.typing import KeyArray, Params
+from score_jax.typing import KeyArray
 
 
 @functools.partial(
@@ -22,18 +21,19 @@ class TrainState:
     """All that is needed to go on.
 
     Attributes:
-      step: optimizer steps taken.
+      step: optimizer steps taken, int32.
       params: the network's parameters.
       ema_params: their exponential moving average, used to sample and to evaluate.
       opt_state: the optimizer's state.
-      rng: raw data of the key from which every step folds its own.
+      rng: raw data (uint32) of the key from which every step folds its own.
     """
 
-    step: Int[Array, ""]
-    params: Params
-    ema_params: Params
-    opt_state: Any
-    rng: UInt32[Array, "2"]
+    # Plain trees: orbax rebuilds the state with shapes, shardings or nothing in the place of arrays.
+    step: PyTree
+    params: PyTree
+    ema_params: PyTree
+    opt_state: PyTree
+    rng: PyTree
 
 
 def create_state(init, tx: optax.GradientTransformation, key: KeyArray) -> TrainState:

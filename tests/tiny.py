@@ -1,0 +1,56 @@
+"""A run small enough to test the whole of it, as a config file and as commands."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+CONFIG = '''
+from configs import base
+
+def get_config():
+    config = base.get_config()
+    config.data.update(name="dead_leaves", image_size=8, channels=1, flip=True, dequantize=True)
+    config.data.update(train_split="train[:64]", eval_split="test[:10]")
+    config.network.update(
+        channels=8, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(4,), dropout=0.1
+    )
+    config.optimizer.update(learning_rate=1e-3, warmup_steps=2)
+    config.ema.decay = 0.5
+    config.training.update(batch_size=16, steps=6, log_every=1, checkpoint_every=2, sample_every=0)
+    config.sampler.update(num_steps=5)
+    config.sampling.update(num_samples=8, batch_size=8)
+    config.likelihood.update(batch_size=8, rtol=1e-2, atol=1e-2)
+    config.evaluation.update(num_samples=8, batch_size=8)
+    return config
+'''
+
+
+def write_config(folder: Path) -> Path:
+    """The config file, in a folder from which it finds `configs`."""
+    path = folder / "tiny.py"
+    path.write_text(CONFIG)
+    return path
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "score_jax", *map(str, arguments)]
+
+
+def environment(devices: int = 1) -> dict[str, str]:
+    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": os.environ["JAX_COMPILATION_CACHE_DIR"],
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "PYTHONPATH": str(ROOT),
+    }
+    return {**os.environ, **flags, **cache}
+
+
+def run(*arguments: str, devices: int = 1) -> subprocess.CompletedProcess:
+    """One command in a process of its own."""
+    return subprocess.run(
+        command(*arguments), env=environment(devices), cwd=ROOT, capture_output=True, text=True, timeout=300
+    )

@@ -1,0 +1,120 @@
+"""A run that was killed, stopped or moved ends where an undisturbed one ends."""
+
+import json
+import signal
+import subprocess
+import time
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from tiny import ROOT, command, environment, run, write_config
+
+from score_jax.training.log import read_curve
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    config = write_config(folder)
+    result = run("train", f"--config={config}", f"--workdir={folder / 'run'}")
+    assert result.returncode == 0, result.stderr
+    return config, folder / "run"
+
+
+def leaves(workdir, step=6):
+    import jax
+
+    with ocp.PyTreeCheckpointer() as reader:
+        state = reader.restore(workdir / "checkpoints" / str(step) / "state")
+    return {jax.tree_util.keystr(path): np.asarray(v) for path, v in jax.tree_util.tree_leaves_with_path(state)}
+
+
+def assert_bit_identical(a, b):
+    first, second = leaves(a), leaves(b)
+    assert first.keys() == second.keys() and len(first) > 50
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def wait_for(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_kill_9_then_resume_is_bit_identical(undisturbed, tmp_path):
+    config, reference = undisturbed
+    workdir = tmp_path / "run"
+    arguments = ("train", f"--config={config}", f"--workdir={workdir}")
+    process = subprocess.Popen(
+        command(*arguments), env=environment(), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    wait_for((workdir / "checkpoints" / "2").exists, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    again = run(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert "Resuming at step" in again.stdout
+    assert_bit_identical(reference, workdir)
+    assert read_curve(reference) == read_curve(workdir)
+
+
+def test_sigterm_saves_and_exits_0(undisturbed, tmp_path):
+    config, reference = undisturbed
+    workdir = tmp_path / "run"
+    arguments = ("train", f"--config={config}", f"--workdir={workdir}")
+    process = subprocess.Popen(
+        command(*arguments, "--config.training.steps=100000", "--config.training.checkpoint_every=100000"),
+        env=environment(),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: len(read_curve(workdir)) > 2, process)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "stopped on SIGTERM" in out
+    steps = [int(path.name) for path in (workdir / "checkpoints").iterdir()]
+    assert len(steps) == 1 and steps[0] in read_curve(workdir)
+    curve = read_curve(workdir)
+    for step, loss in read_curve(reference).items():
+        assert curve.get(step, loss) == loss
+
+
+def test_one_device_and_eight_train_and_sample_alike(undisturbed, tmp_path):
+    config, reference = undisturbed
+    workdir = tmp_path / "run"
+    result = run("train", f"--config={config}", f"--workdir={workdir}", devices=8)
+    assert result.returncode == 0, result.stderr
+    one, eight = read_curve(reference), read_curve(workdir)
+    np.testing.assert_allclose(list(eight.values()), list(one.values()), rtol=1e-5)
+    # The checkpoint of one device, sampled on one and on eight.
+    images = []
+    for devices in (1, 8):
+        out = tmp_path / f"samples{devices}"
+        sampled = run("sample", f"--workdir={reference}", f"--out={out}", devices=devices)
+        assert sampled.returncode == 0, sampled.stderr
+        images.append(np.load(out / "samples.npz")["arr_0"].astype(int))
+    assert np.abs(images[0] - images[1]).max() <= 1  # levels: a value on an edge may be truncated either way
+
+
+def test_likelihood_counts_every_example_once(undisturbed):
+    _, reference = undisturbed
+    results = []
+    for batch_size in (8, 4):
+        result = run("likelihood", f"--workdir={reference}", f"--config.likelihood.batch_size={batch_size}")
+        assert result.returncode == 0, result.stderr
+        summary = json.loads((reference / "likelihood.json").read_text())
+        assert summary["count"] == 10
+        values = np.load(reference / "likelihood.npz")
+        np.testing.assert_array_equal(values["index"], np.arange(10))
+        np.testing.assert_allclose(summary["bpd_ode_uniform"], values["bits_per_dim"].mean(), rtol=1e-6)
+        results.append(values["bits_per_dim"])
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-4)

@@ -1,0 +1,173 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from configs import base
+
+from score_jax.errors import InputError
+from score_jax.training.checkpoint import Checkpoints, abstract_state, check_same_config, load_config, save_config
+from score_jax.training.loop import Stop, run_training
+from score_jax.training.optimizer import learning_rate_schedule, make_optimizer, update_ema
+from score_jax.training.sharding import check_divisible, make_mesh, replicated
+from score_jax.training.state import create_state
+from score_jax.training.step import make_train_step
+
+
+def quadratic(tx=None):
+    """The least problem: parameters go to the mean of the images."""
+    tx = tx or optax.sgd(0.5)
+    create = lambda: create_state(lambda key: {"w": jnp.zeros(2)}, tx, jax.random.key(0))  # noqa: E731
+
+    def loss(params, batch, key, keys):
+        return jnp.sum((params["w"][None] - batch["image"]) ** 2, axis=1) / 2
+
+    return create, make_train_step(loss, tx, ema_decay=0.9, ema_warmup=False)
+
+
+def batches(images=None):
+    images = jnp.array([[1.0, 2.0], [3.0, 4.0]]) if images is None else images
+    for i in range(10**9):
+        yield {"image": images, "index": jnp.arange(2)}, {"batches": i + 1}
+
+
+def train(tmp_path, create, step, *, stop=None, steps=5, data=None, state=None):
+    with Checkpoints(tmp_path) as checkpoints:
+        return run_training(
+            create() if state is None else state,
+            jax.jit(step),
+            batches() if data is None else data,
+            workdir=tmp_path,
+            checkpoints=checkpoints,
+            total_steps=steps,
+            log_every=1,
+            checkpoint_every=2,
+            sample_every=0,
+            draw_samples=lambda state, log: None,
+            stop=Stop() if stop is None else stop,
+        )
+
+
+def test_step_is_gradient_descent_and_ema_follows():
+    create, step = quadratic()
+    state, metrics = jax.jit(step)(create(), next(batches())[0])
+    np.testing.assert_allclose(state.params["w"], [1.0, 1.5])  # half way to the mean (2, 3)
+    np.testing.assert_allclose(state.ema_params["w"], [0.1, 0.15], rtol=1e-6)
+    np.testing.assert_allclose(metrics["loss"], (1 + 4 + 9 + 16) / 4)
+    np.testing.assert_allclose(metrics["grad_norm"], 13**0.5, rtol=1e-6)
+    assert int(state.step) == 1
+
+
+def test_loop_saves_the_last_step_and_its_data_state(tmp_path):
+    create, step = quadratic()
+    state = train(tmp_path, create, step)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest == 5
+        restored, data_state = checkpoints.restore(abstract_state(create, replicated(make_mesh())))
+    assert data_state == {"batches": 5}
+    for ours, theirs in zip(jax.tree.leaves(state), jax.tree.leaves(restored), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_stop_ends_training_with_a_checkpoint(tmp_path):
+    create, step = quadratic()
+    stop = Stop()
+
+    def until_third():
+        for i, batch in enumerate(batches()):
+            if i == 2:
+                stop.ask()
+            yield batch
+
+    state = train(tmp_path, create, step, stop=stop, data=until_third(), steps=100)
+    assert int(state.step) == 3
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest == 3
+
+
+def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_good_checkpoint(tmp_path):
+    create, step = quadratic()
+
+    def poisoned():
+        for i, batch in enumerate(batches()):
+            yield batch if i < 4 else next(batches(jnp.full((2, 2), jnp.nan)))
+
+    with pytest.raises(InputError, match=r"diverged at step 5: .*nan.*last good checkpoint is step 4"):
+        train(tmp_path, create, step, data=poisoned(), steps=50)
+    with Checkpoints(tmp_path) as checkpoints:
+        restored, _ = checkpoints.restore(abstract_state(create, replicated(make_mesh())))
+    assert np.isfinite(restored.params["w"]).all()
+
+
+def test_missing_and_foreign_checkpoints_are_said(tmp_path):
+    create, step = quadratic()
+    like = abstract_state(create, replicated(make_mesh()))
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(InputError, match="No a?.*checkpoint.*Train first"):
+        checkpoints.restore(like)
+    train(tmp_path, create, step, steps=2)
+    other = dataclasses.replace(like, params={"v": like.params["w"]}, ema_params={"v": like.params["w"]})
+    with Checkpoints(tmp_path) as checkpoints:
+        with pytest.raises(InputError, match="No checkpoint 7 .*found steps"):
+            checkpoints.restore(like, 7)
+        with pytest.raises(InputError, match="does not fit this config's network"):
+            checkpoints.restore(other)
+
+
+def test_config_survives_the_disk_and_differences_are_named(tmp_path):
+    config = base.get_config()
+    save_config(tmp_path, config)
+    assert load_config(tmp_path).to_dict() == config.to_dict()
+    other = base.get_config()
+    other.sampler.num_steps = 7
+    other.training.steps = 10
+    check_same_config(tmp_path, other)  # what does not change the parameters is free
+    other.optimizer.learning_rate = 0.5
+    with pytest.raises(InputError, match=r"another config: optimizer.learning_rate \(0.0002 there, 0.5 here\)"):
+        check_same_config(tmp_path, other)
+
+
+def test_steps_are_not_free_under_a_decaying_rate(tmp_path):
+    config = base.get_config()
+    config.optimizer.decay = "cosine"
+    save_config(tmp_path, config)
+    config.training.steps = 10
+    with pytest.raises(InputError, match="training.steps"):
+        check_same_config(tmp_path, config)
+
+
+def test_learning_rate_schedules():
+    warm = learning_rate_schedule(1.0, 10, "constant", 100)
+    np.testing.assert_allclose([warm(0), warm(5), warm(10), warm(99)], [0, 0.5, 1, 1])
+    cosine = learning_rate_schedule(1.0, 10, "cosine", 110)
+    np.testing.assert_allclose([cosine(10), cosine(60), cosine(110)], [1, 0.5, 0], atol=1e-6)
+    with pytest.raises(InputError, match="optimizer.decay"):
+        learning_rate_schedule(1.0, 10, "linear", 100)
+
+
+def test_clipping_bounds_the_update_of_sgd_like_steps():
+    grads, params = {"w": jnp.array([300.0, 400.0])}, {"w": jnp.zeros(2)}
+
+    def first_moment(clip_norm):
+        tx = make_optimizer(
+            "adam", lambda _: 1.0, b1=0.0, b2=0.0, eps=1.0, weight_decay=0.0, clip_norm=clip_norm
+        )
+        return tx.update(grads, tx.init(params), params)[0]["w"]
+
+    np.testing.assert_allclose(first_moment(1.0), [-0.6 / 1.6, -0.8 / 1.8], rtol=1e-5)
+    np.testing.assert_allclose(first_moment(0.0), [-300 / 301, -400 / 401], rtol=1e-5)
+    with pytest.raises(InputError, match="Did you mean 'adam'"):
+        make_optimizer("adma", lambda _: 1.0, b1=0.9, b2=0.9, eps=1.0, weight_decay=0.0, clip_norm=1.0)
+
+
+def test_ema_warmup_forgets_the_start():
+    average = update_ema({"w": jnp.zeros(())}, {"w": jnp.ones(())}, 0.9999, True, jnp.asarray(0))
+    np.testing.assert_allclose(average["w"], 0.9, rtol=1e-6)
+    late = update_ema({"w": jnp.zeros(())}, {"w": jnp.ones(())}, 0.9999, True, jnp.asarray(10**7))
+    np.testing.assert_allclose(late["w"], 1e-4, rtol=1e-2)
+
+
+def test_a_batch_that_does_not_split_is_refused():
+    with pytest.raises(InputError, match=r"training.batch_size=9 cannot be split over 8 devices"):
+        check_divisible(9, make_mesh(), "training.batch_size")
