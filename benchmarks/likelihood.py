@@ -63,7 +63,9 @@ def measure(count: int) -> list[Claim]:
             bits = jnp.dtype(dtype).name
             error, prior_error, nfe = errors(process, dtype, tolerance, count)
             how = f"Tsit5 {tolerance:g}, true terminal law, {count} points, NFE {nfe:.0f}"
-            claims.append(Claim(f"mixture_{name}_{bits}_max_nats", float(np.abs(error).max()), "nats", target, "<=", how))
+            claims.append(
+                Claim(f"mixture_{name}_{bits}_max_nats", float(np.abs(error).max()), "nats", target, "<=", how)
+            )
             if dtype == jnp.float32:
                 rms = float(np.sqrt(np.mean(error**2)))
                 claims.append(Claim(f"mixture_{name}_{bits}_rms_nats", rms, "nats", 1e-4, "<=", how))

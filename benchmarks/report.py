@@ -61,5 +61,6 @@ def emit(benchmark: str, claims: list[Claim], began: float, *, as_json: bool) ->
     else:
         for claim in claims:
             verdict = "holds" if claim.holds else "FAILS"
-            print(f"{verdict}  {claim.name:<44}{claim.value:12.3g} {claim.sense} {claim.target:<8g} {claim.unit:<6} {claim.how}")
+            bound = f"{claim.sense} {claim.target:<8g} {claim.unit:<6}"
+            print(f"{verdict}  {claim.name:<44}{claim.value:12.3g} {bound} {claim.how}")
     return 0 if all(claim.holds for claim in claims) else 1

@@ -1,14 +1,13 @@
-"""From a config to objects. The only place that knows names: a dictionary per section, and nothing below sees a config."""
+"""From a config to objects: a dictionary of names per section. Nothing below this file sees a config."""
 
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from ml_collections import ConfigDict
 
 from score_jax.arrays import fold_in_each, normal_per_example
@@ -32,7 +31,7 @@ NETWORKS = {"ncsnpp": NCSNpp}
 REDUCTIONS = {"mean": lambda dim: 1.0 / dim, "half_sum": lambda dim: 0.5}
 
 
-def _construct(section: str, table: dict[str, Callable], values: dict[str, Any]) -> Any:
+def _construct(section: str, table: Mapping[str, Callable], values: dict[str, Any]) -> Any:
     """`table[name](**rest)`, with the nearest valid argument for an unknown one."""
     values = dict(values)
     name = values.pop("name")
@@ -79,7 +78,7 @@ def build_sampler(config: ConfigDict, process: GaussianProcess) -> Sampler:
     c = config.sampler
     correct = steps.langevin(process, c.snr, c.corrector_steps)
     reverse = steps.reverse_diffusion(process)
-    methods = {
+    methods: dict[str, Callable[[], FixedSteps | AdaptiveODE]] = {
         "euler_maruyama": lambda: FixedSteps(steps.euler_maruyama(process), c.num_steps, 1),
         "reverse_diffusion": lambda: FixedSteps(reverse, c.num_steps, 1),
         "predictor_corrector": lambda: FixedSteps(
@@ -95,7 +94,10 @@ def build_sampler(config: ConfigDict, process: GaussianProcess) -> Sampler:
 def build_loss(config: ConfigDict, process: GaussianProcess, predict: Callable, dim: int) -> LossFn:
     """The `loss` section: batch of uint8 images to one value per example."""
     c, value_range = config.loss, tuple(config.data.value_range)
-    for section, name, table in (("time_sampling", c.time_sampling, TIME_SAMPLINGS), ("reduction", c.reduction, REDUCTIONS)):
+    for section, name, table in (
+        ("time_sampling", c.time_sampling, TIME_SAMPLINGS),
+        ("reduction", c.reduction, REDUCTIONS),
+    ):
         if name not in table:
             raise unknown_name(f"loss.{section}", name, table)
     draw_times, scale = TIME_SAMPLINGS[c.time_sampling], REDUCTIONS[c.reduction](dim)
@@ -112,9 +114,7 @@ def build_loss(config: ConfigDict, process: GaussianProcess, predict: Callable, 
         def predictor(x, t):
             return predict(params, x, t, train=True, rngs={"dropout": dropout_key})
 
-        values = score_matching.denoising(
-            predictor, process, x0, t, eps, likelihood_weighting=c.likelihood_weighting
-        )
+        values = score_matching.denoising(predictor, process, x0, t, eps, likelihood_weighting=c.likelihood_weighting)
         return scale * values
 
     return loss

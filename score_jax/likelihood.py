@@ -106,9 +106,7 @@ def log_likelihood(
     return LogLikelihood(terminal + integral, terminal, integral, latent, solved.nfe, solved.ok)
 
 
-def bits_per_dim(
-    log_prob: Float[Array, "b"], dim: int, log_bin_width: float
-) -> Float[Array, "b"]:
+def bits_per_dim(log_prob: Float[Array, "b"], dim: int, log_bin_width: float) -> Float[Array, "b"]:
     """Bits per dimension of discrete data from the log density (nats) of its dequantised form.
 
     A level of the data fills a bin of width exp(`log_bin_width`) in each of the model's `dim` dimensions, so that

@@ -73,9 +73,7 @@ LABELS: dict[str, Label] = {
 }
 
 
-def network_predictor(
-    apply: Apply, process: GaussianProcess, *, output: str, label: str
-) -> Callable[..., Prediction]:
+def network_predictor(apply: Apply, process: GaussianProcess, *, output: str, label: str) -> Callable[..., Prediction]:
     """The bridge from a pure network to predictions.
 
     Args:

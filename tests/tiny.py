@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-CONFIG = '''
+CONFIG = """
 from configs import base
 
 def get_config():
@@ -25,7 +25,7 @@ def get_config():
     config.likelihood.update(batch_size=8, rtol=1e-2, atol=1e-2)
     config.evaluation.update(num_samples=8, batch_size=8)
     return config
-'''
+"""
 
 
 def write_config(folder: Path) -> Path:

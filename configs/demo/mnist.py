@@ -5,16 +5,15 @@
 See README.md for what it reaches and in which time.
 """
 
-from configs import base
 from ml_collections import ConfigDict
+
+from configs import base
 
 
 def get_config() -> ConfigDict:
     """A UNet of 0.7 M parameters, trained on dequantised digits with even coverage of noise levels."""
     config = base.get_config()
-    config.data.update(
-        name="mnist_5k", image_size=16, channels=1, resize_filter="box", dequantize=True
-    )
+    config.data.update(name="mnist_5k", image_size=16, channels=1, resize_filter="box", dequantize=True)
     config.network.update(
         channels=24,
         channel_mult=(1, 2, 2),
@@ -28,9 +27,7 @@ def get_config() -> ConfigDict:
     config.loss.time_sampling = "stratified_mixture"
     config.optimizer.update(learning_rate=2e-3, warmup_steps=100, decay="cosine")
     config.ema.update(decay=0.995, warmup=True)
-    config.training.update(
-        batch_size=64, steps=2400, log_every=20, checkpoint_every=400, keep=2, sample_every=800
-    )
+    config.training.update(batch_size=64, steps=2400, log_every=20, checkpoint_every=400, keep=2, sample_every=800)
     config.sampler.update(name="ode", rtol=1e-3, atol=1e-3)
     config.sampling.num_samples = 64
     config.likelihood.update(num_examples=128, batch_size=64)

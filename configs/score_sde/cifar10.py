@@ -1,7 +1,8 @@
 """What the CIFAR-10 configs of Song et al. 2021 share (score_sde, configs/default_cifar10_configs.py)."""
 
-from configs import base
 from ml_collections import ConfigDict
+
+from configs import base
 
 
 def get_config() -> ConfigDict:

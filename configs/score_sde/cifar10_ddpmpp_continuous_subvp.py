@@ -6,8 +6,9 @@ score_sde: configs/subvp/cifar10_ddpmpp_continuous.py. Not run here yet.
     python -m score_jax train --config=configs/score_sde/cifar10_ddpmpp_continuous_subvp.py --workdir=runs/cifar10_subvp
 """
 
-from configs.score_sde import cifar10
 from ml_collections import ConfigDict
+
+from configs.score_sde import cifar10
 
 
 def get_config() -> ConfigDict:

@@ -6,8 +6,9 @@ score_sde: configs/vp/cifar10_ddpmpp_continuous.py. Trained there on 8 GPUs or T
     python -m score_jax train --config=configs/score_sde/cifar10_ddpmpp_continuous_vp.py --workdir=runs/cifar10_vp
 """
 
-from configs.score_sde import cifar10
 from ml_collections import ConfigDict
+
+from configs.score_sde import cifar10
 
 
 def get_config() -> ConfigDict:

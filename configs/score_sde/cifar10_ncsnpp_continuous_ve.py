@@ -7,9 +7,10 @@ yet.
     python -m score_jax train --config=configs/score_sde/cifar10_ncsnpp_continuous_ve.py --workdir=runs/cifar10_ve
 """
 
+from ml_collections import ConfigDict
+
 from configs import base
 from configs.score_sde import cifar10
-from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
@@ -17,9 +18,7 @@ def get_config() -> ConfigDict:
     config = cifar10.get_config()
     base.replace_section(config, "process", name="ve", sigma_min=0.01, sigma_max=50.0)
     config.data.value_range = (0.0, 1.0)
-    config.network.update(
-        embedding="fourier", fir=True, progressive_input="residual", scale_by_label=True
-    )
+    config.network.update(embedding="fourier", fir=True, progressive_input="residual", scale_by_label=True)
     config.prediction.update(output="score", label="sigma")
     config.loss.reduction = "half_sum"
     config.ema.decay = 0.999

@@ -8,13 +8,13 @@ from score_jax.cli.verb import parse_flags
 from score_jax.jobs.demo import demo
 from score_jax.training.loop import stop_on_sigterm
 
-_DESCRIPTION = """Trains a small model on real images, samples, measures bits/dim and fid_digits, and writes report.html.
+_DESCRIPTION = """Trains a small model on real images, samples it, measures it, and writes report.html.
 
   python -m score_jax demo
   python -m score_jax demo --workdir=runs/other --config.training.steps=4000
 
-Run again it resumes, or says that it is done. About 14 minutes on 2 CPU cores; on an accelerator it takes a larger model
-of larger images by itself."""
+Run again it resumes, or says that it is done. Less than 15 minutes on 2 CPU cores; on an accelerator it takes a
+larger model of larger images by itself."""
 
 
 def main(argv: list[str]) -> int:

@@ -81,9 +81,7 @@ def check_python() -> tuple[dict[str, Any], list[Problem]]:
     version = platform.python_version()
     problems = []
     if not SpecifierSet(">=3.11").contains(version, prereleases=True):
-        problems.append(
-            Problem(f"Python is {version}: install 3.11 or newer and make a new environment.", True)
-        )
+        problems.append(Problem(f"Python is {version}: install 3.11 or newer and make a new environment.", True))
     return {"version": version, "executable": sys.executable}, problems
 
 
@@ -98,9 +96,7 @@ def check_packages() -> tuple[dict[str, Any], list[Problem]]:
     requirements = [Requirement(text) for text in declared]
     required = needed_by(requirements, "")
     problems = [
-        Problem(f"{reason}: run `pip install '{r.name}{r.specifier}'`.", True)
-        for r in required
-        if (reason := unmet(r))
+        Problem(f"{reason}: run `pip install '{r.name}{r.specifier}'`.", True) for r in required if (reason := unmet(r))
     ]
     versions = {
         r.name: {"installed": installed_version(r.name), "required": str(r.specifier), "ok": unmet(r) is None}
@@ -155,9 +151,7 @@ def check_folders() -> tuple[dict[str, Any], list[Problem]]:
         if not folder["writable"]:
             problems.append(Problem(f"The {name} {folder['path']} cannot be written: {mend}.", False))
         elif folder["free_gb"] < _LOW_DISK_GB:
-            problems.append(
-                Problem(f"The {name} {folder['path']} has {folder['free_gb']} GB free: {mend}.", False)
-            )
+            problems.append(Problem(f"The {name} {folder['path']} has {folder['free_gb']} GB free: {mend}.", False))
     return {name: folder for name, (folder, _) in folders.items()}, problems
 
 
@@ -185,9 +179,7 @@ def table(report: dict[str, Any]) -> str:
         lines.append(f"Devices   {devices['count']} x {devices['platform']} ({devices['kind']})")
     lines += ["", "Packages  installed, required"]
     for name, p in packages["required"].items():
-        lines.append(
-            f"  {name:<22}{p['installed'] or '-':<12}{p['required']}{'' if p['ok'] else '   <- not met'}"
-        )
+        lines.append(f"  {name:<22}{p['installed'] or '-':<12}{p['required']}{'' if p['ok'] else '   <- not met'}")
     lines += ["", "Extras    pip install -e '.[NAME]'"]
     for name, extra in packages["extras"].items():
         state = f"missing: {'; '.join(extra['missing'])}" if extra["missing"] else "there"

@@ -15,8 +15,7 @@ from score_jax.jobs.results import provenance, write_json
 from score_jax.jobs.sample import draw
 from score_jax.jobs.train import open_split
 
-_DESCRIPTION = """Draws samples and compares them with the eval split: fid_digits and kid_digits, beside the same distances of
-real images and of noise.
+_DESCRIPTION = """Compares fresh samples with the eval split: fid_digits and kid_digits, beside those of real images and of noise.
 
   python -m score_jax evaluate --workdir=runs/mnist --config.evaluation.num_samples=1000
   python -m score_jax evaluate --workdir=runs/mnist --features=my_package.my_module:my_features
@@ -50,9 +49,7 @@ def main(argv: list[str]) -> int:
         extractor = _imported_features(values.features)
     else:
         extractor = evaluate.trained_classifier(training, model.workdir / "digit_classifier.npz").features()
-    drawn = draw(
-        model.experiment, model.params, model.mesh, range(c.num_samples), batch_size=c.batch_size, seed=c.seed
-    )
+    drawn = draw(model.experiment, model.params, model.mesh, range(c.num_samples), batch_size=c.batch_size, seed=c.seed)
     real, unseen = evaluate.load_images(training)[0], evaluate.load_images(held_out)[0]
     distances = evaluate.compare(drawn.images, real, unseen, extractor, c.seed)
     result = evaluate.summary(distances, extractor, model.config)

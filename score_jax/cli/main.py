@@ -37,8 +37,11 @@ def _use_compile_cache() -> None:
 
 
 def _help() -> str:
-    return _USAGE + "\nverbs:\n" + "".join(f"  {verb:<11}{text}\n" for verb, text in _VERBS.items()) + (
-        "\n`python -m score_jax VERB --help` explains the options of a verb.\n"
+    return (
+        _USAGE
+        + "\nverbs:\n"
+        + "".join(f"  {verb:<11}{text}\n" for verb, text in _VERBS.items())
+        + ("\n`python -m score_jax VERB --help` explains the options of a verb.\n")
     )
 
 

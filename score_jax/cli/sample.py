@@ -31,9 +31,7 @@ def main(argv: list[str]) -> int:
         return 0
     model = load_trained(values)
     c = model.config.sampling
-    drawn = draw(
-        model.experiment, model.params, model.mesh, range(c.num_samples), batch_size=c.batch_size, seed=c.seed
-    )
+    drawn = draw(model.experiment, model.params, model.mesh, range(c.num_samples), batch_size=c.batch_size, seed=c.seed)
     out = Path(values.out or model.workdir)
     out.mkdir(parents=True, exist_ok=True)
     save_png(out / "samples.png", grid(drawn.images[:256], columns=int(min(256, c.num_samples) ** 0.5)))
@@ -41,7 +39,11 @@ def main(argv: list[str]) -> int:
     np.savez(temporary, arr_0=drawn.images)
     os.replace(temporary, out / "samples.npz")
     sampler = model.config.sampler.to_dict()
-    summary = {"count": len(drawn.images), "nfe_mean": float(drawn.nfe.mean()), "nfe_max": int(drawn.nfe.max())}
+    summary = {
+        "count": len(drawn.images),
+        "nfe_mean": float(drawn.nfe.mean()),
+        "nfe_max": int(drawn.nfe.max()),
+    }
     facts = provenance(step=model.step, seed=c.seed, sampler=sampler, parameters="ema", rounding="truncated")
     write_json(out / "samples.json", summary | facts)
     print(f"{len(drawn.images)} samples, {drawn.nfe.mean():.0f} evaluations each: {out / 'samples.png'}")

@@ -13,7 +13,11 @@ from jaxtyping import UInt8
 
 
 def dead_leaves(
-    rng: np.random.Generator, size: int, channels: int = 3, smallest: float = 1.0, largest: float | None = None
+    rng: np.random.Generator,
+    size: int,
+    channels: int = 3,
+    smallest: float = 1.0,
+    largest: float | None = None,
 ) -> UInt8[np.ndarray, "{size} {size} {channels}"]:
     """One image.
 
@@ -41,17 +45,17 @@ def dead_leaves(
 
 
 @dataclasses.dataclass(frozen=True)
-class DeadLeavesImages(Sequence):
-    """`count` images as a random-access sequence: image i depends on the seed and on i alone."""
+class DeadLeavesImages(Sequence[dict]):
+    """`length` images as a random-access sequence: image i depends on the seed and on i alone."""
 
     seed: int
     size: int
     channels: int
-    count: int
+    length: int
 
     def __len__(self) -> int:
-        return self.count
+        return self.length
 
-    def __getitem__(self, i) -> dict:
+    def __getitem__(self, i):
         rng = np.random.default_rng((self.seed, operator.index(i)))
         return {"image": dead_leaves(rng, self.size, self.channels), "label": 0}

@@ -71,17 +71,14 @@ def _folder(path: Path, split: str) -> Sequence[dict]:
         raise InputError(f"No folder {path}: expected images, in sub-folders by class or all in one.")
     base = split.split("[")[0]
     root = path / base if (path / base).is_dir() else path
-    files = sorted(
-        f for f in root.rglob("*") if f.suffix.lower() in _SUFFIXES and not f.is_symlink() and f.is_file()
-    )
+    files = sorted(f for f in root.rglob("*") if f.suffix.lower() in _SUFFIXES and not f.is_symlink() and f.is_file())
     if not files:
         raise InputError(f"No images in {root}: expected files ending in {', '.join(_SUFFIXES)}.")
     if root == path and base not in ("all", "train", "test"):
         raise InputError(f"{path} has no folder {base!r}: name a folder in it, or use the split 'all[:90%]'.")
     classes = sorted({f.relative_to(root).parts[0] for f in files if f.parent != root})
     return [
-        {"image": f, "label": classes.index(f.relative_to(root).parts[0]) if f.parent != root else 0}
-        for f in files
+        {"image": f, "label": classes.index(f.relative_to(root).parts[0]) if f.parent != root else 0} for f in files
     ]
 
 
@@ -95,11 +92,11 @@ def _arrays(path: Path) -> Sequence[dict]:
     images = next((arrays[k] for k in ("images", "image", "arr_0", "x") if k in arrays), None)
     labels = next((arrays[k] for k in ("labels", "label", "arr_1", "y") if k in arrays), None)
     if images is None:
-        raise InputError(f"{path} holds {sorted(arrays)}: expected 'images' or 'arr_0', uint8 (n, h, w, c) or (n, h, w).")
+        raise InputError(f"{path} holds {sorted(arrays)}: expected 'images' or 'arr_0'.")
     images = images[..., None] if images.ndim == 3 else images
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise InputError(
-            f"Images of {path} are {images.dtype} {images.shape}: expected uint8 (n, h, w), (n, h, w, 1) or (n, h, w, 3)."
+            f"Images of {path} are {images.dtype} {images.shape}: expected uint8 (n, h, w) or (n, h, w, 1 or 3)."
         )
     labels = np.zeros(len(images), np.int32) if labels is None else labels
     if len(labels) != len(images):
@@ -119,17 +116,21 @@ def _tfds(name: str, split: str, data_dir: str | None) -> Sequence[dict]:
         builder.download_and_prepare()
     try:
         return tfds.data_source(
-            name, split=split, data_dir=data_dir, download=False, decoders={"image": tfds.decode.SkipDecoding()}
+            name,
+            split=split,
+            data_dir=data_dir,
+            download=False,
+            decoders={"image": tfds.decode.SkipDecoding()},
         )
     except tfds.core.registered.DatasetNotFoundError:
         raise InputError(
-            f"No data set {name!r}: expected {', '.join(BUILDERS)}, dead_leaves, folder:PATH, a path to .npz or .npy, or a "
-            "TFDS name."
+            f"No data set {name!r}: expected {', '.join(BUILDERS)}, dead_leaves, folder:PATH, a path to .npz or .npy, "
+            "or a TFDS name."
         ) from None
     except (AssertionError, FileNotFoundError, KeyError, NotImplementedError) as error:
         raise InputError(
-            f"TFDS data set {name!r} is not prepared in {data_dir or '~/tensorflow_datasets'} as array_record: on a machine "
-            f"with TensorFlow run `tfds build {name} --file_format=array_record`, then set data.data_dir. "
+            f"TFDS data set {name!r} is not prepared in {data_dir or '~/tensorflow_datasets'} as array_record: on a "
+            f"machine with TensorFlow run `tfds build {name} --file_format=array_record`, then set data.data_dir. "
             f"({str(error).splitlines()[0] if str(error) else type(error).__name__})"
         ) from None
     except ValueError as error:

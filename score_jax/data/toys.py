@@ -11,9 +11,7 @@ from score_jax.processes.gaussian import GaussianProcess
 from score_jax.typing import KeyArray, Time
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["means", "stds", "weights"], meta_fields=[]
-)
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["means", "stds", "weights"], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
 class GaussianMixture:
     """A mixture of k isotropic Gaussians in d dimensions; under x_t = alpha x0 + sigma eps it stays one.
@@ -53,5 +51,7 @@ def four_gaussians(dtype=jnp.float32) -> GaussianMixture:
     """Four components of standard deviation .15 to .40 in the plane."""
     means = [[1.0, 0.5], [-0.8, 0.9], [-0.3, -1.1], [0.9, -0.7]]
     return GaussianMixture(
-        jnp.array(means, dtype), jnp.array([0.15, 0.25, 0.3, 0.4], dtype), jnp.array([0.3, 0.2, 0.25, 0.25], dtype)
+        jnp.array(means, dtype),
+        jnp.array([0.15, 0.25, 0.3, 0.4], dtype),
+        jnp.array([0.3, 0.2, 0.25, 0.25], dtype),
     )

@@ -26,7 +26,7 @@ def dequantize(keys: KeyBatch, image: UInt8[Array, "b h w c"], value_range: Rang
 
 
 def log_bin_width(value_range: Range, bits: int = 8) -> float:
-    """Log of the width of one level in the model's range, nats: the offset of bits/dim, derived and never a constant."""
+    """Log of the width of one level in the model's range, nats: the offset of bits/dim."""
     low, high = value_range
     return math.log((high - low) / 2**bits)
 

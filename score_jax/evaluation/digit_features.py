@@ -9,6 +9,7 @@ import functools
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +40,8 @@ class Classifier:
 
     def apply(self, images: UInt8[Array, "b h w c"]) -> tuple[Float[Array, "b k"], Float[Array, "b d"]]:
         """Logits and features."""
-        return DigitClassifier(self.classes).apply({"params": self.params}, images / 255.0)
+        outputs: Any = DigitClassifier(self.classes).apply({"params": self.params}, images / 255.0)
+        return outputs
 
     def features(self) -> FeatureExtractor:
         """For `extract`; the metrics are named after digits."""
@@ -64,7 +66,10 @@ def train_classifier(
     classes = int(labels.max()) + 1
     if len(np.unique(labels)) < 2:
         raise InputError("fid_digits needs labels of at least two classes: put images into sub-folders by class.")
-    network, tx = DigitClassifier(classes), optax.adamw(optax.cosine_decay_schedule(2e-3, steps), weight_decay=1e-3)
+    network, tx = (
+        DigitClassifier(classes),
+        optax.adamw(optax.cosine_decay_schedule(2e-3, steps), weight_decay=1e-3),
+    )
 
     @jax.jit
     def fit(key, images, labels):
@@ -97,10 +102,10 @@ def predict_classes(classifier: Classifier, images: UInt8[np.ndarray, "n h w c"]
 def save_classifier(path: Path, classifier: Classifier) -> None:
     """Writes an .npz of named arrays, atomically."""
     flat, _ = jax.tree_util.tree_flatten_with_path(classifier.params)
-    arrays = {jax.tree_util.keystr(k, simple=True, separator="/"): np.asarray(v) for k, v in flat}
+    arrays: dict[str, Any] = {jax.tree_util.keystr(k, simple=True, separator="/"): np.asarray(v) for k, v in flat}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    np.savez(temporary, classes=classifier.classes, **arrays)
+    np.savez(temporary, classes=np.asarray(classifier.classes), **arrays)
     os.replace(temporary, path)
 
 
@@ -115,7 +120,9 @@ def load_classifier(path: Path) -> Classifier:
             arrays = {k: file[k] for k in file.files}
         classes = int(arrays.pop("classes"))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is no saved digit classifier ({error}): delete it, it will be trained again.") from None
+        raise InputError(
+            f"{path} is no saved digit classifier ({error}): delete it, it will be trained again."
+        ) from None
     params: dict = {}
     for name, value in arrays.items():
         layer, leaf = name.split("/")

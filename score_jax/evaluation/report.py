@@ -23,7 +23,7 @@ body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var
        margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.7rem; margin-bottom: .3rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; }
 p, figcaption { color: var(--soft); } figure { margin: 0; }
-img, svg { max-width: 100%; height: auto; } svg { color: var(--soft); }
+img { max-width: 100%; height: auto; } svg { width: 100%; max-width: 40rem; height: auto; color: var(--soft); }
 img { image-rendering: pixelated; background: #fff; border-radius: 4px; }
 .strips { display: inline-block; max-width: 100%; } .strips img { display: block; }
 .times { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; text-align: center; font-size: .7rem;
@@ -31,6 +31,7 @@ img { image-rendering: pixelated; background: #fff; border-radius: 4px; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .93rem; }
 th, td { text-align: left; padding: .4rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.number { font-variant-numeric: tabular-nums; white-space: nowrap; font-weight: 600; }
+@media (max-width: 30rem) { th, td { padding: .35rem .25rem; font-size: .82rem; } }
 pre { font-size: .8rem; overflow: auto; max-height: 24rem; border: 1px solid var(--line); padding: .8rem; }
 """
 
@@ -128,9 +129,7 @@ def _page(data: ReportData) -> str:
     seconds = [[stage, f"{value:.0f} s"] for stage, value in data.durations.items()]
     pairs = grid(np.concatenate(data.neighbours), len(data.neighbours[0]))
     sections = [
-        _section(
-            "Samples", _image(grid(data.samples, 8), "grid of samples"), "Drawn in a row, none left out."
-        ),
+        _section("Samples", _image(grid(data.samples, 8), "grid of samples"), "Drawn in a row, none left out."),
         _section("Numbers", _table(["", "value", "uncertainty", "what it is"], numbers, 1)),
         _section(
             "From noise to image",

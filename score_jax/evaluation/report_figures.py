@@ -32,7 +32,7 @@ def _svg(draw: Callable, height: float) -> str:
         "svg.hashsalt": "score_jax",
     }
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(7.2, height), layout="constrained")
+        figure = Figure(figsize=(5.4, height), layout="constrained")
         draw(figure.add_subplot())
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})

@@ -1,4 +1,4 @@
-"""`demo`: train, sample, measure, report. Each stage keeps its result, so that a demo cut short goes on where it was."""
+"""`demo`: train, sample, measure, report. A demo cut short resumes."""
 
 import importlib.metadata
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from score_jax import build
@@ -24,6 +25,7 @@ from score_jax.jobs.train import open_split, restore_params, train
 from score_jax.training.log import read_curve
 from score_jax.training.loop import Stop
 from score_jax.training.sharding import make_mesh
+from score_jax.typing import Params
 
 _TRAJECTORIES, _STATES, _GRID = 6, 9, 64
 
@@ -45,12 +47,20 @@ def _numbers(metrics: dict, likelihood_summary: dict) -> list[Number]:
             "bits/dim",
             f"{bits:.3f}",
             f"{error:.3f} (standard error)",
-            f"exact likelihood of {likelihood_summary['count']} held-out images by the probability-flow ODE, with uniform "
-            f"dequantisation; {likelihood_summary['nfe_mean']:.0f} evaluations each",
+            f"exact likelihood of {likelihood_summary['count']} held-out images by the probability-flow ODE, with "
+            f"uniform dequantisation; {likelihood_summary['nfe_mean']:.0f} evaluations each",
         ),
-        fid("", "distance of the samples to held-out images, in the features of a small digit classifier; not FID with "
-            "Inception features", "fid_digits of samples"),
-        fid("_real", "the same for as many real images: what a perfect model would reach", "fid_digits of real images"),
+        fid(
+            "",
+            "distance of the samples to held-out images, in the features of a small digit classifier; not FID with "
+            "Inception features",
+            "fid_digits of samples",
+        ),
+        fid(
+            "_real",
+            "the same for as many real images: what a perfect model would reach",
+            "fid_digits of real images",
+        ),
         fid("_noise", "the same for uniform noise: where training began", "fid_digits of noise"),
         Number(
             "kid_digits of samples",
@@ -92,8 +102,8 @@ def _report(
     summary = (
         f"A score-based model ({config.network.name}, {metrics['parameters'] / 1e6:.2f} M parameters) was trained for "
         f"{metrics['step']} steps on {len(training)} images of {config.data.name} at {config.data.image_size} x "
-        f"{config.data.image_size} pixels (resized with the {config.data.resize_filter} filter). Samples, likelihood and "
-        "distances below are of its averaged parameters."
+        f"{config.data.image_size} pixels (resized with the {config.data.resize_filter} filter). Samples, likelihood "
+        "and distances below are of its averaged parameters."
     )
     write_report(
         workdir / "report.html",
@@ -116,7 +126,9 @@ def _report(
     )
 
 
-def _measure_likelihood(model: tuple, source: Source, config: ConfigDict, workdir: Path, step: int) -> dict:
+def _measure_likelihood(
+    model: tuple[build.Experiment, Params, Mesh], source: Source, config: ConfigDict, workdir: Path, step: int
+) -> dict:
     path = workdir / "likelihood"
     if path.with_suffix(".json").exists():
         kept = json.loads(path.with_suffix(".json").read_text())
@@ -126,7 +138,11 @@ def _measure_likelihood(model: tuple, source: Source, config: ConfigDict, workdi
 
 
 def _compare(
-    drawn: Drawn, training: np.ndarray, held_out: Source, classifier: digit_features.Classifier, config: ConfigDict
+    drawn: Drawn,
+    training: np.ndarray,
+    held_out: Source,
+    classifier: digit_features.Classifier,
+    config: ConfigDict,
 ) -> dict:
     """fid_digits and kid_digits, and how far the classifier behind them can be trusted."""
     unseen, labels = evaluate.load_images(held_out)
@@ -134,6 +150,13 @@ def _compare(
     distances = evaluate.compare(drawn.images, training, unseen, extractor, config.evaluation.seed)
     accuracy = float((digit_features.predict_classes(classifier, unseen) == labels).mean())
     return evaluate.summary(distances, extractor, config) | {"classifier_accuracy": accuracy}
+
+
+def _print_summary(metrics: dict) -> None:
+    bits, error = (metrics["likelihood"][f"bpd_ode_uniform{s}"] for s in ("", "_standard_error"))
+    print(f"bits/dim {bits:.3f} +- {error:.3f}")
+    for name in ("fid_digits", "fid_digits_real", "fid_digits_noise"):
+        print(f"{name:<17}{metrics[name]:8.2f} +- {metrics[f'{name}_standard_error']:.2f}")
 
 
 def demo(config: ConfigDict, workdir: Path, stop: Stop) -> bool:
@@ -146,7 +169,8 @@ def demo(config: ConfigDict, workdir: Path, stop: Stop) -> bool:
     if metrics_path.exists() and json.loads(metrics_path.read_text())["step"] == config.training.steps:
         print(f"This demo is done: see {workdir / 'report.html'}. Use another --workdir to run it again.")
         return True
-    began, durations = time.monotonic(), {}
+    began = time.monotonic()
+    durations: dict[str, float] = {}
 
     def took(stage: str) -> None:
         durations[stage] = time.monotonic() - began - sum(durations.values())
@@ -191,8 +215,6 @@ def demo(config: ConfigDict, workdir: Path, stop: Stop) -> bool:
     _report(workdir, config, drawn, trajectory, training, classes, metrics, durations)
     took("report")
     write_json(metrics_path, metrics | {"seconds": durations | {"total": time.monotonic() - began}})
-    print(f"bits/dim {likelihood_summary['bpd_ode_uniform']:.3f} +- {likelihood_summary['bpd_ode_uniform_standard_error']:.3f}")
-    for name in ("", "_real", "_noise"):
-        print(f"fid_digits{name:<7}{metrics[f'fid_digits{name}']:8.2f} +- {metrics[f'fid_digits{name}_standard_error']:.2f}")
+    _print_summary(metrics)
     print(f"{time.monotonic() - began:.0f} s. Open {workdir / 'report.html'}")
     return True

@@ -51,9 +51,7 @@ class Distance:
     kernel_spread: float
 
 
-def distance(
-    features: Float[np.ndarray, "n d"], real_features: Float[np.ndarray, "m d"], real: Moments
-) -> Distance:
+def distance(features: Float[np.ndarray, "n d"], real_features: Float[np.ndarray, "m d"], real: Moments) -> Distance:
     """Distances of features to the held-out ones, whose moments are `real`."""
     kernel, spread = kernel_distance(generated=features, real=real_features)
     frechet = frechet_distance(generated=moments(features), real=real)
@@ -74,8 +72,8 @@ def compare(
     """
     if min(len(samples), len(training), len(held_out)) < 4:
         raise InputError(
-            f"{len(samples)} samples, {len(training)} training and {len(held_out)} held-out images: a distance needs at "
-            "least 4 of each. Raise evaluation.num_samples or add images."
+            f"{len(samples)} samples, {len(training)} training and {len(held_out)} held-out images: a distance needs "
+            "at least 4 of each. Raise evaluation.num_samples or add images."
         )
     rng = np.random.default_rng(seed)
     real = training[rng.permutation(len(training))[: len(samples)]]

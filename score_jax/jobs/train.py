@@ -53,7 +53,10 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None) -> TrainS
     elif workdir.exists() and (workdir / "checkpoints").exists():
         raise InputError(f"{workdir} has checkpoints but no config.json: use a new --workdir.")
     save_config(workdir, config)
-    print(f"Checkpoints in {(workdir / 'checkpoints').absolute()}, every {c.checkpoint_every} steps.", flush=True)
+    print(
+        f"Checkpoints in {(workdir / 'checkpoints').absolute()}, every {c.checkpoint_every} steps.",
+        flush=True,
+    )
 
     batches = make_loader(
         source,

@@ -24,9 +24,7 @@ Resample = Callable[[Image], Resized]
 
 
 def _conv(channels: int, name: str, dtype: Any, *, scale: float = 1.0, kernel: int = 3, **kwargs) -> nn.Conv:
-    return nn.Conv(
-        channels, (kernel, kernel), kernel_init=fan_avg_uniform(scale), dtype=dtype, name=name, **kwargs
-    )
+    return nn.Conv(channels, (kernel, kernel), kernel_init=fan_avg_uniform(scale), dtype=dtype, name=name, **kwargs)
 
 
 class ResidualBlock(nn.Module):
@@ -46,9 +44,7 @@ class ResidualBlock(nn.Module):
         if self.resample is not None:
             h, x = self.resample(h), self.resample(x)
         h = _conv(self.channels, "conv_1", self.dtype)(h)
-        shift = nn.Dense(
-            self.channels, kernel_init=fan_avg_uniform(), dtype=self.dtype, name="embedding"
-        )(embedding)
+        shift = nn.Dense(self.channels, kernel_init=fan_avg_uniform(), dtype=self.dtype, name="embedding")(embedding)
         h = nn.swish(GroupNorm(name="norm_2")(h + shift[:, None, None, :]))
         h = nn.Dropout(self.dropout, deterministic=not train)(h)
         h = _conv(self.channels, "conv_2", self.dtype, scale=self.init_scale)(h)
@@ -112,7 +108,13 @@ class NCSNpp(nn.Module):
         return nn.Dense(4 * self.channels, kernel_init=fan_avg_uniform(), name="embedding_2")(nn.swish(h))
 
     def _block(
-        self, h: Image, embedding: Batch, train: bool, channels: int, name: str, resample: Resample | None = None
+        self,
+        h: Image,
+        embedding: Batch,
+        train: bool,
+        channels: int,
+        name: str,
+        resample: Resample | None = None,
     ) -> Resized:
         block = ResidualBlock(
             channels, self.dropout, self.init_scale, self.skip_rescale, resample, self.dtype, name=name

@@ -39,7 +39,8 @@ def fir_filter(x: Image, pad: tuple[int, int], stride: int) -> Resized:
     for axis in (1, 2):
         padded = _pad(x, axis, *pad)
         length = (padded.shape[axis] - len(_TAPS)) // stride + 1
-        x = sum(tap / 8 * _slice(padded, axis, k, length, stride) for k, tap in enumerate(_TAPS))
+        slices = jnp.stack([_slice(padded, axis, k, length, stride) for k in range(len(_TAPS))])
+        x = jnp.tensordot(jnp.asarray(_TAPS, x.dtype) / 8, slices, axes=1)
     return x
 
 
@@ -55,5 +56,5 @@ def fir_up(x: Image) -> Resized:
         padded = _pad(x, axis, 1, 1)
         before, after = _slice(padded, axis, 0, length, 1), _slice(padded, axis, 2, length, 1)
         pairs = jnp.stack([(before + 3 * x) / 4, (3 * x + after) / 4], axis=axis + 1)
-        x = pairs.reshape(x.shape[:axis] + (2 * length,) + x.shape[axis + 1 :])
+        x = pairs.reshape((*x.shape[:axis], 2 * length, *x.shape[axis + 1 :]))
     return x

@@ -88,9 +88,7 @@ class GaussianProcess(abc.ABC):
         return -0.5 * sum_per_example(jnp.square(x / self.prior_std)) - normaliser
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["sigma_min", "sigma_max"], meta_fields=[]
-)
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["sigma_min", "sigma_max"], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
 class VE(GaussianProcess):
     """Variance exploding: alpha = 1, sigma geometric from `sigma_min` to `sigma_max` (Song et al. 2021, eq. 30)."""

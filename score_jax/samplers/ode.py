@@ -1,6 +1,7 @@
 """The probability-flow ODE: its drift, and the adaptive diffrax solve that sampling and likelihood share."""
 
 import dataclasses
+from typing import Any
 
 import diffrax
 import jax
@@ -67,7 +68,15 @@ def probability_flow_drift(predictor: Predictor, process: GaussianProcess, x: Ba
     return drift_rate * x - 0.5 * g2 * predictor(x, t).score
 
 
-def solve(vector_field, y0: PyTree[Array], args, t0: float, t1: float, ode: AdaptiveODE, save_ts: Float[Array, "k"] | None = None) -> Solved:
+def solve(
+    vector_field,
+    y0: PyTree[Array],
+    args,
+    t0: float,
+    t1: float,
+    ode: AdaptiveODE,
+    save_ts: Float[Array, "k"] | None = None,
+) -> Solved:
     """Integrates each example with its own step sizes, so that none depends on its neighbours.
 
     Args:
@@ -80,10 +89,11 @@ def solve(vector_field, y0: PyTree[Array], args, t0: float, t1: float, ode: Adap
       save_ts: times at which states are kept, in the order of the solve.
 
     Returns:
-      `Solved`; `nfe` counts every evaluation of the vector field, those of rejected steps included. The batch advances until its slowest example is done.
+      `Solved`; `nfe` counts every evaluation of the vector field, those of rejected steps included. The batch
+      advances until its slowest example is done.
     """
     solver = SOLVERS[ode.solver]()
-    tableau = solver.tableau
+    tableau: Any = solver.tableau
     per_step, once = tableau.num_stages - int(tableau.fsal), int(tableau.fsal)
     # diffrax would begin with 0.01 wherever it is; near t = 0 everything happens on the scale of t itself.
     dt0 = min(0.01, t0) * (1 if t1 > t0 else -1)

@@ -1,7 +1,7 @@
 """Checkpoints: orbax for the training state and the data iterator, JSON for the config beside them.
 
-    workdir/config.json            the config of the run
-    workdir/checkpoints/<step>/    state/ and data/, committed atomically
+workdir/config.json            the config of the run
+workdir/checkpoints/<step>/    state/ and data/, committed atomically
 """
 
 import json
@@ -50,7 +50,7 @@ def load_config(workdir: Path) -> ConfigDict:
 
 
 def _flatten(config: ConfigDict) -> dict[str, Any]:
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in _tuples(json.loads(json.dumps(config.to_dict()))).items():
         if isinstance(value, dict):
             flat |= {f"{key}.{name}": leaf for name, leaf in value.items()}

@@ -90,7 +90,8 @@ def run_training(
       InputError: loss or gradient is not finite. No checkpoint of such a state is written.
     """
     step = int(state.step)
-    pending, data_state = None, {}
+    pending: tuple[int, dict[str, Array], Array] | None = None
+    data_state: dict = {}
     with TrainingLog(workdir, total_steps, step) as log:
         while step < total_steps and not stop:
             batch, data_state = next(batches)

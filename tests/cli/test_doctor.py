@@ -33,9 +33,7 @@ def declared(monkeypatch: pytest.MonkeyPatch):
             lambda name: requirements if name == doctor.PACKAGE else real(name),
         )
         version = importlib.metadata.version
-        monkeypatch.setattr(
-            importlib.metadata, "version", lambda n: "0.1" if n == doctor.PACKAGE else version(n)
-        )
+        monkeypatch.setattr(importlib.metadata, "version", lambda n: "0.1" if n == doctor.PACKAGE else version(n))
 
     return declare
 
@@ -83,9 +81,7 @@ def test_a_package_that_is_not_installed_is_a_problem(monkeypatch):
 
 def test_the_plugin_behind_an_extra_of_a_dependency_is_looked_for(monkeypatch):
     # numpy is there; the extra that is asked of it brings a package that is not.
-    monkeypatch.setattr(
-        importlib.metadata, "requires", lambda name: ['no-such-plugin; extra == "gpu"', "numpy"]
-    )
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: ['no-such-plugin; extra == "gpu"', "numpy"])
     assert doctor.unmet(Requirement("numpy[gpu]")) == "no-such-plugin is not installed"
     assert doctor.unmet(Requirement("numpy")) is None
 

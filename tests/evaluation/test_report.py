@@ -93,9 +93,7 @@ def test_page_needs_no_script_and_nothing_from_elsewhere(tmp_path, data):
     for _, attrs in page.elements:
         for name in ("src", "href", "xlink:href"):
             assert (attrs.get(name) or "#").startswith(("#", "data:"))
-    assert not re.search(
-        r"url\((?!#)|@import", (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
-    )
+    assert not re.search(r"url\((?!#)|@import", (tmp_path / "new" / "report.html").read_text(encoding="utf-8"))
     assert len(list((tmp_path / "new").iterdir())) == 1
 
 
@@ -118,9 +116,7 @@ def test_every_text_is_escaped(tmp_path, data):
 
 def test_without_a_classifier_there_is_no_chart_of_classes(tmp_path, data):
     assert "Classes of the samples" in written(tmp_path, data).text
-    assert (
-        "Classes of the samples" not in written(tmp_path, dataclasses.replace(data, class_counts=None)).text
-    )
+    assert "Classes of the samples" not in written(tmp_path, dataclasses.replace(data, class_counts=None)).text
 
 
 def test_missing_matplotlib_is_said_and_nothing_is_written(tmp_path, data, monkeypatch):

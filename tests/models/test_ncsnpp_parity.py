@@ -61,7 +61,7 @@ def tensor_name(name, path, order):
 
 
 def layout(name, path, value):
-    if path[-1] != "kernel" or value.ndim == 2 and "attention" in name:
+    if path[-1] != "kernel" or (value.ndim == 2 and "attention" in name):
         return value
     return value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.T
 

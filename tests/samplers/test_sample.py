@@ -56,7 +56,7 @@ def jitted(name, method, denoise=False, num_saved=0):
 def test_samples_have_the_law_of_the_data(name, method):
     result = jitted(name, method)(jax.random.key(0), jnp.arange(512))
     assert result.ok.all()
-    # 16384 independent numbers; the first-order steps leave a bias of a few percent at 300 steps, VE's prior one of 4 %.
+    # 16384 independent numbers; the first-order steps are biased by a few percent at 300 steps.
     np.testing.assert_allclose(result.x.mean(), MEAN, atol=0.02)
     np.testing.assert_allclose(result.x.std(), STD, rtol=0.06)
     covariance = np.corrcoef(result.x, rowvar=False)

@@ -5,10 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from configs import base
 
+from configs import base
 from score_jax.errors import InputError
-from score_jax.training.checkpoint import Checkpoints, abstract_state, check_same_config, load_config, save_config
+from score_jax.training.checkpoint import (
+    Checkpoints,
+    abstract_state,
+    check_same_config,
+    load_config,
+    save_config,
+)
 from score_jax.training.loop import Stop, run_training
 from score_jax.training.optimizer import learning_rate_schedule, make_optimizer, update_ema
 from score_jax.training.sharding import check_divisible, make_mesh, replicated
@@ -104,7 +110,10 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_good_checkpoint(tmp
 def test_missing_and_foreign_checkpoints_are_said(tmp_path):
     create, step = quadratic()
     like = abstract_state(create, replicated(make_mesh()))
-    with Checkpoints(tmp_path) as checkpoints, pytest.raises(InputError, match="No a?.*checkpoint.*Train first"):
+    with (
+        Checkpoints(tmp_path) as checkpoints,
+        pytest.raises(InputError, match="No a?.*checkpoint.*Train first"),
+    ):
         checkpoints.restore(like)
     train(tmp_path, create, step, steps=2)
     other = dataclasses.replace(like, params={"v": like.params["w"]}, ema_params={"v": like.params["w"]})
@@ -150,9 +159,7 @@ def test_clipping_bounds_the_update_of_sgd_like_steps():
     grads, params = {"w": jnp.array([300.0, 400.0])}, {"w": jnp.zeros(2)}
 
     def first_moment(clip_norm):
-        tx = make_optimizer(
-            "adam", lambda _: 1.0, b1=0.0, b2=0.0, eps=1.0, weight_decay=0.0, clip_norm=clip_norm
-        )
+        tx = make_optimizer("adam", lambda _: 1.0, b1=0.0, b2=0.0, eps=1.0, weight_decay=0.0, clip_norm=clip_norm)
         return tx.update(grads, tx.init(params), params)[0]["w"]
 
     np.testing.assert_allclose(first_moment(1.0), [-0.6 / 1.6, -0.8 / 1.8], rtol=1e-5)
