@@ -46,7 +46,7 @@ setup(
         "optax>=0.2.5",
         "orbax-checkpoint>=0.11.33",
         "diffrax>=0.7.2",
-        "equinox>=0.13.2",
+        "equinox>=0.13.4",
         "einops>=0.8",
         "jaxtyping>=0.3.2",
         "ml_collections>=1.0",

@@ -126,8 +126,8 @@ def experiment(config: ConfigDict) -> Experiment:
     Raises:
       InputError: a name or a key is unknown, or values do not fit each other.
     """
-    process = _construct("process", PROCESSES, config.process)
-    network_config = dict(config.network)
+    process = _construct("process", PROCESSES, config.process.to_dict())
+    network_config = config.network.to_dict()
     dtypes = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
     if network_config["dtype"] not in dtypes:
         raise unknown_name("network.dtype", network_config["dtype"], dtypes)

@@ -15,7 +15,7 @@ from score_jax.jobs.results import provenance, write_json
 from score_jax.jobs.sample import draw
 from score_jax.jobs.train import open_split
 
-_DESCRIPTION = """Compares fresh samples with the eval split: fid_digits and kid_digits, beside those of real images and of noise.
+_DESCRIPTION = """Compares fresh samples with the eval split by fid_digits and kid_digits, beside real images and noise.
 
   python -m score_jax evaluate --workdir=runs/mnist --config.evaluation.num_samples=1000
   python -m score_jax evaluate --workdir=runs/mnist --features=my_package.my_module:my_features

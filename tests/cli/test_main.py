@@ -1,0 +1,115 @@
+"""Commands as a user gives them: mistakes get one line, and a folder of pictures is enough."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+from tiny import run, write_config
+
+from score_jax.cli import main as cli
+from score_jax.training.checkpoint import save_config
+
+ARGUMENTS = [
+    (["trian"], "Unknown verb 'trian'. Did you mean 'train'"),
+    (["train", "--workdir=x"], "No config.json in x: expected the --workdir of a `train` run"),
+    (["train"], "--workdir is missing"),
+    (["train", "--config=configs/no.py", "--workdir=x"], "No config file configs/no.py"),
+    (["train", "--config={config}"], "--workdir is missing"),
+    (["train", "--config={config}", "--workdir=x", "--config.training.batchsize=3"], "Did you mean batch_size"),
+    (["train", "--config={config}", "--workdir=x", "--config.trainin.steps=3"], "Did you mean training"),
+    (["train", "--config={config}", "--workdir=x", "--config.training.steps=many"], "invalid literal"),
+    (["train", "--config={config}", "--workdri=x"], "Did you mean: workdir"),
+    (["train", "--config={config}", "--workdir={tmp}/x", "--config.training.batch_size=9"], "multiple of 8"),
+    (["sample", "--workdir={tmp}/none"], "No config.json in"),
+    (["sample", "--workdir={trained}", "--step=9"], "No checkpoint"),
+    (["likelihood", "--workdir={tmp}/none"], "No config.json in"),
+    (["evaluate", "--workdir={trained}"], "No checkpoint"),
+]
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """A config file, and a workdir that has a config but no checkpoint."""
+    from configs import base
+
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    save_config(tmp_path / "trained", base.get_config())
+    return {"config": write_config(tmp_path), "tmp": tmp_path, "trained": tmp_path / "trained"}
+
+
+@pytest.mark.parametrize(("arguments", "message"), ARGUMENTS)
+def test_mistakes_get_one_line_and_exit_code_2(arguments, message, places, capsys):
+    argv = ["score_jax", *(argument.format(**places) for argument in arguments)]
+    assert cli.main(argv) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and message in error
+    assert not (places["tmp"] / "x" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("verb", ["train", "sample", "likelihood", "evaluate", "demo"])
+def test_help_explains(verb, capsys):
+    assert cli.main(["score_jax", verb, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "--workdir" in out and f"python -m score_jax {verb}" in out
+
+
+def test_without_a_verb_the_verbs_are_listed(capsys):
+    assert cli.main(["score_jax"]) == 0
+    assert "likelihood" in capsys.readouterr().out
+
+
+def test_a_workdir_of_another_config_is_refused(places, capsys):
+    argv = ["score_jax", "train", f"--config={places['config']}", f"--workdir={places['trained']}"]
+    assert cli.main(argv) == 2
+    assert "another config: data.channels (3 there, 1 here)" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_full_disk_gets_one_line(tmp_path):
+    full = "/dev/full"
+    if not os.path.exists(full):
+        pytest.skip("needs /dev/full")
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    (workdir / "loss.jsonl").symlink_to(full)
+    result = run("train", f"--config={write_config(tmp_path)}", f"--workdir={workdir}")
+    assert result.returncode == 2
+    assert "No space left on device" in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_a_folder_of_pictures_trains_samples_and_evaluates(tmp_path):
+    rng = np.random.default_rng(0)
+    for label in ("light", "dark"):
+        (tmp_path / "pictures" / label).mkdir(parents=True)
+        for i in range(16):
+            pixels = rng.integers(0, 100, (12, 10, 3), dtype=np.uint8) + (155 if label == "light" else 0)
+            PILImage.fromarray(pixels.astype(np.uint8)).save(tmp_path / "pictures" / label / f"{i}.png")
+    workdir = tmp_path / "run"
+    trained = run(
+        "train",
+        f"--config={write_config(tmp_path)}",
+        f"--workdir={workdir}",
+        f"--config.data.name=folder:{tmp_path / 'pictures'}",
+        "--config.data.train_split=all",
+        "--config.data.eval_split=all",
+        "--config.data.resize_filter=box",
+        "--config.training.sample_every=6",
+    )
+    assert trained.returncode == 0, trained.stderr
+    assert PILImage.open(workdir / "samples" / "step_00000006.png").width > 100
+    assert any((workdir / "tensorboard").iterdir())
+    sampled = run("sample", f"--workdir={workdir}")
+    assert sampled.returncode == 0, sampled.stderr
+    assert np.load(workdir / "samples.npz")["arr_0"].shape == (8, 8, 8, 1)
+    evaluated = run("evaluate", f"--workdir={workdir}")
+    assert evaluated.returncode == 0, evaluated.stderr
+    result = json.loads((workdir / "evaluation.json").read_text())
+    assert result["fid_digits_real"] < result["fid_digits_noise"]
+    assert "fid" not in result
+    shutil.rmtree(workdir / "checkpoints")
+    lost = run("sample", f"--workdir={workdir}")
+    assert lost.returncode == 2 and lost.stderr.strip().splitlines()[-1].count("No checkpoint") == 1
