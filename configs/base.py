@@ -93,7 +93,7 @@ def get_config() -> ConfigDict:
     return config.lock()
 
 
-def replace_section(config: ConfigDict, name: str, **values) -> None:
+def replace_section(config: ConfigDict, section: str, /, **values) -> None:
     """Gives a section that is `{name, **arguments}` other arguments altogether, e.g. another process."""
     with config.unlocked():
-        config[name] = ConfigDict(values)
+        config[section] = ConfigDict(values)

@@ -61,8 +61,12 @@ def parse(values: flags.FlagValues, argv: list[str]) -> None:
     """
     try:
         rest = values(argv)
-    except (flags.Error, AttributeError, KeyError, TypeError, OSError) as error:
-        raise InputError("Bad argument: " + re.sub(r"[\\\"']+|\s*\n\s*", " ", str(error)).strip()) from error
+    except (AttributeError, KeyError) as error:
+        wrong, *near = re.findall(r"\w+", re.sub(r"\\+n|Did you mean|instead of", " ", str(error)))
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"The config has no key {wrong!r}.{hint}") from error
+    except (flags.Error, TypeError, OSError) as error:
+        raise InputError("Bad argument: " + " ".join(str(error).split())) from error
     if rest[1:]:
         raise InputError(f"Unexpected arguments {rest[1:]}: options are written --name=value.")
 

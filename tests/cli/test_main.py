@@ -18,8 +18,14 @@ ARGUMENTS = [
     (["train"], "--workdir is missing"),
     (["train", "--config=configs/no.py", "--workdir=x"], "No config file configs/no.py"),
     (["train", "--config={config}"], "--workdir is missing"),
-    (["train", "--config={config}", "--workdir=x", "--config.training.batchsize=3"], "Did you mean batch_size"),
-    (["train", "--config={config}", "--workdir=x", "--config.trainin.steps=3"], "Did you mean training"),
+    (
+        ["train", "--config={config}", "--workdir=x", "--config.training.batchsize=3"],
+        "no key 'batchsize'. Did you mean 'batch_size'?",
+    ),
+    (
+        ["train", "--config={config}", "--workdir=x", "--config.trainin.steps=3"],
+        "no key 'trainin'. Did you mean 'training'?",
+    ),
     (["train", "--config={config}", "--workdir=x", "--config.training.steps=many"], "invalid literal"),
     (["train", "--config={config}", "--workdri=x"], "Did you mean: workdir"),
     (["train", "--config={config}", "--workdir={tmp}/x", "--config.training.batch_size=9"], "multiple of 8"),

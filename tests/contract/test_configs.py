@@ -40,7 +40,7 @@ def test_config_builds_and_is_locked(path):
 
 
 def test_the_papers_differences():
-    ve, subvp = (load(f"configs/score_sde/cifar10_{name}.py") for name in list(PARAMETERS)[::-1][:2])
+    ve, subvp = (load(f"configs/score_sde/{name}.py") for name in list(PARAMETERS)[::-1][:2])
     assert build.experiment(ve).process == VE(0.01, 50.0)
     assert build.experiment(subvp).process == SubVP(0.1, 20.0)
     assert (ve.ema.decay, subvp.ema.decay) == (0.999, 0.9999)
