@@ -1,7 +1,6 @@
 """The few types that all rooms share."""
 
 from collections.abc import Callable
-from typing import Any
 
 from jaxtyping import Array, Float, Key, PyTree
 
@@ -19,5 +18,3 @@ Time = Float[Array, "b"]
 Params = PyTree[Array]
 Apply = Callable[..., Array]
 """`apply(params, x, label, train=False, rngs=None)`: a network as a pure function."""
-Config = Any
-"""An `ml_collections.ConfigDict`; only `build.py`, `training/` and `cli/` see one."""

@@ -6,7 +6,6 @@ import jax
 
 from score_jax.cli.verb import parse_flags
 from score_jax.jobs.demo import demo
-from score_jax.training.loop import stop_on_sigterm
 
 _DESCRIPTION = """Trains a small model on real images, samples it, measures it, and writes report.html.
 
@@ -24,8 +23,6 @@ def main(argv: list[str]) -> int:
     if values is None:
         return 0
     workdir = Path(values.workdir or "runs/demo")
-    with stop_on_sigterm() as stop:
-        done = demo(values.config, workdir, stop)
-    if not done:
+    if not demo(values.config, workdir):
         print("Stopped on SIGTERM; the same command resumes.")
     return 0

@@ -1,4 +1,4 @@
-"""Mean and covariance of features, streamed in float64 and merged exactly (Chan, Golub and LeVeque 1979)."""
+"""Mean and covariance of features, in float64."""
 
 import dataclasses
 
@@ -32,11 +32,3 @@ def moments(features: Float[np.ndarray, "n d"]) -> Moments:
     mean = features.mean(axis=0)
     deviations = features - mean
     return Moments(len(features), mean, deviations.T @ deviations)
-
-
-def merge(a: Moments, b: Moments) -> Moments:
-    """Moments of the union of two disjoint sets."""
-    count = a.count + b.count
-    delta = b.mean - a.mean
-    scatter = a.scatter + b.scatter + np.outer(delta, delta) * (a.count * b.count / count)
-    return Moments(count, a.mean + delta * (b.count / count), scatter)

@@ -23,7 +23,7 @@ from score_jax.jobs.results import provenance, write_json
 from score_jax.jobs.sample import Drawn, draw
 from score_jax.jobs.train import open_split, restore_params, train
 from score_jax.training.log import read_curve
-from score_jax.training.loop import Stop
+from score_jax.training.loop import stop_on_sigterm
 from score_jax.training.sharding import make_mesh
 from score_jax.typing import Params
 
@@ -159,8 +159,8 @@ def _print_summary(metrics: dict) -> None:
         print(f"{name:<17}{metrics[name]:8.2f} +- {metrics[f'{name}_standard_error']:.2f}")
 
 
-def demo(config: ConfigDict, workdir: Path, stop: Stop) -> bool:
-    """Everything in one go; False where `stop` ended it before it was done.
+def demo(config: ConfigDict, workdir: Path) -> bool:
+    """Everything in one go; False where SIGTERM ended the training, with a checkpoint.
 
     Writes report.html, samples.png, metrics.json, checkpoints and TensorBoard events into `workdir`. A finished demo is
     not run again.
@@ -176,7 +176,8 @@ def demo(config: ConfigDict, workdir: Path, stop: Stop) -> bool:
         durations[stage] = time.monotonic() - began - sum(durations.values())
 
     _say(f"1/5 Training for {config.training.steps} steps on {jax.device_count()} x {jax.devices()[0].device_kind}")
-    state = train(config, workdir, stop)
+    with stop_on_sigterm() as stop:
+        state = train(config, workdir, stop)
     took("training")
     if stop:
         return False

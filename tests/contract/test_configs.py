@@ -5,9 +5,9 @@ from pathlib import Path
 
 import jax
 import pytest
-from configs import base
 from ml_collections import ConfigDict
 
+from configs import base
 from score_jax import build
 from score_jax.errors import InputError
 from score_jax.processes.gaussian import VE, SubVP
