@@ -4,7 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, UInt8
+from jaxtyping import Array, Float, UInt8
 
 from score_jax.typing import Image, KeyBatch
 
@@ -31,7 +31,7 @@ def log_bin_width(value_range: Range, bits: int = 8) -> float:
     return math.log((high - low) / 2**bits)
 
 
-def from_model_range(x: Image, value_range: Range) -> UInt8[Array, "b h w c"]:
+def from_model_range(x: Float[Array, "*shape"], value_range: Range) -> UInt8[Array, "*shape"]:
     """Low..high to levels 0..255, clipped, truncated as in score_sde."""
     low, high = value_range
     return jnp.clip((x - low) / (high - low) * 255, 0, 255).astype(jnp.uint8)
