@@ -28,7 +28,7 @@ def get_config() -> ConfigDict:
     config.optimizer.update(learning_rate=2e-3, warmup_steps=100, decay="cosine")
     config.ema.update(decay=0.995, warmup=True)
     config.training.update(batch_size=64, steps=1800, log_every=20, checkpoint_every=400, keep=2, sample_every=600)
-    config.sampler.update(name="ode", rtol=1e-3, atol=1e-3)
+    config.sampler.num_steps = 150
     config.sampling.num_samples = 64
     config.likelihood.update(num_examples=128, batch_size=64, rtol=1e-4, atol=1e-4)
     config.evaluation.update(num_samples=512, batch_size=128)
