@@ -95,8 +95,8 @@ def solve(
     solver = SOLVERS[ode.solver]()
     tableau: Any = solver.tableau
     per_step, once = tableau.num_stages - int(tableau.fsal), int(tableau.fsal)
-    # diffrax would begin with 0.01 wherever it is; near t = 0 everything happens on the scale of t itself.
-    dt0 = min(0.01, t0) * (1 if t1 > t0 else -1)
+    # As diffrax begins, but near t = 0 shorter: there the drift of image models changes on the scale of t itself.
+    dt0 = min(0.01, 100 * t0) * (1 if t1 > t0 else -1)
 
     def one(y, arg):
         subs = [diffrax.SubSaveAt(t1=True)]
