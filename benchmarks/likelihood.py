@@ -13,8 +13,8 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from report import Claim, emit
 
+from report import Claim, emit
 from score_jax.data.toys import four_gaussians
 from score_jax.likelihood import log_likelihood
 from score_jax.predictor import score_predictor

@@ -7,10 +7,10 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image as PILImage
-from tiny import run, write_config
 
 from score_jax.cli import main as cli
 from score_jax.training.checkpoint import save_config
+from tiny import run, write_config
 
 ARGUMENTS = [
     (["trian"], "Unknown verb 'trian'. Did you mean 'train'"),

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from configs.demo import mnist
 
+from configs.demo import mnist
 from score_jax.jobs.demo import demo
 
 

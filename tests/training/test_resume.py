@@ -8,9 +8,9 @@ import time
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from tiny import ROOT, command, environment, run, write_config
 
 from score_jax.training.log import read_curve
+from tiny import ROOT, command, environment, run, write_config
 
 pytestmark = pytest.mark.slow
 
