@@ -1,7 +1,8 @@
 """`sample`: images from a trained model, sample i from (seed, i) alone."""
 
 import dataclasses
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +36,29 @@ class Drawn:
     times: Float[np.ndarray, "k"]
 
 
+@functools.lru_cache(maxsize=8)
+def _jitted(experiment: Experiment, mesh: Mesh, num_saved: int) -> Callable:
+    """The sampler of an experiment, compiled once however often samples are drawn."""
+
+    def draw_batch(params: Params, key, batch_indices):
+        samples = sample(
+            experiment.predictor(params),
+            experiment.process,
+            experiment.sampler,
+            key,
+            batch_indices,
+            experiment.image_shape,
+            num_saved=num_saved,
+        )
+        finite = jnp.isfinite(samples.x).all(axis=(1, 2, 3)) & samples.ok
+        images = from_model_range(samples.x, experiment.value_range)
+        kept = from_model_range(jnp.moveaxis(samples.trajectory, 0, 1), experiment.value_range)
+        return images, samples.nfe, finite, kept, samples.times
+
+    split, everywhere = over_batch(mesh), replicated(mesh)
+    return jax.jit(draw_batch, out_shardings=(split, split, split, split, everywhere))
+
+
 def draw(
     experiment: Experiment,
     params: Params,
@@ -53,28 +77,12 @@ def draw(
     check_divisible(batch_size, mesh, "batch_size")
     indices = np.asarray(list(indices), np.int32)
 
-    def draw_batch(params: Params, key, batch_indices):
-        samples = sample(
-            experiment.predictor(params),
-            experiment.process,
-            experiment.sampler,
-            key,
-            batch_indices,
-            experiment.image_shape,
-            num_saved=num_saved,
-        )
-        finite = jnp.isfinite(samples.x).all(axis=(1, 2, 3)) & samples.ok
-        images = from_model_range(samples.x, experiment.value_range)
-        kept = from_model_range(jnp.moveaxis(samples.trajectory, 0, 1), experiment.value_range)
-        return images, samples.nfe, finite, kept, samples.times
-
-    split, everywhere = over_batch(mesh), replicated(mesh)
-    jitted = jax.jit(draw_batch, out_shardings=(split, split, split, split, everywhere))
+    draw_batch, split = _jitted(experiment, mesh, num_saved), over_batch(mesh)
     key, parts = jax.random.key(seed), []
     for start in tqdm(range(0, len(indices), batch_size), "sample", unit="batch", disable=jax.process_index() > 0):
         chunk = indices[start : start + batch_size]
         padded = np.pad(chunk, (0, batch_size - len(chunk)), mode="edge")
-        arrays = jax.device_get(jitted(params, key, jax.device_put(padded, split)))
+        arrays = jax.device_get(draw_batch(params, key, jax.device_put(padded, split)))
         parts.append([a[: len(chunk)] for a in arrays[:4]])
         times = arrays[4]
     images, nfe, finite, trajectory = (np.concatenate(column) for column in zip(*parts, strict=True))

@@ -75,7 +75,7 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None) -> TrainS
             print(f"Resuming at step {int(state.step)}.", flush=True)
 
         def draw_samples(state: TrainState, log: TrainingLog) -> None:
-            count = _PREVIEWS // mesh.size * mesh.size
+            count = mesh.size * -(-_PREVIEWS // mesh.size)
             samples = draw(experiment, state.ema_params, mesh, range(count), batch_size=count, seed=config.seed)
             picture = grid(samples.images, columns=8)
             log.image(int(state.step), "samples", picture)
