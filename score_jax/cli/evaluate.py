@@ -1,9 +1,7 @@
 """`python -m score_jax evaluate`."""
 
 import importlib
-import os
 
-import numpy as np
 from absl import flags
 
 from score_jax.cli.verb import define_step, load_trained, parse_flags
@@ -11,7 +9,7 @@ from score_jax.errors import InputError
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.jobs import evaluate
-from score_jax.jobs.results import provenance, write_json
+from score_jax.jobs.results import provenance, write_arrays, write_json
 from score_jax.jobs.sample import draw
 from score_jax.jobs.train import open_split
 
@@ -45,21 +43,19 @@ def main(argv: list[str]) -> int:
     model = load_trained(values)
     c = model.config.evaluation
     training, held_out = (open_split(model.config, split) for split in ("train_split", "eval_split"))
+    (real, labels), (unseen, _) = evaluate.load_images(training), evaluate.load_images(held_out)
     if values.features:
         extractor = _imported_features(values.features)
     else:
-        extractor = evaluate.trained_classifier(training, model.workdir / "digit_classifier.npz").features()
+        extractor = evaluate.trained_classifier(real, labels, model.workdir / "digit_classifier.npz").features()
     drawn = draw(model.experiment, model.params, model.mesh, range(c.num_samples), batch_size=c.batch_size, seed=c.seed)
-    real, unseen = evaluate.load_images(training)[0], evaluate.load_images(held_out)[0]
     distances = evaluate.compare(drawn.images, real, unseen, extractor, c.seed)
     result = evaluate.summary(distances, extractor, model.config)
     result |= {"nfe_mean": float(drawn.nfe.mean())}
     result |= provenance(step=model.step, seed=c.seed, reference=held_out.fingerprint, parameters="ema")
     path = model.workdir / "evaluation"
     save_png(path.with_suffix(".png"), grid(drawn.images[:100], columns=10))
-    temporary = path.with_name(f".evaluation.{os.getpid()}.npz")
-    np.savez(temporary, arr_0=drawn.images)
-    os.replace(temporary, path.with_suffix(".npz"))
+    write_arrays(path.with_suffix(".npz"), {"arr_0": drawn.images})
     write_json(path.with_suffix(".json"), result)
     for name, d in distances.items():
         print(f"fid_{extractor.name} of {name:<8}{d.frechet:9.3f} +- {d.frechet_error:.3f}   ({d.count} images)")

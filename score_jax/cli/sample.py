@@ -1,14 +1,12 @@
 """`python -m score_jax sample`."""
 
-import os
 from pathlib import Path
 
-import numpy as np
 from absl import flags
 
 from score_jax.cli.verb import define_step, load_trained, parse_flags
 from score_jax.evaluation.image_grid import grid, save_png
-from score_jax.jobs.results import provenance, write_json
+from score_jax.jobs.results import provenance, write_arrays, write_json
 from score_jax.jobs.sample import draw
 
 _DESCRIPTION = """Draws images from a trained model; image i depends on the seed and on i alone.
@@ -33,11 +31,8 @@ def main(argv: list[str]) -> int:
     c = model.config.sampling
     drawn = draw(model.experiment, model.params, model.mesh, range(c.num_samples), batch_size=c.batch_size, seed=c.seed)
     out = Path(values.out or model.workdir)
-    out.mkdir(parents=True, exist_ok=True)
     save_png(out / "samples.png", grid(drawn.images[:256], columns=int(min(256, c.num_samples) ** 0.5)))
-    temporary = out / f".samples.{os.getpid()}.npz"
-    np.savez(temporary, arr_0=drawn.images)
-    os.replace(temporary, out / "samples.npz")
+    write_arrays(out / "samples.npz", {"arr_0": drawn.images})
     sampler = model.config.sampler.to_dict()
     summary = {
         "count": len(drawn.images),

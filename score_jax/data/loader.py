@@ -30,19 +30,7 @@ class TrainingBatches(Iterator[HostBatch]):
     batches taken) means the same whatever the number of processes.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        *,
-        batch_size: int,
-        seed: int,
-        flip: bool,
-        process_index: int,
-        process_count: int,
-    ):
-        examples = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
-        examples = examples.random_map(_Flip()) if flip else examples
-        parts = examples.batch(batch_size // process_count)[process_index::process_count]
+    def __init__(self, parts: grain.MapDataset):
         self._iterator = iter(parts.to_iter_dataset(grain.ReadOptions(num_threads=4, prefetch_buffer_size=64)))
         self._taken = 0
 
@@ -71,14 +59,9 @@ def make_loader(
     if batch_size % process_count:
         raise InputError(f"training.batch_size={batch_size} cannot be split over {process_count} processes.")
     _ = source[0]
-    return TrainingBatches(
-        source,
-        batch_size=batch_size,
-        seed=seed,
-        flip=flip,
-        process_index=process_index,
-        process_count=process_count,
-    )
+    examples = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+    examples = examples.random_map(_Flip()) if flip else examples
+    return TrainingBatches(examples.batch(batch_size // process_count)[process_index::process_count])
 
 
 def prefetch_to_device(

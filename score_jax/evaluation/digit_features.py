@@ -6,7 +6,6 @@ substitute for FID with Inception features and are never called so.
 
 import dataclasses
 import functools
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from score_jax.errors import InputError
 from score_jax.evaluation.features import FeatureExtractor
+from score_jax.files import written_whole
 from score_jax.models.digit_classifier import DigitClassifier
 from score_jax.typing import KeyArray, Params
 
@@ -103,10 +103,8 @@ def save_classifier(path: Path, classifier: Classifier) -> None:
     """Writes an .npz of named arrays, atomically."""
     flat, _ = jax.tree_util.tree_flatten_with_path(classifier.params)
     arrays: dict[str, Any] = {jax.tree_util.keystr(k, simple=True, separator="/"): np.asarray(v) for k, v in flat}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    np.savez(temporary, classes=np.asarray(classifier.classes), **arrays)
-    os.replace(temporary, path)
+    with written_whole(path) as temporary:
+        np.savez(temporary, classes=np.asarray(classifier.classes), **arrays)
 
 
 def load_classifier(path: Path) -> Classifier:

@@ -1,12 +1,13 @@
 """Many small images as one picture."""
 
 import math
-import os
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image as PILImage
+
+from score_jax.files import written_whole
 
 _SMALLEST_CELL = 48
 
@@ -36,7 +37,5 @@ def grid(
 
 def save_png(path: Path, image: UInt8[np.ndarray, "h w 3"]) -> None:
     """Writes a PNG, atomically; makes the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    PILImage.fromarray(np.ascontiguousarray(image)).save(temporary, "PNG")
-    os.replace(temporary, path)
+    with written_whole(path) as temporary:
+        PILImage.fromarray(np.ascontiguousarray(image)).save(temporary, "PNG")

@@ -4,7 +4,6 @@ import base64
 import dataclasses
 import html
 import io
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from PIL import Image as PILImage
 
 from score_jax.evaluation import report_figures
 from score_jax.evaluation.image_grid import grid
+from score_jax.files import written_whole
 
 _STYLE = """
 :root { color-scheme: light dark;
@@ -163,8 +163,5 @@ def write_report(path: Path, data: ReportData) -> None:
     Raises:
       InputError: matplotlib is not installed.
     """
-    text = _page(data)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with written_whole(path) as temporary:
+        temporary.write_text(_page(data), encoding="utf-8")

@@ -198,9 +198,8 @@ def demo(config: ConfigDict, workdir: Path) -> bool:
     took("likelihood")
 
     _say("4/5 Distances to held-out images")
-    source = open_split(config, "train_split")
-    training = evaluate.load_images(source)[0]
-    classifier = evaluate.trained_classifier(source, workdir / "digit_classifier.npz")
+    training, labels = evaluate.load_images(open_split(config, "train_split"))
+    classifier = evaluate.trained_classifier(training, labels, workdir / "digit_classifier.npz")
     metrics = _compare(drawn, training, held_out, classifier, config)
     took("distances")
 

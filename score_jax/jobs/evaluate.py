@@ -24,11 +24,13 @@ def load_images(source: Source) -> tuple[UInt8[np.ndarray, "n h w c"], Int[np.nd
     return images[mask], labels[mask]
 
 
-def trained_classifier(source: Source, path: Path) -> digit_features.Classifier:
-    """The classifier kept at `path`, trained on `source` first if there is none."""
+def trained_classifier(
+    images: UInt8[np.ndarray, "n h w c"], labels: Int[np.ndarray, "n"], path: Path
+) -> digit_features.Classifier:
+    """The classifier kept at `path`, trained on these images first if there is none."""
     if not path.exists():
         print("Training the classifier whose features fid_digits compares.", flush=True)
-        digit_features.save_classifier(path, digit_features.train_classifier(*load_images(source)))
+        digit_features.save_classifier(path, digit_features.train_classifier(images, labels))
     return digit_features.load_classifier(path)
 
 

@@ -1,7 +1,6 @@
 """`likelihood`: exact bits per dimension of a data set under a trained model, every example once."""
 
 import dataclasses
-import os
 from pathlib import Path
 
 import jax
@@ -17,7 +16,7 @@ from score_jax.data.loader import eval_batches
 from score_jax.data.sources import Source
 from score_jax.data.transforms import dequantize, log_bin_width
 from score_jax.errors import InputError
-from score_jax.jobs.results import provenance, write_json
+from score_jax.jobs.results import provenance, write_arrays, write_json
 from score_jax.likelihood import bits_per_dim, log_likelihood
 from score_jax.training.sharding import check_divisible, over_batch, replicated
 from score_jax.typing import Params
@@ -114,9 +113,6 @@ def save(path: Path, result: Likelihood, config: ConfigDict, step: int, fingerpr
         "matmul_precision": "highest",
         **provenance(step=step, seed=c.seed, data=fingerprint),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
-    np.savez(temporary, **dataclasses.asdict(result))
-    os.replace(temporary, path.with_suffix(".npz"))
+    write_arrays(path.with_suffix(".npz"), dataclasses.asdict(result))
     write_json(path.with_suffix(".json"), summary)
     return summary

@@ -1,13 +1,14 @@
 """Result files: written whole or not at all, and saying how they came about."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 import score_jax
+from score_jax.files import written_whole
 
 
 def provenance(**facts: Any) -> dict[str, Any]:
@@ -23,7 +24,11 @@ def provenance(**facts: Any) -> dict[str, Any]:
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(values, indent=2) + "\n")
-    os.replace(temporary, path)
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """An .npz, atomically."""
+    with written_whole(path) as temporary:
+        np.savez(temporary, **arrays)

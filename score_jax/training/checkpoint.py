@@ -5,7 +5,6 @@ workdir/checkpoints/<step>/    state/ and data/, committed atomically
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
 from score_jax.errors import InputError
+from score_jax.files import written_whole
 from score_jax.training.state import TrainState
 
 _FREE_SECTIONS = ("sampler", "sampling", "likelihood", "evaluation")
@@ -22,10 +22,8 @@ _FREE_KEYS = ("training.log_every", "training.checkpoint_every", "training.keep"
 
 def save_config(workdir: Path, config: ConfigDict) -> None:
     """Writes config.json atomically."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    temporary = workdir / f".config.json.{os.getpid()}"
-    temporary.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
-    os.replace(temporary, workdir / "config.json")
+    with written_whole(workdir / "config.json") as temporary:
+        temporary.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
 
 
 def _tuples(value: Any) -> Any:
