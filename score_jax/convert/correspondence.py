@@ -1,0 +1,108 @@
+"""Published weights to ours and back: which tensor is which parameter, and in which layout.
+
+A release states a `Table`: for each of our parameters the published tensor's name and an einops pattern from its layout
+to ours. Reading and writing are the same table in two directions, and both are strict: every tensor is used exactly
+once or named in an error.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+import jax
+import numpy as np
+from einops import rearrange
+from jaxtyping import PyTree
+
+from score_jax.errors import InputError
+
+StateDict = Mapping[str, np.ndarray]
+"""Published tensors by name."""
+Path = tuple[str, ...]
+"""Where a parameter is in our tree: module names, then the leaf."""
+
+SAME = "... -> ..."
+CONV = "o i h w -> h w i o"
+LINEAR = "o i -> i o"
+POINTWISE_1D = "o i 1 -> i o"
+POINTWISE_2D = "o i 1 1 -> i o"
+
+
+@dataclasses.dataclass(frozen=True)
+class Counterpart:
+    """The published tensor of one of our parameters.
+
+    Attributes:
+      name: its name in the state dict.
+      layout: einops pattern from its axes to ours.
+    """
+
+    name: str
+    layout: str = SAME
+
+    def ours(self, tensor: np.ndarray) -> np.ndarray:
+        """The tensor in our layout."""
+        return rearrange(tensor, self.layout)
+
+    def theirs(self, parameter: np.ndarray) -> np.ndarray:
+        """Our parameter in the published layout."""
+        return rearrange(parameter, " -> ".join(reversed(self.layout.split(" -> "))))
+
+
+Table = Callable[[Path], Counterpart]
+
+
+def _flat(tree: PyTree) -> dict[Path, jax.ShapeDtypeStruct]:
+    return {tuple(key.key for key in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _listed(names: Iterable[str], most: int = 4) -> str:
+    names = sorted(names)
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+def to_ours(state: StateDict, shapes: PyTree, table: Table, *, buffers: str = "") -> PyTree:
+    """Our parameters from published tensors.
+
+    Args:
+      state: the tensors.
+      shapes: our parameters' shapes and dtypes, `jax.eval_shape` of the network's init.
+      table: the release's table for this network.
+      buffers: regular expression of tensors that are no parameters of ours; the names are matched from the start.
+
+    Raises:
+      InputError: tensors are missing, left over or of another shape; names the first few of each.
+    """
+    found, missing, misshapen = {}, [], []
+    for path, shape in _flat(shapes).items():
+        counterpart = table(path)
+        if counterpart.name not in state:
+            missing.append(counterpart.name)
+            continue
+        tensor = np.asarray(state[counterpart.name])
+        expected = counterpart.theirs(np.broadcast_to(np.zeros((), np.int8), shape.shape)).shape
+        if tensor.shape != expected:
+            misshapen.append(f"{counterpart.name} {tensor.shape} where {expected} is expected")
+            continue
+        found[path] = counterpart.ours(tensor).astype(shape.dtype)
+    used = {table(path).name for path in found}
+    unused = [name for name in state if name not in used and not (buffers and re.match(buffers, name))]
+    unused = [name for name in unused if not any(entry.startswith(f"{name} ") for entry in misshapen)]
+    complaints = [
+        f"{len(names)} {what}: {_listed(names)}"
+        for what, names in (("missing", missing), ("of another shape", misshapen), ("not used", unused))
+        if names
+    ]
+    if complaints:
+        raise InputError(
+            f"The weights do not fit the network ({'; '.join(complaints)}): choose the config that they were trained "
+            "with, and the right --from."
+        )
+    return jax.tree_util.tree_map_with_path(lambda path, _: found[tuple(key.key for key in path)], shapes)
+
+
+def to_theirs(params: PyTree, table: Table) -> dict[str, np.ndarray]:
+    """Published tensors from our parameters: the inverse of `to_ours` up to buffers."""
+    counterparts = [(table(path), np.asarray(leaf)) for path, leaf in _flat(params).items()]
+    return {counterpart.name: counterpart.theirs(leaf) for counterpart, leaf in counterparts}
