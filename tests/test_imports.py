@@ -10,7 +10,7 @@ ROOMS = (
     ("typing", "arrays", "errors", "files"),
     ("processes",),
     ("models",),
-    ("predictor",),
+    ("predictor", "preconditioning"),
     ("losses",),
     ("guidance", "constraints"),
     ("samplers",),

@@ -25,22 +25,33 @@ def attend(
 
 
 class PixelAttention(nn.Module):
-    """One head over all positions, added to the input (Ho et al. 2020; Song et al. 2021)."""
+    """One head over all positions, added to the input (Ho et al. 2020; Song et al. 2021).
 
+    Attributes:
+      groups: of the norm, as in `GroupNorm`.
+      linear_scale: variance scale of the initial query, key and value projections.
+      init_scale: of the output projection; 0 starts the block as identity.
+      skip_rescale: divide the sum by sqrt 2.
+      dtype: compute dtype.
+    """
+
+    groups: int | None
+    linear_scale: float
     init_scale: float
     skip_rescale: bool
     dtype: Any = None
 
     @nn.compact
     def __call__(self, x: Image) -> Image:
-        """x (b, h, w, c) plus its attention, divided by sqrt 2 with `skip_rescale`."""
+        """x (b, h, w, c) plus its attention."""
         channels = x.shape[-1]
 
         def linear(name: str, scale: float) -> nn.Dense:
             return nn.Dense(channels, kernel_init=fan_avg_uniform(scale), dtype=self.dtype, name=name)
 
-        h = GroupNorm(name="norm")(x)
-        q, k, v = (rearrange(linear(n, 0.1)(h), "b h w c -> b (h w) 1 c") for n in ("query", "key", "value"))
+        h = GroupNorm(self.groups, name="norm")(x)
+        projections = (linear(name, self.linear_scale)(h) for name in ("query", "key", "value"))
+        q, k, v = (rearrange(projected, "b h w c -> b (h w) 1 c") for projected in projections)
         h = attend(q, k, v).reshape(x.shape)
         h = linear("out", self.init_scale)(h)
         return (x + h) / 2**0.5 if self.skip_rescale else x + h

@@ -1,15 +1,17 @@
-"""Halving and doubling of images: nearest neighbour / mean, and the FIR filter [1, 3, 3, 1] of StyleGAN2.
+"""Halving and doubling of images: nearest neighbour / mean, and separable FIR filters such as StyleGAN2's [1, 3, 3, 1].
 
-A separable filter of four taps is four shifted slices per axis: exact, without a depthwise convolution, which is slow
-in XLA on a CPU and no faster elsewhere.
+A separable filter of few taps is as many shifted slices per axis: exact, without a depthwise convolution, which is slow
+in XLA on a CPU and no faster elsewhere. `taps` are normalised to sum 1; padding is with zeros.
 """
 
 import jax.numpy as jnp
+import numpy as np
 from einops import reduce, repeat
+from jaxtyping import Array, Float
 
 from score_jax.typing import Image, Resized
 
-_TAPS = (1.0, 3.0, 3.0, 1.0)
+Taps = tuple[float, ...]
 
 
 def mean_down(x: Image) -> Resized:
@@ -22,39 +24,53 @@ def nearest_up(x: Image) -> Resized:
     return repeat(x, "b h w c -> b (h p) (w q) c", p=2, q=2)
 
 
+def _weights(taps: Taps, like: Image) -> Float[Array, "k"]:
+    """The taps of a convolution, as those of the correlation that computes it."""
+    return jnp.asarray(np.asarray(taps[::-1]) / sum(taps), like.dtype)
+
+
 def _pad(x: Image, axis: int, before: int, after: int) -> Resized:
     widths = [(0, 0)] * x.ndim
     widths[axis] = (before, after)
     return jnp.pad(x, widths)
 
 
-def _slice(x: Image, axis: int, start: int, length: int, stride: int) -> Resized:
+def _slice(x: Image, axis: int, start: int, length: int, stride: int = 1) -> Resized:
     index = [slice(None)] * x.ndim
     index[axis] = slice(start, start + stride * (length - 1) + 1, stride)
     return x[tuple(index)]
 
 
-def fir_filter(x: Image, pad: tuple[int, int], stride: int) -> Resized:
-    """Correlates both axes with [1, 3, 3, 1] / 8 after zero padding by `pad`."""
+def fir_filter(x: Image, taps: Taps, pad: tuple[int, int], stride: int = 1) -> Resized:
+    """Convolves both axes with the taps after zero padding by `pad` (before, after)."""
     for axis in (1, 2):
         padded = _pad(x, axis, *pad)
-        length = (padded.shape[axis] - len(_TAPS)) // stride + 1
-        slices = jnp.stack([_slice(padded, axis, k, length, stride) for k in range(len(_TAPS))])
-        x = jnp.tensordot(jnp.asarray(_TAPS, x.dtype) / 8, slices, axes=1)
+        length = (padded.shape[axis] - len(taps)) // stride + 1
+        slices = jnp.stack([_slice(padded, axis, k, length, stride) for k in range(len(taps))])
+        x = jnp.tensordot(_weights(taps, x), slices, axes=1)
     return x
 
 
-def fir_down(x: Image) -> Resized:
+def fir_down(x: Image, taps: Taps) -> Resized:
     """Antialiased halving."""
-    return fir_filter(x, (1, 1), 2)
+    excess = len(taps) - 2
+    return fir_filter(x, taps, ((excess + 1) // 2, excess // 2), 2)
 
 
-def fir_up(x: Image) -> Resized:
-    """Doubling by zero insertion and the filter at gain 4: weights (1, 3) / 4 and (3, 1) / 4 of two neighbours."""
+def fir_up(x: Image, taps: Taps) -> Resized:
+    """Doubling by zero insertion and the filter at gain 4, each output phase from the taps that meet a pixel."""
+    before = (len(taps) - 1) // 2 + 1
+    weights = 2 * _weights(taps, x)
     for axis in (1, 2):
-        length = x.shape[axis]
-        padded = _pad(x, axis, 1, 1)
-        before, after = _slice(padded, axis, 0, length, 1), _slice(padded, axis, 2, length, 1)
-        pairs = jnp.stack([(before + 3 * x) / 4, (3 * x + after) / 4], axis=axis + 1)
-        x = pairs.reshape((*x.shape[:axis], 2 * length, *x.shape[axis + 1 :]))
+        length, margin = x.shape[axis], len(taps)
+        padded = _pad(x, axis, margin, margin)
+        phases = [
+            sum(
+                weights[k] * _slice(padded, axis, margin + (phase + k - before) // 2, length)
+                for k in range(len(taps))
+                if (phase + k - before) % 2 == 0
+            )
+            for phase in (0, 1)
+        ]
+        x = jnp.stack(phases, axis=axis + 1).reshape((*x.shape[:axis], 2 * length, *x.shape[axis + 1 :]))
     return x
