@@ -96,7 +96,7 @@ class NCSNpp(nn.Module):
         if self.fir and learned_up:
             raise InputError(
                 "network.fir=True knows no learned doubling, which network.progressive='residual' and "
-                "network.resblock='ddpm' with resample_with_conv need: no published model has it. Set network.fir=False."
+                "network.resblock='ddpm' with resample_with_conv need: no published model has it. Set fir=False."
             )
         super().__post_init__()
 
