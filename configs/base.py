@@ -34,7 +34,7 @@ def get_config() -> ConfigDict:
     network.fourier_scale = 16.0
     network.fir = False
     network.progressive_input = "none"  # none, residual
-    network.scale_by_label = False
+    network.scale_by_sigma = False
     network.dtype = "float32"  # compute dtype: float32 or bfloat16
 
     config.prediction = ConfigDict({"output": "eps", "label": "999t"})

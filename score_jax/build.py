@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,10 +15,16 @@ from score_jax.arrays import fold_in_each, normal_per_example
 from score_jax.data import transforms
 from score_jax.errors import InputError, unknown_name
 from score_jax.losses import score_matching
-from score_jax.losses.time_sampling import TIME_SAMPLINGS
+from score_jax.losses.time_sampling import TIME_SAMPLINGS, uniform_index
+from score_jax.models.adm import ADM
+from score_jax.models.adm_classifier import ADMClassifier
+from score_jax.models.ddpm import DDPM
 from score_jax.models.ncsnpp import NCSNpp
+from score_jax.models.network import Network
 from score_jax.predictor import Predictor, network_predictor
-from score_jax.processes.gaussian import VE, VP, GaussianProcess, SubVP
+from score_jax.processes.chain import Chain, ve_chain, vp_chain
+from score_jax.processes.gaussian import EDM, VE, VP, GaussianProcess, NoiseSchedule, SubVP
+from score_jax.processes.levels import NoiseLevels
 from score_jax.samplers import steps
 from score_jax.samplers.ode import AdaptiveODE
 from score_jax.samplers.sample import FixedSteps, Sampler
@@ -26,8 +33,21 @@ from score_jax.training.state import TrainState, create_state
 from score_jax.training.step import LossFn, make_train_step
 from score_jax.typing import KeyArray, Params
 
-PROCESSES = {"ve": VE, "vp": VP, "sub_vp": SubVP}
-NETWORKS = {"ncsnpp": NCSNpp}
+PROCESSES: dict[str, Callable[..., NoiseSchedule]] = {
+    "ve": VE,
+    "vp": VP,
+    "sub_vp": SubVP,
+    "edm": EDM,
+    "vp_chain": vp_chain,
+    "ve_chain": ve_chain,
+}
+NETWORKS: dict[str, Callable[..., Any]] = {
+    "ncsnpp": NCSNpp,
+    "ddpm": DDPM,
+    "adm": ADM,
+    "adm_classifier": ADMClassifier,
+}
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 REDUCTIONS = {"mean": lambda dim: 1.0 / dim, "half_sum": lambda dim: 0.5}
 
 
@@ -50,6 +70,7 @@ class Experiment:
 
     Attributes:
       process: the noising process.
+      network: the model's network.
       predict: `predict(params, x, t, **kwargs) -> Prediction`.
       image_shape: (h, w, c).
       value_range: range of the model's images.
@@ -59,7 +80,8 @@ class Experiment:
       likelihood_ode: solver of the likelihood.
     """
 
-    process: GaussianProcess
+    process: NoiseSchedule
+    network: Network
     predict: Callable[..., Any]
     image_shape: tuple[int, int, int]
     value_range: tuple[float, float]
@@ -73,25 +95,33 @@ class Experiment:
         return functools.partial(self.predict, params)
 
 
-def build_sampler(config: ConfigDict, process: GaussianProcess) -> Sampler:
-    """The `sampler` section."""
+def build_sampler(config: ConfigDict, process: NoiseSchedule) -> Sampler:
+    """The `sampler` section.
+
+    Raises:
+      InputError: the sampler is unknown, or needs an SDE where the process is a chain of levels.
+    """
     c = config.sampler
-    correct = steps.langevin(process, c.snr, c.corrector_steps)
-    reverse = steps.reverse_diffusion(process)
     methods: dict[str, Callable[[], FixedSteps | AdaptiveODE]] = {
-        "euler_maruyama": lambda: FixedSteps(steps.euler_maruyama(process), c.num_steps, 1),
-        "reverse_diffusion": lambda: FixedSteps(reverse, c.num_steps, 1),
-        "predictor_corrector": lambda: FixedSteps(
-            steps.predictor_corrector(reverse, correct), c.num_steps, 1 + c.corrector_steps
-        ),
-        "ode": lambda: AdaptiveODE(c.solver, c.rtol, c.atol),
+        "ancestral": lambda: FixedSteps(steps.ancestral(process), c.num_steps, 1)
     }
+    if isinstance(process, GaussianProcess):
+        correct = steps.langevin(process, c.snr, c.corrector_steps)
+        reverse = steps.reverse_diffusion(process)
+        methods |= {
+            "euler_maruyama": lambda: FixedSteps(steps.euler_maruyama(process), c.num_steps, 1),
+            "reverse_diffusion": lambda: FixedSteps(reverse, c.num_steps, 1),
+            "predictor_corrector": lambda: FixedSteps(
+                steps.predictor_corrector(reverse, correct), c.num_steps, 1 + c.corrector_steps
+            ),
+            "ode": lambda: AdaptiveODE(c.solver, c.rtol, c.atol),
+        }
     if c.name not in methods:
-        raise unknown_name("sampler.name", c.name, methods)
+        raise unknown_name(f"sampler.name for process {config.process.name!r}:", c.name, methods)
     return Sampler(methods[c.name](), c.t_min, c.denoise)
 
 
-def build_loss(config: ConfigDict, process: GaussianProcess, predict: Callable, dim: int) -> LossFn:
+def build_loss(config: ConfigDict, process: NoiseSchedule, predict: Callable, dim: int) -> LossFn:
     """The `loss` section: batch of uint8 images to one value per example."""
     c, value_range = config.loss, tuple(config.data.value_range)
     for section, name, table in (
@@ -101,6 +131,8 @@ def build_loss(config: ConfigDict, process: GaussianProcess, predict: Callable, 
         if name not in table:
             raise unknown_name(f"loss.{section}", name, table)
     draw_times, scale = TIME_SAMPLINGS[c.time_sampling], REDUCTIONS[c.reduction](dim)
+    if isinstance(process, Chain):
+        draw_times = functools.partial(uniform_index, num_levels=process.num_levels)
 
     def loss(params: Params, batch, key: KeyArray, keys):
         time_key, dropout_key = jax.random.split(key)
@@ -120,49 +152,64 @@ def build_loss(config: ConfigDict, process: GaussianProcess, predict: Callable, 
     return loss
 
 
+def build_network(config: ConfigDict) -> Network:
+    """The `network` section, with what it takes from `data` and `process`.
+
+    Raises:
+      InputError: a name or a key is unknown, or the image size does not split into the network's levels.
+    """
+    c, data, process = config.network.to_dict(), config.data, config.process
+    if c["name"] not in NETWORKS:
+        raise unknown_name("network.name", c["name"], NETWORKS)
+    if c["dtype"] not in DTYPES:
+        raise unknown_name("network.dtype", c["dtype"], DTYPES)
+    c["dtype"] = DTYPES[c["dtype"]]
+    shared: dict[str, Any] = {"centered": tuple(data.value_range) == (-1.0, 1.0)}
+    if process.name == "ve_chain":
+        spacing = process.get("spacing", "geometric")
+        shared["levels"] = NoiseLevels(process.sigma_max, process.sigma_min, process.num_levels, spacing)
+    takes = inspect.signature(NETWORKS[c["name"]]).parameters
+    module = _construct("network", NETWORKS, c | {key: value for key, value in shared.items() if key in takes})
+    halvings = len(c.get("channel_mult", (1,))) - 1
+    if data.image_size % 2**halvings:
+        raise InputError(
+            f"data.image_size={data.image_size} cannot be halved {halvings} times: make it a multiple of "
+            f"{2**halvings}, or give network.channel_mult fewer levels."
+        )
+    return Network(module, (data.image_size, data.image_size, data.channels))
+
+
+def build_process(config: ConfigDict) -> NoiseSchedule:
+    """The `process` section.
+
+    Raises:
+      InputError: its name or a key is unknown.
+    """
+    return _construct("process", PROCESSES, config.process.to_dict())
+
+
 def experiment(config: ConfigDict) -> Experiment:
     """Builds everything a verb needs.
 
     Raises:
       InputError: a name or a key is unknown, or values do not fit each other.
     """
-    process = _construct("process", PROCESSES, config.process.to_dict())
-    network_config = config.network.to_dict()
-    dtypes = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-    if network_config["dtype"] not in dtypes:
-        raise unknown_name("network.dtype", network_config["dtype"], dtypes)
-    centered = tuple(config.data.value_range) == (-1.0, 1.0)
-    network_config |= {"dtype": dtypes[network_config["dtype"]], "centered": centered}
-    network = _construct("network", NETWORKS, network_config)
-    size = config.data.image_size
-    divisor = 2 ** (len(config.network.channel_mult) - 1)
-    if size % divisor:
-        raise InputError(
-            f"data.image_size={size} cannot be halved {len(config.network.channel_mult) - 1} times: make it a multiple "
-            f"of {divisor}, or give network.channel_mult fewer levels."
-        )
-    shape = (size, size, config.data.channels)
-
-    def apply(params, x, label, **kwargs):
-        return network.apply({"params": params}, x, label, **kwargs)
-
-    def init(key: KeyArray) -> Params:
-        return network.init(key, jnp.zeros((1, *shape)), jnp.ones((1,)))["params"]
-
-    predict = network_predictor(apply, process, **config.prediction)
+    process, network = build_process(config), build_network(config)
+    predict = network_predictor(network.apply, process, **config.prediction)
     o = config.optimizer
     schedule = learning_rate_schedule(o.learning_rate, o.warmup_steps, o.decay, config.training.steps)
     tx = make_optimizer(
         o.name, schedule, b1=o.b1, b2=o.b2, eps=o.eps, weight_decay=o.weight_decay, clip_norm=o.clip_norm
     )
-    loss = build_loss(config, process, predict, size * size * config.data.channels)
+    loss = build_loss(config, process, predict, math.prod(network.image_shape))
     likelihood = config.likelihood
     return Experiment(
         process=process,
+        network=network,
         predict=predict,
-        image_shape=shape,
+        image_shape=network.image_shape,
         value_range=tuple(config.data.value_range),
-        create_state=lambda: create_state(init, tx, jax.random.key(config.seed)),
+        create_state=lambda: create_state(network.init, tx, jax.random.key(config.seed)),
         train_step=make_train_step(loss, tx, ema_decay=config.ema.decay, ema_warmup=config.ema.warmup),
         sampler=build_sampler(config, process),
         likelihood_ode=AdaptiveODE(likelihood.solver, likelihood.rtol, likelihood.atol),

@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 
 from score_jax.arrays import broadcast_right
-from score_jax.errors import unknown_name
-from score_jax.processes.gaussian import GaussianProcess
+from score_jax.errors import InputError, unknown_name
+from score_jax.processes.chain import Chain
+from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.typing import Apply, Batch, Params, Time
 
 
@@ -34,27 +35,27 @@ class Prediction:
 Predictor = Callable[[Batch, Time], Prediction]
 """`predictor(x_t, t)` with t (b,): all that a sampler, a guidance or a likelihood needs to know of a model."""
 
-FromOutput = Callable[[Batch, Batch, Time, GaussianProcess], Prediction]
+FromOutput = Callable[[Batch, Batch, Time, NoiseSchedule], Prediction]
 
 
-def from_eps(eps: Batch, x: Batch, t: Time, process: GaussianProcess) -> Prediction:
+def from_eps(eps: Batch, x: Batch, t: Time, process: NoiseSchedule) -> Prediction:
     """Prediction of a network that outputs the noise (DDPM; VP and sub-VP of Song et al. 2021)."""
     alpha, sigma = broadcast_right(process.alpha(t), x), broadcast_right(process.sigma(t), x)
     return Prediction(x0=(x - sigma * eps) / alpha, eps=eps, score=-eps / sigma)
 
 
-def from_score(score: Batch, x: Batch, t: Time, process: GaussianProcess) -> Prediction:
+def from_score(score: Batch, x: Batch, t: Time, process: NoiseSchedule) -> Prediction:
     """Prediction of a network that outputs the score (NCSN; VE of Song et al. 2021), or of an exact score."""
     return from_eps(-broadcast_right(process.sigma(t), x) * score, x, t, process)
 
 
-def from_x0(x0: Batch, x: Batch, t: Time, process: GaussianProcess) -> Prediction:
+def from_x0(x0: Batch, x: Batch, t: Time, process: NoiseSchedule) -> Prediction:
     """Prediction of a network that outputs the data."""
     alpha, sigma = broadcast_right(process.alpha(t), x), broadcast_right(process.sigma(t), x)
     return from_eps((x - alpha * x0) / sigma, x, t, process)
 
 
-def from_v(v: Batch, x: Batch, t: Time, process: GaussianProcess) -> Prediction:
+def from_v(v: Batch, x: Batch, t: Time, process: NoiseSchedule) -> Prediction:
     """Prediction of a network that outputs v = alpha eps - sigma x0 (Salimans and Ho 2022, for any alpha, sigma)."""
     alpha, sigma = broadcast_right(process.alpha(t), x), broadcast_right(process.sigma(t), x)
     return from_eps((alpha * v + sigma * x) / (alpha**2 + sigma**2), x, t, process)
@@ -62,22 +63,37 @@ def from_v(v: Batch, x: Batch, t: Time, process: GaussianProcess) -> Prediction:
 
 OUTPUTS: dict[str, FromOutput] = {"eps": from_eps, "score": from_score, "x0": from_x0, "v": from_v}
 
-Label = Callable[[Time, GaussianProcess], Time]
+Label = Callable[[Time, NoiseSchedule], Time]
+
+
+def _chain(process: NoiseSchedule) -> Chain:
+    if not isinstance(process, Chain):
+        raise InputError("This prediction.label counts levels: choose a process that has them, vp_chain or ve_chain.")
+    return process
+
+
 LABELS: dict[str, Label] = {
     # score_sde, VP and sub-VP, continuous: the last label of DDPM's 1000 at t = 1.
     "999t": lambda t, process: 999.0 * t,
     # score_sde, VE, continuous: the network embeds log sigma and divides its output by sigma.
     "sigma": lambda t, process: process.sigma(t),
+    # DDPM, improved diffusion without rescaling, ADM: the index of the level; score_sde's discrete VP between indices.
+    "index": lambda t, process: t,
+    # Improved diffusion with rescaling: the index as if there were 1000 levels.
+    "index_of_1000": lambda t, process: t * (1000 / _chain(process).num_levels),
+    # NCSN, NCSNv2, score_sde's discrete VE: the index counted from the most noise.
+    "descending_index": lambda t, process: jnp.round(_chain(process).num_levels - 1 - t),
     # Ours: sigma / alpha. Its log is -log_snr / 2, which still moves near t = 0, where t itself stands still.
     "noise_to_signal": lambda t, process: jnp.exp(-0.5 * process.log_snr(t)),
 }
 
 
-def network_predictor(apply: Apply, process: GaussianProcess, *, output: str, label: str) -> Callable[..., Prediction]:
+def network_predictor(apply: Apply, process: NoiseSchedule, *, output: str, label: str) -> Callable[..., Prediction]:
     """The bridge from a pure network to predictions.
 
     Args:
-      apply: `apply(params, x, label, **kwargs)`, a pure network.
+      apply: `apply(params, x, label, **kwargs)`, a pure network; of its output the channels of x are used, since a
+        network with learned variance has twice as many.
       process: the process that x_t comes from.
       output: what the network outputs, a key of `OUTPUTS`.
       label: what number the network is told, a key of `LABELS`.
@@ -94,11 +110,12 @@ def network_predictor(apply: Apply, process: GaussianProcess, *, output: str, la
         raise unknown_name("prediction.label", label, LABELS)
 
     def predict(params: Params, x: Batch, t: Time, **kwargs) -> Prediction:
-        return OUTPUTS[output](apply(params, x, LABELS[label](t, process), **kwargs), x, t, process)
+        predicted = apply(params, x, LABELS[label](t, process), **kwargs)[..., : x.shape[-1]]
+        return OUTPUTS[output](predicted, x, t, process)
 
     return predict
 
 
-def score_predictor(score: Callable[[Batch, Time], Batch], process: GaussianProcess) -> Predictor:
+def score_predictor(score: Callable[[Batch, Time], Batch], process: NoiseSchedule) -> Predictor:
     """A predictor from a bare score function `score(x_t, t)`: no network needed."""
     return lambda x, t: from_score(score(x, t), x, t, process)

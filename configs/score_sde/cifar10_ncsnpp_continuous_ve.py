@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
     config = cifar10.get_config()
     base.replace_section(config, "process", name="ve", sigma_min=0.01, sigma_max=50.0)
     config.data.value_range = (0.0, 1.0)
-    config.network.update(embedding="fourier", fir=True, progressive_input="residual", scale_by_label=True)
+    config.network.update(embedding="fourier", fir=True, progressive_input="residual", scale_by_sigma=True)
     config.prediction.update(output="score", label="sigma")
     config.loss.reduction = "half_sum"
     config.ema.decay = 0.999

@@ -36,7 +36,10 @@ _POOL = {"qkv": "qkv_proj", "out": "c_proj"}
 
 def _place(network: ADM | ADMClassifier, image_size: int, module: str) -> str:
     """The original's name of a module within the levels."""
-    way, level, kind, index = re.fullmatch(r"(down|up)_(\d+)_(block|attention|resample)_?(\d*)", module).groups()
+    match = re.fullmatch(r"(down|up)_(\d+)_(block|attention|resample)_?(\d*)", module)
+    if match is None:
+        raise KeyError(module)
+    way, level, kind, index = match.groups()
     per_level, depth = network.num_res_blocks + 1, int(level)
     if way == "down":
         i = 1 + depth * per_level + (int(index) if index else network.num_res_blocks)

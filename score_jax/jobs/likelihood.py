@@ -18,6 +18,7 @@ from score_jax.data.transforms import dequantize, log_bin_width
 from score_jax.errors import InputError
 from score_jax.jobs.results import provenance, write_arrays, write_json
 from score_jax.likelihood import bits_per_dim, log_likelihood
+from score_jax.processes.gaussian import GaussianProcess
 from score_jax.training.sharding import check_divisible, over_batch, replicated
 from score_jax.typing import Params
 
@@ -53,8 +54,13 @@ def measure(experiment: Experiment, params: Params, mesh: Mesh, source: Source, 
     """Bits/dim of `source`, of its first `config.likelihood.num_examples` if that is not 0.
 
     Raises:
-      InputError: the batch does not split over the devices, or a solve gave up.
+      InputError: the process is a chain of levels, the batch does not split over the devices, or a solve gave up.
     """
+    process = experiment.process
+    if not isinstance(process, GaussianProcess):
+        raise InputError(
+            "A chain of levels has no ODE: give --config.process.name=vp for vp_chain, ve for ve_chain."
+        )
     c = config.likelihood
     check_divisible(c.batch_size, mesh, "likelihood.batch_size")
     count = min(c.num_examples or len(source), len(source))
@@ -64,7 +70,7 @@ def measure(experiment: Experiment, params: Params, mesh: Mesh, source: Source, 
         keys = keys_per_example(key, indices)
         result = log_likelihood(
             experiment.predictor(params),
-            experiment.process,
+            process,
             fold_in_each(keys, 0),
             dequantize(fold_in_each(keys, 1), images, experiment.value_range),
             divergence=c.divergence,

@@ -33,4 +33,9 @@ def stratified_mixture(key: KeyArray, batch_size: int, t_min: float) -> Float[Ar
     return jnp.concatenate([t_min ** (1.0 - position), stratified(key, batch_size - half, t_min)])
 
 
+def uniform_index(key: KeyArray, batch_size: int, t_min: float, *, num_levels: int) -> Float[Array, "b"]:
+    """Uniform indices of a chain's levels, all of them (Ho et al. 2020, algorithm 1); `t_min` means nothing here."""
+    return jax.random.randint(key, (batch_size,), 0, num_levels).astype(jnp.result_type(float))
+
+
 TIME_SAMPLINGS = {"stratified_mixture": stratified_mixture, "uniform": uniform, "stratified": stratified}

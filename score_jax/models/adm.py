@@ -43,7 +43,7 @@ class ADM(nn.Module):
     """
 
     channels: int
-    channel_mult: tuple[float, ...]
+    channel_mult: tuple[int | float, ...]
     num_res_blocks: int
     attention_resolutions: tuple[int, ...]
     dropout: float
@@ -83,7 +83,7 @@ class ADM(nn.Module):
                 raise InputError(f"This network takes {'a' if expected else 'no'} condition {name!r}.")
         wide, out_channels = jnp.promote_types(x.dtype, jnp.float32), x.shape[-1] * (1 + self.learn_sigma)
         embedding = embed(label.astype(wide), self.channels)
-        if y is not None:
+        if y is not None and self.num_classes is not None:
             classes = nn.Embed(self.num_classes, 4 * self.channels, embedding_init=_normal, name="class_embedding")
             embedding = embedding + classes(y)
         embedding = nn.swish(embedding)

@@ -59,7 +59,7 @@ class ADMClassifier(nn.Module):
     """
 
     channels: int
-    channel_mult: tuple[float, ...]
+    channel_mult: tuple[int | float, ...]
     num_res_blocks: int
     attention_resolutions: tuple[int, ...]
     num_classes: int

@@ -1,6 +1,5 @@
 """Convolutions as PyTorch's defaults make them: NCSN, improved diffusion, ADM."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -17,7 +16,7 @@ def conv(
     dtype: Any = None,
     use_bias: bool = True,
     zero: bool = False,
-    **kwargs: int | Sequence[Any],
+    **kwargs: Any,
 ) -> nn.Conv:
     """A convolution with PyTorch's initialisation, padded to keep the size; `zero` starts it at 0.
 

@@ -17,8 +17,4 @@ def fan_in_uniform(scale: float = 1.0) -> Initializer:
 def bias_uniform(fan_in: int) -> Initializer:
     """U(-1, 1) / sqrt(fan_in): PyTorch's default for biases."""
     bound = fan_in**-0.5
-
-    def init(key, shape, dtype=jax.numpy.float32):
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return init
+    return lambda key, shape, dtype=None, out_sharding=None: jax.random.uniform(key, shape, dtype, -bound, bound)

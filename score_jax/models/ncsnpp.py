@@ -82,7 +82,7 @@ class NCSNpp(nn.Module):
     conditional: bool = True
     levels: NoiseLevels | None = None
     activation: str = "swish"
-    fir_taps: tuple[float, ...] = (1, 3, 3, 1)
+    fir_taps: tuple[int | float, ...] = (1.0, 3.0, 3.0, 1.0)
     init_scale: float = 0.0
     skip_rescale: bool = True
     remat: tuple[str, ...] = ()
@@ -250,7 +250,9 @@ class NCSNpp(nn.Module):
             pyramid, h = self._join_output(pyramid, h, channels, level)
             if level > 0:
                 h = self._double(h, embedding, train, level)
-        return pyramid if self.progressive == "output_skip" else self._head(h, channels, "out", self.init_scale)
+        if pyramid is not None and self.progressive == "output_skip":
+            return pyramid
+        return self._head(h, channels, "out", self.init_scale)
 
 
 def sigma_of(label: Time, levels: NoiseLevels | None) -> Time:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from score_jax.typing import Image, Resized
 
-Taps = tuple[float, ...]
+Taps = tuple[int | float, ...]
 
 
 def mean_down(x: Image) -> Resized:

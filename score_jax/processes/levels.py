@@ -1,13 +1,14 @@
 """A finite ladder of noise levels, as NCSN and the discrete VE models index them."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float
 
 from score_jax.errors import unknown_name
 
-_SPACINGS = {
+_SPACINGS: dict[str, Callable[[float, float, int], np.ndarray]] = {
     "geometric": lambda a, b, n: np.exp(np.linspace(np.log(a), np.log(b), n)),
     "uniform": np.linspace,
 }

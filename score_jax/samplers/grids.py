@@ -1,9 +1,9 @@
-"""At which times a sampler evaluates the model: decreasing, from 1 to `t_min`, `num_steps` + 1 of them."""
+"""At which times a sampler evaluates the model: decreasing, from `t_max` to `t_min`, `num_steps` + 1 of them."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
-def uniform(num_steps: int, t_min: float) -> Float[Array, "n"]:
-    """Even in time (Song et al. 2021)."""
-    return jnp.linspace(1.0, t_min, num_steps + 1)
+def uniform(num_steps: int, t_min: float, t_max: float = 1.0) -> Float[Array, "n"]:
+    """Even in time (Song et al. 2021), or in the index of a chain."""
+    return jnp.linspace(t_max, t_min, num_steps + 1)

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from score_jax.arrays import fold_in_each, keys_per_example
+from score_jax.errors import InputError
 from score_jax.predictor import Predictor
-from score_jax.processes.gaussian import GaussianProcess
+from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
 from score_jax.samplers import grids
 from score_jax.samplers.chain import run_chain
 from score_jax.samplers.ode import AdaptiveODE, integrate_drift
@@ -18,7 +19,7 @@ from score_jax.typing import Batch, KeyArray
 
 @dataclasses.dataclass(frozen=True)
 class FixedSteps:
-    """A step rule on an even grid from 1 to the sampler's t_min.
+    """A step rule on an even grid from the process's t_max to the sampler's t_min.
 
     Attributes:
       step: the rule.
@@ -37,7 +38,7 @@ class Sampler:
 
     Attributes:
       method: a step rule on a grid, or the adaptive probability-flow ODE.
-      t_min: where to stop: 1e-3 for VP and sub-VP, 1e-5 for VE (Song et al. 2021, appendix C).
+      t_min: where to stop: 1e-3 for VP and sub-VP, 1e-5 for VE (Song et al. 2021, appendix C), 0 for a chain.
       denoise: end with the model's x0 at t_min (Tweedie's mean), one evaluation more.
     """
 
@@ -67,7 +68,7 @@ class Samples:
 
 def sample(
     predictor: Predictor,
-    process: GaussianProcess,
+    process: NoiseSchedule,
     sampler: Sampler,
     key: KeyArray,
     indices: Int[Array, "b"],
@@ -85,18 +86,23 @@ def sample(
       indices: global indices (b,) of the samples to draw.
       shape: shape of one sample, e.g. (h, w, c).
       num_saved: how many states of the trajectory to keep, evenly spaced (0 or at least 2).
+
+    Raises:
+      InputError: an ODE sampler for a chain of levels.
     """
     keys = keys_per_example(key, indices)
     like = jnp.zeros((indices.shape[0], *shape), jnp.result_type(float))
     x = process.prior_sample(fold_in_each(keys, 0), like)
     method, t_min = sampler.method, sampler.t_min
     if isinstance(method, AdaptiveODE):
-        times = jnp.linspace(1.0, t_min, num_saved)
-        solved = integrate_drift(predictor, process, x, 1.0, t_min, method, times if num_saved else None)
+        if not isinstance(process, GaussianProcess):
+            raise InputError("A chain of levels has no ODE: choose a process in continuous time, or another sampler.")
+        times = jnp.linspace(process.t_max, t_min, num_saved)
+        solved = integrate_drift(predictor, process, x, process.t_max, t_min, method, times if num_saved else None)
         x, nfe, ok = solved.y, solved.nfe, solved.ok
         trajectory = jnp.moveaxis(solved.kept, 1, 0) if num_saved else jnp.zeros((0, *x.shape), x.dtype)
     else:
-        grid = grids.uniform(method.num_steps, t_min)
+        grid = grids.uniform(method.num_steps, t_min, process.t_max)
         saved = tuple(round(i * method.num_steps / (num_saved - 1)) for i in range(num_saved))
         times = grid[jnp.asarray(saved, int)]
         x, trajectory = run_chain(method.step, predictor, fold_in_each(keys, 1), x, grid, saved)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from score_jax.arrays import broadcast_right, fold_in_each, normal_per_example, sum_per_example
 from score_jax.predictor import Predictor
-from score_jax.processes.gaussian import GaussianProcess
+from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
 from score_jax.typing import Batch, KeyBatch, Time
 
 Step = Callable[[KeyBatch, Batch, Time, Time, Predictor], tuple[Batch, Batch]]
@@ -26,6 +26,19 @@ def euler_maruyama(process: GaussianProcess) -> Step:
         dt = broadcast_right(t - s, x)
         mean = x - (drift_rate * x - g2 * predictor(x, t).score) * dt
         return mean + jnp.sqrt(g2 * dt) * normal_per_example(keys, x), mean
+
+    return step
+
+
+def ancestral(process: NoiseSchedule) -> Step:
+    """A draw from q(x_s | x_t, x0) at the model's x0: DDPM's (Ho et al. 2020, eq. 7, the smaller variance), and NCSN's.
+
+    One evaluation.
+    """
+
+    def step(keys: KeyBatch, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
+        mean, variance = process.posterior(x, predictor(x, t).x0, t, s)
+        return mean + jnp.sqrt(broadcast_right(variance, x)) * normal_per_example(keys, x), mean
 
     return step
 

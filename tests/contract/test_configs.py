@@ -54,7 +54,7 @@ def test_the_papers_differences():
     [
         (lambda c: c.process.update(name="vpp"), "Unknown process.name 'vpp'.*Did you mean 'vp'"),
         (lambda c: base.replace_section(c, "process", name="ve", sigma_mx=50.0), "Did you mean 'sigma_max'"),
-        (lambda c: c.sampler.update(name="odd"), "Unknown sampler.name 'odd'.*Did you mean 'ode'"),
+        (lambda c: c.sampler.update(name="odd"), "Unknown sampler.name for process 'vp': 'odd'.*Did you mean 'ode'"),
         (lambda c: c.prediction.update(label="99t"), "Did you mean '999t'"),
         (lambda c: c.loss.update(time_sampling="stratify"), "Did you mean 'stratified'"),
         (lambda c: c.loss.update(reduction="sum"), "Unknown loss.reduction 'sum'"),

@@ -16,8 +16,8 @@ TINY = dict(
     fourier_scale=1.0,
     centered=True,
 )
-NCSNPP = TINY | dict(embedding="fourier", fir=True, progressive_input="residual", scale_by_label=True)
-DDPMPP = TINY | dict(embedding="positional", fir=False, progressive_input="none", scale_by_label=False)
+NCSNPP = TINY | dict(embedding="fourier", fir=True, progressive_input="residual", scale_by_sigma=True)
+DDPMPP = TINY | dict(embedding="positional", fir=False, progressive_input="none", scale_by_sigma=False)
 X = jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
 LABEL = jnp.array([0.5, 2.0])
 
@@ -65,10 +65,9 @@ def test_examples_do_not_mix():
     assert np.abs(moved[1] - apply(X)[1]).max() > 1e-3
 
 
-def upfirdn(x, up, down, pad, gain):
-    """Zero insertion, padding, correlation with [1, 3, 3, 1], decimation: by SciPy, one axis after the other."""
+def upfirdn(x, taps, up, down, pad, gain):
+    """Zero insertion, padding, convolution with the taps, decimation: by SciPy, one axis after the other."""
     for axis in (1, 2):
-        taps = gain * np.array([1, 3, 3, 1]) / 8
         padded_shape = list(x.shape)
         padded_shape[axis] *= up
         inserted = np.zeros(padded_shape)
@@ -77,17 +76,19 @@ def upfirdn(x, up, down, pad, gain):
         widths[axis] = pad
         inserted = np.pad(inserted, widths)
         shape = [1] * 4
-        shape[axis] = 4
-        filtered = signal.convolve(inserted, taps.reshape(shape), "valid")
+        shape[axis] = len(taps)
+        filtered = signal.convolve(inserted, gain * np.reshape(taps, shape) / sum(taps), "valid")
         x = filtered[(slice(None),) * axis + (slice(None, None, down),)]
     return x
 
 
-def test_fir_resampling_is_upfirdn():
-    x = np.asarray(X)
-    np.testing.assert_allclose(fir_down(X), upfirdn(x, 1, 2, (1, 1), 1), atol=1e-6)
-    np.testing.assert_allclose(fir_up(X), upfirdn(x, 2, 1, (2, 1), 2), atol=1e-6)
-    np.testing.assert_allclose(fir_filter(X, (2, 2), 1), upfirdn(x, 1, 1, (2, 2), 1), atol=1e-6)
+@pytest.mark.parametrize("taps", [(1, 3, 3, 1), (1, 1), (1, 2, 1), (0.5, 1, 2, 3, 1)])
+def test_fir_resampling_is_upfirdn(taps):
+    x, excess = np.asarray(X), len(taps) - 2
+    before, after = (excess + 1) // 2, excess // 2
+    np.testing.assert_allclose(fir_down(X, taps), upfirdn(x, taps, 1, 2, (before, after), 1), atol=1e-6)
+    np.testing.assert_allclose(fir_up(X, taps), upfirdn(x, taps, 2, 1, (before + 1, after), 2), atol=1e-6)
+    np.testing.assert_allclose(fir_filter(X, taps, (2, 2)), upfirdn(x, taps, 1, 1, (2, 2), 1), atol=1e-6)
 
 
 def test_mean_down_undoes_nearest_up():

@@ -1,0 +1,51 @@
+"""A network as the rest of the library sees it: pure functions of its parameters."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from score_jax.models.adm import ADM
+from score_jax.typing import Batch, KeyArray, Params, Time
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A Linen module and the shape of its images.
+
+    Attributes:
+      module: called as `module(x, label, train=..., **conditions)`.
+      image_shape: (h, w, c) of x.
+    """
+
+    module: nn.Module
+    image_shape: tuple[int, int, int]
+
+    def apply(self, params: Params, x: Batch, label: Time, **kwargs) -> Any:
+        """The network's output; kwargs are its conditions, `train` and `rngs`."""
+        return self.module.apply({"params": params}, x, label, **kwargs)
+
+    def init(self, key: KeyArray) -> Params:
+        """Fresh parameters."""
+        conditions = example_conditions(self.module, self.image_shape)
+        x, label = jnp.zeros((1, *self.image_shape)), jnp.ones((1,))
+        variables = self.module.init(key, x, label, **conditions)
+        return variables["params"]
+
+    def shapes(self) -> PyTree:
+        """Shapes and dtypes of the parameters, without making any."""
+        return jax.eval_shape(self.init, jax.random.key(0))
+
+
+def example_conditions(module: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Conditions of one example, of the shapes that the module expects."""
+    conditions: dict[str, Any] = {}
+    if isinstance(module, ADM):
+        if module.num_classes is not None:
+            conditions["y"] = jnp.zeros((1,), jnp.int32)
+        if module.super_resolution:
+            conditions["low_res"] = jnp.zeros((1, *image_shape))
+    return conditions

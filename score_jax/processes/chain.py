@@ -1,0 +1,82 @@
+"""Discrete chains of noise levels: DDPM's of betas, NCSN's of sigmas.
+
+Time is the index of a level: 0 is the least noise, N - 1 the most. Between two levels an index is rounded down; a
+thousandth above keeps an index that was computed in float32 from falling to the level below.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from score_jax.errors import unknown_name
+from score_jax.processes.gaussian import Level, NoiseSchedule
+from score_jax.processes.levels import NoiseLevels
+from score_jax.processes.schedules import BETAS
+from score_jax.typing import Scalar
+
+Table = Float[Array, "n"] | Float[np.ndarray, "n"]
+
+
+def _look_up(table: Table, t: Level) -> Level:
+    return jnp.asarray(table, t.dtype)[jnp.floor(t + 1e-3).astype(jnp.int32)]
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["log_alphas", "sigmas"], meta_fields=["prior_std"])
+@dataclasses.dataclass(frozen=True, eq=False)
+class Chain(NoiseSchedule):
+    """N levels.
+
+    Attributes:
+      log_alphas: log of the signal scales (N,).
+      sigmas: standard deviations of the noise (N,), increasing.
+      prior_std: standard deviation of the law that sampling starts from.
+    """
+
+    log_alphas: Table
+    sigmas: Table
+    prior_std: Scalar = 1.0
+
+    def log_alpha(self, t: Level) -> Level:
+        """Of the level with this index."""
+        return _look_up(self.log_alphas, t)
+
+    def sigma(self, t: Level) -> Level:
+        """Of the level with this index."""
+        return _look_up(self.sigmas, t)
+
+    @property
+    def num_levels(self) -> int:
+        """N."""
+        return len(self.sigmas)
+
+    @property
+    def t_max(self) -> float:
+        """The last index."""
+        return float(self.num_levels - 1)
+
+
+def vp_chain(schedule: str = "linear", num_levels: int = 1000, **kwargs: float) -> Chain:
+    """The chain of DDPM: alpha² the running product of 1 - beta, alpha² + sigma² = 1 (Ho et al. 2020, eq. 4).
+
+    Args:
+      schedule: of `schedules.BETAS`.
+      num_levels: N.
+      **kwargs: of the schedule.
+
+    Raises:
+      InputError: the schedule is unknown.
+    """
+    if schedule not in BETAS:
+        raise unknown_name("process.schedule", schedule, BETAS)
+    log_alphas = 0.5 * np.cumsum(np.log1p(-BETAS[schedule](num_levels, **kwargs)))
+    return Chain(log_alphas, np.sqrt(-np.expm1(2 * log_alphas)))
+
+
+def ve_chain(sigma_min: float, sigma_max: float, num_levels: int, spacing: str = "geometric") -> Chain:
+    """The chain of NCSN: alpha = 1, the levels of `NoiseLevels` from the smallest up (Song and Ermon 2019)."""
+    sigmas = NoiseLevels(sigma_max, sigma_min, num_levels, spacing).sigmas[::-1]
+    return Chain(np.zeros(num_levels), sigmas, prior_std=sigma_max)
