@@ -47,7 +47,7 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "adm": ADM,
     "adm_classifier": ADMClassifier,
 }
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}  # None: the type of parameters and input, float64 under x64.
 REDUCTIONS = {"mean": lambda dim: 1.0 / dim, "half_sum": lambda dim: 0.5}
 
 

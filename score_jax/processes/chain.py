@@ -1,7 +1,7 @@
 """Discrete chains of noise levels: DDPM's of betas, NCSN's of sigmas.
 
-Time is the index of a level: 0 is the least noise, N - 1 the most. Between two levels an index is rounded down; a
-thousandth above keeps an index that was computed in float32 from falling to the level below.
+Time is the index of a level: 0 is the least noise, N - 1 the most. Between two levels an index is rounded down, as
+score_sde truncates `t (N - 1)`.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from score_jax.errors import unknown_name
+from score_jax.errors import InputError, unknown_name
 from score_jax.processes.gaussian import Level, NoiseSchedule
 from score_jax.processes.levels import NoiseLevels
 from score_jax.processes.schedules import BETAS
@@ -22,7 +22,7 @@ Table = Float[Array, "n"] | Float[np.ndarray, "n"]
 
 
 def _look_up(table: Table, t: Level) -> Level:
-    return jnp.asarray(table, t.dtype)[jnp.floor(t + 1e-3).astype(jnp.int32)]
+    return jnp.asarray(table, t.dtype)[jnp.floor(t).astype(jnp.int32)]
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["log_alphas", "sigmas"], meta_fields=["prior_std"])
@@ -59,20 +59,26 @@ class Chain(NoiseSchedule):
         return float(self.num_levels - 1)
 
 
-def vp_chain(schedule: str = "linear", num_levels: int = 1000, **kwargs: float) -> Chain:
+def vp_chain(
+    schedule: str = "linear", num_levels: int = 1000, beta_min: float | None = None, beta_max: float | None = None
+) -> Chain:
     """The chain of DDPM: alpha² the running product of 1 - beta, alpha² + sigma² = 1 (Ho et al. 2020, eq. 4).
 
     Args:
       schedule: of `schedules.BETAS`.
       num_levels: N.
-      **kwargs: of the schedule.
+      beta_min: times N, the first beta of the linear schedule; None: its default.
+      beta_max: times N, the last.
 
     Raises:
-      InputError: the schedule is unknown.
+      InputError: the schedule is unknown, or has no such limits.
     """
     if schedule not in BETAS:
         raise unknown_name("process.schedule", schedule, BETAS)
-    log_alphas = 0.5 * np.cumsum(np.log1p(-BETAS[schedule](num_levels, **kwargs)))
+    limits = {name: beta for name, beta in (("beta_min", beta_min), ("beta_max", beta_max)) if beta is not None}
+    if limits and schedule == "cosine":
+        raise InputError(f"The cosine schedule has no {' and '.join(limits)}: leave them out, or choose 'linear'.")
+    log_alphas = 0.5 * np.cumsum(np.log1p(-BETAS[schedule](num_levels, **limits)))
     return Chain(log_alphas, np.sqrt(-np.expm1(2 * log_alphas)))
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from score_jax.arrays import fold_in_each, keys_per_example
 from score_jax.errors import InputError
 from score_jax.predictor import Predictor
+from score_jax.processes.chain import Chain
 from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
 from score_jax.samplers import grids
 from score_jax.samplers.chain import run_chain
@@ -102,7 +103,8 @@ def sample(
         x, nfe, ok = solved.y, solved.nfe, solved.ok
         trajectory = jnp.moveaxis(solved.kept, 1, 0) if num_saved else jnp.zeros((0, *x.shape), x.dtype)
     else:
-        grid = grids.uniform(method.num_steps, t_min, process.t_max)
+        spaced = grids.uniform_indices if isinstance(process, Chain) else grids.uniform
+        grid = spaced(method.num_steps, t_min, process.t_max)
         saved = tuple(round(i * method.num_steps / (num_saved - 1)) for i in range(num_saved))
         times = grid[jnp.asarray(saved, int)]
         x, trajectory = run_chain(method.step, predictor, fold_in_each(keys, 1), x, grid, saved)

@@ -1,0 +1,219 @@
+"""Runs files in the format of the parity folder through the library's public API.
+
+    python tests/parity/check.py FILE.npz... [--json] [--x64]
+
+Prints per output the largest error relative to the output's scale. Exit code 0: all within tolerance; 1: some are not;
+2: a file is of a case that is not known here. In float32 the limit is the file's own tolerance; with --x64 it is 1e-9
+of the scale.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1])]  # for its neighbour, and for `configs`
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(HERE.parents[1] / ".cache" / "jax"))
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import originals
+from originals import UnknownCase
+from score_jax import build
+from score_jax.convert.releases import params_from
+from score_jax.predictor import network_predictor
+
+X64_LIMIT = 1e-9
+
+
+@dataclasses.dataclass(frozen=True)
+class ParityFile:
+    """One file: its arrays by kind, and its meta."""
+
+    path: Path
+    meta: dict[str, Any]
+    arrays: Mapping[str, np.ndarray]
+
+    def group(self, kind: str) -> dict[str, np.ndarray]:
+        """The arrays under `kind/`, by name."""
+        return {key[len(kind) + 1 :]: value for key, value in self.arrays.items() if key.startswith(f"{kind}/")}
+
+
+def read(path: Path) -> ParityFile:
+    """The file, without pickle."""
+    try:
+        with np.load(path, allow_pickle=False) as z:
+            arrays = {key: z[key] for key in z.files if key != "meta"}
+            return ParityFile(path, json.loads(str(z["meta"])), arrays)
+    except (OSError, ValueError, KeyError) as error:
+        raise UnknownCase(f"not a parity file ({error})") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One compared array.
+
+    Attributes:
+      name: `out/...` or `grad/...`.
+      error: largest error over the array's scale.
+      of_limit: largest error over what is allowed there; 1 or less passes.
+    """
+
+    file: str
+    name: str
+    error: float
+    of_limit: float
+
+    @property
+    def passes(self) -> bool:
+        return self.of_limit <= 1.0
+
+
+def compare(file: ParityFile, name: str, ours: np.ndarray, x64: bool) -> Result:
+    """Our array against the file's, by the file's rule, or to `X64_LIMIT` of its scale."""
+    kind, _, rest = name.partition("/")
+    reference = file.arrays.get(f"{kind}64/{rest}", file.arrays[name]).astype(np.float64)
+    ours = np.asarray(ours, np.float64)
+    if ours.shape != reference.shape:
+        raise UnknownCase(f"{name} has shape {ours.shape} here, {reference.shape} in the file")
+    rounding, tolerance = file.meta["rounding_f32_vs_f64"].get(name, {}), file.meta["tolerance"]
+    scale = max(rounding.get("scale", 0.0), np.abs(reference).max(), 1e-300)
+    error = np.abs(ours - reference)
+    if x64:
+        allowed = np.full_like(reference, X64_LIMIT * scale)
+    else:
+        allowed = tolerance.get("rtol", 0.0) * np.abs(reference) + tolerance.get("atol_of_scale", 0.0) * scale
+        allowed = allowed + 10 * rounding.get("max_abs", 0.0) + 1e-300
+    worst = np.nan_to_num(error / allowed, nan=np.inf).max()
+    return Result(str(file.path), name, float(np.nan_to_num(error, nan=np.inf).max() / scale), float(worst))
+
+
+def _to_nhwc(x: np.ndarray) -> np.ndarray:
+    return x.transpose(0, 2, 3, 1) if x.ndim == 4 else x
+
+
+def _to_nchw(x: np.ndarray) -> np.ndarray:
+    return x.transpose(0, 3, 1, 2) if x.ndim == 4 else x
+
+
+def _floats(tree: Any, dtype: Any) -> Any:
+    return jax.tree.map(lambda a: jnp.asarray(a, dtype), tree)
+
+
+def _with_gradient(fn: Callable, x: jax.Array, cotangent: jax.Array | None) -> tuple[jax.Array, jax.Array | None]:
+    if cotangent is None:
+        return jax.jit(fn)(x), None
+
+    @jax.jit
+    def both(x):
+        y, back = jax.vjp(fn, x)
+        return y, back(cotangent.astype(y.dtype))[0]
+
+    return both(x)
+
+
+def run_network(file: ParityFile, dtype: Any) -> dict[str, np.ndarray]:
+    """Outputs and input gradient of a network file, computed by us, in the file's layout."""
+    given = {name: _to_nhwc(value) for name, value in file.group("in").items()}
+    image_shape = given["x"].shape[1:]
+    config, release = originals.network_config(file.meta, image_shape)
+    network = build.build_network(config)
+    params = _floats(params_from(release, file.group("params"), network), dtype)
+    x = jnp.asarray(given["x"], dtype)
+    label = jnp.asarray(given.get("labels", given.get("t", np.zeros(len(x)))), dtype)
+    conditions = {}
+    if "y" in given and "logits" not in file.group("out"):
+        conditions["y"] = jnp.asarray(given["y"])
+    if "low_res" in given:
+        conditions["low_res"] = jnp.asarray(given["low_res"], dtype)
+
+    def apply(x):
+        return network.apply(params, x, label, **conditions)
+
+    if "logits" in file.group("out"):
+        return _run_classifier(apply, x, jnp.asarray(given["y"]), file.meta["config"]["classifier_scale"])
+    has_gradient = "grad/x" in file.arrays
+    y, gradient = _with_gradient(apply, x, jnp.asarray(given["cot"], dtype) if has_gradient else None)
+    found = {"out/y": y} | ({"grad/x": gradient} if has_gradient else {})
+    for name, score in file.meta["config"].get("scores", {}).items():
+        score_config, last = originals.score_config(config, score)
+        predict = network_predictor(network.apply, build.build_process(score_config), **score_config.prediction)
+        t = jnp.asarray(given["t"], dtype) * last
+        found[f"out/score_{name}"] = jax.jit(predict)(params, x, t).score
+    return {name: _to_nchw(np.asarray(value)) for name, value in found.items()}
+
+
+def _run_classifier(apply: Callable, x: jax.Array, y: jax.Array, scale: float) -> dict[str, np.ndarray]:
+    def log_prob(x):
+        logits = apply(x)
+        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1)[:, 0]
+        return scale * jnp.sum(chosen), (logits, chosen)
+
+    gradient, (logits, chosen) = jax.jit(jax.grad(log_prob, has_aux=True))(x)
+    found = {"out/logits": logits, "out/log_prob_y": chosen, "grad/x": gradient}
+    return {name: _to_nchw(np.asarray(value)) for name, value in found.items()}
+
+
+def check(path: Path, *, x64: bool = False) -> list[Result]:
+    """All outputs of one file.
+
+    Raises:
+      UnknownCase: the file is of a kind that is not known here.
+    """
+    file = read(path)
+    if not file.meta["case"].startswith("net_"):
+        raise UnknownCase(f"case {file.meta['case']!r} of {file.meta['system']!r}")
+    jax.config.update("jax_default_matmul_precision", "highest")
+    with _enable_x64(x64):
+        found = run_network(file, jnp.float64 if x64 else jnp.float32)
+    expected = {key for key in file.arrays if key.startswith(("out/", "grad/"))}
+    if expected != set(found):
+        raise UnknownCase(f"outputs {sorted(expected ^ set(found))} are not compared")
+    return [compare(file, name, found[name], x64) for name in sorted(expected)]
+
+
+def _enable_x64(on: bool):
+    enable = getattr(jax, "enable_x64", None)
+    if enable is None:
+        from jax.experimental import enable_x64 as enable
+    return enable(on)
+
+
+def main(arguments: Iterable[str]) -> int:
+    """Runs the files; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE.npz")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--x64", action="store_true", help=f"run in float64 and hold it to {X64_LIMIT:g} of the scale")
+    options = parser.parse_args(list(arguments))
+    results, unknown = [], {}
+    for path in options.files:
+        try:
+            found = check(path, x64=options.x64)
+        except UnknownCase as error:
+            unknown[str(path)] = str(error)
+            if not options.json:
+                print(f"{path}: unknown: {error}", flush=True)
+            continue
+        results += found
+        if not options.json:
+            for r in found:
+                verdict = "ok" if r.passes else "FAILS"
+                print(
+                    f"{path} {r.name}: error {r.error:.1e} of scale, {r.of_limit:.1e} of limit, {verdict}", flush=True
+                )
+    if options.json:
+        rows = [dataclasses.asdict(r) | {"passes": r.passes} for r in results]
+        print(json.dumps({"x64": options.x64, "results": rows, "unknown": unknown}))
+    return 1 if not all(r.passes for r in results) else 2 if unknown else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
