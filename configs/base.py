@@ -16,11 +16,13 @@ def get_config() -> ConfigDict:
     data.data_dir = config_dict.placeholder(str)  # where TFDS keeps its data sets; None: ~/tensorflow_datasets
     data.image_size = 32
     data.channels = 3
+    data.crop = 0  # side of the central square that is kept; 0: the largest
     data.resize_filter = "none"  # none, box, bilinear, bicubic, lanczos
     data.value_range = (-1.0, 1.0)  # of the model's images
     data.flip = False  # random horizontal flips in training
     data.dequantize = False  # uniform dequantisation in training
 
+    # ve, vp, sub_vp, edm; vp_chain, ve_chain with num_levels.
     config.process = ConfigDict({"name": "vp", "beta_min": 0.1, "beta_max": 20.0})
 
     config.network = network = ConfigDict()
@@ -33,10 +35,14 @@ def get_config() -> ConfigDict:
     network.embedding = "positional"  # positional, fourier
     network.fourier_scale = 16.0
     network.fir = False
-    network.progressive_input = "none"  # none, residual
+    network.progressive_input = "none"  # none, input_skip, residual
+    network.progressive = "none"  # none, output_skip, residual
     network.scale_by_sigma = False
+    network.conditional = True
+    network.remat = ()  # kinds of blocks to recompute in the backward pass: residual, attention
     network.dtype = "float32"  # compute dtype: float32 or bfloat16
 
+    # output: eps, x0, v, score; label: 999t, sigma, index, index_of_1000, descending_index, noise_to_signal.
     config.prediction = ConfigDict({"output": "eps", "label": "999t"})
 
     config.loss = loss = ConfigDict()
@@ -53,7 +59,7 @@ def get_config() -> ConfigDict:
     optimizer.eps = 1e-8
     optimizer.weight_decay = 0.0
     optimizer.warmup_steps = 5000
-    optimizer.decay = "constant"  # constant, cosine
+    optimizer.decay = "constant"  # constant, cosine, linear
     optimizer.clip_norm = 1.0
 
     config.ema = ConfigDict({"decay": 0.9999, "warmup": False})
@@ -67,7 +73,7 @@ def get_config() -> ConfigDict:
     training.sample_every = 50_000  # 0: no sample grids during training
 
     config.sampler = sampler = ConfigDict()
-    sampler.name = "euler_maruyama"  # euler_maruyama, predictor_corrector, ode
+    sampler.name = "euler_maruyama"  # euler_maruyama, reverse_diffusion, ancestral, predictor_corrector, ode
     sampler.num_steps = 1000
     sampler.corrector_steps = 1
     sampler.snr = 0.16

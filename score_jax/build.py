@@ -102,18 +102,18 @@ def build_sampler(config: ConfigDict, process: NoiseSchedule) -> Sampler:
       InputError: the sampler is unknown, or needs an SDE where the process is a chain of levels.
     """
     c = config.sampler
+    correct = steps.langevin(process, c.snr, c.corrector_steps)
+    reverse = steps.reverse_diffusion(process)
     methods: dict[str, Callable[[], FixedSteps | AdaptiveODE]] = {
-        "ancestral": lambda: FixedSteps(steps.ancestral(process), c.num_steps, 1)
+        "ancestral": lambda: FixedSteps(steps.ancestral(process), c.num_steps, 1),
+        "reverse_diffusion": lambda: FixedSteps(reverse, c.num_steps, 1),
+        "predictor_corrector": lambda: FixedSteps(
+            steps.predictor_corrector(reverse, correct), c.num_steps, 1 + c.corrector_steps
+        ),
     }
     if isinstance(process, GaussianProcess):
-        correct = steps.langevin(process, c.snr, c.corrector_steps)
-        reverse = steps.reverse_diffusion(process)
         methods |= {
             "euler_maruyama": lambda: FixedSteps(steps.euler_maruyama(process), c.num_steps, 1),
-            "reverse_diffusion": lambda: FixedSteps(reverse, c.num_steps, 1),
-            "predictor_corrector": lambda: FixedSteps(
-                steps.predictor_corrector(reverse, correct), c.num_steps, 1 + c.corrector_steps
-            ),
             "ode": lambda: AdaptiveODE(c.solver, c.rtol, c.atol),
         }
     if c.name not in methods:

@@ -42,7 +42,7 @@ def _with_channels(image: UInt8[np.ndarray, "h w c"], channels: int) -> UInt8[np
 
 
 def fit(
-    image: UInt8[np.ndarray, "h w c"], size: int, channels: int, resize_filter: str, name: str
+    image: UInt8[np.ndarray, "h w c"], size: int, channels: int, resize_filter: str, name: str, crop: int = 0
 ) -> UInt8[np.ndarray, "s s k"]:
     """The central square of an image, at `size` x `size`, grey or RGB.
 
@@ -52,11 +52,16 @@ def fit(
       channels: 1 or 3.
       resize_filter: a key of `FILTERS`, or "none" to refuse images of another size.
       name: what to call the image in an error.
+      crop: side of the central square; 0: the largest.
 
     Raises:
-      InputError: another size under "none", or an unknown filter.
+      InputError: another size under "none", an unknown filter, or a crop larger than the image.
     """
     height, width = image.shape[:2]
+    if crop > min(height, width):
+        raise InputError(
+            f"{name} is {height}x{width} pixels, data.crop is {crop}: choose a smaller crop, or 0 for none."
+        )
     if resize_filter == "none":
         if (height, width) != (size, size):
             raise InputError(
@@ -66,7 +71,7 @@ def fit(
         return _with_channels(image, channels)
     if resize_filter not in FILTERS:
         raise unknown_name("data.resize_filter", resize_filter, ["none", *FILTERS])
-    side = min(height, width)
+    side = crop or min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = _with_channels(image[top : top + side, left : left + side], channels)
     if side == size:

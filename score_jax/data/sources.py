@@ -149,6 +149,7 @@ def open_source(
     image_size: int,
     channels: int,
     resize_filter: str = "none",
+    crop: int = 0,
     data_dir: str | None = None,
 ) -> Source:
     """Opens a data set.
@@ -159,6 +160,7 @@ def open_source(
       image_size: height and width wanted; other images are cropped to their central square and resized.
       channels: 1 or 3 wanted; others are converted.
       resize_filter: see `images.fit`.
+      crop: see `images.fit`.
       data_dir: where TFDS keeps its data sets.
 
     Raises:
@@ -166,7 +168,7 @@ def open_source(
     """
 
     def prepare(image: np.ndarray, what: str) -> np.ndarray:
-        return fit(image, image_size, channels, resize_filter, what)
+        return fit(image, image_size, channels, resize_filter, what, crop)
 
     if name == "dead_leaves":
         seed, count = (1, _DEAD_LEAVES_TEST) if split.startswith("test") else (0, _DEAD_LEAVES_TRAIN)

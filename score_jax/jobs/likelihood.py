@@ -58,9 +58,7 @@ def measure(experiment: Experiment, params: Params, mesh: Mesh, source: Source, 
     """
     process = experiment.process
     if not isinstance(process, GaussianProcess):
-        raise InputError(
-            "A chain of levels has no ODE: give --config.process.name=vp for vp_chain, ve for ve_chain."
-        )
+        raise InputError("A chain of levels has no ODE: give --config.process.name=vp for vp_chain, ve for ve_chain.")
     c = config.likelihood
     check_divisible(c.batch_size, mesh, "likelihood.batch_size")
     count = min(c.num_examples or len(source), len(source))

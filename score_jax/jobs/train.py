@@ -29,6 +29,7 @@ def open_split(config: ConfigDict, split: str) -> Source:
         image_size=data.image_size,
         channels=data.channels,
         resize_filter=data.resize_filter,
+        crop=data.crop,
         data_dir=data.data_dir,
     )
 

@@ -43,7 +43,7 @@ def ancestral(process: NoiseSchedule) -> Step:
     return step
 
 
-def reverse_diffusion(process: GaussianProcess) -> Step:
+def reverse_diffusion(process: NoiseSchedule) -> Step:
     """The forward kernel x_t = a x_s + b z, reversed: (2 - a) x + b² score + b z (appendix E, eq. 46). One evaluation.
 
     a and b² are the process's own between t and s, which the original approximates for VP by beta(t) / N.
@@ -57,7 +57,7 @@ def reverse_diffusion(process: GaussianProcess) -> Step:
     return step
 
 
-def langevin(process: GaussianProcess, snr: float, num_steps: int) -> Step:
+def langevin(process: NoiseSchedule, snr: float, num_steps: int) -> Step:
     """`num_steps` Langevin steps at time t (algorithms 4 and 5): x + h score + sqrt(2 h) z. `num_steps` evaluations.
 
     h = 2 a² snr² d / ||score||², with a² the squared scale of the kernel from s to t (1 for VE, 1 - beta_i for VP) and

@@ -18,6 +18,7 @@ def learning_rate_schedule(peak: float, warmup_steps: int, decay: str, total_ste
     tails = {
         "constant": lambda: optax.constant_schedule(peak),
         "cosine": lambda: optax.cosine_decay_schedule(peak, max(1, total_steps - warmup_steps)),
+        "linear": lambda: optax.linear_schedule(peak, 0.0, max(1, total_steps - warmup_steps)),
     }
     if decay not in tails:
         raise unknown_name("optimizer.decay", decay, tails)

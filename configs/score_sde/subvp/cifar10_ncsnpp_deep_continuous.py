@@ -1,0 +1,20 @@
+"""NCSN++ deep, continuous, on CIFAR-10 under sub-VP; 107.5 M parameters.
+
+score_sde: configs/subvp/cifar10_ncsnpp_deep_continuous.py; no result is published for it. Not run here yet.
+
+    python -m score_jax train --config=configs/score_sde/subvp/cifar10_ncsnpp_deep_continuous.py \\
+        --workdir=runs/cifar10_ncsnpp_deep_continuous
+"""
+
+from ml_collections import ConfigDict
+
+from configs.score_sde import shared
+
+
+def get_config() -> ConfigDict:
+    """NCSN++ with 8 blocks a level and positional embedding, under sub-VP."""
+    config = shared.cifar10()
+    shared.ncsnpp_vp(config, num_res_blocks=8)
+    config.process.name = "sub_vp"
+    config.training.steps = 950_001
+    return config

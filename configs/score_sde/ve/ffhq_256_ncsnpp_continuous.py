@@ -1,0 +1,18 @@
+"""NCSN++ continuous on FFHQ at 256 x 256 under VE; 65.6 M parameters.
+
+score_sde: configs/ve/ffhq_256_ncsnpp_continuous.py, sampled with 2000 predictor and corrector steps. Not run here yet.
+
+    python -m score_jax train --config=configs/score_sde/ve/ffhq_256_ncsnpp_continuous.py \\
+        --workdir=runs/ffhq_256_ncsnpp_continuous
+"""
+
+from ml_collections import ConfigDict
+
+from configs.score_sde import shared
+
+
+def get_config() -> ConfigDict:
+    """NCSN++ of 7 levels with input and output skips."""
+    config = shared.lsun("folder:ffhq_256")
+    shared.ncsnpp_256(config, sigma_max=348.0)
+    return config
