@@ -19,9 +19,12 @@ from score_jax.losses.time_sampling import TIME_SAMPLINGS, uniform_index
 from score_jax.models.adm import ADM
 from score_jax.models.adm_classifier import ADMClassifier
 from score_jax.models.ddpm import DDPM
+from score_jax.models.edm_dhariwal import DhariwalUNet
+from score_jax.models.edm_song import SongUNet
 from score_jax.models.ncsnpp import NCSNpp
 from score_jax.models.network import Network
-from score_jax.predictor import Predictor, network_predictor
+from score_jax.preconditioning import PRECONDITIONINGS
+from score_jax.predictor import Prediction, Predictor, network_predictor, preconditioned_predictor
 from score_jax.processes.chain import Chain, ve_chain, vp_chain
 from score_jax.processes.gaussian import EDM, VE, VP, GaussianProcess, NoiseSchedule, SubVP
 from score_jax.processes.levels import NoiseLevels
@@ -46,6 +49,8 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "ddpm": DDPM,
     "adm": ADM,
     "adm_classifier": ADMClassifier,
+    "edm_song": SongUNet,
+    "edm_dhariwal": DhariwalUNet,
 }
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}  # None: the type of parameters and input, float64 under x64.
 REDUCTIONS = {"mean": lambda dim: 1.0 / dim, "half_sum": lambda dim: 0.5}
@@ -121,7 +126,7 @@ def build_sampler(config: ConfigDict, process: NoiseSchedule) -> Sampler:
     return Sampler(methods[c.name](), c.t_min, c.denoise)
 
 
-def build_loss(config: ConfigDict, process: NoiseSchedule, predict: Callable, dim: int) -> LossFn:
+def build_loss(config: ConfigDict, process: NoiseSchedule, network: Network, predict: Callable) -> LossFn:
     """The `loss` section: batch of uint8 images to one value per example."""
     c, value_range = config.loss, tuple(config.data.value_range)
     for section, name, table in (
@@ -130,7 +135,7 @@ def build_loss(config: ConfigDict, process: NoiseSchedule, predict: Callable, di
     ):
         if name not in table:
             raise unknown_name(f"loss.{section}", name, table)
-    draw_times, scale = TIME_SAMPLINGS[c.time_sampling], REDUCTIONS[c.reduction](dim)
+    draw_times, scale = TIME_SAMPLINGS[c.time_sampling], REDUCTIONS[c.reduction](math.prod(network.image_shape))
     if isinstance(process, Chain):
         draw_times = functools.partial(uniform_index, num_levels=process.num_levels)
 
@@ -143,8 +148,10 @@ def build_loss(config: ConfigDict, process: NoiseSchedule, predict: Callable, di
         t = draw_times(time_key, x0.shape[0], c.t_min)
         eps = normal_per_example(fold_in_each(keys, 1), x0)
 
+        conditions = network.conditions(batch)
+
         def predictor(x, t):
-            return predict(params, x, t, train=True, rngs={"dropout": dropout_key})
+            return predict(params, x, t, train=True, rngs={"dropout": dropout_key}, **conditions)
 
         values = score_matching.denoising(predictor, process, x0, t, eps, likelihood_weighting=c.likelihood_weighting)
         return scale * values
@@ -179,6 +186,20 @@ def build_network(config: ConfigDict) -> Network:
     return Network(module, (data.image_size, data.image_size, data.channels))
 
 
+def build_predict(config: ConfigDict, network: Network, process: NoiseSchedule) -> Callable[..., Prediction]:
+    """The `prediction` section: what the network outputs and is told, or the name of its preconditioning.
+
+    Raises:
+      InputError: a name or a key is unknown.
+    """
+    if "preconditioning" not in config.prediction:
+        return network_predictor(network.apply, process, **config.prediction)
+    values = config.prediction.to_dict()
+    values["name"] = values.pop("preconditioning")
+    preconditioning = _construct("prediction.preconditioning", PRECONDITIONINGS, values)
+    return preconditioned_predictor(network.apply, process, preconditioning)
+
+
 def build_process(config: ConfigDict) -> NoiseSchedule:
     """The `process` section.
 
@@ -195,13 +216,13 @@ def experiment(config: ConfigDict) -> Experiment:
       InputError: a name or a key is unknown, or values do not fit each other.
     """
     process, network = build_process(config), build_network(config)
-    predict = network_predictor(network.apply, process, **config.prediction)
+    predict = build_predict(config, network, process)
     o = config.optimizer
     schedule = learning_rate_schedule(o.learning_rate, o.warmup_steps, o.decay, config.training.steps)
     tx = make_optimizer(
         o.name, schedule, b1=o.b1, b2=o.b2, eps=o.eps, weight_decay=o.weight_decay, clip_norm=o.clip_norm
     )
-    loss = build_loss(config, process, predict, math.prod(network.image_shape))
+    loss = build_loss(config, process, network, predict)
     likelihood = config.likelihood
     return Experiment(
         process=process,

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from score_jax.arrays import broadcast_right
 from score_jax.errors import InputError, unknown_name
+from score_jax.preconditioning import Preconditioning, denoise
 from score_jax.processes.chain import Chain
 from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.typing import Apply, Batch, Params, Time
@@ -112,6 +113,31 @@ def network_predictor(apply: Apply, process: NoiseSchedule, *, output: str, labe
     def predict(params: Params, x: Batch, t: Time, **kwargs) -> Prediction:
         predicted = apply(params, x, LABELS[label](t, process), **kwargs)[..., : x.shape[-1]]
         return OUTPUTS[output](predicted, x, t, process)
+
+    return predict
+
+
+def preconditioned_predictor(
+    apply: Apply, process: NoiseSchedule, preconditioning: Preconditioning
+) -> Callable[..., Prediction]:
+    """The bridge from a network of EDM (Karras et al. 2022) to predictions, under any process.
+
+    The denoiser knows images x0 + sigma eps: it is asked about x_t / alpha at noise level sigma / alpha.
+
+    Args:
+      apply: the raw network.
+      process: the process that x_t comes from.
+      preconditioning: the network's.
+
+    Returns:
+      `predict(params, x, t, **kwargs) -> Prediction`; kwargs go to `apply`.
+    """
+
+    def predict(params: Params, x: Batch, t: Time, **kwargs) -> Prediction:
+        alpha = process.alpha(t)
+        noisy = x / broadcast_right(alpha, x)
+        x0 = denoise(preconditioning, apply, params, noisy, process.sigma(t) / alpha, **kwargs)
+        return from_x0(x0, x, t, process)
 
     return predict
 

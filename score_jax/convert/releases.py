@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from score_jax.convert import adm, ddpm, score_sde
+from score_jax.convert import adm, ddpm, edm, score_sde
 from score_jax.convert.correspondence import StateDict, Table, to_ours
 from score_jax.errors import InputError, unknown_name
 from score_jax.models.adm import ADM
 from score_jax.models.adm_classifier import ADMClassifier
 from score_jax.models.ddpm import DDPM
+from score_jax.models.edm_dhariwal import DhariwalUNet
+from score_jax.models.edm_song import SongUNet
 from score_jax.models.ncsnpp import NCSNpp
 from score_jax.models.network import Network
 from score_jax.typing import Params
@@ -21,6 +23,7 @@ RELEASES: dict[str, Tables] = {
     "ddpm": {DDPM: lambda module, image_size: ddpm.table},
     "improved_diffusion": {ADM: adm.table},
     "guided_diffusion": {ADM: adm.table, ADMClassifier: adm.table},
+    "edm": {SongUNet: edm.song_unet_table, DhariwalUNet: edm.dhariwal_unet_table},
 }
 
 
@@ -45,6 +48,8 @@ def buffers_of(release: str, network: Network) -> str:
     """Regular expression of the release's tensors that are no parameters of this network; empty for none."""
     if release == "score_sde_pytorch" and isinstance(network.module, NCSNpp | DDPM):
         return score_sde.torch_buffers(network.module)
+    if release == "edm":
+        return edm.BUFFERS
     return ""
 
 

@@ -1,14 +1,17 @@
 """A network as the rest of the library sees it: pure functions of its parameters."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from score_jax.models.adm import ADM
+from score_jax.models.edm_dhariwal import DhariwalUNet
+from score_jax.models.edm_song import SongUNet
 from score_jax.typing import Batch, KeyArray, Params, Time
 
 
@@ -38,6 +41,15 @@ class Network:
     def shapes(self) -> PyTree:
         """Shapes and dtypes of the parameters, without making any."""
         return jax.eval_shape(self.init, jax.random.key(0))
+
+    def conditions(self, batch: Mapping[str, Array]) -> dict[str, Array]:
+        """The network's class condition, if it has one, from the labels of a training batch."""
+        classes = getattr(self.module, "num_classes", None)
+        if isinstance(self.module, ADM) and classes is not None:
+            return {"y": batch["label"]}
+        if isinstance(self.module, SongUNet | DhariwalUNet) and classes:
+            return {"class_labels": jax.nn.one_hot(batch["label"], classes)}
+        return {}
 
 
 def example_conditions(module: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, Any]:

@@ -23,11 +23,13 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(HERE.parents[1] / ".cache
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 import originals
 from originals import UnknownCase
 from score_jax import build
 from score_jax.convert.releases import params_from
+from score_jax.preconditioning import PRECONDITIONINGS, denoise
 from score_jax.predictor import network_predictor
 
 X64_LIMIT = 1e-9
@@ -139,6 +141,8 @@ def run_network(file: ParityFile, dtype: Any) -> dict[str, np.ndarray]:
 
     if "logits" in file.group("out"):
         return _run_classifier(apply, x, jnp.asarray(given["y"]), file.meta["config"]["classifier_scale"])
+    if "preconditioning" in config.prediction:
+        return _run_denoiser(file, config, network.apply, params, given, dtype)
     has_gradient = "grad/x" in file.arrays
     y, gradient = _with_gradient(apply, x, jnp.asarray(given["cot"], dtype) if has_gradient else None)
     found = {"out/y": y} | ({"grad/x": gradient} if has_gradient else {})
@@ -148,6 +152,27 @@ def run_network(file: ParityFile, dtype: Any) -> dict[str, np.ndarray]:
         t = jnp.asarray(given["t"], dtype) * last
         found[f"out/score_{name}"] = jax.jit(predict)(params, x, t).score
     return {name: _to_nchw(np.asarray(value)) for name, value in found.items()}
+
+
+def _run_denoiser(
+    file: ParityFile, config: ConfigDict, apply: Callable, params: Any, given: dict[str, np.ndarray], dtype: Any
+) -> dict[str, np.ndarray]:
+    """EDM's D(x; sigma), and the noise level that it knows next to sigma."""
+    values = config.prediction.to_dict()
+    kind = PRECONDITIONINGS[values.pop("preconditioning")]
+    if "u" in file.group("params"):
+        values["u"] = tuple(float(level) for level in file.group("params")["u"])
+    preconditioning, sigma = kind(**values), jnp.asarray(given["sigma"], dtype)
+    labels = {key: jnp.asarray(given[key], dtype) for key in ("class_labels", "augment_labels") if key in given}
+
+    def denoised(x):
+        return denoise(preconditioning, apply, params, x, sigma, **labels)
+
+    x, cotangent = jnp.asarray(given["x"], dtype), jnp.asarray(given["cot"], dtype)
+    y, gradient = _with_gradient(denoised, x, cotangent if "grad/x" in file.arrays else None)
+    found = {"out/y": y, "out/round_sigma": preconditioning.round_sigma(sigma)}
+    found |= {} if gradient is None else {"grad/x": gradient}
+    return {name: _to_nchw(np.asarray(value)) for name, value in found.items() if name in file.arrays}
 
 
 def _run_classifier(apply: Callable, x: jax.Array, y: jax.Array, scale: float) -> dict[str, np.ndarray]:

@@ -148,7 +148,48 @@ def _adm(meta: dict, image_shape: Shape) -> tuple[ConfigDict, str]:
     return _config(_tuples(network), image_shape, centered=True, process=None), meta["system"]
 
 
+_EDM = {
+    "model_channels": "channels",
+    "channel_mult": "channel_mult",
+    "num_blocks": "num_res_blocks",
+    "attn_resolutions": "attention_resolutions",
+    "dropout": "dropout",
+    "channel_mult_emb": "channel_mult_emb",
+    "augment_dim": "augment_dim",
+    "label_dropout": "label_dropout",
+    "embedding_type": "embedding",
+    "encoder_type": "encoder",
+    "decoder_type": "decoder",
+    "channel_mult_noise": "channel_mult_noise",
+}
+_EDM_NETWORKS = {"SongUNet": "edm_song", "DhariwalUNet": "edm_dhariwal"}
+_EDM_PRECONDITIONINGS = {"EDMPrecond": "edm", "VPPrecond": "vp", "VEPrecond": "ve", "iDDPMPrecond": "iddpm"}
+_EDM_CONSTANTS = {
+    "edm": ("sigma_data", "sigma_min", "sigma_max"),
+    "vp": ("beta_d", "beta_min", "M", "epsilon_t"),
+    "ve": ("sigma_min", "sigma_max"),
+    "iddpm": ("C_1", "C_2", "M"),
+}
+
+
+def _edm(meta: dict, image_shape: Shape) -> tuple[ConfigDict, str]:
+    k = meta["config"]["kwargs"]
+    if meta["config"]["class"] not in _EDM_PRECONDITIONINGS or k.get("model_type") not in _EDM_NETWORKS:
+        raise UnknownCase(f"{meta['config']['class']!r} around {k.get('model_type')!r}")
+    network = {ours: k[theirs] for theirs, ours in _EDM.items() if theirs in k}
+    network |= {"name": _EDM_NETWORKS[k["model_type"]], "num_classes": k.get("label_dim", 0)}
+    if "resample_filter" in k:
+        network["resample_filter"] = [float(tap) for tap in k["resample_filter"]]
+    name = _EDM_PRECONDITIONINGS[meta["config"]["class"]]
+    network["learn_sigma"] = name == "iddpm"
+    config = _config(_tuples(network), image_shape, centered=True, process=None)
+    constants = {key: k[key] for key in _EDM_CONSTANTS[name] if key in k}
+    base.replace_section(config, "prediction", preconditioning=name, **constants)
+    return config, "edm"
+
+
 SYSTEMS = {
+    "edm": _edm,
     "score_sde": _score_sde,
     "ddpm": _ddpm,
     "improved_diffusion": _adm,
