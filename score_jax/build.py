@@ -21,7 +21,9 @@ from score_jax.models.adm_classifier import ADMClassifier
 from score_jax.models.ddpm import DDPM
 from score_jax.models.edm_dhariwal import DhariwalUNet
 from score_jax.models.edm_song import SongUNet
+from score_jax.models.ncsn import NCSN
 from score_jax.models.ncsnpp import NCSNpp
+from score_jax.models.ncsnv2 import NCSNv2
 from score_jax.models.network import Network
 from score_jax.preconditioning import PRECONDITIONINGS
 from score_jax.predictor import Prediction, Predictor, network_predictor, preconditioned_predictor
@@ -49,6 +51,8 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "ddpm": DDPM,
     "adm": ADM,
     "adm_classifier": ADMClassifier,
+    "ncsn": NCSN,
+    "ncsnv2": NCSNv2,
     "edm_song": SongUNet,
     "edm_dhariwal": DhariwalUNet,
 }

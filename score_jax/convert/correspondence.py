@@ -8,6 +8,7 @@ once or named in an error.
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -52,7 +53,7 @@ class Counterpart:
 Table = Callable[[Path], Counterpart]
 
 
-def _flat(tree: PyTree) -> dict[Path, jax.ShapeDtypeStruct]:
+def _flat(tree: PyTree) -> dict[Path, Any]:
     return {tuple(key.key for key in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 

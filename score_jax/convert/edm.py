@@ -43,40 +43,41 @@ def dhariwal_unet_table(network: DhariwalUNet, image_size: int) -> Table:
 
 
 def _table(levels: int, image_size: int, modules: dict[str, str], pyramid: str) -> Table:
-    def at(level: int, way: str, what: str) -> str:
+    def name_of(module: str) -> str:
+        if module in modules:
+            return modules[module]
+        way, level, what = _place(module, levels, pyramid)
         size = image_size >> level
         return f"{way}.{size}x{size}_{what}"
 
-    def place(module: str) -> str:
-        """The original names a change of resolution by where it leads, we by where it starts."""
-        if module in modules:
-            return modules[module]
-        if module == "conv_in":
-            return at(0, "enc", "conv")
-        way, *words = module.split("_")
-        match [way, *words]:
-            case ["down", level, "resample"]:
-                return at(int(level) + 1, "enc", "down")
-            case ["down", level, "pyramid"]:
-                return at(int(level) + 1, "enc", pyramid)
-            case ["down", level, "block", i]:
-                return at(int(level), "enc", f"block{i}")
-            case ["middle", "block", i]:
-                return at(levels - 1, "dec", f"in{i}")
-            case ["up", level, "resample"]:
-                return at(int(level) - 1, "dec", "up")
-            case ["up", level, "block", i]:
-                return at(int(level), "dec", f"block{i}")
-            case [("norm" | "conv") as kind, "out", level]:
-                return at(int(level), "dec", f"aux_{kind}")
-        raise KeyError(module)
-
     def counterpart(path: Path) -> Counterpart:
         module, *layers, leaf = path
-        name = ".".join(["model", place(module), *(_LAYERS[layer] for layer in layers), _LEAVES[leaf]])
+        name = ".".join(["model", name_of(module), *(_LAYERS[layer] for layer in layers), _LEAVES[leaf]])
         return Counterpart(name, _layout(name)) if leaf == "kernel" else Counterpart(name)
 
     return counterpart
+
+
+def _place(module: str, levels: int, pyramid: str) -> tuple[str, int, str]:
+    """Way, level and name: the original counts a change of resolution to where it leads, we to where it starts."""
+    match module.split("_"):
+        case ["conv", "in"]:
+            return "enc", 0, "conv"
+        case ["down", level, "block", i]:
+            return "enc", int(level), f"block{i}"
+        case ["down", level, "resample"]:
+            return "enc", int(level) + 1, "down"
+        case ["down", level, "pyramid"]:
+            return "enc", int(level) + 1, pyramid
+        case ["middle", "block", i]:
+            return "dec", levels - 1, f"in{i}"
+        case ["up", level, "block", i]:
+            return "dec", int(level), f"block{i}"
+        case ["up", level, "resample"]:
+            return "dec", int(level) - 1, "up"
+        case [kind, "out", level]:
+            return "dec", int(level), f"aux_{kind}"
+    raise KeyError(module)
 
 
 def _layout(name: str) -> str:

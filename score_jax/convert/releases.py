@@ -1,24 +1,39 @@
 """The published releases: whose weights fit which networks, and how they are called."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from score_jax.convert import adm, ddpm, edm, score_sde
-from score_jax.convert.correspondence import StateDict, Table, to_ours
+import numpy as np
+from jaxtyping import PyTree
+
+from score_jax.convert import adm, ddpm, edm, ncsn, score_sde
+from score_jax.convert.correspondence import StateDict, Table, to_ours, to_theirs
 from score_jax.errors import InputError, unknown_name
 from score_jax.models.adm import ADM
 from score_jax.models.adm_classifier import ADMClassifier
 from score_jax.models.ddpm import DDPM
 from score_jax.models.edm_dhariwal import DhariwalUNet
 from score_jax.models.edm_song import SongUNet
+from score_jax.models.ncsn import NCSN
 from score_jax.models.ncsnpp import NCSNpp
+from score_jax.models.ncsnv2 import NCSNv2
 from score_jax.models.network import Network
-from score_jax.typing import Params
+from score_jax.models.refinenet import TOPOLOGIES
 
 Tables = Mapping[type, Callable[[Any, int], Table]]
 
+
+def _refinenet_table(module: NCSN | NCSNv2, image_size: int) -> Table:
+    stages = TOPOLOGIES[module.topology if isinstance(module, NCSN) else module.variant]
+    return ncsn.table(tuple(stage.name for stage in stages if stage.down and stage.dilation == 1))
+
+
+_REFINENETS: Tables = {NCSN: _refinenet_table, NCSNv2: _refinenet_table}
 RELEASES: dict[str, Tables] = {
-    "score_sde_pytorch": {NCSNpp: score_sde.torch_table, DDPM: score_sde.torch_table},
+    "score_sde_pytorch": {NCSNpp: score_sde.torch_table, DDPM: score_sde.torch_table, **_REFINENETS},
+    "ncsn": _REFINENETS,
+    "ncsnv2": _REFINENETS,
     "score_sde": {NCSNpp: score_sde.flax_table, DDPM: score_sde.flax_table},
     "ddpm": {DDPM: lambda module, image_size: ddpm.table},
     "improved_diffusion": {ADM: adm.table},
@@ -46,14 +61,38 @@ def table_of(release: str, network: Network) -> Table:
 
 def buffers_of(release: str, network: Network) -> str:
     """Regular expression of the release's tensors that are no parameters of this network; empty for none."""
-    if release == "score_sde_pytorch" and isinstance(network.module, NCSNpp | DDPM):
-        return score_sde.torch_buffers(network.module)
+    if isinstance(network.module, NCSNpp | DDPM) and release in ("score_sde_pytorch", "score_sde"):
+        buffers = score_sde.torch_buffers if release == "score_sde_pytorch" else score_sde.flax_buffers
+        return buffers(network.module)
+    if isinstance(network.module, NCSNv2):
+        return ncsn.BUFFERS
     if release == "edm":
         return edm.BUFFERS
     return ""
 
 
-def params_from(release: str, state: StateDict, network: Network) -> Params:
+def load_published(release: str, path: Path, network: Network, weights: str = "auto") -> PyTree:
+    """A network's parameters from a published file, of which nothing is executed.
+
+    Args:
+      release: whose weights they are, a key of `RELEASES`.
+      path: the file: .pth, .pt, .ckpt, .pkl, .safetensors, .npz or Flax msgpack.
+      network: built from the config that they were trained with.
+      weights: "ema", "raw", or "auto": the averaged ones where the file has them.
+
+    Raises:
+      InputError: the file cannot be read, is hostile, or does not fit the network.
+    """
+    table_of(release, network)
+    return params_from(release, state_dict(release, read_checkpoint(path), weights), network)
+
+
+def tensors_from(release: str, params: PyTree, network: Network) -> dict[str, np.ndarray]:
+    """A release's tensors from a network's parameters: `params_from` backwards, without the release's buffers."""
+    return to_theirs(params, table_of(release, network))
+
+
+def params_from(release: str, state: StateDict, network: Network) -> PyTree:
     """A network's parameters from a release's tensors.
 
     Raises:

@@ -154,6 +154,11 @@ def flax_table(network: NCSNpp | DDPM, image_size: int) -> Table:
     return counterpart
 
 
+def flax_buffers(network: NCSNpp | DDPM) -> str:
+    """Parameters of the Flax original that ours has not: the embedding of an unconditional network."""
+    return "" if network.conditional else r"GaussianFourierProjection_0/W$"
+
+
 def torch_buffers(network: NCSNpp | DDPM) -> str:
     """Tensors of score_sde_pytorch that ours has no parameter for: the table of noise levels, which ours computes, and
     what an unconditional network keeps of its embedding without using it.

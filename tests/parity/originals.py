@@ -85,7 +85,7 @@ def _score_sde(meta: dict, image_shape: Shape) -> tuple[ConfigDict, str]:
         network = {"channels": model["nf"], "num_levels": model["num_scales"]}
     elif name in _NCSNV2_VARIANTS:
         network = {"channels": model["nf"], "variant": _NCSNV2_VARIANTS[name], "activation": model["nonlinearity"]}
-        network["normalization"] = _NORMALIZATIONS[model["normalization"]]
+        network["normalization"] = "instance_plus"
         process = _ve_chain(model)
         name = "ncsnv2"
     else:
@@ -95,7 +95,7 @@ def _score_sde(meta: dict, image_shape: Shape) -> tuple[ConfigDict, str]:
 
 
 _NCSNV2_VARIANTS = {"ncsnv2_64": "plain", "ncsnv2_128": "deeper", "ncsnv2_256": "deepest"}
-_NORMALIZATIONS = {"InstanceNorm++": "instance_plus", "VarianceNorm": "variance", "NoneNorm": "none"}
+_NORMALIZATIONS = {"InstanceNorm++": "instance_plus", "VarianceNorm": "variance"}
 _NCSNV2_CLASSES = {"NCSNv2": "plain", "NCSNv2Deeper": "deeper", "NCSNv2Deepest": "deepest"}
 
 
@@ -188,7 +188,44 @@ def _edm(meta: dict, image_shape: Shape) -> tuple[ConfigDict, str]:
     return config, "edm"
 
 
+_NCSN_CLASSES = {
+    "NCSN": "plain",
+    "CondRefineNetDilated": "plain",
+    "CondRefineNetDeeperDilated": "deeper",
+    "RefineNetDilated": "plain",
+}
+
+
+def _ncsn(meta: dict, image_shape: Shape) -> tuple[ConfigDict, str]:
+    kind, model = meta["config"]["class"], meta["config"]["config"]["model"]
+    data = meta["config"]["config"]["data"]
+    centered, process = bool(data.get("logit_transform") or data.get("rescaled")), None
+    if kind in _NCSN_CLASSES:
+        network = {"name": "ncsn", "channels": model["ngf"], "topology": _NCSN_CLASSES[kind]}
+        network["num_levels"] = None if kind == "RefineNetDilated" else model["num_classes"]
+    elif kind in _NCSNV2_CLASSES and model["normalization"] in _NORMALIZATIONS:
+        network = {
+            "name": "ncsnv2",
+            "channels": model["ngf"],
+            "variant": _NCSNV2_CLASSES[kind],
+            "normalization": _NORMALIZATIONS[model["normalization"]],
+            "activation": model["nonlinearity"].lower(),
+        }
+        process = {
+            "name": "ve_chain",
+            "sigma_min": float(model["sigma_end"]),
+            "sigma_max": float(model["sigma_begin"]),
+            "num_levels": model["num_classes"],
+            "spacing": model["sigma_dist"],
+        }
+    else:
+        raise UnknownCase(f"class {kind!r}")
+    return _config(network, image_shape, centered=centered, process=process), meta["system"]
+
+
 SYSTEMS = {
+    "ncsn": _ncsn,
+    "ncsnv2": _ncsn,
     "edm": _edm,
     "score_sde": _score_sde,
     "ddpm": _ddpm,

@@ -1,0 +1,49 @@
+"""NCSN (Song and Ermon 2019): the score at each of a few noise levels, told by the level's index in every norm."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from score_jax.errors import unknown_name
+from score_jax.models.instance_norm import ConditionalInstanceNormPlus, InstanceNormPlus
+from score_jax.models.refinenet import TOPOLOGIES, Design, average_pool, refinenet
+from score_jax.typing import Image, Time
+
+
+class NCSN(nn.Module):
+    """The conditional RefineNet; its output is the score.
+
+    Attributes:
+      channels: base channels (`ngf`).
+      num_levels: noise levels; None: the unconditional baseline, with the same norms without a table.
+      topology: "plain", or "deeper" as in the five-stage class, whose norms lack the term of the means.
+      centered: the input is in [-1, 1]; otherwise [0, 1] is mapped to it first.
+      dtype: compute dtype; parameters, norms and output stay float32.
+    """
+
+    channels: int
+    num_levels: int | None
+    topology: str = "plain"
+    centered: bool = False
+    dtype: Any = None
+
+    def __post_init__(self) -> None:
+        if self.topology not in TOPOLOGIES:
+            raise unknown_name("network.topology", self.topology, TOPOLOGIES)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: Image, label: Time, *, train: bool = False) -> Image:
+        """The score, like x (b, h, w, c), at level indices (b,) of which 0 is the most noise."""
+
+        def norm(name: str) -> nn.Module:
+            if self.num_levels is None:
+                return InstanceNormPlus(name=name)
+            return ConditionalInstanceNormPlus(self.num_levels, plus=self.topology == "plain", name=name)
+
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        design = Design(norm, norm, average_pool, jax.nn.elu, self.dtype)
+        x = x if self.centered else 2 * x - 1
+        return refinenet(design, TOPOLOGIES[self.topology], self.channels, x, label).astype(wide)
