@@ -177,8 +177,8 @@ def build_network(config: ConfigDict) -> Network:
     c["dtype"] = DTYPES[c["dtype"]]
     shared: dict[str, Any] = {"centered": tuple(data.value_range) == (-1.0, 1.0)}
     if process.name == "ve_chain":
-        spacing = process.get("spacing", "geometric")
-        shared["levels"] = NoiseLevels(process.sigma_max, process.sigma_min, process.num_levels, spacing)
+        spacing, rounded = process.get("spacing", "geometric"), process.get("rounded", False)
+        shared["levels"] = NoiseLevels(process.sigma_max, process.sigma_min, process.num_levels, spacing, rounded)
     takes = inspect.signature(NETWORKS[c["name"]]).parameters
     module = _construct("network", NETWORKS, c | {key: value for key, value in shared.items() if key in takes})
     halvings = len(c.get("channel_mult", (1,))) - 1

@@ -11,7 +11,8 @@ def ncsnv2(name: str, image_size: int, *, sigma_max: float, num_levels: int) -> 
     config.data.update(name=name, image_size=image_size, flip=True)
     config.data.resize_filter = "none" if name == "cifar10" else "bilinear"
     config.data.value_range = (0.0, 1.0)
-    base.replace_section(config, "process", name="ve_chain", sigma_min=0.01, sigma_max=sigma_max, num_levels=num_levels)
+    levels = {"sigma_min": 0.01, "sigma_max": sigma_max, "num_levels": num_levels, "rounded": True}
+    base.replace_section(config, "process", name="ve_chain", **levels)
     base.replace_section(config, "network", name="ncsnv2", channels=128, variant="plain", dtype="float32")
     config.prediction.update(output="score", label="descending_index")
     config.loss.reduction = "half_sum"

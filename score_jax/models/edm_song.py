@@ -197,6 +197,12 @@ class SongUNet(nn.Module):
                 skips.append(h)
         return skips
 
+    def _join_output(self, image: Resized | None, h: Image, channels: int, level: int) -> Resized:
+        """This level's image, plus the doubled one of the level below if there is any."""
+        h = nn.swish(GroupNorm(None, SONG.epsilon, name=f"norm_out_{level}")(h))
+        h = conv(SONG.last, h, channels, f"conv_out_{level}", self.dtype)
+        return h if image is None else self._up(image) + h
+
     def _decode(self, skips: list[Resized], channels: int, embedding: Batch, train: bool) -> Resized:
         """The middle, and the way up over the skips, to an image."""
         image = None
@@ -209,10 +215,7 @@ class SongUNet(nn.Module):
                 h = jnp.concatenate([h, skips.pop()], axis=-1)
                 name, last = f"up_{level}_block_{i}", i == self.num_res_blocks
                 h = self._block(h, embedding, train, self.channels * mult, name, attends=attends and last)
-            if self.decoder == "skip" or level == 0:
-                head = nn.swish(GroupNorm(None, SONG.epsilon, name=f"norm_out_{level}")(h))
-                head = conv(SONG.last, head, channels, f"conv_out_{level}", self.dtype)
-                image = head if image is None else self._up(image) + head
             if level > 0:
+                image = self._join_output(image, h, channels, level) if self.decoder == "skip" else None
                 h = self._block(h, embedding, train, h.shape[-1], f"up_{level}_resample", resample=self._up)
-        return image
+        return self._join_output(image, h, channels, 0)

@@ -1,5 +1,6 @@
 """NCSNv2 (Song and Ermon 2020): an unconditional RefineNet divided by the noise level (technique 3)."""
 
+from collections.abc import Collection
 from typing import Any
 
 import flax.linen as nn
@@ -39,7 +40,12 @@ class NCSNv2(nn.Module):
     dtype: Any = None
 
     def __post_init__(self) -> None:
-        choices = {"variant": TOPOLOGIES, "normalization": NORMALIZATIONS, "activation": ACTIVATIONS}
+        # Float32 levels, as ermongroup/ncsnv2 has them, are `NoiseLevels(rounded=True)`.
+        choices: dict[str, Collection[str]] = {
+            "variant": TOPOLOGIES,
+            "normalization": NORMALIZATIONS,
+            "activation": ACTIVATIONS,
+        }
         for field, known in choices.items():
             if getattr(self, field) not in known:
                 raise unknown_name(f"network.{field}", getattr(self, field), known)

@@ -5,6 +5,7 @@ activation with the block before by multi-scale fusion, then chained pooling, th
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -110,7 +111,7 @@ class Design:
 
     def conv(
         self, x: Image, channels: int, name: str, *, kernel: int = 3, dilation: int = 1, bias: bool = True
-    ) -> Image:
+    ) -> Resized:
         """A convolution that keeps the size."""
         layer = conv(
             x.shape[-1],
@@ -190,11 +191,11 @@ class RefineBlock(nn.Module):
     def _fuse(self, inputs: list[Image], label: Time) -> Resized:
         """Multi-scale fusion: the sum of convolved inputs at the size of the first."""
         height, width = inputs[0].shape[1:3]
-        total = 0.0
+        sized = []
         for i, x in enumerate(inputs):
             h = self.design.conv(self._norm(x, f"fuse_{i}_norm", label), self.channels, f"fuse_{i}_conv")
-            total = total + resize_align_corners(h, height, width)
-        return total
+            sized.append(resize_align_corners(h, height, width))
+        return functools.reduce(jnp.add, sized)
 
     def _chained_pooling(self, x: Image, label: Time) -> Image:
         """Chained residual pooling of two stages."""
@@ -219,13 +220,11 @@ def refinenet(design: Design, stages: tuple[Stage, ...], channels: int, x: Image
             block = ResidualBlock(stage.mult * channels, down, stage.dilation, design, name=f"res_{stage.name}_{i}")
             h = block(h, label)
         trunk.append(h)
-    refined = []
-    for k, (stage, activation) in zip(
-        refine_names(stages), reversed(list(zip(stages, trunk, strict=True))), strict=True
-    ):
+    refined: list[Resized] = []
+    for k, stage, activation in zip(refine_names(stages), reversed(stages), reversed(trunk), strict=True):
         units = 3 if stage is stages[0] else 1
-        block = RefineBlock(stage.refined_mult * channels, units, design, name=f"refine_{k}")
-        refined = [block([activation, *refined], label)]
+        refine = RefineBlock(stage.refined_mult * channels, units, design, name=f"refine_{k}")
+        refined = [refine([activation, *refined], label)]
     h = design.activation(design.norm("norm_out")(refined[0], label))
     return design.conv(h, x.shape[-1], "conv_out")
 

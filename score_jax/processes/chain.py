@@ -82,7 +82,9 @@ def vp_chain(
     return Chain(log_alphas, np.sqrt(-np.expm1(2 * log_alphas)))
 
 
-def ve_chain(sigma_min: float, sigma_max: float, num_levels: int, spacing: str = "geometric") -> Chain:
+def ve_chain(
+    sigma_min: float, sigma_max: float, num_levels: int, spacing: str = "geometric", rounded: bool = False
+) -> Chain:
     """The chain of NCSN: alpha = 1, the levels of `NoiseLevels` from the smallest up (Song and Ermon 2019)."""
-    sigmas = NoiseLevels(sigma_max, sigma_min, num_levels, spacing).sigmas[::-1]
+    sigmas = NoiseLevels(sigma_max, sigma_min, num_levels, spacing, rounded).sigmas[::-1]
     return Chain(np.zeros(num_levels), sigmas, prior_std=sigma_max)

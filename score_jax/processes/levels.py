@@ -23,6 +23,7 @@ class NoiseLevels:
       sigma_min: the last level.
       count: how many (`L` of NCSN, `N` of Song et al. 2021).
       spacing: "geometric" or "uniform".
+      rounded: to float32, as ermongroup/ncsnv2 keeps them; of effect in float64 runs alone.
 
     Raises:
       InputError: the spacing is unknown.
@@ -32,6 +33,7 @@ class NoiseLevels:
     sigma_min: float
     count: int
     spacing: str = "geometric"
+    rounded: bool = False
 
     def __post_init__(self) -> None:
         if self.spacing not in _SPACINGS:
@@ -40,4 +42,5 @@ class NoiseLevels:
     @property
     def sigmas(self) -> Float[np.ndarray, "count"]:
         """The descending table, float64."""
-        return _SPACINGS[self.spacing](self.sigma_max, self.sigma_min, self.count)
+        sigmas = _SPACINGS[self.spacing](self.sigma_max, self.sigma_min, self.count)
+        return sigmas.astype(np.float32).astype(np.float64) if self.rounded else sigmas

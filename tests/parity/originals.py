@@ -217,6 +217,7 @@ def _ncsn(meta: dict, image_shape: Shape) -> tuple[ConfigDict, str]:
             "sigma_max": float(model["sigma_begin"]),
             "num_levels": model["num_classes"],
             "spacing": model["sigma_dist"],
+            "rounded": True,
         }
     else:
         raise UnknownCase(f"class {kind!r}")

@@ -1,0 +1,59 @@
+"""Parameters alone, as one safetensors file: what a conversion writes and what `sample` reads without a checkpoint."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from score_jax.errors import InputError
+from score_jax.files import written_whole
+from score_jax.typing import Params
+
+FILE_NAME = "params.safetensors"
+
+
+def _name(path: tuple) -> str:
+    return ".".join(key.key for key in path)
+
+
+def save_params(workdir: Path, params: Params) -> Path:
+    """Writes the parameters into a workdir, whole or not at all; returns the file."""
+    tensors = {_name(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+    with written_whole(workdir / FILE_NAME) as temporary:
+        save_file(tensors, temporary)
+    return workdir / FILE_NAME
+
+
+def load_params(workdir: Path, shapes: PyTree, sharding: jax.sharding.Sharding) -> Params:
+    """The parameters of a workdir, placed by `sharding`.
+
+    Args:
+      workdir: where `save_params` wrote.
+      shapes: shapes and dtypes that the network expects.
+      sharding: where each array shall live.
+
+    Raises:
+      InputError: the file is missing or damaged, or is of another network.
+    """
+    path = workdir / FILE_NAME
+    try:
+        with safe_open(path, framework="numpy") as file:
+            found = set(file.keys())
+            expected = {_name(key): leaf for key, leaf in jax.tree_util.tree_leaves_with_path(shapes)}
+            if found != set(expected):
+                example = sorted(found ^ set(expected))[0]
+                raise InputError(f"{path} is of another network ({example!r} is in one alone): check the config.")
+
+            def load(key: tuple, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+                array = file.get_tensor(_name(key))
+                if array.shape != leaf.shape:
+                    what = f"{_name(key)} has shape {array.shape}, the config's network {leaf.shape}"
+                    raise InputError(f"{path} is of another network: {what}. Check the config.")
+                return jax.device_put(array.astype(leaf.dtype), sharding)
+
+            return jax.tree_util.tree_map_with_path(load, shapes)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"Cannot read {path}: {error}. Convert the weights again.") from None
