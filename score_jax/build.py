@@ -25,6 +25,7 @@ from score_jax.models.ncsn import NCSN
 from score_jax.models.ncsnpp import NCSNpp
 from score_jax.models.ncsnv2 import NCSNv2
 from score_jax.models.network import Network
+from score_jax.models.wide_resnet import WideResNet
 from score_jax.preconditioning import PRECONDITIONINGS
 from score_jax.predictor import Prediction, Predictor, network_predictor, preconditioned_predictor
 from score_jax.processes.chain import Chain, ve_chain, vp_chain
@@ -53,6 +54,7 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "adm_classifier": ADMClassifier,
     "ncsn": NCSN,
     "ncsnv2": NCSNv2,
+    "wide_resnet": WideResNet,
     "edm_song": SongUNet,
     "edm_dhariwal": DhariwalUNet,
 }

@@ -43,21 +43,27 @@ def define(values: flags.FlagValues, argv: list[str], default_config: str | None
     workdir, config_file = _argument(argv, "workdir"), _argument(argv, "config") or default_config
     if config_file is None:
         if workdir is None:
-            raise InputError("--workdir is missing: name the folder of a `train` run.")
+            raise InputError("Neither --config nor --workdir is given: name a config file, or the folder of a run.")
         config_flags.DEFINE_config_dict("config", load_config(Path(workdir)), flag_values=values, sys_argv=argv)
         return
-    if not Path(config_file).is_file():
-        raise InputError(f"No config file {config_file}: expected one like configs/demo/mnist.py.")
-    _import_root(Path(config_file))
+    file = config_file.partition(":")[0]  # FILE.py:VARIANT hands the variant to get_config
+    if not Path(file).is_file():
+        raise InputError(f"No config file {file}: expected one like configs/demo/mnist.py.")
+    _import_root(Path(file))
     help_text = "Path of a config file; --config.section.key=value overrides one key."
     config_flags.DEFINE_config_file("config", default_config, help_text, flag_values=values, sys_argv=argv)
 
 
-def parse(values: flags.FlagValues, argv: list[str]) -> None:
+def parse(values: flags.FlagValues, argv: list[str], positional: tuple[str, ...] = ()) -> None:
     """Parses argv; every mistake in it becomes one line.
 
+    Args:
+      values: the flags.
+      argv: the verb and its arguments.
+      positional: string flags that words without a name are the values of, in this order.
+
     Raises:
-      InputError: an unknown flag or config key (with the nearest name), or a value of another type.
+      InputError: an unknown flag or config key (with the nearest name), a value of another type, or one word too many.
     """
     try:
         rest = values(argv)
@@ -67,8 +73,11 @@ def parse(values: flags.FlagValues, argv: list[str]) -> None:
         raise InputError(f"The config has no key {wrong!r}.{hint}") from error
     except (flags.Error, TypeError, OSError) as error:
         raise InputError("Bad argument: " + " ".join(str(error).split())) from error
-    if rest[1:]:
-        raise InputError(f"Unexpected arguments {rest[1:]}: options are written --name=value.")
+    words = rest[1:]
+    for name, word in zip(positional, words, strict=False):
+        values[name].value = word
+    if words[len(positional) :]:
+        raise InputError(f"Unexpected arguments {words[len(positional) :]}: options are written --name=value.")
 
 
 def required_workdir(values: flags.FlagValues) -> Path:

@@ -18,7 +18,6 @@ PACKAGE = "score_jax"
 EXTRAS = {
     "cuda": "runs on NVIDIA GPUs",
     "tpu": "runs on TPUs",
-    "convert": "reads published weights in safetensors",
     "demo": "the demo's data set, its classifier and its plots",
     "dev": "tests and linters",
 }

@@ -12,6 +12,7 @@ _VERBS = {
     "sample": "draw images from a trained model",
     "likelihood": "exact bits per dimension of held-out data",
     "evaluate": "FID and KID of fresh samples against held-out data",
+    "convert": "read published weights into a folder that the other verbs take",
     "demo": "train, sample, measure and report on real images, in one command",
     "doctor": "what this machine has, and what is missing",
 }

@@ -20,6 +20,7 @@ def parse_flags(
     description: str,
     define: Callable[[flags.FlagValues], None] = lambda values: None,
     default_config: str | None = None,
+    positional: tuple[str, ...] = (),
 ) -> flags.FlagValues | None:
     """Flags of a verb; None where `--help` was asked for and has been printed.
 
@@ -28,6 +29,7 @@ def parse_flags(
       description: what the verb does, for `--help`.
       define: adds the verb's own flags.
       default_config: path of the config where `--config` is not given.
+      positional: string flags that may be given as bare words, in this order.
     """
     values = flags.FlagValues()
     define(values)
@@ -35,7 +37,7 @@ def parse_flags(
     if "--help" in argv:
         print(f"{description}\n\nOptions:\n{values.get_help('  ')}")
         return None
-    config_flags.parse(values, argv)
+    config_flags.parse(values, argv, positional)
     return values
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import PyTree
 
-from score_jax.convert import adm, ddpm, edm, ncsn, score_sde
+from score_jax.convert import adm, ddpm, edm, ncsn, score_sde, wide_resnet
 from score_jax.convert.correspondence import StateDict, Table, to_ours, to_theirs
+from score_jax.convert.readers import read_checkpoint
+from score_jax.convert.state_dicts import state_dict
 from score_jax.errors import InputError, unknown_name
 from score_jax.models.adm import ADM
 from score_jax.models.adm_classifier import ADMClassifier
@@ -20,6 +22,7 @@ from score_jax.models.ncsnpp import NCSNpp
 from score_jax.models.ncsnv2 import NCSNv2
 from score_jax.models.network import Network
 from score_jax.models.refinenet import TOPOLOGIES
+from score_jax.models.wide_resnet import WideResNet
 
 Tables = Mapping[type, Callable[[Any, int], Table]]
 
@@ -34,7 +37,11 @@ RELEASES: dict[str, Tables] = {
     "score_sde_pytorch": {NCSNpp: score_sde.torch_table, DDPM: score_sde.torch_table, **_REFINENETS},
     "ncsn": _REFINENETS,
     "ncsnv2": _REFINENETS,
-    "score_sde": {NCSNpp: score_sde.flax_table, DDPM: score_sde.flax_table},
+    "score_sde": {
+        NCSNpp: score_sde.flax_table,
+        DDPM: score_sde.flax_table,
+        WideResNet: lambda module, image_size: wide_resnet.table,
+    },
     "ddpm": {DDPM: lambda module, image_size: ddpm.table},
     "improved_diffusion": {ADM: adm.table},
     "guided_diffusion": {ADM: adm.table, ADMClassifier: adm.table},

@@ -11,6 +11,7 @@ from score_jax.data.sources import Source, open_source
 from score_jax.errors import InputError
 from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.jobs.sample import draw
+from score_jax.training import weights
 from score_jax.training.checkpoint import Checkpoints, abstract_state, check_same_config, save_config
 from score_jax.training.log import TrainingLog
 from score_jax.training.loop import Stop, run_training
@@ -98,13 +99,15 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None) -> TrainS
 
 
 def restore_params(config: ConfigDict, experiment: build.Experiment, workdir: Path, mesh, step: int | None = None):
-    """The averaged parameters of a workdir, replicated over `mesh`, and their step.
+    """The averaged parameters of a workdir, replicated over `mesh`, and their step (0 for converted weights).
 
     Raises:
       InputError: the workdir has no such checkpoint, or one of another network.
     """
     if not (workdir / "checkpoints").is_dir():
-        raise InputError(f"No checkpoint in {workdir}: expected the --workdir of a `train` run.")
+        if (workdir / weights.FILE_NAME).is_file():
+            return weights.load_params(workdir, experiment.network.shapes(), replicated(mesh)), 0
+        raise InputError(f"No checkpoint in {workdir}: expected the --workdir of a `train` run, or converted weights.")
     with Checkpoints(workdir, config.training.keep) as checkpoints:
         state, _ = checkpoints.restore(abstract_state(experiment.create_state, replicated(mesh)), step)
     return state.ema_params, int(state.step)

@@ -32,7 +32,7 @@ class AttentionPool(nn.Module):
         tokens = x.reshape(batch, height * width, channels)
         tokens = jnp.concatenate([jnp.mean(tokens, axis=1, keepdims=True), tokens], axis=1)
         init = nn.initializers.normal(channels**-0.5)
-        tokens = tokens + self.param("position", init, (height * width + 1, channels))[None]
+        tokens = tokens + self.param("position", init, (height * width + 1, channels), jnp.float32)[None]
         pooled = attend_fused(linear(channels, 3 * channels, "qkv")(tokens), self.heads, "new")[:, 0]
         return linear(channels, self.features, "out")(pooled)
 

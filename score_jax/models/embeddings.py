@@ -40,6 +40,6 @@ class RandomFourier(nn.Module):
     @nn.compact
     def __call__(self, u: Float[Array, "b"]) -> Float[Array, "b {2*self.dim}"]:
         """Embeds u (b,), the log of the noise level."""
-        frequencies = self.param("W", nn.initializers.normal(self.scale), (self.dim,))
+        frequencies = self.param("W", nn.initializers.normal(self.scale), (self.dim,), jnp.float32)
         angles = 2 * jnp.pi * u[:, None] * jax.lax.stop_gradient(frequencies)[None]
         return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)

@@ -25,8 +25,8 @@ class GroupNorm(nn.Module):
         channels = x.shape[-1]
         groups = self.groups or max(1, min(channels // 4, 32))
         wide = jnp.promote_types(x.dtype, jnp.float32)
-        scale = self.param("scale", nn.initializers.ones, (channels,))
-        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
         h: Float[Array, "b n g c"] = rearrange(x.astype(wide), "b ... (g c) -> b (...) g c", g=groups)
         h = h - jnp.mean(h, axis=(1, 3), keepdims=True)
         h = h / jnp.sqrt(jnp.mean(jnp.square(h), axis=(1, 3), keepdims=True) + self.epsilon)

@@ -15,7 +15,7 @@ REQUIREMENTS = [
     "scipy>=10000",
     "no-such-package>=1.5",
     'pytest>=1; extra == "dev"',
-    'no-such-plugin; extra == "convert"',
+    'no-such-plugin; extra == "tpu"',
     'no-such-backport; python_version < "3.0"',
 ]
 
@@ -54,14 +54,12 @@ def test_requirements_that_are_not_met_are_named_with_their_mend(declared, capsy
     assert "pip install 'scipy>=10000'" in problems[0]
     assert "pip install 'no-such-package>=1.5'" in problems[1]
     assert report["packages"]["extras"]["dev"]["missing"] == []
-    assert report["packages"]["extras"]["convert"]["missing"] == [
-        "no-such-plugin is not installed, any version is needed"
-    ]
+    assert report["packages"]["extras"]["tpu"]["missing"] == ["no-such-plugin is not installed, any version is needed"]
     assert not report["ok"]
 
 
 def test_a_complete_machine_passes_with_a_missing_extra(declared, capsys):
-    declared(["numpy>=1.0", 'no-such-plugin; extra == "convert"'])
+    declared(["numpy>=1.0", 'no-such-plugin; extra == "tpu"'])
     assert doctor.main(["doctor"]) == 0
     text = capsys.readouterr().out
     assert f"{jax.device_count()} x cpu" in text

@@ -15,7 +15,7 @@ from tiny import run, write_config
 ARGUMENTS = [
     (["trian"], "Unknown verb 'trian'. Did you mean 'train'"),
     (["train", "--workdir=x"], "No config.json in x: expected the --workdir of a `train` run"),
-    (["train"], "--workdir is missing"),
+    (["train"], "Neither --config nor --workdir is given"),
     (["train", "--config=configs/no.py", "--workdir=x"], "No config file configs/no.py"),
     (["train", "--config={config}"], "--workdir is missing"),
     (

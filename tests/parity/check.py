@@ -146,11 +146,11 @@ def run_network(file: ParityFile, dtype: Any) -> dict[str, np.ndarray]:
     has_gradient = "grad/x" in file.arrays
     y, gradient = _with_gradient(apply, x, jnp.asarray(given["cot"], dtype) if has_gradient else None)
     found = {"out/y": y} | ({"grad/x": gradient} if has_gradient else {})
+    forward = jax.jit(network.apply)  # compiled once for all scores
     for name, score in file.meta["config"].get("scores", {}).items():
         score_config, last = originals.score_config(config, score)
-        predict = network_predictor(network.apply, build.build_process(score_config), **score_config.prediction)
-        t = jnp.asarray(given["t"], dtype) * last
-        found[f"out/score_{name}"] = jax.jit(predict)(params, x, t).score
+        predict = network_predictor(forward, build.build_process(score_config), **score_config.prediction)
+        found[f"out/score_{name}"] = predict(params, x, jnp.asarray(given["t"], dtype) * last).score
     return {name: _to_nchw(np.asarray(value)) for name, value in found.items()}
 
 

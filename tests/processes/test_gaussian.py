@@ -6,16 +6,20 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from score_jax.processes.gaussian import VE, VP, SubVP
+from score_jax.processes.gaussian import EDM, VE, VP, SubVP
 
-PROCESSES = {"ve": VE(0.01, 50.0), "vp": VP(0.1, 20.0), "sub_vp": SubVP(0.1, 20.0)}
+PROCESSES = {"ve": VE(0.01, 50.0), "vp": VP(0.1, 20.0), "sub_vp": SubVP(0.1, 20.0), "edm": EDM(0.002, 80.0)}
 T = jnp.linspace(1e-3, 1.0, 33)
 
 
 def closed_form_sde(name, t):
-    """(f, g²) as the paper states them: eqs 30 to 33 and 12."""
+    """(f, g²) as the paper states them, eqs 30 to 33 and 12; of EDM the derivative of sigma²."""
     beta = 0.1 + t * 19.9
     integral = 0.1 * t + 0.5 * t**2 * 19.9
+    if name == "edm":
+        low, high = 0.002 ** (1 / 7), 80.0 ** (1 / 7)
+        root = low + t * (high - low)
+        return np.zeros_like(t), 14 * (high - low) * root**13
     if name == "ve":
         return np.zeros_like(t), (0.01 * 5000**t) ** 2 * 2 * np.log(5000)
     if name == "vp":
@@ -73,7 +77,12 @@ def test_log_snr_falls_and_small_times_keep_their_digits(name):
     assert (np.diff(process.log_snr(T)) < 0).all()
     small = jnp.asarray(1e-6)
     integral = 0.1e-6 + 0.5e-12 * 19.9
-    expected = {"ve": 0.01 * 5000**1e-6, "vp": np.sqrt(-np.expm1(-integral)), "sub_vp": -np.expm1(-integral)}[name]
+    expected = {
+        "ve": 0.01 * 5000**1e-6,
+        "vp": np.sqrt(-np.expm1(-integral)),
+        "sub_vp": -np.expm1(-integral),
+        "edm": 0.002 * (1 + 1e-6 * ((80 / 0.002) ** (1 / 7) - 1)) ** 7,
+    }[name]
     np.testing.assert_allclose(process.sigma(small), expected, rtol=2e-6)
 
 

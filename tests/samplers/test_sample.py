@@ -9,13 +9,13 @@ import pytest
 
 from score_jax.errors import InputError
 from score_jax.predictor import score_predictor
-from score_jax.processes.gaussian import VE, VP, SubVP
+from score_jax.processes.gaussian import EDM, VE, VP, SubVP
 from score_jax.samplers import steps
 from score_jax.samplers.ode import AdaptiveODE, integrate_drift
 from score_jax.samplers.sample import FixedSteps, Sampler, sample
 from score_jax.training.sharding import make_mesh, over_batch
 
-PROCESSES = {"ve": VE(0.01, 10.0), "vp": VP(), "sub_vp": SubVP()}
+PROCESSES = {"ve": VE(0.01, 10.0), "vp": VP(), "sub_vp": SubVP(), "edm": EDM(0.002, 10.0)}
 MEAN, STD, DIM = 0.4, 0.3, 32
 
 
@@ -33,6 +33,7 @@ def gaussian_predictor(process):
 def methods(process):
     reverse, correct = steps.reverse_diffusion(process), steps.langevin(process, 0.1, 1)
     return {
+        "ancestral": FixedSteps(steps.ancestral(process), 300, 1),
         "euler_maruyama": FixedSteps(steps.euler_maruyama(process), 300, 1),
         "reverse_diffusion": FixedSteps(reverse, 300, 1),
         "predictor_corrector": FixedSteps(steps.predictor_corrector(reverse, correct), 300, 2),
@@ -63,7 +64,7 @@ def test_samples_have_the_law_of_the_data(name, method):
     assert np.abs(covariance - np.eye(DIM)).max() < 0.25
 
 
-@pytest.mark.parametrize("rule", [steps.euler_maruyama, steps.reverse_diffusion])
+@pytest.mark.parametrize("rule", [steps.ancestral, steps.euler_maruyama, steps.reverse_diffusion])
 def test_steps_converge_with_order_one_in_law(rule, x64):
     """Linear steps keep a Gaussian Gaussian, so one unit's mean and variance can be carried exactly through a chain."""
     process = VP()

@@ -1,0 +1,124 @@
+"""Published weights become a folder that `sample` takes; what does not fit leaves nothing behind."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from safetensors.numpy import save_file
+
+from score_jax import build
+from score_jax.cli import main as cli
+from score_jax.convert.releases import load_published, params_from, tensors_from
+from score_jax.errors import InputError
+from score_jax.training.weights import load_params, save_params
+from tiny import run
+
+CONFIG = """
+from configs import base
+
+
+def get_config():
+    config = base.get_config()
+    base.replace_section(config, "process", name="vp_chain", schedule="linear", num_levels=6)
+    base.replace_section(
+        config, "network", name="ddpm", channels=32, channel_mult=(1, 1), num_res_blocks=1,
+        attention_resolutions=(4,), dropout=0.0, dtype="float32",
+    )
+    config.prediction.update(output="eps", label="index")
+    config.data.update(image_size=8, channels=1)
+    config.sampler.update(name="ancestral", num_steps=5, t_min=0.0)
+    config.sampling.update(num_samples=8, batch_size=8)
+    return config
+"""
+
+
+def config() -> ConfigDict:
+    scope: dict = {}
+    exec(CONFIG, scope)
+    return scope["get_config"]()
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A config file, a file of weights under published names, and the parameters that they are."""
+    (tmp_path / "small.py").write_text(CONFIG)
+    network = build.build_network(config())
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda s: rng.normal(0, 0.1, s.shape).astype(np.float32), network.shapes())
+    save_file(tensors_from("ddpm", params, network), tmp_path / "model.safetensors")
+    return tmp_path, network, params
+
+
+def test_converted_weights_are_sampled(published):
+    folder, network, params = published
+    flags = ("--from=ddpm", f"--config={folder / 'small.py'}")
+    converted = run("convert", *flags, folder / "model.safetensors", folder / "out")
+    assert converted.returncode == 0, converted.stderr
+    assert "sample --workdir" in converted.stdout
+    about = json.loads((folder / "out" / "convert.json").read_text())
+    assert about["from"] == "ddpm" and about["parameters"] == sum(leaf.size for leaf in jax.tree.leaves(params))
+    sampled = run("sample", f"--workdir={folder / 'out'}")
+    assert sampled.returncode == 0, sampled.stderr
+    assert np.load(folder / "out" / "samples.npz")["arr_0"].std() > 1
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    jax.tree.map(np.testing.assert_array_equal, load_params(folder / "out", network.shapes(), device), params)
+
+
+def test_conversion_there_and_back_is_the_identity(published):
+    folder, network, params = published
+    loaded = load_published("ddpm", folder / "model.safetensors", network)
+    jax.tree.map(np.testing.assert_array_equal, loaded, params)
+    back = params_from("ddpm", tensors_from("ddpm", params, network), network)
+    jax.tree.map(np.testing.assert_array_equal, back, params)
+
+
+MISTAKES = [
+    (["--config={config}", "{file}", "{out}"], "--from is missing"),
+    (["--from=dpm", "--config={config}", "{file}", "{out}"], "Did you mean 'ddpm'"),
+    (["--from=edm", "--config={config}", "{file}", "{out}"], "edm has weights of DhariwalUNet, SongUNet"),
+    (["--from=ddpm", "--config={config}", "{file}"], "Expected a published file and a folder"),
+    (["--from=ddpm", "--config={config}", "{file}", "{out}", "more"], "Unexpected arguments ['more']"),
+    (["--from=ddpm", "{file}", "{out}"], "Neither --config nor --workdir is given"),
+    (["--from=ddpm", "--config={config}", "{out}.pth", "{out}"], "out.pth"),
+    (["--from=ddpm", "--config={config}", "--weights=best", "{file}", "{out}"], "weights"),
+    (
+        ["--from=ddpm", "--config={config}", "--config.network.num_res_blocks=2", "{file}", "{out}"],
+        "missing: down.0.block.1",
+    ),
+    (
+        ["--from=ddpm", "--config={config}", "--config.data.channels=3", "{file}", "{out}"],
+        "conv_in.weight (32, 1, 3, 3) where (32, 3, 3, 3) is expected",
+    ),
+    (["--from=ddpm", "--config={config}", "{config}", "{out}"], "small.py"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES)
+def test_mistakes_get_one_line_and_leave_nothing(published, capsys, arguments, message):
+    folder = published[0]
+    places = {"config": folder / "small.py", "file": folder / "model.safetensors", "out": folder / "out"}
+    assert cli.main(["score_jax", "convert", *(word.format(**places) for word in arguments)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and message in error
+    assert not (folder / "out").exists()
+
+
+def test_a_training_run_is_not_written_over(published, capsys):
+    folder = published[0]
+    (folder / "out" / "checkpoints").mkdir(parents=True)
+    flags = ["--from=ddpm", f"--config={folder / 'small.py'}"]
+    assert cli.main(["score_jax", "convert", *flags, f"{folder / 'model.safetensors'}", f"{folder / 'out'}"]) == 2
+    assert "holds a training run" in capsys.readouterr().err
+
+
+def test_parameters_of_another_network_are_refused(tmp_path):
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    save_params(tmp_path, {"a": {"kernel": np.zeros((2, 3), np.float32)}})
+    for shape, name in (((3, 2), "kernel"), ((2, 3), "bias")):
+        with pytest.raises(InputError, match="of another network"):
+            load_params(tmp_path, {"a": {name: jax.ShapeDtypeStruct(shape, np.float32)}}, device)
+    (tmp_path / "params.safetensors").write_bytes(b"not tensors")
+    with pytest.raises(InputError, match="Cannot read"):
+        load_params(tmp_path, {"a": {"kernel": jax.ShapeDtypeStruct((2, 3), np.float32)}}, device)
