@@ -43,11 +43,11 @@ class Counterpart:
 
     def ours(self, tensor: np.ndarray) -> np.ndarray:
         """The tensor in our layout."""
-        return rearrange(tensor, self.layout)
+        return np.ascontiguousarray(rearrange(tensor, self.layout))
 
     def theirs(self, parameter: np.ndarray) -> np.ndarray:
         """Our parameter in the published layout."""
-        return rearrange(parameter, " -> ".join(reversed(self.layout.split(" -> "))))
+        return np.ascontiguousarray(rearrange(parameter, " -> ".join(reversed(self.layout.split(" -> ")))))
 
 
 Table = Callable[[Path], Counterpart]

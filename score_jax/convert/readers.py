@@ -37,7 +37,7 @@ def read_checkpoint(path: Path) -> Any:
         return _safetensors(path) if _is_safetensors(path) else _read_bytes(path.read_bytes())
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError) as error:
         raise InputError(f"{path}: the archive is damaged ({error}): download it again.") from None
 
 

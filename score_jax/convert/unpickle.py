@@ -46,7 +46,7 @@ _TORCH_DTYPES = {
     "uint8": "ByteStorage",
     "bool": "BoolStorage",
 }
-_MAX_DEPTH = 200
+_MAX_DEPTH = 64
 
 
 def refuse(what: str) -> InputError:

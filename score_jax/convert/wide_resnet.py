@@ -1,4 +1,4 @@
-"""Names of score_sde's noise-conditional classifier: `WideResnetGroup_0/WideResnetBlock_0/conv1/kernel`."""
+"""Names of score_sde's noise-conditional classifier: `WideResnetGroup_0/WideResnetBlock_0/conv1/...`."""
 
 from score_jax.convert.correspondence import Counterpart, Path
 

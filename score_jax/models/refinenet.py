@@ -168,7 +168,7 @@ class RefineBlock(nn.Module):
     design: Design
 
     @nn.compact
-    def __call__(self, inputs: list[Image], label: Time) -> Resized:
+    def __call__(self, inputs: list[Resized], label: Time) -> Resized:
         """Joins the inputs (b, h_i, w_i, c_i) to (b, h_0, w_0, channels)."""
         adapted = [self._units(x, 2, f"adapt_{i}", label) for i, x in enumerate(inputs)]
         h = adapted[0] if len(adapted) == 1 else self._fuse(adapted, label)
@@ -188,7 +188,7 @@ class RefineBlock(nn.Module):
             x = x + h
         return x
 
-    def _fuse(self, inputs: list[Image], label: Time) -> Resized:
+    def _fuse(self, inputs: list[Resized], label: Time) -> Resized:
         """Multi-scale fusion: the sum of convolved inputs at the size of the first."""
         height, width = inputs[0].shape[1:3]
         sized = []

@@ -1,11 +1,11 @@
 """The noise-conditional classifier of Song et al. 2021 (section 5): Wide ResNet 28-10 on noisy CIFAR-10 images."""
 
+import math
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from einops import reduce
 from jaxtyping import Array, Float, Real
 
@@ -31,8 +31,8 @@ def _norm_relu(x: Image, name: str) -> Image:
 def _standardized(x: Image) -> Image:
     """Each image with mean 0 and variance 1 over all its values; the divisor is at least N^(-1/2)."""
     x = x - jnp.mean(x, axis=(1, 2, 3), keepdims=True)
-    deviation = jnp.sqrt(jnp.mean(jnp.square(x), axis=(1, 2, 3), keepdims=True))
-    return x / jnp.maximum(deviation, float(np.prod(x.shape[1:])) ** -0.5)
+    variance = jnp.mean(jnp.square(x), axis=(1, 2, 3), keepdims=True)
+    return x / jnp.sqrt(jnp.maximum(variance, 1 / math.prod(x.shape[1:])))
 
 
 def _logits_init(key: KeyArray, shape: tuple[int, int], dtype=jnp.float32) -> Array:

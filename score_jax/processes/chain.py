@@ -71,14 +71,20 @@ def vp_chain(
       beta_max: times N, the last.
 
     Raises:
-      InputError: the schedule is unknown, or has no such limits.
+      InputError: the schedule is unknown, has no such limits, or its betas are not between 0 and 1.
     """
     if schedule not in BETAS:
         raise unknown_name("process.schedule", schedule, BETAS)
     limits = {name: beta for name, beta in (("beta_min", beta_min), ("beta_max", beta_max)) if beta is not None}
     if limits and schedule == "cosine":
         raise InputError(f"The cosine schedule has no {' and '.join(limits)}: leave them out, or choose 'linear'.")
-    log_alphas = 0.5 * np.cumsum(np.log1p(-BETAS[schedule](num_levels, **limits)))
+    betas = BETAS[schedule](num_levels, **limits)
+    if not ((betas > 0) & (betas < 1)).all():
+        raise InputError(
+            f"{num_levels} levels have betas from {betas.min():g} to {betas.max():g}, expected between 0 and 1: "
+            "give process.num_levels more, or process.beta_max less."
+        )
+    log_alphas = 0.5 * np.cumsum(np.log1p(-betas))
     return Chain(log_alphas, np.sqrt(-np.expm1(2 * log_alphas)))
 
 

@@ -19,9 +19,11 @@ def _name(path: tuple) -> str:
     return ".".join(key.key for key in path)
 
 
-def save_params(workdir: Path, params: Params) -> Path:
+def save_params(workdir: Path, params: PyTree) -> Path:
     """Writes the parameters into a workdir, whole or not at all; returns the file."""
-    tensors = {_name(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    # safetensors writes the memory as it lies, so a transposed array would come back as another one.
+    tensors = {_name(path): np.ascontiguousarray(leaf) for path, leaf in leaves}
     with written_whole(workdir / FILE_NAME) as temporary:
         save_file(tensors, temporary)
     return workdir / FILE_NAME

@@ -21,7 +21,7 @@ from configs import base
 
 def get_config():
     config = base.get_config()
-    base.replace_section(config, "process", name="vp_chain", schedule="linear", num_levels=6)
+    base.replace_section(config, "process", name="vp_chain", schedule="linear", num_levels=6, beta_max=3.0)
     base.replace_section(
         config, "network", name="ddpm", channels=32, channel_mult=(1, 1), num_res_blocks=1,
         attention_resolutions=(4,), dropout=0.0, dtype="float32",
@@ -115,7 +115,10 @@ def test_a_training_run_is_not_written_over(published, capsys):
 
 def test_parameters_of_another_network_are_refused(tmp_path):
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    save_params(tmp_path, {"a": {"kernel": np.zeros((2, 3), np.float32)}})
+    transposed = np.arange(6, dtype=np.float32).reshape(3, 2).T
+    save_params(tmp_path, {"a": {"kernel": transposed}})
+    loaded = load_params(tmp_path, {"a": {"kernel": jax.ShapeDtypeStruct((2, 3), np.float32)}}, device)
+    np.testing.assert_array_equal(loaded["a"]["kernel"], transposed)
     for shape, name in (((3, 2), "kernel"), ((2, 3), "bias")):
         with pytest.raises(InputError, match="of another network"):
             load_params(tmp_path, {"a": {name: jax.ShapeDtypeStruct(shape, np.float32)}}, device)

@@ -80,7 +80,7 @@ def normalized(x, gamma, beta, alpha=None):
 
 @pytest.mark.usefixtures("x64")
 def test_instance_norm_plus_is_its_definition():
-    params = {name: RNG.normal(size=6) for name in ("gamma", "alpha", "beta")}
+    params = {name: jnp.asarray(RNG.normal(size=6)) for name in ("gamma", "alpha", "beta")}
     ours = InstanceNormPlus().apply({"params": params}, jnp.asarray(FEATURES))
     gamma, alpha, beta = (np.tile(params[name], (3, 1)) for name in ("gamma", "alpha", "beta"))
     np.testing.assert_allclose(ours, normalized(FEATURES, gamma, beta, alpha), rtol=1e-12, atol=1e-12)
@@ -91,7 +91,7 @@ def test_instance_norm_plus_is_its_definition():
 def test_conditional_norm_looks_its_coefficients_up(plus):
     table, label = RNG.normal(size=(4, 18 if plus else 12)), jnp.array([2.0, 0.0, 2.0])
     norm = ConditionalInstanceNormPlus(4, plus=plus)
-    ours = norm.apply({"params": {"table": table}}, jnp.asarray(FEATURES), label)
+    ours = norm.apply({"params": {"table": jnp.asarray(table)}}, jnp.asarray(FEATURES), label)
     gamma, *alpha, beta = np.split(table[[2, 0, 2]], 3 if plus else 2, axis=1)
     np.testing.assert_allclose(ours, normalized(FEATURES, gamma, beta, *alpha), rtol=1e-12, atol=1e-12)
 
@@ -99,7 +99,7 @@ def test_conditional_norm_looks_its_coefficients_up(plus):
 @pytest.mark.usefixtures("x64")
 def test_variance_norm_is_its_definition():
     alpha = RNG.normal(size=6)
-    ours = VarianceNorm().apply({"params": {"alpha": alpha}}, jnp.asarray(FEATURES))
+    ours = VarianceNorm().apply({"params": {"alpha": jnp.asarray(alpha)}}, jnp.asarray(FEATURES))
     expected = alpha * FEATURES / np.sqrt(FEATURES.var((1, 2), ddof=1, keepdims=True) + 1e-5)
     np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-12)
 

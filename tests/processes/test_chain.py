@@ -105,6 +105,7 @@ def test_perturbation_has_the_levels_law():
     [
         (lambda: vp_chain("cosin"), "Did you mean 'cosine'"),
         (lambda: vp_chain("cosine", beta_min=0.1), "The cosine schedule has no beta_min"),
+        (lambda: vp_chain("linear", 6), "6 levels have betas from 0.0166667 to 3.33333"),
         (lambda: ve_chain(0.01, 1.0, 10, "geometrical"), "Did you mean 'geometric'"),
     ],
 )
