@@ -181,6 +181,10 @@ def build_network(config: ConfigDict) -> Network:
     if process.name == "ve_chain":
         spacing, rounded = process.get("spacing", "geometric"), process.get("rounded", False)
         shared["levels"] = NoiseLevels(process.sigma_max, process.sigma_min, process.num_levels, spacing, rounded)
+    if c.get("num_levels") not in (None, process.get("num_levels", c.get("num_levels"))):
+        raise InputError(
+            f"network.num_levels={c['num_levels']} is not process.num_levels={process.num_levels}: make them the same."
+        )
     takes = inspect.signature(NETWORKS[c["name"]]).parameters
     module = _construct("network", NETWORKS, c | {key: value for key, value in shared.items() if key in takes})
     halvings = len(c.get("channel_mult", (1,))) - 1

@@ -1,6 +1,7 @@
 """The instance norms of NCSN and NCSNv2, in float32 whatever the compute dtype; epsilon is 1e-5."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -35,6 +36,11 @@ def _instance_norm_plus(x: Image, gamma: Channels, alpha: Channels, beta: Channe
     return gamma * (_instance_norm(x) + alpha * means) + beta
 
 
+def _over_deviation(x: Image) -> Image:
+    """x over its spatial standard deviation, unbiased as in the original."""
+    return x / jnp.sqrt(jnp.var(x, axis=(1, 2), keepdims=True, ddof=1) + _EPSILON)
+
+
 class InstanceNormPlus(nn.Module):
     """InstanceNorm++ with one scale, mean scale and shift per channel."""
 
@@ -50,41 +56,74 @@ class InstanceNormPlus(nn.Module):
 
 
 class VarianceNorm(nn.Module):
-    """alpha x / std, the spatial standard deviation unbiased; neither mean nor shift (an option of NCSNv2)."""
+    """alpha x / std, neither mean nor shift (an option of NCSNv2)."""
 
     @nn.compact
     def __call__(self, x: Image, label: Time | None = None) -> Image:
         """Normalises x (b, h, w, c); the label is not used."""
         alpha = self.param("alpha", _normal_around_one, (x.shape[-1],), jnp.float32)
-        wide = _wide(x)
-        variance = jnp.var(wide, axis=(1, 2), keepdims=True, ddof=1)
-        return (alpha[None, None, None] * wide / jnp.sqrt(variance + _EPSILON)).astype(x.dtype)
+        return (alpha[None, None, None] * _over_deviation(_wide(x))).astype(x.dtype)
 
 
-class ConditionalInstanceNormPlus(nn.Module):
-    """InstanceNorm++ whose gamma, alpha, beta are looked up by the noise level's index.
+class InstanceNorm(nn.Module):
+    """Instance norm without coefficients (an option of NCSNv2)."""
+
+    @nn.compact
+    def __call__(self, x: Image, label: Time | None = None) -> Image:
+        """Normalises x (b, h, w, c); the label is not used."""
+        return _instance_norm(_wide(x)).astype(x.dtype)
+
+
+class NoNorm(nn.Module):
+    """None (an option of NCSNv2)."""
+
+    @nn.compact
+    def __call__(self, x: Image, label: Time | None = None) -> Image:
+        """x as it is."""
+        return x
+
+
+NORMS: dict[str, type[nn.Module]] = {
+    "instance_plus": InstanceNormPlus,
+    "instance": InstanceNorm,
+    "variance": VarianceNorm,
+    "none": NoNorm,
+}
+"""Norms of an unconditional network, by the names of configs; `ConditionalNorm` has the same."""
+
+_COEFFICIENTS = {"instance_plus": 3, "instance": 2, "variance": 1, "none": 2}
+
+
+class ConditionalNorm(nn.Module):
+    """One of `NORMS` with coefficients that are looked up by the noise level's index.
 
     Attributes:
-      num_levels: rows of the table.
-      plus: False leaves out the term of the means (the five-stage NCSN).
+      num_levels: rows of the table, each gamma, (alpha,) (beta).
+      kind: key of `NORMS`.
     """
 
     num_levels: int
-    plus: bool = True
+    kind: str = "instance_plus"
 
     @nn.compact
     def __call__(self, x: Image, label: Time) -> Image:
         """Normalises x (b, h, w, c) for level indices (b,)."""
-        channels, random = x.shape[-1], 2 if self.plus else 1
+        channels, count = x.shape[-1], _COEFFICIENTS[self.kind]
+        near_one = self.kind in ("instance_plus", "variance")
 
         def init(key, shape, dtype):
-            near_one = _normal_around_one(key, (shape[0], random * channels), dtype)
-            return jnp.concatenate([near_one, jnp.zeros((shape[0], channels), dtype)], axis=-1)
+            scales = (shape[0], max(1, count - 1) * channels)
+            scale_init = _normal_around_one if near_one else jax.random.uniform
+            shifts = jnp.zeros((shape[0], shape[1] - scales[1]), dtype)
+            return jnp.concatenate([scale_init(key, scales, dtype), shifts], axis=-1)
 
-        table = self.param("table", init, (self.num_levels, (random + 1) * channels), jnp.float32)
-        rows = table[label.astype(jnp.int32)][:, None, None, :]
+        table = self.param("table", init, (self.num_levels, count * channels), jnp.float32)
+        rows = jnp.split(table[label.astype(jnp.int32)][:, None, None, :], count, axis=-1)
         wide = _wide(x)
-        if self.plus:
-            return _instance_norm_plus(wide, *jnp.split(rows, 3, axis=-1)).astype(x.dtype)
-        gamma, beta = jnp.split(rows, 2, axis=-1)
-        return (gamma * _instance_norm(wide) + beta).astype(x.dtype)
+        if self.kind == "instance_plus":
+            h = _instance_norm_plus(wide, *rows)
+        elif self.kind == "variance":
+            h = rows[0] * _over_deviation(wide)
+        else:
+            h = rows[0] * (_instance_norm(wide) if self.kind == "instance" else wide) + rows[1]
+        return h.astype(x.dtype)

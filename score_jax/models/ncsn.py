@@ -1,13 +1,14 @@
 """NCSN (Song and Ermon 2019): the score at each of a few noise levels, told by the level's index in every norm."""
 
+from collections.abc import Collection
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from score_jax.errors import unknown_name
-from score_jax.models.instance_norm import ConditionalInstanceNormPlus, InstanceNormPlus
+from score_jax.models.activations import ACTIVATIONS
+from score_jax.models.instance_norm import NORMS, ConditionalNorm
 from score_jax.models.refinenet import TOPOLOGIES, Design, average_pool, refinenet
 from score_jax.typing import Image, Time
 
@@ -18,7 +19,9 @@ class NCSN(nn.Module):
     Attributes:
       channels: base channels (`ngf`).
       num_levels: noise levels; None: the unconditional baseline, with the same norms without a table.
-      topology: "plain", or "deeper" as in the five-stage class, whose norms lack the term of the means.
+      topology: key of `TOPOLOGIES`: "plain", or "deeper" as in the five-stage class.
+      normalization: key of `NORMS`: "instance_plus", or "instance" as in the five-stage class.
+      activation: of `ACTIVATIONS`.
       centered: the input is in [-1, 1]; otherwise [0, 1] is mapped to it first.
       dtype: compute dtype; parameters, norms and output stay float32.
     """
@@ -26,12 +29,20 @@ class NCSN(nn.Module):
     channels: int
     num_levels: int | None
     topology: str = "plain"
+    normalization: str = "instance_plus"
+    activation: str = "elu"
     centered: bool = False
     dtype: Any = None
 
     def __post_init__(self) -> None:
-        if self.topology not in TOPOLOGIES:
-            raise unknown_name("network.topology", self.topology, TOPOLOGIES)
+        choices: dict[str, Collection[str]] = {
+            "topology": TOPOLOGIES,
+            "normalization": NORMS,
+            "activation": ACTIVATIONS,
+        }
+        for field, known in choices.items():
+            if getattr(self, field) not in known:
+                raise unknown_name(f"network.{field}", getattr(self, field), known)
         super().__post_init__()
 
     @nn.compact
@@ -40,10 +51,10 @@ class NCSN(nn.Module):
 
         def norm(name: str) -> nn.Module:
             if self.num_levels is None:
-                return InstanceNormPlus(name=name)
-            return ConditionalInstanceNormPlus(self.num_levels, plus=self.topology == "plain", name=name)
+                return NORMS[self.normalization](name=name)
+            return ConditionalNorm(self.num_levels, self.normalization, name=name)
 
         wide = jnp.promote_types(x.dtype, jnp.float32)
-        design = Design(norm, norm, average_pool, jax.nn.elu, self.dtype)
+        design = Design(norm, norm, average_pool, ACTIVATIONS[self.activation], self.dtype)
         x = x if self.centered else 2 * x - 1
         return refinenet(design, TOPOLOGIES[self.topology], self.channels, x, label).astype(wide)

@@ -9,13 +9,11 @@ import jax.numpy as jnp
 from score_jax.arrays import broadcast_right
 from score_jax.errors import unknown_name
 from score_jax.models.activations import ACTIVATIONS
-from score_jax.models.instance_norm import InstanceNormPlus, VarianceNorm
+from score_jax.models.instance_norm import NORMS
 from score_jax.models.ncsnpp import sigma_of
 from score_jax.models.refinenet import TOPOLOGIES, Design, max_pool, refinenet
 from score_jax.processes.levels import NoiseLevels
 from score_jax.typing import Image, Time
-
-NORMALIZATIONS = {"instance_plus": InstanceNormPlus, "variance": VarianceNorm}
 
 
 class NCSNv2(nn.Module):
@@ -25,7 +23,7 @@ class NCSNv2(nn.Module):
       channels: base channels (`ngf`).
       levels: the noise levels that labels are indices of.
       variant: "plain" up to 64 pixels, "deeper" for 96 to 128, "deepest" for 256.
-      normalization: "instance_plus" or "variance".
+      normalization: key of `NORMS`.
       activation: of `ACTIVATIONS`.
       centered: the input is in [-1, 1]; otherwise [0, 1] is mapped to it first.
       dtype: compute dtype; parameters, norms and output stay float32.
@@ -43,7 +41,7 @@ class NCSNv2(nn.Module):
         # Float32 levels, as ermongroup/ncsnv2 has them, are `NoiseLevels(rounded=True)`.
         choices: dict[str, Collection[str]] = {
             "variant": TOPOLOGIES,
-            "normalization": NORMALIZATIONS,
+            "normalization": NORMS,
             "activation": ACTIVATIONS,
         }
         for field, known in choices.items():
@@ -55,7 +53,7 @@ class NCSNv2(nn.Module):
     def __call__(self, x: Image, label: Time, *, train: bool = False) -> Image:
         """The score, like x (b, h, w, c), at level indices (b,) of which 0 is the most noise."""
         wide = jnp.promote_types(x.dtype, jnp.float32)
-        kind, activation = NORMALIZATIONS[self.normalization], ACTIVATIONS[self.activation]
+        kind, activation = NORMS[self.normalization], ACTIVATIONS[self.activation]
         design = Design(lambda name: kind(name=name), None, max_pool, activation, self.dtype)
         x = x if self.centered else 2 * x - 1
         h = refinenet(design, TOPOLOGIES[self.variant], self.channels, x, label).astype(wide)

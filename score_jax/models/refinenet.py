@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from score_jax.errors import InputError
 from score_jax.models.convolution import conv
 from score_jax.models.resampling import mean_down
 from score_jax.typing import Image, Resized, Time
@@ -77,7 +78,7 @@ def resize_align_corners(x: Image, height: int, width: int) -> Resized:
     for axis, new in ((1, height), (2, width)):
         if x.shape[axis] != new:
             matrix = jnp.asarray(weights(x.shape[axis], new), x.dtype)
-            x = jnp.moveaxis(jnp.tensordot(matrix, x, axes=(1, axis)), 0, axis)
+            x = jnp.moveaxis(jnp.tensordot(matrix, x, axes=(1, axis), precision=jax.lax.Precision.HIGHEST), 0, axis)
     return x
 
 
@@ -149,9 +150,9 @@ class ResidualBlock(nn.Module):
         h = d.conv(h, x.shape[-1] if self.down else self.channels, "conv_1", dilation=self.dilation)
         h = d.activation(d.norm("norm_2")(h, label))
         h = d.conv(h, self.channels, "conv_2", dilation=self.dilation)
-        if self.down:
-            x = d.conv(x, self.channels, "shortcut", kernel=1 if halves else 3, dilation=self.dilation)
-        return mean_down(x) + mean_down(h) if halves else x + h
+        if halves:  # the original's mean after the 1 x 1 convolution is the mean before it, at a quarter of the work
+            return d.conv(mean_down(x), self.channels, "shortcut", kernel=1) + mean_down(h)
+        return (d.conv(x, self.channels, "shortcut", dilation=self.dilation) if self.down else x) + h
 
 
 class RefineBlock(nn.Module):
@@ -212,7 +213,13 @@ def refinenet(design: Design, stages: tuple[Stage, ...], channels: int, x: Image
 
     The modules are `conv_in`, `res_<stage>_<i>`, `refine_<k>`, `norm_out` and `conv_out`, with k as the originals count
     refine blocks: from the bottom up, but the one of stage 31 by that name.
+
+    Raises:
+      InputError: the size cannot be halved as often as the stages do.
     """
+    divisor = 2 ** sum(stage.down and stage.dilation == 1 for stage in stages)
+    if x.shape[1] % divisor or x.shape[2] % divisor:
+        raise InputError(f"Images of {x.shape[1]}x{x.shape[2]} pixels: this RefineNet needs multiples of {divisor}.")
     h = design.conv(x, channels, "conv_in")
     trunk = []
     for stage in stages:

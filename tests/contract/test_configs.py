@@ -77,6 +77,7 @@ PARAMETERS = {
     "score_sde/ve/celebahq_256_ncsnpp_continuous": 65_574_421 + 128,
     "score_sde/ve/celebahq_ncsnpp_continuous": 105_785_880 + 16,
     "score_sde/ve/church_ncsnpp_continuous": 65_574_421 + 128,
+    "score_sde/ve/cifar10_classifier": 38_913_114 + 128,
     "score_sde/ve/cifar10_ddpm": 35_218_947,
     "score_sde/ve/cifar10_ncsnpp": 62_693_251,
     "score_sde/ve/cifar10_ncsnpp_continuous": 62_758_787 + 128,

@@ -9,7 +9,7 @@ from scipy import ndimage
 from score_jax.convert.correspondence import to_ours, to_theirs
 from score_jax.convert.releases import buffers_of, table_of
 from score_jax.errors import InputError
-from score_jax.models.instance_norm import ConditionalInstanceNormPlus, InstanceNormPlus, VarianceNorm
+from score_jax.models.instance_norm import ConditionalNorm, InstanceNormPlus, VarianceNorm
 from score_jax.models.ncsn import NCSN
 from score_jax.models.ncsnv2 import NCSNv2
 from score_jax.models.network import Network
@@ -20,7 +20,7 @@ LEVELS = NoiseLevels(50.0, 0.01, 6)
 TINY_NCSN, TINY_V2 = NCSN(4, 6), NCSNv2(4, LEVELS)
 NETWORKS = {
     "ncsn": TINY_NCSN,
-    "ncsn_deeper": TINY_NCSN.clone(topology="deeper"),
+    "ncsn_deeper": TINY_NCSN.clone(topology="deeper", normalization="instance"),
     "ncsn_unconditional": TINY_NCSN.clone(num_levels=None),
     "ncsnv2": TINY_V2,
     "ncsnv2_deeper": TINY_V2.clone(variant="deeper"),
@@ -86,14 +86,19 @@ def test_instance_norm_plus_is_its_definition():
     np.testing.assert_allclose(ours, normalized(FEATURES, gamma, beta, alpha), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("plus", [True, False])
+@pytest.mark.parametrize(("kind", "count"), [("instance_plus", 3), ("instance", 2), ("variance", 1), ("none", 2)])
 @pytest.mark.usefixtures("x64")
-def test_conditional_norm_looks_its_coefficients_up(plus):
-    table, label = RNG.normal(size=(4, 18 if plus else 12)), jnp.array([2.0, 0.0, 2.0])
-    norm = ConditionalInstanceNormPlus(4, plus=plus)
-    ours = norm.apply({"params": {"table": jnp.asarray(table)}}, jnp.asarray(FEATURES), label)
-    gamma, *alpha, beta = np.split(table[[2, 0, 2]], 3 if plus else 2, axis=1)
-    np.testing.assert_allclose(ours, normalized(FEATURES, gamma, beta, *alpha), rtol=1e-12, atol=1e-12)
+def test_conditional_norm_looks_its_coefficients_up(kind, count):
+    table, label = RNG.normal(size=(4, count * 6)), jnp.array([2.0, 0.0, 2.0])
+    ours = ConditionalNorm(4, kind).apply({"params": {"table": jnp.asarray(table)}}, jnp.asarray(FEATURES), label)
+    gamma, *others = np.split(table[[2, 0, 2]], count, axis=1)
+    if kind in ("instance_plus", "instance"):
+        expected = normalized(FEATURES, gamma, others[-1], *others[:-1])
+    elif kind == "variance":
+        expected = gamma[:, None, None] * FEATURES / np.sqrt(FEATURES.var((1, 2), ddof=1, keepdims=True) + 1e-5)
+    else:
+        expected = gamma[:, None, None] * FEATURES + others[0][:, None, None]
+    np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.usefixtures("x64")
@@ -105,7 +110,7 @@ def test_variance_norm_is_its_definition():
 
 
 def test_initial_coefficients_are_near_one_and_shifts_are_zero():
-    params = ConditionalInstanceNormPlus(50).init(jax.random.key(0), jnp.ones((1, 2, 2, 40)), jnp.zeros(1))
+    params = ConditionalNorm(50).init(jax.random.key(0), jnp.ones((1, 2, 2, 40)), jnp.zeros(1))
     scales, shifts = np.split(params["params"]["table"], [80], axis=1)
     assert np.mean(scales) == pytest.approx(1, abs=1e-3)
     assert np.std(scales) == pytest.approx(0.02, rel=0.05)
@@ -270,10 +275,16 @@ def test_bfloat16_stays_near_float32(net):
     [
         (lambda: NCSN(4, 6, topology="depper"), "network.topology 'depper'.*'deeper'"),
         (lambda: NCSNv2(4, LEVELS, variant="deep"), "network.variant 'deep'"),
-        (lambda: NCSNv2(4, LEVELS, normalization="instance"), "network.normalization 'instance'.*'instance_plus'"),
+        (lambda: NCSNv2(4, LEVELS, normalization="instances"), "network.normalization 'instances'.*'instance'"),
+        (lambda: NCSN(4, 6, activation="eluu"), "network.activation 'eluu'.*'elu'"),
         (lambda: NCSNv2(4, LEVELS, activation="relo"), "network.activation 'relo'.*'relu'"),
     ],
 )
 def test_unknown_names_are_answered(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+def test_sizes_that_cannot_be_halved_are_answered():
+    with pytest.raises(InputError, match="9x9 pixels: this RefineNet needs multiples of 2"):
+        NCSN(4, 6).init(jax.random.key(0), jnp.ones((1, 9, 9, 3)), jnp.zeros(1))

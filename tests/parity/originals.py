@@ -82,10 +82,9 @@ def _score_sde(meta: dict, image_shape: Shape) -> tuple[ConfigDict, str]:
         network |= {"attend_every_up_block": False, "linear_scale": 0.1}
         process = _ve_chain(model)
     elif name == "ncsn":
-        network = {"channels": model["nf"], "num_levels": model["num_scales"]}
+        network = {"channels": model["nf"], "num_levels": model["num_scales"], **_refinenet_options(model)}
     elif name in _NCSNV2_VARIANTS:
-        network = {"channels": model["nf"], "variant": _NCSNV2_VARIANTS[name], "activation": model["nonlinearity"]}
-        network["normalization"] = "instance_plus"
+        network = {"channels": model["nf"], "variant": _NCSNV2_VARIANTS[name], **_refinenet_options(model)}
         process = _ve_chain(model)
         name = "ncsnv2"
     else:
@@ -95,7 +94,12 @@ def _score_sde(meta: dict, image_shape: Shape) -> tuple[ConfigDict, str]:
 
 
 _NCSNV2_VARIANTS = {"ncsnv2_64": "plain", "ncsnv2_128": "deeper", "ncsnv2_256": "deepest"}
-_NORMALIZATIONS = {"InstanceNorm++": "instance_plus", "VarianceNorm": "variance"}
+_NORMALIZATIONS = {
+    "InstanceNorm++": "instance_plus",
+    "InstanceNorm": "instance",
+    "VarianceNorm": "variance",
+    "NoneNorm": "none",
+}
 _NCSNV2_CLASSES = {"NCSNv2": "plain", "NCSNv2Deeper": "deeper", "NCSNv2Deepest": "deepest"}
 
 
@@ -196,21 +200,27 @@ _NCSN_CLASSES = {
 }
 
 
+def _refinenet_options(model: dict[str, Any]) -> dict[str, str]:
+    if model["normalization"] not in _NORMALIZATIONS or model.get("spec_norm"):
+        raise UnknownCase(f"normalization {model['normalization']!r}, spec_norm {model.get('spec_norm')}")
+    normalization, activation = _NORMALIZATIONS[model["normalization"]], model["nonlinearity"].lower()
+    return {"normalization": normalization, "activation": activation}
+
+
 def _ncsn(meta: dict, image_shape: Shape) -> tuple[ConfigDict, str]:
     kind, model = meta["config"]["class"], meta["config"]["config"]["model"]
     data = meta["config"]["config"]["data"]
     centered, process = bool(data.get("logit_transform") or data.get("rescaled")), None
     if kind in _NCSN_CLASSES:
-        network = {"name": "ncsn", "channels": model["ngf"], "topology": _NCSN_CLASSES[kind]}
+        topology = _NCSN_CLASSES[kind]
+        network = {"name": "ncsn", "channels": model["ngf"], "topology": topology}
         network["num_levels"] = None if kind == "RefineNetDilated" else model["num_classes"]
-    elif kind in _NCSNV2_CLASSES and model["normalization"] in _NORMALIZATIONS:
-        network = {
-            "name": "ncsnv2",
-            "channels": model["ngf"],
-            "variant": _NCSNV2_CLASSES[kind],
-            "normalization": _NORMALIZATIONS[model["normalization"]],
-            "activation": model["nonlinearity"].lower(),
-        }
+        # Only ncsnv2's class reads its options; the five-stage class of v1 has plain instance norm.
+        network |= _refinenet_options(model) if kind == "NCSN" else {}
+        network |= {"normalization": "instance"} if topology == "deeper" else {}
+    elif kind in _NCSNV2_CLASSES:
+        network = {"name": "ncsnv2", "channels": model["ngf"], "variant": _NCSNV2_CLASSES[kind]}
+        network |= _refinenet_options(model)
         process = {
             "name": "ve_chain",
             "sigma_min": float(model["sigma_end"]),
