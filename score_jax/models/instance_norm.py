@@ -65,15 +65,6 @@ class VarianceNorm(nn.Module):
         return (alpha[None, None, None] * _over_deviation(_wide(x))).astype(x.dtype)
 
 
-class InstanceNorm(nn.Module):
-    """Instance norm without coefficients (an option of NCSNv2)."""
-
-    @nn.compact
-    def __call__(self, x: Image, label: Time | None = None) -> Image:
-        """Normalises x (b, h, w, c); the label is not used."""
-        return _instance_norm(_wide(x)).astype(x.dtype)
-
-
 class NoNorm(nn.Module):
     """None (an option of NCSNv2)."""
 
@@ -85,21 +76,21 @@ class NoNorm(nn.Module):
 
 NORMS: dict[str, type[nn.Module]] = {
     "instance_plus": InstanceNormPlus,
-    "instance": InstanceNorm,
     "variance": VarianceNorm,
     "none": NoNorm,
 }
-"""Norms of an unconditional network, by the names of configs; `ConditionalNorm` has the same."""
+"""Norms of an unconditional network, by the names of configs."""
 
-_COEFFICIENTS = {"instance_plus": 3, "instance": 2, "variance": 1, "none": 2}
+COEFFICIENTS = {"instance_plus": 3, "instance": 2, "variance": 1, "none": 2}
+"""Norms of a network that is told the level, and how many coefficients each has per channel."""
 
 
 class ConditionalNorm(nn.Module):
-    """One of `NORMS` with coefficients that are looked up by the noise level's index.
+    """A norm whose coefficients are looked up by the noise level's index.
 
     Attributes:
       num_levels: rows of the table, each gamma, (alpha,) (beta).
-      kind: key of `NORMS`.
+      kind: key of `COEFFICIENTS`.
     """
 
     num_levels: int
@@ -108,7 +99,7 @@ class ConditionalNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Image, label: Time) -> Image:
         """Normalises x (b, h, w, c) for level indices (b,)."""
-        channels, count = x.shape[-1], _COEFFICIENTS[self.kind]
+        channels, count = x.shape[-1], COEFFICIENTS[self.kind]
         near_one = self.kind in ("instance_plus", "variance")
 
         def init(key, shape, dtype):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from score_jax.errors import unknown_name
 from score_jax.models.activations import ACTIVATIONS
-from score_jax.models.instance_norm import NORMS, ConditionalNorm
+from score_jax.models.instance_norm import COEFFICIENTS, NORMS, ConditionalNorm
 from score_jax.models.refinenet import TOPOLOGIES, Design, average_pool, refinenet
 from score_jax.typing import Image, Time
 
@@ -20,7 +20,7 @@ class NCSN(nn.Module):
       channels: base channels (`ngf`).
       num_levels: noise levels; None: the unconditional baseline, with the same norms without a table.
       topology: key of `TOPOLOGIES`: "plain", or "deeper" as in the five-stage class.
-      normalization: key of `NORMS`: "instance_plus", or "instance" as in the five-stage class.
+      normalization: key of `COEFFICIENTS` (of `NORMS` without levels): "instance_plus", or "instance" as in the five-stage class.
       activation: of `ACTIVATIONS`.
       centered: the input is in [-1, 1]; otherwise [0, 1] is mapped to it first.
       dtype: compute dtype; parameters, norms and output stay float32.
@@ -37,7 +37,7 @@ class NCSN(nn.Module):
     def __post_init__(self) -> None:
         choices: dict[str, Collection[str]] = {
             "topology": TOPOLOGIES,
-            "normalization": NORMS,
+            "normalization": NORMS if self.num_levels is None else COEFFICIENTS,
             "activation": ACTIVATIONS,
         }
         for field, known in choices.items():

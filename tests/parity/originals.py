@@ -194,6 +194,7 @@ def _edm(meta: dict, image_shape: Shape) -> tuple[ConfigDict, str]:
 
 _NCSN_CLASSES = {
     "NCSN": "plain",
+    "NCSNdeeper": "deeper",
     "CondRefineNetDilated": "plain",
     "CondRefineNetDeeperDilated": "deeper",
     "RefineNetDilated": "plain",
@@ -215,10 +216,11 @@ def _ncsn(meta: dict, image_shape: Shape) -> tuple[ConfigDict, str]:
         topology = _NCSN_CLASSES[kind]
         network = {"name": "ncsn", "channels": model["ngf"], "topology": topology}
         network["num_levels"] = None if kind == "RefineNetDilated" else model["num_classes"]
-        # Only ncsnv2's class reads its options; the five-stage class of v1 has plain instance norm.
-        network |= _refinenet_options(model) if kind == "NCSN" else {}
-        network |= {"normalization": "instance"} if topology == "deeper" else {}
-    elif kind in _NCSNV2_CLASSES:
+        # Only ncsnv2's classes read their options; the five-stage class of v1 has plain instance norm.
+        network |= _refinenet_options(model) if kind in ("NCSN", "NCSNdeeper") else {}
+        network |= {"normalization": "instance"} if kind == "CondRefineNetDeeperDilated" else {}
+    elif kind in _NCSNV2_CLASSES and model["normalization"] != "InstanceNorm":
+        # NCSNv2 gives nn.InstanceNorm2d the number of levels as its epsilon, so its InstanceNorm is no model of ours.
         network = {"name": "ncsnv2", "channels": model["ngf"], "variant": _NCSNV2_CLASSES[kind]}
         network |= _refinenet_options(model)
         process = {
