@@ -20,7 +20,8 @@ class NCSN(nn.Module):
       channels: base channels (`ngf`).
       num_levels: noise levels; None: the unconditional baseline, with the same norms without a table.
       topology: key of `TOPOLOGIES`: "plain", or "deeper" as in the five-stage class.
-      normalization: key of `COEFFICIENTS` (of `NORMS` without levels): "instance_plus", or "instance" as in the five-stage class.
+      normalization: key of `COEFFICIENTS` (of `NORMS` without levels): "instance_plus", or "instance" as in the
+        five-stage class.
       activation: of `ACTIVATIONS`.
       centered: the input is in [-1, 1]; otherwise [0, 1] is mapped to it first.
       dtype: compute dtype; parameters, norms and output stay float32.

@@ -29,6 +29,7 @@ import originals
 from originals import UnknownCase
 from score_jax import build
 from score_jax.convert.releases import params_from
+from score_jax.errors import InputError
 from score_jax.preconditioning import PRECONDITIONINGS, denoise
 from score_jax.predictor import network_predictor
 
@@ -124,10 +125,12 @@ def _with_gradient(fn: Callable, x: jax.Array, cotangent: jax.Array | None) -> t
 def run_network(file: ParityFile, dtype: Any) -> dict[str, np.ndarray]:
     """Outputs and input gradient of a network file, computed by us, in the file's layout."""
     given = {name: _to_nhwc(value) for name, value in file.group("in").items()}
-    image_shape = given["x"].shape[1:]
-    config, release = originals.network_config(file.meta, image_shape)
-    network = build.build_network(config)
-    params = _floats(params_from(release, file.group("params"), network), dtype)
+    try:
+        config, release = originals.network_config(file.meta, given["x"].shape[1:])
+        network = build.build_network(config)
+        params = _floats(params_from(release, file.group("params"), network), dtype)
+    except (InputError, KeyError) as error:
+        raise UnknownCase(f"no network of ours is this one ({error})") from error
     x = jnp.asarray(given["x"], dtype)
     label = jnp.asarray(given.get("labels", given.get("t", np.zeros(len(x)))), dtype)
     conditions = {}
