@@ -83,7 +83,8 @@ def get_config() -> ConfigDict:
     sampler.t_min = 1e-3
     sampler.denoise = True
 
-    config.sampling = ConfigDict({"num_samples": 64, "batch_size": 64, "seed": 0})
+    # label: class of class-conditional samples; -1: each of a class drawn at random.
+    config.sampling = ConfigDict({"num_samples": 64, "batch_size": 64, "seed": 0, "label": -1})
 
     config.likelihood = likelihood = ConfigDict()
     likelihood.num_examples = 0  # of the eval split; 0: all

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Int
 from ml_collections import ConfigDict
 
 from score_jax.arrays import fold_in_each, normal_per_example
@@ -101,9 +102,9 @@ class Experiment:
     sampler: Sampler
     likelihood_ode: AdaptiveODE
 
-    def predictor(self, params: Params) -> Predictor:
-        """The model with its parameters."""
-        return functools.partial(self.predict, params)
+    def predictor(self, params: Params, labels: Int[Array, "b"]) -> Predictor:
+        """The model with its parameters and, if it has classes, those of the examples (b,)."""
+        return functools.partial(self.predict, params, **self.network.conditions(labels))
 
 
 def build_sampler(config: ConfigDict, process: NoiseSchedule) -> Sampler:
@@ -154,7 +155,7 @@ def build_loss(config: ConfigDict, process: NoiseSchedule, network: Network, pre
         t = draw_times(time_key, x0.shape[0], c.t_min)
         eps = normal_per_example(fold_in_each(keys, 1), x0)
 
-        conditions = network.conditions(batch)
+        conditions = network.conditions(batch["label"])
 
         def predictor(x, t):
             return predict(params, x, t, train=True, rngs={"dropout": dropout_key}, **conditions)

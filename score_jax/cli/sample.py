@@ -14,7 +14,7 @@ _DESCRIPTION = """Draws images from a trained model; image i depends on the seed
   python -m score_jax sample --workdir=runs/mnist --config.sampling.num_samples=64
   python -m score_jax sample --workdir=runs/mnist --config.sampler.name=ode --config.sampler.rtol=1e-4
 
-Writes samples.png (a grid), samples.npz (arr_0: uint8 n h w c) and samples.json into --out."""
+Writes samples.png (a grid), samples.npz (arr_0: uint8 n h w c; arr_1: classes, if any) and samples.json into --out."""
 
 
 def _define(values: flags.FlagValues) -> None:
@@ -29,10 +29,12 @@ def main(argv: list[str]) -> int:
         return 0
     model = load_trained(values)
     c = model.config.sampling
-    drawn = draw(model.experiment, model.params, model.mesh, range(c.num_samples), batch_size=c.batch_size, seed=c.seed)
+    trained = (model.experiment, model.params, model.mesh)
+    drawn = draw(*trained, range(c.num_samples), batch_size=c.batch_size, seed=c.seed, label=c.label)
     out = Path(values.out or model.workdir)
     save_png(out / "samples.png", grid(drawn.images[:256], columns=int(min(256, c.num_samples) ** 0.5)))
-    write_arrays(out / "samples.npz", {"arr_0": drawn.images})
+    labels = {"arr_1": drawn.labels} if model.experiment.network.num_classes else {}
+    write_arrays(out / "samples.npz", {"arr_0": drawn.images} | labels)
     sampler = model.config.sampler.to_dict()
     summary = {
         "count": len(drawn.images),

@@ -64,10 +64,10 @@ def measure(experiment: Experiment, params: Params, mesh: Mesh, source: Source, 
     count = min(c.num_examples or len(source), len(source))
     dim = int(np.prod(experiment.image_shape))
 
-    def one_batch(params: Params, key, images, indices):
+    def one_batch(params: Params, key, images, labels, indices):
         keys = keys_per_example(key, indices)
         result = log_likelihood(
-            experiment.predictor(params),
+            experiment.predictor(params, labels),
             process,
             fold_in_each(keys, 0),
             dequantize(fold_in_each(keys, 1), images, experiment.value_range),
@@ -79,12 +79,13 @@ def measure(experiment: Experiment, params: Params, mesh: Mesh, source: Source, 
         return {"bits_per_dim": bits} | {name: getattr(result, name) for name in _FIELDS[1:]}
 
     split = over_batch(mesh)
-    jitted = jax.jit(one_batch, in_shardings=(replicated(mesh), None, split, split), out_shardings=split)
+    jitted = jax.jit(one_batch, in_shardings=(replicated(mesh), None, split, split, split), out_shardings=split)
     key, rows, seen = jax.random.key(c.seed), [], []
     batches = eval_batches(source, c.batch_size, jax.process_index(), jax.process_count(), count=count)
     with jax.default_matmul_precision("highest"), tqdm(total=count, desc="likelihood", unit="image") as bar:
         for batch in batches:
-            result = jax.device_get(jitted(params, key, batch["image"], batch["index"].astype(np.int32)))
+            arrays = (batch["image"], batch["label"], batch["index"].astype(np.int32))
+            result = jax.device_get(jitted(params, key, *arrays))
             mask = batch["mask"]
             rows.append({name: value[mask] for name, value in result.items()})
             seen.append(batch["index"][mask])

@@ -16,7 +16,7 @@ from score_jax.typing import Image
 def attend(
     q: Float[Array, "b n heads d"], k: Float[Array, "b m heads d"], v: Float[Array, "b m heads d"]
 ) -> Float[Array, "b n heads d"]:
-    """softmax(q k^T / sqrt d) v per head, by the device's fused kernel where there is one."""
+    """softmax(q k^T / sqrt d) v per head, by `jax.nn.dot_product_attention` with its softmax in float32."""
     if q.dtype != jnp.float64:
         return jax.nn.dot_product_attention(q, k, v)
     # The library function takes its softmax in float32 always, which would cap float64 runs at 1e-7.

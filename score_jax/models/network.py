@@ -1,13 +1,12 @@
 """A network as the rest of the library sees it: pure functions of its parameters."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Int, PyTree
 
 from score_jax.models.adm import ADM
 from score_jax.models.edm_dhariwal import DhariwalUNet
@@ -42,14 +41,18 @@ class Network:
         """Shapes and dtypes of the parameters, without making any."""
         return jax.eval_shape(self.init, jax.random.key(0))
 
-    def conditions(self, batch: Mapping[str, Array]) -> dict[str, Array]:
-        """The network's class condition, if it has one, from the labels of a training batch."""
-        classes = getattr(self.module, "num_classes", None)
-        if isinstance(self.module, ADM) and classes is not None:
-            return {"y": batch["label"]}
-        if isinstance(self.module, SongUNet | DhariwalUNet) and classes:
-            return {"class_labels": jax.nn.one_hot(batch["label"], classes)}
-        return {}
+    @property
+    def num_classes(self) -> int:
+        """Classes that the network is told; 0: none."""
+        return (self.module.num_classes or 0) if isinstance(self.module, ADM | SongUNet | DhariwalUNet) else 0
+
+    def conditions(self, labels: Int[Array, "b"]) -> dict[str, Array]:
+        """The class condition of `apply`, if the network has one, from labels (b,)."""
+        if not self.num_classes:
+            return {}
+        if isinstance(self.module, ADM):
+            return {"y": labels}
+        return {"class_labels": jax.nn.one_hot(labels, self.num_classes)}
 
 
 def example_conditions(module: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, Any]:

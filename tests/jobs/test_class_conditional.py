@@ -1,0 +1,64 @@
+"""Models with classes: trained, sampled and measured with them."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import base
+from score_jax import build
+from score_jax.errors import InputError
+from score_jax.jobs.sample import draw
+from score_jax.training.sharding import make_mesh
+
+ADM = dict(name="adm", channels=32, num_res_blocks=1, attention_resolutions=(), num_classes=3, learn_sigma=True)
+SONG = dict(name="edm_song", channels=8, num_res_blocks=1, attention_resolutions=(), num_classes=3)
+
+
+def experiment(network, **prediction):
+    config = base.get_config()
+    base.replace_section(config, "network", channel_mult=(1,), dropout=0.0, dtype="float32", **network)
+    base.replace_section(config, "prediction", **prediction)
+    config.data.update(image_size=8, channels=1)
+    config.sampler.update(name="euler_maruyama", num_steps=3)
+    return build.experiment(config)
+
+
+EXPERIMENTS = {
+    "adm": lambda: experiment(ADM, output="eps", label="999t"),
+    "edm": lambda: experiment(SONG, preconditioning="edm"),
+}
+
+
+def noisy_params(built):
+    params = built.network.init(jax.random.key(0))
+    return jax.tree.map(lambda a: a + 0.1 * jax.random.normal(jax.random.key(a.size), a.shape), params)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_labels_reach_training_and_sampling(name):
+    built = EXPERIMENTS[name]()
+    params, mesh = noisy_params(built), make_mesh()
+    drawn = draw(built, params, mesh, range(16), batch_size=16, seed=0)
+    assert set(drawn.labels) == {0, 1, 2}
+    of_class = draw(built, params, mesh, range(16), batch_size=8, seed=0, label=2)
+    assert (of_class.labels == 2).all()
+    same = drawn.labels == 2
+    np.testing.assert_allclose(of_class.images[same].astype(int), drawn.images[same].astype(int), atol=1)
+    assert np.abs(of_class.images[~same].astype(int) - drawn.images[~same]).max() > 1
+
+    state = dataclasses.replace(jax.jit(built.create_state)(), params=params)
+    images = jax.random.randint(jax.random.key(1), (8, 8, 8, 1), 0, 256).astype(jnp.uint8)
+    step, losses = jax.jit(built.train_step), []
+    for label in (0, 1):
+        batch = {"image": images, "label": jnp.full((8,), label, jnp.int32), "index": jnp.arange(8, dtype=jnp.int32)}
+        losses.append(float(step(state, batch)[1]["loss"]))
+    assert losses[0] != losses[1]
+
+
+def test_classes_that_are_not_there_are_refused():
+    built = EXPERIMENTS["adm"]()
+    with pytest.raises(InputError, match="sampling.label=3, but the model has 3 classes: expected 0 to 2"):
+        draw(built, {}, make_mesh(), range(8), batch_size=8, seed=0, label=3)
