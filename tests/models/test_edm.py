@@ -1,7 +1,4 @@
 import dataclasses
-import json
-import os
-from pathlib import Path
 
 import flax.linen as nn
 import jax
@@ -15,19 +12,7 @@ from score_jax.errors import InputError
 from score_jax.models.edm_block import UNetBlock
 from score_jax.models.edm_dhariwal import DHARIWAL, DhariwalUNet
 from score_jax.models.edm_song import SONG, SongUNet
-from score_jax.preconditioning import PRECONDITIONINGS, denoise
 
-FOLDER = Path(os.environ.get("SCORE_JAX_PARITY", Path(__file__).parents[3] / "shared" / "parity")) / "edm"
-CASES = (
-    "edm_adm",
-    "edm_ddpmpp",
-    "edm_ddpmpp_cond",
-    "edm_ncsnpp_cond_aug",
-    "edm_skip",
-    "iddpm_song",
-    "ve_ncsnpp",
-    "vp_ddpmpp",
-)
 NAMES = {
     "model_channels": "channels",
     "channel_mult": "channel_mult",
@@ -305,49 +290,3 @@ def test_bfloat16_stays_near_float32(net):
     full, half = run(net, params), run(net.clone(dtype=jnp.bfloat16), params)
     assert half.dtype == jnp.float32
     assert 1e-6 < np.abs(full - half).max() / np.abs(full).max() < 0.1
-
-
-def from_file(name):
-    """Preconditioning, network, release table and arrays of a parity file."""
-    with np.load(FOLDER / f"net_{name}.npz") as z:
-        arrays = {key: z[key] for key in z.files}
-    config = json.loads(str(arrays.pop("meta")))["config"]
-    kwargs, kind = config["kwargs"], config["class"].removesuffix("Precond").lower()
-    fields = {NAMES[k]: tuple(v) if isinstance(v, list) else v for k, v in kwargs.items() if k in NAMES}
-    if "resample_filter" in fields:
-        fields["resample_filter"] = tuple(map(float, fields["resample_filter"]))
-    network = {"SongUNet": SongUNet, "DhariwalUNet": DhariwalUNet}[kwargs["model_type"]]
-    net = network(**fields, learn_sigma=kind == "iddpm")
-    stored = {"u": tuple(map(float, arrays["params/u"]))} if kind == "iddpm" else {}
-    return PRECONDITIONINGS[kind](**stored), net, table_of(net, kwargs["img_resolution"]), arrays
-
-
-@pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no parity fixtures in {FOLDER} (set SCORE_JAX_PARITY)")
-@pytest.mark.slow
-@pytest.mark.parametrize("case", CASES)
-def test_equals_the_original(case, x64):
-    preconditioning, net, table, arrays = from_file(case)
-    given = {key[3:]: jnp.asarray(a, jnp.float64) for key, a in arrays.items() if key.startswith("in/")}
-    x, cotangent = (given[key].transpose(0, 2, 3, 1) for key in ("x", "cot"))
-    labels = {key: given[key] for key in ("class_labels", "augment_labels") if key in given}
-    state = {key[7:]: a for key, a in arrays.items() if key.startswith("params/")}
-    shapes = jax.eval_shape(net.init, jax.random.key(0), x, given["sigma"])["params"]
-    params = to_ours(state, shapes, table, buffers=BUFFERS)
-    params = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), params)
-
-    def apply(params, x, label, **kwargs):
-        return net.apply({"params": params}, x, label, **kwargs)
-
-    @jax.jit
-    def both(x):
-        y, back = jax.vjp(lambda x: denoise(preconditioning, apply, params, x, given["sigma"], **labels), x)
-        return y, back(cotangent)[0]
-
-    y, gradient = both(x)
-    rounded = preconditioning.round_sigma(given["sigma"])
-    for ours, theirs in (
-        (y.transpose(0, 3, 1, 2), arrays["out64/y"]),
-        (gradient.transpose(0, 3, 1, 2), arrays["grad64/x"]),
-        (rounded, arrays["out64/round_sigma"]),
-    ):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-11 * np.abs(theirs).max())
