@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from score_jax.errors import InputError
-from score_jax.models.adm_blocks import Blocks, embed, encode, norm
+from score_jax.models.adm_blocks import blocks_of, embed, encode, norm
 from score_jax.models.convolution import conv
 from score_jax.typing import Batch, Image, Resized, Time
 
@@ -91,31 +91,18 @@ class ADM(nn.Module):
             resized = jax.image.resize(low_res, (*x.shape[:3], low_res.shape[-1]), "linear", antialias=False)
             x = jnp.concatenate([x, resized.astype(x.dtype)], axis=-1)
         widths = tuple(int(mult * self.channels) for mult in self.channel_mult)
-        skips = encode(self._blocks, x, embedding, train, widths, self.num_res_blocks, self.attention_resolutions)
-        h = self._blocks.middle(skips[-1], embedding, train)
+        blocks = blocks_of(self)
+        skips = encode(blocks, x, embedding, train, widths, self.num_res_blocks, self.attention_resolutions)
+        h = blocks.middle(skips[-1], embedding, train)
         h = self._decode(h, skips, embedding, train, widths)
         h = nn.swish(norm("norm_out")(h))
         return conv(h.shape[-1], out_channels, 3, "conv_out", dtype=self.dtype, zero=True)(h).astype(wide)
-
-    @property
-    def _blocks(self) -> Blocks:
-        return Blocks(
-            dropout=self.dropout,
-            scale_shift_norm=self.scale_shift_norm,
-            resblock_updown=self.resblock_updown,
-            resample_with_conv=self.resample_with_conv,
-            num_heads=self.num_heads,
-            num_head_channels=self.num_head_channels,
-            qkv_layout=self.qkv_layout,
-            remat=self.remat,
-            dtype=self.dtype,
-        )
 
     def _decode(
         self, h: Image, skips: list[Resized], embedding: Batch, train: bool, widths: tuple[int, ...]
     ) -> Resized:
         """The way up over the skips."""
-        blocks = dataclasses.replace(self._blocks, num_heads=self.num_heads_upsample or self.num_heads)
+        blocks = dataclasses.replace(blocks_of(self), num_heads=self.num_heads_upsample or self.num_heads)
         for level, channels in reversed(list(enumerate(widths))):
             for i in range(self.num_res_blocks + 1):
                 h = jnp.concatenate([h, skips.pop()], axis=-1)

@@ -175,6 +175,11 @@ class Blocks:
         return self.residual(h, embedding, train, h.shape[-1], "middle_block_1")
 
 
+def blocks_of(network: nn.Module) -> Blocks:
+    """From a network's fields of the same names."""
+    return Blocks(**{field.name: getattr(network, field.name) for field in dataclasses.fields(Blocks)})
+
+
 def embed(label: Time, channels: int) -> Batch:
     """The level embedding (b, 4 channels), before its activation."""
     h = linear(channels, 4 * channels, "embedding_1")(sinusoidal_cos_first(label, channels))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from score_jax.errors import unknown_name
-from score_jax.models.adm_blocks import Blocks, attend_fused, embed, encode, linear, norm
+from score_jax.models.adm_blocks import attend_fused, blocks_of, embed, encode, linear, norm
 from score_jax.typing import Image, Resized, Time
 
 POOLS = ("adaptive", "attention", "spatial", "spatial_v2")
@@ -83,17 +83,7 @@ class ADMClassifier(nn.Module):
     def __call__(self, x: Image, label: Time, *, train: bool = False) -> Float[Array, "b {self.num_classes}"]:
         """Logits of noisy images x (b, h, w, c) with labels (b,)."""
         wide = jnp.promote_types(x.dtype, jnp.float32)
-        blocks = Blocks(
-            dropout=self.dropout,
-            scale_shift_norm=self.scale_shift_norm,
-            resblock_updown=self.resblock_updown,
-            resample_with_conv=self.resample_with_conv,
-            num_heads=self.num_heads,
-            num_head_channels=self.num_head_channels,
-            qkv_layout=self.qkv_layout,
-            remat=self.remat,
-            dtype=self.dtype,
-        )
+        blocks = blocks_of(self)
         embedding = nn.swish(embed(label.astype(wide), self.channels))
         widths = tuple(int(mult * self.channels) for mult in self.channel_mult)
         activations = encode(blocks, x, embedding, train, widths, self.num_res_blocks, self.attention_resolutions)

@@ -1,3 +1,5 @@
+"""EDM's networks: sizes, names, initialisation; that they equal the originals is for the parity files."""
+
 import dataclasses
 
 import flax.linen as nn
@@ -12,22 +14,6 @@ from score_jax.errors import InputError
 from score_jax.models.edm_block import UNetBlock
 from score_jax.models.edm_dhariwal import DHARIWAL, DhariwalUNet
 from score_jax.models.edm_song import SONG, SongUNet
-
-NAMES = {
-    "model_channels": "channels",
-    "channel_mult": "channel_mult",
-    "num_blocks": "num_res_blocks",
-    "attn_resolutions": "attention_resolutions",
-    "dropout": "dropout",
-    "embedding_type": "embedding",
-    "encoder_type": "encoder",
-    "decoder_type": "decoder",
-    "resample_filter": "resample_filter",
-    "channel_mult_emb": "channel_mult_emb",
-    "channel_mult_noise": "channel_mult_noise",
-    "label_dim": "num_classes",
-    "augment_dim": "augment_dim",
-}
 
 NCSNPP = dict(embedding="fourier", channel_mult_noise=2, encoder="residual", resample_filter=(1.0, 3.0, 3.0, 1.0))
 CIFAR = dict(channel_mult=(2, 2, 2), augment_dim=9)
