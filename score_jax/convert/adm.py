@@ -59,8 +59,6 @@ def table(network: ADM | ADMClassifier, image_size: int) -> Table:
         prefix = modules[module] if module in modules else _place(network, image_size, module)
         if layer:
             names = _POOL if module == "pool" else _ATTENTION if "attention" in module else _RESIDUAL
-            if module.endswith("resample") and not network.resblock_updown:
-                raise KeyError(path)
             prefix = f"{prefix}.{names[layer]}"
         elif module.endswith("resample"):
             prefix = f"{prefix}.{'op' if module.startswith('down') else 'conv'}"
@@ -74,7 +72,7 @@ def table(network: ADM | ADMClassifier, image_size: int) -> Table:
 
 
 def _layout(network: ADM | ADMClassifier, module: str, layer: str) -> str:
-    """Of a kernel: linear layers, attention's 1-d and the skips' 2-d projections, and convolutions."""
+    """Of a kernel: attention's 1-d projections, linear layers, a head that is a 1 x 1 convolution, and convolutions."""
     if "attention" in module or module == "pool":
         return POINTWISE_1D
     if module.startswith("embedding") or layer == "embedding" or module == "hidden":

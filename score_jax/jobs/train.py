@@ -1,8 +1,11 @@
 """`train`: from a config to a workdir with a trained model; the same call again resumes."""
 
+import dataclasses
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from score_jax import build
@@ -40,7 +43,7 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None) -> TrainS
 
     Args:
       config: the experiment.
-      workdir: where config, checkpoints and logs are kept.
+      workdir: where config, checkpoints and logs are kept; with converted weights in it, training starts from them.
       stop: ends training early, with a checkpoint.
 
     Raises:
@@ -70,7 +73,7 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None) -> TrainS
     )
     with Checkpoints(workdir, c.keep) as checkpoints:
         if checkpoints.latest is None:
-            state = jax.jit(experiment.create_state, out_shardings=replicated(mesh))()
+            state = _initial_state(experiment, workdir, mesh)
         else:
             state, data_state = checkpoints.restore(abstract_state(experiment.create_state, replicated(mesh)))
             batches.set_state(data_state)
@@ -96,6 +99,16 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None) -> TrainS
             draw_samples=draw_samples,
             stop=stop,
         )
+
+
+def _initial_state(experiment: build.Experiment, workdir: Path, mesh: Mesh) -> TrainState:
+    """Fresh, except that training in a folder of converted weights starts from those."""
+    state = jax.jit(experiment.create_state, out_shardings=replicated(mesh))()
+    if not (workdir / weights.FILE_NAME).is_file():
+        return state
+    print(f"Starting from {workdir / weights.FILE_NAME}.", flush=True)
+    params = weights.load_params(workdir, experiment.network.shapes(), replicated(mesh))
+    return dataclasses.replace(state, params=params, ema_params=jax.tree.map(jnp.copy, params))
 
 
 def restore_params(config: ConfigDict, experiment: build.Experiment, workdir: Path, mesh, step: int | None = None):

@@ -12,6 +12,9 @@ from score_jax import build
 from score_jax.cli import main as cli
 from score_jax.convert.releases import load_published, params_from, tensors_from
 from score_jax.errors import InputError
+from score_jax.jobs.train import restore_params
+from score_jax.training.checkpoint import load_config
+from score_jax.training.sharding import make_mesh
 from score_jax.training.weights import load_params, save_params
 from tiny import run
 
@@ -64,6 +67,24 @@ def test_converted_weights_are_sampled(published):
     assert np.load(folder / "out" / "samples.npz")["arr_0"].std() > 1
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     jax.tree.map(np.testing.assert_array_equal, load_params(folder / "out", network.shapes(), device), params)
+
+
+def test_training_starts_from_converted_weights(published):
+    """At learning rate 0 the trained parameters are the converted ones."""
+    folder, _, params = published
+    flags = (
+        f"--config={folder / 'small.py'}",
+        "--config.data.name=dead_leaves",
+        "--config.optimizer.learning_rate=0.0",
+    )
+    steps = ("--config.training.steps=1", "--config.training.batch_size=8", "--config.training.sample_every=0")
+    assert run("convert", "--from=ddpm", *flags, *steps, folder / "model.safetensors", folder / "out").returncode == 0
+    trained = run("train", *flags, *steps, f"--workdir={folder / 'out'}")
+    assert trained.returncode == 0 and "Starting from" in trained.stdout, trained.stderr
+    experiment, mesh = build.experiment(load_config(folder / "out")), make_mesh()
+    restored, step = restore_params(load_config(folder / "out"), experiment, folder / "out", mesh)
+    assert step == 1
+    jax.tree.map(np.testing.assert_array_equal, restored, params)
 
 
 def test_conversion_there_and_back_is_the_identity(published):
