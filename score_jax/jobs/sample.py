@@ -44,14 +44,14 @@ class Drawn:
 
 
 @functools.lru_cache(maxsize=8)
-def _jitted(experiment: Experiment, mesh: Mesh, num_saved: int, label: int) -> Callable:
+def _jitted(experiment: Experiment, mesh: Mesh, num_saved: int) -> Callable:
     """The sampler of an experiment, compiled once however often samples are drawn."""
 
-    def draw_batch(params: Params, key, batch_indices):
+    def draw_batch(params: Params, key, batch_indices, label):
         keys = keys_per_example(jax.random.fold_in(key, _LABEL_STREAM), batch_indices)
         classes = max(1, experiment.network.num_classes)
         uniform = jax.vmap(lambda key: jax.random.randint(key, (), 0, classes))(keys)
-        labels = uniform if label == RANDOM_LABEL else jnp.full_like(uniform, label)
+        labels = jnp.where(label == RANDOM_LABEL, uniform, label)
         samples = sample(
             experiment.predictor(params, labels),
             experiment.process,
@@ -83,6 +83,16 @@ def draw(
 ) -> Drawn:
     """Draws the samples with these global indices, in batches sharded over the mesh.
 
+    Args:
+      experiment: the model and its sampler.
+      params: its parameters.
+      mesh: what the batches are sharded over.
+      indices: global indices of the samples.
+      batch_size: samples at a time.
+      seed: of the whole set.
+      num_saved: states of the trajectory to keep.
+      label: class of class-conditional samples, or `RANDOM_LABEL`.
+
     Raises:
       InputError: the batch does not split over the devices, there is no such class, or samples are not finite.
     """
@@ -92,12 +102,12 @@ def draw(
         raise InputError(f"sampling.label={label}, but the model has {classes} classes: expected 0 to {classes - 1}.")
     indices = np.asarray(list(indices), np.int32)
 
-    draw_batch, split = _jitted(experiment, mesh, num_saved, label), over_batch(mesh)
+    draw_batch, split = _jitted(experiment, mesh, num_saved), over_batch(mesh)
     key, parts = jax.random.key(seed), []
     for start in tqdm(range(0, len(indices), batch_size), "sample", unit="batch", disable=jax.process_index() > 0):
         chunk = indices[start : start + batch_size]
         padded = np.pad(chunk, (0, batch_size - len(chunk)), mode="edge")
-        arrays = jax.device_get(draw_batch(params, key, jax.device_put(padded, split)))
+        arrays = jax.device_get(draw_batch(params, key, jax.device_put(padded, split), np.int32(label)))
         parts.append([a[: len(chunk)] for a in arrays[:5]])
         times = arrays[5]
     images, labels, nfe, finite, trajectory = (np.concatenate(column) for column in zip(*parts, strict=True))

@@ -43,7 +43,7 @@ def test_labels_reach_training_and_sampling(name):
     params, mesh = noisy_params(built), make_mesh()
     drawn = draw(built, params, mesh, range(16), batch_size=16, seed=0)
     assert set(drawn.labels) == {0, 1, 2}
-    of_class = draw(built, params, mesh, range(16), batch_size=8, seed=0, label=2)
+    of_class = draw(built, params, mesh, range(16), batch_size=16, seed=0, label=2)
     assert (of_class.labels == 2).all()
     same = drawn.labels == 2
     np.testing.assert_allclose(of_class.images[same].astype(int), drawn.images[same].astype(int), atol=1)

@@ -151,8 +151,10 @@ def test_learning_rate_schedules():
     np.testing.assert_allclose([warm(0), warm(5), warm(10), warm(99)], [0, 0.5, 1, 1])
     cosine = learning_rate_schedule(1.0, 10, "cosine", 110)
     np.testing.assert_allclose([cosine(10), cosine(60), cosine(110)], [1, 0.5, 0], atol=1e-6)
+    linear = learning_rate_schedule(1.0, 10, "linear", 110)
+    np.testing.assert_allclose([linear(10), linear(35), linear(110)], [1, 0.75, 0], atol=1e-6)
     with pytest.raises(InputError, match="optimizer.decay"):
-        learning_rate_schedule(1.0, 10, "linear", 100)
+        learning_rate_schedule(1.0, 10, "quadratic", 100)
 
 
 def test_clipping_bounds_the_update_of_sgd_like_steps():
