@@ -21,8 +21,9 @@ def get_config() -> ConfigDict:
     data.value_range = (-1.0, 1.0)  # of the model's images
     data.flip = False  # random horizontal flips in training
     data.dequantize = False  # uniform dequantisation in training
+    data.low_resolution = 0  # side of the images that a super-resolution model enlarges
 
-    # ve, vp, sub_vp, edm; vp_chain, ve_chain with num_levels.
+    # ve, vp, sub_vp, edm, linear_ve, flow, cosine; vp_chain, ve_chain with num_levels.
     config.process = ConfigDict({"name": "vp", "beta_min": 0.1, "beta_max": 20.0})
 
     config.network = network = ConfigDict()
@@ -42,14 +43,25 @@ def get_config() -> ConfigDict:
     network.remat = ()  # kinds of blocks to recompute in the backward pass: residual, attention
     network.dtype = "float32"  # compute dtype: float32 or bfloat16
 
-    # output: eps, x0, v, score; label: 999t, sigma, index, index_of_1000, descending_index, noise_to_signal.
+    # output: eps, x0, v, velocity, score, mean; label: 999t, 999_minus_999t, sigma, index, index_of_1000,
+    # descending_index, noise_to_signal.
     config.prediction = ConfigDict({"output": "eps", "label": "999t"})
 
     config.loss = loss = ConfigDict()
-    loss.likelihood_weighting = False
-    loss.time_sampling = "uniform"  # uniform, stratified, stratified_mixture
+    loss.name = "denoising"  # denoising, sliced, classifier; on chains also hybrid, vlb
+    # Of denoising: eps, x0, v, velocity, likelihood, min_snr, truncated_snr, edm.
+    loss.weighting = "eps"
+    # uniform, stratified, stratified_mixture, log_normal, logit_normal; on chains uniform, antithetic,
+    # loss_second_moment.
+    loss.time_sampling = "uniform"
+    loss.level_mean = -1.2  # of log_normal: mean and standard deviation of log(sigma / alpha)
+    loss.level_std = 1.2
     loss.t_min = 1e-5
     loss.reduction = "mean"  # over dimensions: mean, or half_sum
+    loss.variance = "learned_range"  # of hybrid and vlb: fixed_small, fixed_large, learned, learned_range
+    loss.vb_scale = 0.0  # of hybrid: factor of the bound's term; 0: levels / 1000
+    # Share of labels replaced by the network's last class, which then stands for none: for classifier-free guidance.
+    loss.label_dropout = 0.0
 
     config.optimizer = optimizer = ConfigDict()
     optimizer.name = "adam"  # adam, adamw
@@ -73,15 +85,43 @@ def get_config() -> ConfigDict:
     training.sample_every = 50_000  # 0: no sample grids during training
 
     config.sampler = sampler = ConfigDict()
-    sampler.name = "euler_maruyama"  # euler_maruyama, reverse_diffusion, ancestral, predictor_corrector, ode
+    # euler_maruyama, reverse_diffusion, ancestral, ddim, heun, euler, dpm_solver_2m, dpm_solver_2s, langevin,
+    # predictor_corrector, ode.
+    sampler.name = "euler_maruyama"
     sampler.num_steps = 1000
+    sampler.t_min = 1e-3  # where it ends, in continuous time; chains end in the data
+    sampler.denoise = True  # end with the model's x0 at t_min
+    sampler.threshold = "none"  # of the predicted x0: none, clip, dynamic
+    sampler.temperature = 1.0  # factor on the initial noise
+    sampler.initial = "prior"  # prior, or uniform in [0, 1)
+    sampler.grid = "uniform"  # times: uniform, quadratic, log_snr
+    sampler.respacing = ""  # of chains: which levels, e.g. "250", "ddim25", "quad25", "10,15,20"; "": num_steps of them
+    sampler.variance = "fixed_small"  # of ancestral: fixed_small, fixed_large, learned, learned_range
+    sampler.eta = 0.0  # of ddim: 0 deterministic, 1 ancestral
+    sampler.probability_flow = False  # of euler_maruyama and reverse_diffusion
+    sampler.discretisation = "exact"  # or score_sde: its levels, times and batch-wide Langevin steps, to the digit
+    sampler.predictor = "reverse_diffusion"  # of predictor_corrector: a rule above, or none
+    sampler.corrector = "langevin"  # langevin, ald, none
     sampler.corrector_steps = 1
     sampler.snr = 0.16
-    sampler.solver = "tsit5"
+    sampler.step_lr = 2e-5  # of langevin (annealed Langevin dynamics)
+    sampler.steps_per_level = 100
+    sampler.sigma_min = 0.0  # of heun and euler: noise levels of EDM's grid; 0: those at t_min and t_max
+    sampler.sigma_max = 0.0
+    sampler.rho = 7.0
+    sampler.churn = 0.0  # S_churn, S_min, S_max (0: no bound), S_noise of EDM
+    sampler.churn_min = 0.0
+    sampler.churn_max = 0.0
+    sampler.churn_noise = 1.0
+    sampler.solver = "tsit5"  # of ode: tsit5, dopri5, dopri8, bosh3, heun
     sampler.rtol = 1e-5
     sampler.atol = 1e-5
-    sampler.t_min = 1e-3
-    sampler.denoise = True
+
+    config.guidance = guidance = ConfigDict()
+    guidance.scale = 1.0  # 1: as trained (classifier-free), or the classifier's own posterior
+    guidance.sigma_low = 0.0  # classifier-free guidance acts where sigma / alpha is in (low, high]; high 0: no bound
+    guidance.sigma_high = 0.0
+    guidance.classifier = ""  # workdir of a classifier that guides
 
     # label: class of class-conditional samples; -1: each of a class drawn at random.
     config.sampling = ConfigDict({"num_samples": 64, "batch_size": 64, "seed": 0, "label": -1})

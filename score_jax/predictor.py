@@ -1,7 +1,7 @@
 """From a network's output to a `Prediction`: what samplers and likelihood see of a network.
 
-A network is trained to output noise `eps`, data `x0`, velocity `v` or the `score`; with (alpha, sigma) of the process
-each of them gives the others:
+A network is trained to output noise `eps`, data `x0`, `v`, the `velocity`, the `score`, or in the chains of DDPM the
+`mean` of the level below; with (alpha, sigma) of the process each of them gives the others:
 
     x_t = alpha x0 + sigma eps,   score = -eps / sigma,   v = alpha eps - sigma x0
 
@@ -14,23 +14,32 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from score_jax.arrays import broadcast_right
 from score_jax.errors import InputError, unknown_name
 from score_jax.preconditioning import Preconditioning, denoise
 from score_jax.processes.chain import Chain
-from score_jax.processes.gaussian import NoiseSchedule
+from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
 from score_jax.typing import Apply, Batch, Params, Time
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["x0", "eps", "score"], meta_fields=[])
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["x0", "eps", "score", "variance"], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """One belief about x_t (b, ...) in three coordinates."""
+    """One belief about x_t (b, ...) in three coordinates.
+
+    Attributes:
+      x0: the data.
+      eps: the noise.
+      score: grad log p_t(x_t).
+      variance: what a network with learned variance says of it, in the coding that `reverse` reads; None of others.
+    """
 
     x0: Batch
     eps: Batch
     score: Batch
+    variance: Batch | None = None
 
 
 Predictor = Callable[[Batch, Time], Prediction]
@@ -39,9 +48,14 @@ Predictor = Callable[[Batch, Time], Prediction]
 FromOutput = Callable[[Batch, Batch, Time, NoiseSchedule], Prediction]
 
 
+def _levels(process: NoiseSchedule, t: Time, x: Batch) -> tuple[Batch, Batch]:
+    """alpha and sigma, to multiply x."""
+    return broadcast_right(process.alpha(t), x), broadcast_right(process.sigma(t), x)
+
+
 def from_eps(eps: Batch, x: Batch, t: Time, process: NoiseSchedule) -> Prediction:
     """Prediction of a network that outputs the noise (DDPM; VP and sub-VP of Song et al. 2021)."""
-    alpha, sigma = broadcast_right(process.alpha(t), x), broadcast_right(process.sigma(t), x)
+    alpha, sigma = _levels(process, t, x)
     return Prediction(x0=(x - sigma * eps) / alpha, eps=eps, score=-eps / sigma)
 
 
@@ -52,17 +66,52 @@ def from_score(score: Batch, x: Batch, t: Time, process: NoiseSchedule) -> Predi
 
 def from_x0(x0: Batch, x: Batch, t: Time, process: NoiseSchedule) -> Prediction:
     """Prediction of a network that outputs the data."""
-    alpha, sigma = broadcast_right(process.alpha(t), x), broadcast_right(process.sigma(t), x)
-    return from_eps((x - alpha * x0) / sigma, x, t, process)
+    alpha, sigma = _levels(process, t, x)
+    eps = (x - alpha * x0) / sigma
+    return Prediction(x0=x0, eps=eps, score=-eps / sigma)
 
 
 def from_v(v: Batch, x: Batch, t: Time, process: NoiseSchedule) -> Prediction:
     """Prediction of a network that outputs v = alpha eps - sigma x0 (Salimans and Ho 2022, for any alpha, sigma)."""
-    alpha, sigma = broadcast_right(process.alpha(t), x), broadcast_right(process.sigma(t), x)
-    return from_eps((alpha * v + sigma * x) / (alpha**2 + sigma**2), x, t, process)
+    alpha, sigma = _levels(process, t, x)
+    norm = alpha**2 + sigma**2
+    eps = (alpha * v + sigma * x) / norm
+    return Prediction(x0=(alpha * x - sigma * v) / norm, eps=eps, score=-eps / sigma)
 
 
-OUTPUTS: dict[str, FromOutput] = {"eps": from_eps, "score": from_score, "x0": from_x0, "v": from_v}
+def from_velocity(velocity: Batch, x: Batch, t: Time, process: NoiseSchedule) -> Prediction:
+    """Prediction of a network that outputs dx_t/dt = alpha' x0 + sigma' eps (flow matching, Lipman et al. 2023).
+
+    Raises:
+      InputError: the process is a chain of levels.
+    """
+    if not isinstance(process, GaussianProcess):
+        raise InputError("prediction.output='velocity' needs a process in continuous time, e.g. 'flow'.")
+    alpha, sigma = _levels(process, t, x)
+    alpha_rate, sigma_rate = (broadcast_right(rate, x) for rate in process.rates(t))
+    determinant = alpha * sigma_rate - alpha_rate * sigma
+    eps = (alpha * velocity - alpha_rate * x) / determinant
+    return Prediction(x0=(sigma_rate * x - sigma * velocity) / determinant, eps=eps, score=-eps / sigma)
+
+
+def from_mean(mean: Batch, x: Batch, t: Time, process: NoiseSchedule) -> Prediction:
+    """Prediction of a network that outputs the mean of x at the level below (Ho et al. 2020, "mean prediction").
+
+    Raises:
+      InputError: the process has no levels.
+    """
+    of_x, of_x0, _ = (broadcast_right(c, x) for c in _chain(process).posterior_coefficients(t, t - 1))
+    return from_x0((mean - of_x * x) / of_x0, x, t, process)
+
+
+OUTPUTS: dict[str, FromOutput] = {
+    "eps": from_eps,
+    "score": from_score,
+    "x0": from_x0,
+    "v": from_v,
+    "velocity": from_velocity,
+    "mean": from_mean,
+}
 
 Label = Callable[[Time, NoiseSchedule], Time]
 
@@ -78,6 +127,8 @@ LABELS: dict[str, Label] = {
     "999t": lambda t, process: 999.0 * t,
     # score_sde, VE, continuous: the network embeds log sigma and divides its output by sigma.
     "sigma": lambda t, process: process.sigma(t),
+    # Rectified flow: as 999t, of the time that runs from noise to data.
+    "999_minus_999t": lambda t, process: 999.0 * (1.0 - t),
     # DDPM, improved diffusion without rescaling, ADM: the index of the level; score_sde's discrete VP between indices.
     "index": lambda t, process: t,
     # Improved diffusion with rescaling: the index as if there were 1000 levels.
@@ -93,8 +144,8 @@ def network_predictor(apply: Apply, process: NoiseSchedule, *, output: str, labe
     """The bridge from a pure network to predictions.
 
     Args:
-      apply: `apply(params, x, label, **kwargs)`, a pure network; of its output the channels of x are used, since a
-        network with learned variance has twice as many.
+      apply: `apply(params, x, label, **kwargs)`, a pure network; of twice the channels of x the second half is the
+        learned variance.
       process: the process that x_t comes from.
       output: what the network outputs, a key of `OUTPUTS`.
       label: what number the network is told, a key of `LABELS`.
@@ -111,10 +162,23 @@ def network_predictor(apply: Apply, process: NoiseSchedule, *, output: str, labe
         raise unknown_name("prediction.label", label, LABELS)
 
     def predict(params: Params, x: Batch, t: Time, **kwargs) -> Prediction:
-        predicted = apply(params, x, LABELS[label](t, process), **kwargs)[..., : x.shape[-1]]
-        return OUTPUTS[output](predicted, x, t, process)
+        output_of_network = apply(params, x, LABELS[label](t, process), **kwargs)
+        predicted, variance = jnp.split(output_of_network, [x.shape[-1]], axis=-1)
+        prediction = OUTPUTS[output](predicted, x, t, process)
+        return dataclasses.replace(prediction, variance=variance) if variance.size else prediction
 
     return predict
+
+
+def classifier_logits(apply: Apply, process: NoiseSchedule, *, label: str) -> Callable[..., Array]:
+    """The bridge from a noisy-image classifier to logits: `logits(params, x_t, t, **kwargs)` (b, classes).
+
+    Raises:
+      InputError: `label` is unknown.
+    """
+    if label not in LABELS:
+        raise unknown_name("prediction.label", label, LABELS)
+    return lambda params, x, t, **kwargs: apply(params, x, LABELS[label](t, process), **kwargs)
 
 
 def preconditioned_predictor(
@@ -145,3 +209,30 @@ def preconditioned_predictor(
 def score_predictor(score: Callable[[Batch, Time], Batch], process: NoiseSchedule) -> Predictor:
     """A predictor from a bare score function `score(x_t, t)`: no network needed."""
     return lambda x, t: from_score(score(x, t), x, t, process)
+
+
+def clipped(predictor: Predictor, process: NoiseSchedule, low: float = -1.0, high: float = 1.0) -> Predictor:
+    """Every x0 held to the data's range, and eps derived from it anew (Ho et al. 2020, code; "clip_denoised")."""
+
+    def bounded(x: Batch, t: Time) -> Prediction:
+        prediction = predictor(x, t)
+        held = from_x0(jnp.clip(prediction.x0, low, high), x, t, process)
+        return dataclasses.replace(held, variance=prediction.variance)
+
+    return bounded
+
+
+def dynamically_thresholded(predictor: Predictor, process: NoiseSchedule, quantile: float = 0.995) -> Predictor:
+    """Every x0 held to its own quantile of |x0| where that exceeds 1, and scaled back to [-1, 1].
+
+    For images in [-1, 1] under strong guidance (Saharia et al. 2022, section 2.3; DPM-Solver++ takes 0.995).
+    """
+
+    def bounded(x: Batch, t: Time) -> Prediction:
+        prediction = predictor(x, t)
+        magnitude = jnp.abs(prediction.x0).reshape(x.shape[0], -1)
+        bound = broadcast_right(jnp.maximum(jnp.quantile(magnitude, quantile, axis=1), 1.0), x)
+        held = from_x0(jnp.clip(prediction.x0, -bound, bound) / bound, x, t, process)
+        return dataclasses.replace(held, variance=prediction.variance)
+
+    return bounded

@@ -8,9 +8,11 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "score_jax"
 ROOMS = (
     ("typing", "arrays", "errors", "files"),
+    ("noise",),
     ("processes",),
     ("models",),
     ("predictor", "preconditioning"),
+    ("coordinates", "reverse"),
     ("losses",),
     ("guidance", "constraints"),
     ("samplers",),

@@ -1,7 +1,6 @@
 """ADM's classifier of noisy images, 128 x 128; 42.6 M parameters.
 
-Dhariwal and Nichol 2021, table 12. Released as 128x128_classifier.pt. Its training is to come; the config serves the
-network and its weights.
+Dhariwal and Nichol 2021, table 12. Released as 128x128_classifier.pt. Not run here yet.
 
     python -m score_jax train --config=configs/adm/classifier128.py --workdir=runs/classifier128
 """

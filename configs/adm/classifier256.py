@@ -1,7 +1,6 @@
 """ADM's classifier of noisy images, 256 x 256; 54.1 M parameters.
 
-Dhariwal and Nichol 2021, table 12. Released as 256x256_classifier.pt. Its training is to come; the config serves the
-network and its weights.
+Dhariwal and Nichol 2021, table 12. Released as 256x256_classifier.pt. Not run here yet.
 
     python -m score_jax train --config=configs/adm/classifier256.py --workdir=runs/classifier256
 """

@@ -1,7 +1,6 @@
 """ADM's classifier of noisy images, 512 x 512; 54.4 M parameters.
 
-Dhariwal and Nichol 2021, table 12. Released as 512x512_classifier.pt. Its training is to come; the config serves the
-network and its weights.
+Dhariwal and Nichol 2021, table 12. Released as 512x512_classifier.pt. Not run here yet.
 
     python -m score_jax train --config=configs/adm/classifier512.py --workdir=runs/classifier512
 """

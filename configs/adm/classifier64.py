@@ -1,7 +1,6 @@
 """ADM's classifier of noisy images, 64 x 64; 65.4 M parameters.
 
-Dhariwal and Nichol 2021, table 12. Released as 64x64_classifier.pt. Its training is to come; the config serves the
-network and its weights.
+Dhariwal and Nichol 2021, table 12. Released as 64x64_classifier.pt. Not run here yet.
 
     python -m score_jax train --config=configs/adm/classifier64.py --workdir=runs/classifier64
 """

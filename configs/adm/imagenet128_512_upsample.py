@@ -1,8 +1,7 @@
 """ADM's upsampler of ImageNet, 128 x 128 to 512 x 512.
 
 Dhariwal and Nichol 2021, table 5: FID 9.96, 3.85 with a guided base (250 steps); 308.8 M parameters. Released as
-128_512_upsampler.pt, with attention at 32 and 16 where the paper lists 8 too. Not run here yet; conditions on a low-
-resolution image are not trained yet.
+128_512_upsampler.pt, with attention at 32 and 16 where the paper lists 8 too. Not run here yet.
 
     python -m score_jax train --config=configs/adm/imagenet128_512_upsample.py --workdir=runs/imagenet128_512_upsample
 """
@@ -22,5 +21,6 @@ def get_config() -> ConfigDict:
         num_classes=1000,
         super_resolution=True,
     )
+    config.data.low_resolution = 128
     config.training.steps = 1_050_001
     return config

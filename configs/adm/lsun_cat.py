@@ -14,5 +14,6 @@ def get_config() -> ConfigDict:
     """The unconditional UNet of 256 x 256 with dropout."""
     config = shared.adm("lsun/cat", 256)
     config.network.dropout = 0.1
+    config.sampler.respacing = "1000"
     config.training.steps = 200_001
     return config

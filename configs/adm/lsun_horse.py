@@ -15,5 +15,6 @@ def get_config() -> ConfigDict:
     """The unconditional UNet of 256 x 256 with dropout."""
     config = shared.adm("lsun/horse", 256)
     config.network.dropout = 0.1
+    config.sampler.respacing = "1000"
     config.training.steps = 250_001
     return config

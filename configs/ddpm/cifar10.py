@@ -16,4 +16,5 @@ def get_config() -> ConfigDict:
     config = shared.ddpm()
     config.data.flip = True
     config.network.dropout = 0.1
+    config.sampler.variance = "fixed_large"
     return config

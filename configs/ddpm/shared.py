@@ -22,7 +22,7 @@ def ddpm() -> ConfigDict:
     )
     config.prediction.update(output="eps", label="index")
     config.training.update(batch_size=128, steps=800_001)
-    config.sampler.update(name="ancestral", num_steps=999, t_min=0.0)
+    config.sampler.update(name="ancestral", variance="fixed_small", threshold="clip")
     config.evaluation.update(num_samples=50_000, batch_size=1024)
     return config
 

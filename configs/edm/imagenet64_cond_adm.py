@@ -28,6 +28,7 @@ def get_config() -> ConfigDict:
         num_classes=1000,
         dtype="bfloat16",
     )
+    config.sampler.update(num_steps=256, churn=40.0, churn_min=0.05, churn_max=50.0, churn_noise=1.003)
     config.optimizer.learning_rate = 1e-4
     config.training.update(batch_size=4096, steps=610_352)
     return config

@@ -1,7 +1,6 @@
 """What the configs of Karras et al. 2022 share (NVlabs/edm, README and train.py).
 
-Their noise level distribution and weights in training, augmentation, and their sampler are to come: the loss here has
-even coverage of their grid of noise levels, and samples are of the probability-flow ODE.
+Their augmentation is to come.
 """
 
 from ml_collections import ConfigDict
@@ -15,7 +14,8 @@ def edm() -> ConfigDict:
     base.replace_section(config, "process", name="edm", sigma_min=0.002, sigma_max=80.0, rho=7.0)
     base.replace_section(config, "prediction", preconditioning="edm", sigma_data=0.5)
     config.optimizer.update(clip_norm=0.0)
-    config.sampler.update(name="ode", t_min=1e-5)
+    config.loss.update(weighting="edm", time_sampling="log_normal")
+    config.sampler.update(name="heun", num_steps=18, t_min=0.0)
     config.evaluation.update(num_samples=50_000, batch_size=256)
     return config
 
@@ -34,6 +34,7 @@ def faces(name: str) -> ConfigDict:
     config = edm()
     config.data.update(name=name, image_size=64, resize_filter="bicubic")
     config.network.update(channel_mult=(1, 2, 2, 2), dropout=0.05)
+    config.sampler.num_steps = 40
     config.optimizer.update(learning_rate=2e-4, warmup_steps=39_063)
     config.training.update(batch_size=256, steps=781_250)
     return config

@@ -16,6 +16,7 @@ def get_config() -> ConfigDict:
     config = shared.improved("imagenet2012", 64)
     config.network.update(channels=192, num_classes=1000)
     config.prediction.label = "index"
+    config.loss.vb_scale = 1.0
     config.optimizer.learning_rate = 3e-4
     config.training.update(batch_size=2048, steps=250_001)
     return config

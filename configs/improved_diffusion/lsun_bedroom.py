@@ -23,7 +23,8 @@ def get_config() -> ConfigDict:
     )
     config.process.update(schedule="linear", num_levels=1000)
     config.prediction.label = "index"
-    config.sampler.num_steps = 999
+    config.loss.vb_scale = 1.0
+    config.sampler.num_steps = 1000
     config.optimizer.learning_rate = 1e-4
     config.training.update(batch_size=128, steps=1_200_001)
     return config

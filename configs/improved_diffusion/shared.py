@@ -1,6 +1,6 @@
 """What the configs of Nichol and Dhariwal 2021 share (openai/improved-diffusion, README).
 
-The network learns the variance too; its variational term is not trained yet, nor used in sampling.
+The network learns the variance too: the bound's term, times levels / 1000, trains that alone (L_hybrid).
 """
 
 from ml_collections import ConfigDict
@@ -33,6 +33,7 @@ def improved(name: str, image_size: int) -> ConfigDict:
     )
     config.prediction.update(output="eps", label="index_of_1000")
     config.optimizer.update(name="adamw", learning_rate=1e-4, warmup_steps=0, clip_norm=0.0)
-    config.sampler.update(name="ancestral", num_steps=3999, t_min=0.0)
+    config.loss.update(name="hybrid", variance="learned_range")
+    config.sampler.update(name="ancestral", num_steps=4000, variance="learned_range", threshold="clip")
     config.evaluation.update(num_samples=50_000, batch_size=256)
     return config

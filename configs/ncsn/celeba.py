@@ -1,7 +1,7 @@
 """NCSN on CelebA at 32 x 32; 30.1 M parameters.
 
 Song and Ermon 2019: no FID is published for it. Sampled there by annealed Langevin dynamics, 100 steps of 2e-5 at each
-of 10 levels, which is to come here. Not run here yet.
+of 10 levels. Not run here yet.
 
     python -m score_jax train --config=configs/ncsn/celeba.py --workdir=runs/celeba
 """

@@ -1,7 +1,7 @@
 """NCSN on CIFAR-10; 30.1 M parameters.
 
 Song and Ermon 2019: FID 25.32, IS 8.87. Sampled there by annealed Langevin dynamics, 100 steps of 2e-5 at each of 10
-levels, which is to come here. Not run here yet.
+levels. Not run here yet.
 
     python -m score_jax train --config=configs/ncsn/cifar10.py --workdir=runs/cifar10
 """

@@ -1,7 +1,7 @@
 """NCSN on MNIST; 7.6 M parameters.
 
 Song and Ermon 2019: the committed anneal.yml. Sampled there by annealed Langevin dynamics, 100 steps of 2e-5 at each of
-10 levels, which is to come here. Not run here yet.
+10 levels. Not run here yet.
 
     python -m score_jax train --config=configs/ncsn/mnist.py --workdir=runs/mnist
 """

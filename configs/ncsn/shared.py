@@ -17,6 +17,6 @@ def ncsn(name: str, image_size: int, channels: int) -> ConfigDict:
     config.optimizer.update(learning_rate=1e-3, warmup_steps=0, clip_norm=0.0)
     config.ema.decay = 0.0
     config.training.update(batch_size=128, steps=200_001)
-    config.sampler.update(name="ancestral", num_steps=9, t_min=0.0)
+    config.sampler.update(name="langevin", step_lr=2e-5, steps_per_level=100, initial="uniform", denoise=False)
     config.evaluation.update(num_samples=50_000, batch_size=1024)
     return config

@@ -1,6 +1,6 @@
 """NCSN on CIFAR-10 as kept in the NCSNv2 repository, configs/ncsn_original.yml; 30.1 M parameters.
 
-Annealed Langevin sampling is to come here. Not run here yet.
+Not run here yet.
 
     python -m score_jax train --config=configs/ncsnv2/cifar10_ncsn.py --workdir=runs/cifar10_ncsn
 """

@@ -5,7 +5,9 @@ from ml_collections import ConfigDict
 from configs import base
 
 
-def ncsnv2(name: str, image_size: int, *, sigma_max: float, num_levels: int) -> ConfigDict:
+def ncsnv2(
+    name: str, image_size: int, *, sigma_max: float, num_levels: int, step_lr: float, steps_per_level: int
+) -> ConfigDict:
     """Images in [0, 1], the unconditional RefineNet divided by sigma, Adam 1e-4, EMA 0.999."""
     config = base.get_config()
     config.data.update(name=name, image_size=image_size, flip=True)
@@ -18,6 +20,6 @@ def ncsnv2(name: str, image_size: int, *, sigma_max: float, num_levels: int) -> 
     config.loss.reduction = "half_sum"
     config.optimizer.update(learning_rate=1e-4, warmup_steps=0, clip_norm=0.0)
     config.ema.decay = 0.999
-    config.sampler.update(name="ancestral", num_steps=num_levels - 1, t_min=0.0)
+    config.sampler.update(name="langevin", step_lr=step_lr, steps_per_level=steps_per_level, initial="uniform")
     config.evaluation.update(num_samples=50_000, batch_size=256)
     return config

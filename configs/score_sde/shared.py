@@ -107,7 +107,7 @@ def vp_chain(config: ConfigDict) -> None:
     """DDPM's 1000 levels in place of VP: the network is told indices, and samples are ancestral."""
     base.replace_section(config, "process", name="vp_chain", schedule="linear", num_levels=1000)
     config.prediction.update(output="eps", label="index")
-    config.sampler.update(name="ancestral", num_steps=999, t_min=0.0)
+    config.sampler.update(name="ancestral", variance="fixed_large")
 
 
 def ve_chain(config: ConfigDict, sigma_max: float) -> None:
@@ -115,7 +115,6 @@ def ve_chain(config: ConfigDict, sigma_max: float) -> None:
     base.replace_section(config, "process", name="ve_chain", sigma_min=0.01, sigma_max=sigma_max, num_levels=1000)
     config.prediction.update(output="score", label="descending_index")
     _ve_training(config)
-    config.sampler.update(num_steps=999, t_min=0.0)
 
 
 def ncsnpp_ve_chain(config: ConfigDict, sigma_max: float) -> None:

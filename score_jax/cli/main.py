@@ -10,6 +10,7 @@ from score_jax.errors import InputError, unknown_name
 _VERBS = {
     "train": "train a model, or resume its training",
     "sample": "draw images from a trained model",
+    "edit": "complete or colour an image with a trained model",
     "likelihood": "exact bits per dimension of held-out data",
     "evaluate": "FID and KID of fresh samples against held-out data",
     "convert": "read published weights into a folder that the other verbs take",

@@ -4,8 +4,10 @@ from pathlib import Path
 
 from absl import flags
 
-from score_jax.cli.verb import define_step, load_trained, parse_flags
+from score_jax.cli.verb import define_step, load_trained, parse_flags, with_aliases
 from score_jax.evaluation.image_grid import grid, save_png
+from score_jax.jobs.enlarge import enlarging
+from score_jax.jobs.guide import load_classifier
 from score_jax.jobs.results import provenance, write_arrays, write_json
 from score_jax.jobs.sample import draw
 
@@ -13,29 +15,39 @@ _DESCRIPTION = """Draws images from a trained model; image i depends on the seed
 
   python -m score_jax sample --workdir=runs/mnist --config.sampling.num_samples=64
   python -m score_jax sample --workdir=runs/mnist --config.sampler.name=ode --config.sampler.rtol=1e-4
+  python -m score_jax sample --workdir=runs/mnist --solver=ddim --steps=25 --guidance.scale=2
+  python -m score_jax sample --workdir=runs/upsampler --base=runs/base/samples.npz
+
+--solver, --steps and --guidance.KEY stand for --config.sampler.name, --config.sampler.num_steps (of a chain that is
+respaced: its respacing) and --config.guidance.KEY. --base names images to enlarge, for a super-resolution model, as
+`sample` writes them (arr_0), with their classes (arr_1).
 
 Writes samples.png (a grid), samples.npz (arr_0: uint8 n h w c; arr_1: classes, if any) and samples.json into --out."""
 
 
 def _define(values: flags.FlagValues) -> None:
     define_step(values)
+    flags.DEFINE_string("base", None, "Images to enlarge: an .npz file with arr_0, arr_1.", flag_values=values)
     flags.DEFINE_string("out", None, "Folder for the results; the workdir by default.", flag_values=values)
 
 
 def main(argv: list[str]) -> int:
     """Runs the verb."""
-    values = parse_flags(argv, _DESCRIPTION, _define)
+    values = parse_flags(with_aliases(argv), _DESCRIPTION, _define)
     if values is None:
         return 0
     model = load_trained(values)
     c = model.config.sampling
+    given = load_classifier(model.experiment, model.mesh)
+    given, count = enlarging(given, model.config, values.base, c.num_samples)
     trained = (model.experiment, model.params, model.mesh)
-    drawn = draw(*trained, range(c.num_samples), batch_size=c.batch_size, seed=c.seed, label=c.label)
+    drawn = draw(*trained, range(count), batch_size=c.batch_size, seed=c.seed, label=c.label, given=given)
     out = Path(values.out or model.workdir)
-    save_png(out / "samples.png", grid(drawn.images[:256], columns=int(min(256, c.num_samples) ** 0.5)))
-    labels = {"arr_1": drawn.labels} if model.experiment.network.num_classes else {}
+    save_png(out / "samples.png", grid(drawn.images[:256], columns=int(min(256, count) ** 0.5)))
+    labelled = model.experiment.num_classes or given.classifier is not None
+    labels = {"arr_1": drawn.labels} if labelled else {}
     write_arrays(out / "samples.npz", {"arr_0": drawn.images} | labels)
-    sampler = model.config.sampler.to_dict()
+    sampler = model.config.sampler.to_dict() | {"guidance": model.config.guidance.to_dict()}
     summary = {
         "count": len(drawn.images),
         "nfe_mean": float(drawn.nfe.mean()),

@@ -41,6 +41,19 @@ def parse_flags(
     return values
 
 
+_ALIASES = {"--solver": "--config.sampler.name", "--steps": "--config.sampler.num_steps"}
+
+
+def with_aliases(argv: list[str]) -> list[str]:
+    """The short flags of the sampling verbs as the config keys they stand for."""
+    words = []
+    for word in argv:
+        name, equals, value = word.partition("=")
+        name = _ALIASES.get(name, name)
+        words.append(name.replace("--guidance.", "--config.guidance.", 1) + equals + value)
+    return words
+
+
 @dataclasses.dataclass(frozen=True)
 class Trained:
     """A trained model, ready to use: averaged parameters on a mesh."""

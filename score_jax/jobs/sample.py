@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 from tqdm import tqdm
 
 from score_jax.arrays import keys_per_example
-from score_jax.build import Experiment
-from score_jax.data.transforms import from_model_range
+from score_jax.build import Experiment, Guide, Known
+from score_jax.constraints import Measurement
+from score_jax.data.transforms import from_model_range, to_model_range
 from score_jax.errors import InputError
 from score_jax.samplers.sample import sample
 from score_jax.training.sharding import check_divisible, over_batch, replicated
@@ -43,23 +44,74 @@ class Drawn:
     times: Float[np.ndarray, "k"]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Given:
+    """What a set of samples is conditioned on, beside a label that all share.
+
+    Attributes:
+      classifier: a classifier's experiment, whose gradient guides.
+      classifier_params: its parameters.
+      measurement: what is known of each image, held to `known`.
+      known: images (n, h, w, c) that are measured, uint8.
+      low_res: images (n, h', w', c) to enlarge, uint8.
+      labels: a class of each (n,).
+      latents: states (n, h, w, c) to begin with, instead of noise drawn from the seed.
+    """
+
+    classifier: Experiment | None = None
+    classifier_params: Params | None = None
+    measurement: Measurement | None = None
+    known: UInt8[np.ndarray, "n h w c"] | None = None
+    low_res: UInt8[np.ndarray, "n _ _ c"] | None = None
+    labels: Int[np.ndarray, "n"] | None = None
+    latents: Float[np.ndarray, "n h w c"] | None = None
+
+    def rows(self, places: Int[np.ndarray, "b"]) -> dict[str, np.ndarray]:
+        """The arrays of these samples, by name."""
+        arrays = {name: getattr(self, name) for name in ("known", "low_res", "labels", "latents")}
+        return {name: array[places] for name, array in arrays.items() if array is not None}
+
+
+_NOTHING = Given()
+
+
+def _guide(given: Given, labels: Int[Array, "b"], classifier_params: Params | None, scale: float) -> Guide | None:
+    """The classifier's log-probability of the labels."""
+    if given.classifier is None:
+        return None
+    classify = functools.partial(given.classifier.predict, classifier_params)
+
+    def log_prob(x, t):
+        return jnp.take_along_axis(jax.nn.log_softmax(classify(x, t)), labels[:, None], axis=1)[:, 0]
+
+    return Guide(log_prob, scale)
+
+
 @functools.lru_cache(maxsize=8)
-def _jitted(experiment: Experiment, mesh: Mesh, num_saved: int) -> Callable:
+def _jitted(experiment: Experiment, mesh: Mesh, num_saved: int, given: Given) -> Callable:
     """The sampler of an experiment, compiled once however often samples are drawn."""
 
-    def draw_batch(params: Params, key, batch_indices, label):
+    def draw_batch(params: Params, classifier_params, key, batch_indices, label, rows):
         keys = keys_per_example(jax.random.fold_in(key, _LABEL_STREAM), batch_indices)
-        classes = max(1, experiment.network.num_classes)
-        uniform = jax.vmap(lambda key: jax.random.randint(key, (), 0, classes))(keys)
-        labels = jnp.where(label == RANDOM_LABEL, uniform, label)
+        classes = experiment.num_classes if given.classifier is None else given.classifier.network.module.num_classes
+        uniform = jax.vmap(lambda key: jax.random.randint(key, (), 0, max(1, classes)))(keys)
+        labels = rows.get("labels", jnp.where(label == RANDOM_LABEL, uniform, label))
+        to_range = functools.partial(to_model_range, value_range=experiment.value_range)
+        known = None
+        if given.measurement is not None:
+            known = Known(given.measurement, given.measurement.operator(to_range(rows["known"])))
+        scale = experiment.config.guidance.scale
+        sampling = experiment.sampling(guide=_guide(given, labels, classifier_params, scale), known=known)
+        low_res = to_range(rows["low_res"]) if "low_res" in rows else None
         samples = sample(
-            experiment.predictor(params, labels),
-            experiment.process,
-            experiment.sampler,
+            sampling.see(experiment.predictor(params, labels, guided=True, low_res=low_res)),
+            sampling.process,
+            sampling.sampler,
             key,
             batch_indices,
             experiment.image_shape,
             num_saved=num_saved,
+            initial=rows.get("latents"),
         )
         finite = jnp.isfinite(samples.x).all(axis=(1, 2, 3)) & samples.ok
         images = from_model_range(samples.x, experiment.value_range)
@@ -80,6 +132,7 @@ def draw(
     seed: int,
     num_saved: int = 0,
     label: int = RANDOM_LABEL,
+    given: Given = _NOTHING,
 ) -> Drawn:
     """Draws the samples with these global indices, in batches sharded over the mesh.
 
@@ -91,23 +144,30 @@ def draw(
       batch_size: samples at a time.
       seed: of the whole set.
       num_saved: states of the trajectory to keep.
-      label: class of class-conditional samples, or `RANDOM_LABEL`.
+      label: class of class-conditional or classifier-guided samples, or `RANDOM_LABEL`.
+      given: what they are conditioned on; row i of its arrays belongs to the sample with the i-th of the indices.
 
     Raises:
       InputError: the batch does not split over the devices, there is no such class, or samples are not finite.
     """
+    if experiment.is_classifier:
+        raise InputError(
+            "This is a classifier: it draws no images. Name it as guidance.classifier of a model that does."
+        )
     check_divisible(batch_size, mesh, "batch_size")
-    classes = experiment.network.num_classes
+    classes = experiment.num_classes if given.classifier is None else given.classifier.network.module.num_classes
     if label != RANDOM_LABEL and not 0 <= label < classes:
         raise InputError(f"sampling.label={label}, but the model has {classes} classes: expected 0 to {classes - 1}.")
     indices = np.asarray(list(indices), np.int32)
 
-    draw_batch, split = _jitted(experiment, mesh, num_saved), over_batch(mesh)
+    draw_batch, split = _jitted(experiment, mesh, num_saved, given), over_batch(mesh)
     key, parts = jax.random.key(seed), []
     for start in tqdm(range(0, len(indices), batch_size), "sample", unit="batch", disable=jax.process_index() > 0):
         chunk = indices[start : start + batch_size]
-        padded = np.pad(chunk, (0, batch_size - len(chunk)), mode="edge")
-        arrays = jax.device_get(draw_batch(params, key, jax.device_put(padded, split), np.int32(label)))
+        places = np.minimum(np.arange(start, start + batch_size), len(indices) - 1)
+        rows = jax.device_put(given.rows(places), split)
+        batch_indices = jax.device_put(indices[places], split)
+        arrays = jax.device_get(draw_batch(params, given.classifier_params, key, batch_indices, np.int32(label), rows))
         parts.append([a[: len(chunk)] for a in arrays[:5]])
         times = arrays[5]
     images, labels, nfe, finite, trajectory = (np.concatenate(column) for column in zip(*parts, strict=True))

@@ -80,6 +80,8 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None) -> TrainS
             print(f"Resuming at step {int(state.step)}.", flush=True)
 
         def draw_samples(state: TrainState, log: TrainingLog) -> None:
+            if experiment.is_classifier or config.data.low_resolution:
+                return  # draws nothing, or nothing without images to enlarge
             count = mesh.size * -(-_PREVIEWS // mesh.size)
             samples = draw(experiment, state.ema_params, mesh, range(count), batch_size=count, seed=config.seed)
             picture = grid(samples.images, columns=8)

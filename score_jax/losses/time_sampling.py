@@ -38,4 +38,20 @@ def uniform_index(key: KeyArray, batch_size: int, t_min: float, *, num_levels: i
     return jax.random.randint(key, (batch_size,), 0, num_levels).astype(jnp.result_type(float))
 
 
+def antithetic_index(key: KeyArray, batch_size: int, t_min: float, *, num_levels: int) -> Float[Array, "b"]:
+    """Half of the batch uniform, the other half at N - 1 - those (Song et al. 2021a, code); `t_min` means nothing."""
+    half = uniform_index(key, -(-batch_size // 2), t_min, num_levels=num_levels)
+    return jnp.concatenate([half, num_levels - 1 - half])[:batch_size]
+
+
+def log_normal_levels(normal: Float[Array, "b"], mean: float = -1.2, std: float = 1.2) -> Float[Array, "b"]:
+    """Noise levels sigma / alpha of EDM's training: exp(mean + std n) (Karras et al. 2022, table 1)."""
+    return jnp.exp(mean + std * normal)
+
+
+def log_uniform_levels(u: Float[Array, "b"], sigma_min: float = 0.02, sigma_max: float = 100.0) -> Float[Array, "b"]:
+    """Noise levels of VE's training in EDM's code: even in their logarithm."""
+    return sigma_min * (sigma_max / sigma_min) ** u
+
+
 TIME_SAMPLINGS = {"stratified_mixture": stratified_mixture, "uniform": uniform, "stratified": stratified}

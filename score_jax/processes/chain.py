@@ -1,11 +1,12 @@
 """Discrete chains of noise levels: DDPM's of betas, NCSN's of sigmas.
 
-Time is the index of a level: 0 is the least noise, N - 1 the most. Between two levels an index is rounded down, as
-score_sde truncates `t (N - 1)`.
+Time is the index of a level: 0 is the least noise, N - 1 the most, and -1 is the data (alpha = 1, sigma = 0), where a
+chain ends. Between two levels an index is rounded down, as score_sde truncates `t (N - 1)`.
 """
 
 import dataclasses
 import functools
+import inspect
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +22,14 @@ from score_jax.typing import Scalar
 Table = Float[Array, "n"] | Float[np.ndarray, "n"]
 
 
+DATA = -1.0
+"""The time of the data in every chain."""
+
+
 def _look_up(table: Table, t: Level) -> Level:
-    return jnp.asarray(table, t.dtype)[jnp.floor(t).astype(jnp.int32)]
+    """The level's entry; of the data: 0, the log alpha and the sigma that it has."""
+    padded = jnp.concatenate([jnp.zeros(1, t.dtype), jnp.asarray(table, t.dtype)])
+    return padded[jnp.floor(t).astype(jnp.int32) + 1]
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["log_alphas", "sigmas"], meta_fields=["prior_std"])
@@ -47,6 +54,13 @@ class Chain(NoiseSchedule):
     def sigma(self, t: Level) -> Level:
         """Of the level with this index."""
         return _look_up(self.sigmas, t)
+
+    def time_at(self, noise_to_signal: Level) -> Level:
+        """The level whose noise-to-signal ratio is nearest, as EDM rounds for networks that know levels alone."""
+        dtype = noise_to_signal.dtype
+        ratios = jnp.asarray(self.sigmas, dtype) * jnp.exp(-jnp.asarray(self.log_alphas, dtype))
+        midpoints = (ratios[1:] + ratios[:-1]) / 2
+        return jnp.searchsorted(midpoints, noise_to_signal).astype(dtype)
 
     @property
     def num_levels(self) -> int:
@@ -76,15 +90,27 @@ def vp_chain(
     if schedule not in BETAS:
         raise unknown_name("process.schedule", schedule, BETAS)
     limits = {name: beta for name, beta in (("beta_min", beta_min), ("beta_max", beta_max)) if beta is not None}
-    if limits and schedule == "cosine":
-        raise InputError(f"The cosine schedule has no {' and '.join(limits)}: leave them out, or choose 'linear'.")
-    betas = BETAS[schedule](num_levels, **limits)
-    if not ((betas > 0) & (betas < 1)).all():
+    unknown = set(limits) - set(inspect.signature(BETAS[schedule]).parameters)
+    if unknown:
         raise InputError(
-            f"{num_levels} levels have betas from {betas.min():g} to {betas.max():g}, expected between 0 and 1: "
+            f"The {schedule} schedule has no {' and '.join(sorted(unknown))}: leave it out, or choose 'linear'."
+        )
+    return chain_of_betas(BETAS[schedule](num_levels, **limits))
+
+
+def chain_of_betas(betas: Float[np.ndarray, "n"]) -> Chain:
+    """The variance-preserving chain whose forward kernels have these variances (n,).
+
+    Raises:
+      InputError: they are not between 0 and 1.
+    """
+    if not ((betas > 0) & (betas <= 1)).all():
+        raise InputError(
+            f"{len(betas)} levels have betas from {betas.min():g} to {betas.max():g}, expected between 0 and 1: "
             "give process.num_levels more, or process.beta_max less."
         )
-    log_alphas = 0.5 * np.cumsum(np.log1p(-betas))
+    with np.errstate(divide="ignore"):  # a beta of 1, as "jsd" ends with, leaves no signal
+        log_alphas = 0.5 * np.cumsum(np.log1p(-betas))
     return Chain(log_alphas, np.sqrt(-np.expm1(2 * log_alphas)))
 
 

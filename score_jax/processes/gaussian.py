@@ -39,7 +39,7 @@ def _derivative(fn, t: Level) -> Level:
 class NoiseSchedule(abc.ABC):
     """x_t = alpha(t) x0 + sigma(t) eps, for t that may be a time or the index of a level.
 
-    Members are final and define `log_alpha`, `sigma`, `prior_std` and `t_max`; the rest is derived once.
+    Members are final and define `log_alpha`, `sigma`, `time_at`, `prior_std` and `t_max`; the rest is derived once.
     """
 
     @abc.abstractmethod
@@ -60,9 +60,17 @@ class NoiseSchedule(abc.ABC):
     def t_max(self) -> float:
         """The most noise."""
 
+    @abc.abstractmethod
+    def time_at(self, noise_to_signal: Level) -> Level:
+        """The t at which sigma / alpha is this: the inverse by which one process is seen in the time of another."""
+
     def alpha(self, t: Level) -> Level:
         """Signal scale."""
         return jnp.exp(self.log_alpha(t))
+
+    def noise_to_signal(self, t: Level) -> Level:
+        """sigma / alpha: the noise level of EDM, whatever the process."""
+        return self.sigma(t) / self.alpha(t)
 
     def log_snr(self, t: Level) -> Level:
         """Equation (8)."""
@@ -77,12 +85,16 @@ class NoiseSchedule(abc.ABC):
         """x_t from data (b, ...), times (b,) and noise: equation (1)."""
         return broadcast_right(self.alpha(t), x0) * x0 + broadcast_right(self.sigma(t), x0) * eps
 
-    def posterior(self, x: Batch, x0: Batch, t: Time, s: Time) -> tuple[Batch, Float[Array, "b"]]:
-        """Mean (b, ...) and variance (b,) of x_s given x_t = x and x0, s < t: equation (9)."""
+    def posterior_coefficients(self, t: Level, s: Level) -> tuple[Level, Level, Level]:
+        """Of x_t and of x0 in the mean of equation (9), and its variance, s < t."""
         a, b2 = self.kernel(t, s)
         sigma2_s, sigma2_t = self.sigma(s) ** 2, self.sigma(t) ** 2
-        of_x, of_x0 = a * sigma2_s / sigma2_t, self.alpha(s) * b2 / sigma2_t
-        return broadcast_right(of_x, x) * x + broadcast_right(of_x0, x) * x0, b2 * sigma2_s / sigma2_t
+        return a * sigma2_s / sigma2_t, self.alpha(s) * b2 / sigma2_t, b2 * sigma2_s / sigma2_t
+
+    def posterior(self, x: Batch, x0: Batch, t: Time, s: Time) -> tuple[Batch, Float[Array, "b"]]:
+        """Mean (b, ...) and variance (b,) of x_s given x_t = x and x0, s < t: equation (9)."""
+        of_x, of_x0, variance = self.posterior_coefficients(t, s)
+        return broadcast_right(of_x, x) * x + broadcast_right(of_x0, x) * x0, variance
 
     def prior_sample(self, keys: KeyBatch, like: Batch) -> Batch:
         """Draws x ~ N(0, prior_std² I), shaped like `like` (b, ...), one key per example."""
@@ -96,7 +108,7 @@ class NoiseSchedule(abc.ABC):
 
 
 class GaussianProcess(NoiseSchedule):
-    """A schedule that is smooth in time, t in (0, 1]: with it come an SDE and a probability-flow ODE."""
+    """A schedule that is smooth in time: with it come an SDE and a probability-flow ODE. t_max is 1 unless said."""
 
     def drift_rate(self, t: Level) -> Level:
         """f of equation (3): the forward drift is f(t) x."""
@@ -107,10 +119,20 @@ class GaussianProcess(NoiseSchedule):
         sigma = self.sigma(t)
         return 2 * sigma * (_derivative(self.sigma, t) - self.drift_rate(t) * sigma)
 
+    def rates(self, t: Level) -> tuple[Level, Level]:
+        """alpha' and sigma': the probability flow is dx/dt = alpha' x0 + sigma' eps, which is (6) without its poles."""
+        return _derivative(self.alpha, t), _derivative(self.sigma, t)
+
     @property
     def t_max(self) -> float:
         """One."""
         return 1.0
+
+
+def _linear_beta_time(log_alpha: Level, beta_min: Scalar, beta_max: Scalar) -> Level:
+    """The t at which minus half the integral of a linear beta is `log_alpha`, without cancellation at small t."""
+    integral, slope = -2 * log_alpha, beta_max - beta_min
+    return 2 * integral / (beta_min + jnp.sqrt(beta_min**2 + 2 * slope * integral))
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["sigma_min", "sigma_max"], meta_fields=[])
@@ -128,6 +150,10 @@ class VE(GaussianProcess):
     def sigma(self, t: Level) -> Level:
         """sigma_min (sigma_max / sigma_min)^t."""
         return self.sigma_min * jnp.exp(t * jnp.log(self.sigma_max / self.sigma_min))
+
+    def time_at(self, noise_to_signal: Level) -> Level:
+        """Its logarithm, scaled."""
+        return jnp.log(noise_to_signal / self.sigma_min) / jnp.log(self.sigma_max / self.sigma_min)
 
     @property
     def prior_std(self) -> Scalar:
@@ -151,6 +177,10 @@ class VP(GaussianProcess):
         """sqrt(1 - alpha²), by expm1 so that small times keep their digits."""
         return jnp.sqrt(-jnp.expm1(2 * self.log_alpha(t)))
 
+    def time_at(self, noise_to_signal: Level) -> Level:
+        """From alpha² = 1 / (1 + noise_to_signal²)."""
+        return _linear_beta_time(-0.5 * jnp.log1p(noise_to_signal**2), self.beta_min, self.beta_max)
+
     @property
     def prior_std(self) -> Scalar:
         """One."""
@@ -172,6 +202,11 @@ class SubVP(GaussianProcess):
     def sigma(self, t: Level) -> Level:
         """1 - alpha²: the square of VP's."""
         return -jnp.expm1(2 * self.log_alpha(t))
+
+    def time_at(self, noise_to_signal: Level) -> Level:
+        """From the root of 1 - alpha² = alpha noise_to_signal."""
+        half = 0.5 * noise_to_signal
+        return _linear_beta_time(-jnp.arcsinh(half), self.beta_min, self.beta_max)
 
     @property
     def prior_std(self) -> Scalar:
@@ -197,7 +232,111 @@ class EDM(GaussianProcess):
         low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
         return (low + t * (high - low)) ** self.rho
 
+    def time_at(self, noise_to_signal: Level) -> Level:
+        """Its rho-th root, scaled."""
+        low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
+        return (noise_to_signal ** (1 / self.rho) - low) / (high - low)
+
     @property
     def prior_std(self) -> Scalar:
         """The largest noise."""
         return self.sigma_max
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["sigma_max", "levels"], meta_fields=[])
+@dataclasses.dataclass(frozen=True, eq=False)
+class LinearVE(GaussianProcess):
+    """alpha = 1, sigma = t: time is the noise level, in (0, sigma_max] (Karras et al. 2022, table 1, EDM).
+
+    The coordinates of EDM's sampler: Euler's method here is DDIM, for any process that is brought into them.
+
+    Attributes:
+      sigma_max: the largest noise.
+      levels: the noise levels that a model knows (n,), increasing, where it knows no others: EDM's `round_sigma`.
+    """
+
+    sigma_max: float = 80.0
+    levels: Float[Array, "n"] | None = None
+
+    def log_alpha(self, t: Level) -> Level:
+        """Zero: the signal keeps its scale."""
+        return jnp.zeros_like(t)
+
+    def sigma(self, t: Level) -> Level:
+        """The time itself."""
+        return t
+
+    def time_at(self, noise_to_signal: Level) -> Level:
+        """Itself, or the nearest of the levels."""
+        if self.levels is None:
+            return noise_to_signal
+        midpoints = (self.levels[1:] + self.levels[:-1]) / 2
+        return self.levels[jnp.searchsorted(midpoints, noise_to_signal)].astype(noise_to_signal.dtype)
+
+    @property
+    def prior_std(self) -> Scalar:
+        """The largest noise."""
+        return self.sigma_max
+
+    @property
+    def t_max(self) -> float:
+        """The largest noise."""
+        return self.sigma_max
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["t_max"])
+@dataclasses.dataclass(frozen=True)
+class Flow(GaussianProcess):
+    """Rectified flow: alpha = 1 - t, sigma = t, so that dx/dt = eps - x0 (Liu et al. 2023, eq. 1, time reversed).
+
+    Attributes:
+      t_max: just short of 1, where no signal is left, as the original starts at 1e-3.
+    """
+
+    t_max: float = 0.999
+
+    def log_alpha(self, t: Level) -> Level:
+        """log(1 - t)."""
+        return jnp.log1p(-t)
+
+    def sigma(self, t: Level) -> Level:
+        """The time itself."""
+        return t
+
+    def time_at(self, noise_to_signal: Level) -> Level:
+        """r / (1 + r)."""
+        return noise_to_signal / (1 + noise_to_signal)
+
+    @property
+    def prior_std(self) -> Scalar:
+        """One."""
+        return 1.0
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["t_max"])
+@dataclasses.dataclass(frozen=True)
+class Cosine(GaussianProcess):
+    """alpha = cos(pi t / 2), sigma = sin(pi t / 2): the angle is linear in time (Salimans and Ho 2022, section 3).
+
+    Attributes:
+      t_max: just short of 1, where no signal is left.
+    """
+
+    t_max: float = 0.999
+
+    def log_alpha(self, t: Level) -> Level:
+        """Log of the cosine."""
+        return jnp.log(jnp.cos(0.5 * jnp.pi * t))
+
+    def sigma(self, t: Level) -> Level:
+        """The sine."""
+        return jnp.sin(0.5 * jnp.pi * t)
+
+    def time_at(self, noise_to_signal: Level) -> Level:
+        """The angle."""
+        return jnp.arctan(noise_to_signal) * (2 / jnp.pi)
+
+    @property
+    def prior_std(self) -> Scalar:
+        """One."""
+        return 1.0

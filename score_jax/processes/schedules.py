@@ -1,5 +1,6 @@
 """Published tables of beta, in float64: index 0 is the first, smallest step of noise."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -20,4 +21,34 @@ def cosine(count: int, offset: float = 0.008, largest: float = 0.999) -> Betas:
     return np.minimum(1 - f[1:] / f[:-1], largest)
 
 
-BETAS: dict[str, Callable[..., Betas]] = {"linear": linear, "cosine": cosine}
+def quad(count: int, beta_min: float = 0.1, beta_max: float = 20.0) -> Betas:
+    """The square of an even grid of square roots, between `linear`'s ends (Ho et al. 2020, code)."""
+    return np.linspace((beta_min / count) ** 0.5, (beta_max / count) ** 0.5, count) ** 2
+
+
+def const(count: int, beta_max: float = 20.0) -> Betas:
+    """beta_max / count everywhere (Ho et al. 2020, code)."""
+    return np.full(count, beta_max / count)
+
+
+def jsd(count: int) -> Betas:
+    """1 / count, 1 / (count - 1), ..., 1: the same share of the signal at every step (Sohl-Dickstein et al. 2015)."""
+    return 1.0 / np.arange(count, 0, -1)
+
+
+def warmup(count: int, beta_min: float = 0.1, beta_max: float = 20.0, fraction: float = 0.1) -> Betas:
+    """Even from beta_min / count over the first `fraction`, then beta_max / count (Ho et al. 2020, code)."""
+    betas, rising = const(count, beta_max), int(count * fraction)
+    betas[:rising] = np.linspace(beta_min / count, beta_max / count, rising)
+    return betas
+
+
+BETAS: dict[str, Callable[..., Betas]] = {
+    "linear": linear,
+    "cosine": cosine,
+    "quad": quad,
+    "const": const,
+    "jsd": jsd,
+    "warmup10": functools.partial(warmup, fraction=0.1),
+    "warmup50": functools.partial(warmup, fraction=0.5),
+}

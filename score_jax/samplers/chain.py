@@ -5,17 +5,28 @@ leads from grid[i] to grid[i + 1].
 """
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from score_jax.arrays import fold_in_each
+from score_jax.noise import Noise, NoisePath
 from score_jax.predictor import Predictor
-from score_jax.samplers.steps import Step
-from score_jax.typing import Batch, KeyBatch
+from score_jax.typing import Batch, Time
+
+RememberingStep = Callable[[Noise, Batch, Time, Time, Predictor, PyTree], tuple[Batch, Batch, PyTree]]
+"""A step rule that hands something on to the next step: `step(noise, x, t, s, predictor, memory)`."""
+
+
+class Walk(NamedTuple):
+    """Where a walk ended: the state x, its mean (the last noise left out), and both at the kept steps (k, b, ...)."""
+
+    x: Batch
+    mean: Batch
+    kept: Float[Array, "k b ..."]
+    kept_means: Float[Array, "k b ..."]
 
 
 class _Chain(diffrax.AbstractSolver):
@@ -44,48 +55,50 @@ class _Chain(diffrax.AbstractSolver):
 
 
 def run_chain(
-    step: Step,
+    step: Callable[..., tuple],
     predictor: Predictor,
-    keys: KeyBatch,
+    path: NoisePath,
     x: Batch,
     grid: Float[Array, "n"],
-    save_at: tuple[int, ...],
-) -> tuple[Batch, Float[Array, "k b ..."]]:
+    save_at: tuple[int, ...] = (),
+    memory: PyTree = None,
+) -> Walk:
     """Walks `x` (b, ...) down the grid.
 
     Args:
-      step: the rule.
+      step: the rule, a `Step`; with a `memory` a `RememberingStep`.
       predictor: the model.
-      keys: one key per example (b,); step i draws from `fold_in(key, i)`.
+      path: the noise; step i draws from `path(i)`.
       x: state at grid[0].
-      grid: decreasing times (N + 1,).
+      grid: times (N + 1,); a traced value, so that other times are no other program.
       save_at: increasing step counts in 0..N at which the state is kept.
-
-    Returns:
-      The mean of the last step (its noise left out), and the kept states (k, b, ...).
+      memory: what a multistep rule begins with.
     """
     num_steps = grid.shape[0] - 1
 
     def advance(i, y):
         t, s = (jnp.full(x.shape[:1], grid[j], x.dtype) for j in (i, i + 1))
-        return step(fold_in_each(keys, i), y[0], t, s, predictor)
+        if memory is None:
+            return *step(path(i), y[0], t, s, predictor), None
+        return step(path(i), y[0], t, s, predictor, y[2])
 
-    subs = [diffrax.SubSaveAt(t1=True, fn=lambda t, y, args: y[1])]
+    subs = [diffrax.SubSaveAt(t1=True, fn=lambda t, y, args: y[:2])]
     if save_at:
         ts = jnp.asarray(save_at, grid.dtype)
-        subs.append(diffrax.SubSaveAt(ts=ts, fn=lambda t, y, args: y[0]))
+        subs.append(diffrax.SubSaveAt(ts=ts, fn=lambda t, y, args: y[:2]))
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda t, y, args: y),
         _Chain(advance),
         t0=0,
         t1=num_steps,
         dt0=None,
-        y0=(x, x),
+        y0=(x, x, memory),
         stepsize_controller=diffrax.StepTo(ts=jnp.arange(num_steps + 1, dtype=grid.dtype)),
         saveat=diffrax.SaveAt(subs=subs),
         adjoint=diffrax.ForwardMode(),
         max_steps=num_steps + 2,
         throw=False,
     )
-    kept = solution.ys[1] if save_at else jnp.zeros((0, *x.shape), x.dtype)
-    return solution.ys[0][0], kept
+    nothing = jnp.zeros((0, *x.shape), x.dtype)
+    kept, kept_means = solution.ys[1] if save_at else (nothing, nothing)
+    return Walk(solution.ys[0][0][0], solution.ys[0][1][0], kept, kept_means)

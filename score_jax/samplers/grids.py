@@ -1,14 +1,64 @@
-"""At which times a sampler evaluates the model: decreasing, from `t_max` to `t_min`, `num_steps` + 1 of them."""
+"""At which times a sampler evaluates the model: decreasing, `num_steps` + 1 of them, the last where it ends."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from score_jax.errors import InputError
+from score_jax.processes.chain import DATA
+from score_jax.processes.gaussian import NoiseSchedule
+from score_jax.typing import Scalar
+
+Grid = Float[Array, "n"]
 
 
-def uniform(num_steps: int, t_min: float, t_max: float = 1.0) -> Float[Array, "n"]:
+def uniform(num_steps: int, t_min: float, t_max: float = 1.0) -> Grid:
     """Even in time (Song et al. 2021)."""
     return jnp.linspace(t_max, t_min, num_steps + 1)
 
 
-def uniform_indices(num_steps: int, t_min: float, t_max: float) -> Float[Array, "n"]:
-    """The levels of a chain nearest to an even grid of indices."""
-    return jnp.round(uniform(num_steps, t_min, t_max))
+def quadratic(num_steps: int, t_min: float, t_max: float = 1.0) -> Grid:
+    """Even in the square root of time (DPM-Solver's time_quadratic)."""
+    return jnp.linspace(t_max**0.5, t_min**0.5, num_steps + 1) ** 2
+
+
+def log_snr(num_steps: int, process: NoiseSchedule, t_min: float, t_max: float) -> Grid:
+    """Even in the log signal-to-noise ratio (DPM-Solver's choice for small images)."""
+    high, low = (jnp.log(process.noise_to_signal(jnp.asarray(t))) for t in (t_max, t_min))
+    return process.time_at(jnp.exp(jnp.linspace(high, low, num_steps + 1)))
+
+
+def karras(num_steps: int, sigma_min: Scalar, sigma_max: Scalar, rho: Scalar = 7.0) -> Grid:
+    """Noise levels of EDM: even in their rho-th root from sigma_max to sigma_min, then 0 (Karras et al. 2022, eq. 5).
+
+    For `LinearVE`, whose time is the noise level.
+    """
+    high, low = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
+    return jnp.append(jnp.linspace(high, low, num_steps) ** rho, 0.0)
+
+
+def levels(indices: Int[np.ndarray, "k"], repeats: int = 1, end: float | None = DATA) -> Grid:
+    """From the highest of a chain's levels (k,) down, each `repeats` times, and then to the data.
+
+    Args:
+      indices: increasing.
+      repeats: steps at each level, for annealed Langevin.
+      end: where the last step leads.
+    """
+    down = np.repeat(indices[::-1], repeats).astype(float)
+    return jnp.asarray(np.append(down, down[-1] if end is None else end))
+
+
+def even_levels(num_levels: int, num_steps: int) -> Int[np.ndarray, "k"]:
+    """`num_steps` indices of a chain, even to rounding, increasing, both ends among them.
+
+    Raises:
+      InputError: there are fewer levels than steps.
+    """
+    if not 1 <= num_steps <= num_levels:
+        raise InputError(
+            f"sampler.num_steps={num_steps}, but the chain has {num_levels} levels: give 1 to {num_levels}."
+        )
+    if num_steps == 1:
+        return np.array([num_levels - 1])
+    return np.round(np.linspace(0, num_levels - 1, num_steps)).astype(int)

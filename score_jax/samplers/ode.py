@@ -62,10 +62,13 @@ class Solved:
 
 
 def probability_flow_drift(predictor: Predictor, process: GaussianProcess, x: Batch, t: Time) -> Batch:
-    """dx/dt = f x - g² score / 2 (Song et al. 2021, eq. 13), for x (b, ...) and t (b,)."""
-    drift_rate = broadcast_right(process.drift_rate(t), x)
-    g2 = broadcast_right(process.diffusion_squared(t), x)
-    return drift_rate * x - 0.5 * g2 * predictor(x, t).score
+    """dx/dt = alpha' x0 + sigma' eps for x (b, ...) and t (b,).
+
+    The same as f x - g² score / 2 (Song et al. 2021, eq. 13), without its poles where alpha or sigma is 0.
+    """
+    prediction = predictor(x, t)
+    alpha_rate, sigma_rate = (broadcast_right(rate, x) for rate in process.rates(t))
+    return alpha_rate * prediction.x0 + sigma_rate * prediction.eps
 
 
 def solve(

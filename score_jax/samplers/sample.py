@@ -1,36 +1,38 @@
 """One function for all samplers: noise in, images out."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from score_jax.arrays import fold_in_each, keys_per_example
 from score_jax.errors import InputError
+from score_jax.noise import brownian
 from score_jax.predictor import Predictor
-from score_jax.processes.chain import Chain
 from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
-from score_jax.samplers import grids
-from score_jax.samplers.chain import run_chain
+from score_jax.samplers.chain import RememberingStep, run_chain
 from score_jax.samplers.ode import AdaptiveODE, integrate_drift
 from score_jax.samplers.steps import Step
-from score_jax.typing import Batch, KeyArray
+from score_jax.typing import Batch, KeyArray, KeyBatch
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class FixedSteps:
-    """A step rule on an even grid from the process's t_max to the sampler's t_min.
+    """A step rule on a grid.
 
     Attributes:
       step: the rule.
-      num_steps: how often it is applied.
-      nfe_per_step: evaluations of the model in one application.
+      grid: decreasing times (N + 1,).
+      nfe: evaluations of the model in all.
+      memory: for a multistep rule, what it begins with, made from x.
     """
 
-    step: Step
-    num_steps: int
-    nfe_per_step: int
+    step: Step | RememberingStep
+    grid: Float[Array, "n"]
+    nfe: int
+    memory: Callable[[Batch], PyTree] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,13 +41,17 @@ class Sampler:
 
     Attributes:
       method: a step rule on a grid, or the adaptive probability-flow ODE.
-      t_min: where to stop: 1e-3 for VP and sub-VP, 1e-5 for VE (Song et al. 2021, appendix C), 0 for a chain.
+      t_min: where to stop: 1e-3 for VP and sub-VP, 1e-5 for VE (Song et al. 2021, appendix C), -1 for a chain.
       denoise: end with the model's x0 at t_min (Tweedie's mean), one evaluation more.
+      initial: `initial(keys, like)` draws the state to begin with; None: from the process's prior.
+      temperature: factor on the initial state (Song et al. 2021, appendix D.4); below 1: fewer, cleaner modes.
     """
 
     method: FixedSteps | AdaptiveODE
     t_min: float
     denoise: bool
+    initial: Callable[[KeyBatch, Batch], Batch] | None = None
+    temperature: float = 1.0
 
 
 @jax.tree_util.register_dataclass
@@ -76,42 +82,53 @@ def sample(
     shape: tuple[int, ...],
     *,
     num_saved: int = 0,
+    initial: Batch | None = None,
 ) -> Samples:
     """Draws samples; sample i depends on `key` and on the global index i alone.
 
     Args:
       predictor: the model, guided or not.
-      process: the process it was trained on.
+      process: the process whose times the sampler walks.
       sampler: the method.
       key: one key for the whole set.
       indices: global indices (b,) of the samples to draw.
       shape: shape of one sample, e.g. (h, w, c).
       num_saved: how many states of the trajectory to keep, evenly spaced (0 or at least 2).
+      initial: the state (b, *shape) to begin with, where it is not the sampler's to draw.
 
     Raises:
       InputError: an ODE sampler for a chain of levels.
     """
     keys = keys_per_example(key, indices)
     like = jnp.zeros((indices.shape[0], *shape), jnp.result_type(float))
-    x = process.prior_sample(fold_in_each(keys, 0), like)
-    method, t_min = sampler.method, sampler.t_min
+    if initial is None:
+        begin = process.prior_sample if sampler.initial is None else sampler.initial
+        initial = sampler.temperature * begin(fold_in_each(keys, 0), like)
+    solved = _solve(predictor, process, sampler, fold_in_each(keys, 1), initial, num_saved)
+    x, nfe, trajectory = solved.x, solved.nfe, solved.trajectory
+    if sampler.denoise:
+        x, nfe = predictor(x, jnp.full(indices.shape, sampler.t_min, x.dtype)).x0, nfe + 1
+    if num_saved:
+        trajectory = trajectory.at[-1].set(x)
+    return dataclasses.replace(solved, x=x, nfe=nfe, trajectory=trajectory)
+
+
+def _solve(
+    predictor: Predictor, process: NoiseSchedule, sampler: Sampler, keys: KeyBatch, x: Batch, num_saved: int
+) -> Samples:
+    """From the initial state to t_min, before any denoising."""
+    method, count = sampler.method, x.shape[:1]
     if isinstance(method, AdaptiveODE):
         if not isinstance(process, GaussianProcess):
             raise InputError("A chain of levels has no ODE: choose a process in continuous time, or another sampler.")
-        times = jnp.linspace(process.t_max, t_min, num_saved)
-        solved = integrate_drift(predictor, process, x, process.t_max, t_min, method, times if num_saved else None)
-        x, nfe, ok = solved.y, solved.nfe, solved.ok
+        times = jnp.linspace(process.t_max, sampler.t_min, num_saved)
+        ts = times if num_saved else None
+        solved = integrate_drift(predictor, process, x, process.t_max, sampler.t_min, method, ts)
         trajectory = jnp.moveaxis(solved.kept, 1, 0) if num_saved else jnp.zeros((0, *x.shape), x.dtype)
-    else:
-        spaced = grids.uniform_indices if isinstance(process, Chain) else grids.uniform
-        grid = spaced(method.num_steps, t_min, process.t_max)
-        saved = tuple(round(i * method.num_steps / (num_saved - 1)) for i in range(num_saved))
-        times = grid[jnp.asarray(saved, int)]
-        x, trajectory = run_chain(method.step, predictor, fold_in_each(keys, 1), x, grid, saved)
-        nfe = jnp.full(indices.shape, method.num_steps * method.nfe_per_step)
-        ok = jnp.ones(indices.shape, bool)
-    if sampler.denoise:
-        x, nfe = predictor(x, jnp.full(indices.shape, t_min, x.dtype)).x0, nfe + 1
-    if num_saved:
-        trajectory = trajectory.at[-1].set(x)
-    return Samples(x, nfe, ok, trajectory, times)
+        return Samples(solved.y, solved.nfe, solved.ok, trajectory, times)
+    num_steps = method.grid.shape[0] - 1
+    saved = tuple(round(i * num_steps / (num_saved - 1)) for i in range(num_saved))
+    memory = None if method.memory is None else method.memory(x)
+    walk = run_chain(method.step, predictor, brownian(keys, x), x, method.grid, saved, memory)
+    times = method.grid[jnp.asarray(saved, int)]
+    return Samples(walk.mean, jnp.full(count, method.nfe), jnp.ones(count, bool), walk.kept, times)

@@ -1,90 +1,139 @@
-"""Step rules of Song et al. 2021 (arXiv 2011.13456): how x at time t becomes x at time s < t.
+"""Step rules: how x at time t becomes x at time s < t.
 
-A step is a pure function `step(keys, x, t, s, predictor) -> (x, mean)` where `mean` is x without its last noise. Steps
-see the process through its pair of levels and the model through its predictor, so each is written once for VE, VP and
-sub-VP.
+A step is a pure function `step(noise, x, t, s, predictor) -> (x, mean)` where `mean` is x without its last noise. Steps
+see the process through its pair of levels and the model through its predictor, so each is written once for every
+Gaussian process and every prediction. s may be the data (-1 of a chain).
 """
 
 from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from score_jax.arrays import broadcast_right, fold_in_each, normal_per_example, sum_per_example
+from score_jax.arrays import broadcast_right
+from score_jax.guidance import Gradient
+from score_jax.noise import Noise, later
 from score_jax.predictor import Predictor
 from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
-from score_jax.typing import Batch, KeyBatch, Time
+from score_jax.reverse import Variance, fixed_small, reverse_kernel
+from score_jax.typing import Batch, Time
 
-Step = Callable[[KeyBatch, Batch, Time, Time, Predictor], tuple[Batch, Batch]]
+Step = Callable[[Noise, Batch, Time, Time, Predictor], tuple[Batch, Batch]]
+Clock = Callable[[Time, Time], tuple[Time, Time]]
+"""`clock(t, s)`: the time at which an SDE's coefficients are taken, and the length of the step."""
 
 
-def euler_maruyama(process: GaussianProcess) -> Step:
-    """Euler-Maruyama on the reverse SDE: x + (f x - g² score)(s - t) + g sqrt(t - s) z. One evaluation."""
+def stay(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
+    """Nothing: the predictor of corrector-only samplers. No evaluation."""
+    return x, x
 
-    def step(keys: KeyBatch, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
-        drift_rate = broadcast_right(process.drift_rate(t), x)
-        g2 = broadcast_right(process.diffusion_squared(t), x)
-        dt = broadcast_right(t - s, x)
+
+def _own_clock(t: Time, s: Time) -> tuple[Time, Time]:
+    return t, t - s
+
+
+def euler_maruyama(process: GaussianProcess, clock: Clock = _own_clock, *, probability_flow: bool = False) -> Step:
+    """Euler-Maruyama on the reverse SDE: x + (f x - g² score)(s - t) + g sqrt(t - s) z. One evaluation, one draw.
+
+    With `probability_flow`, Euler on the ODE: half of g² score, no noise.
+    """
+
+    def step(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
+        time, length = clock(t, s)
+        drift_rate = broadcast_right(process.drift_rate(time), x)
+        g2 = broadcast_right(process.diffusion_squared(time), x)
+        dt = broadcast_right(length, x)
+        if probability_flow:
+            x = x - (drift_rate * x - 0.5 * g2 * predictor(x, t).score) * dt
+            return x, x
         mean = x - (drift_rate * x - g2 * predictor(x, t).score) * dt
-        return mean + jnp.sqrt(g2 * dt) * normal_per_example(keys, x), mean
+        return mean + jnp.sqrt(g2 * dt) * noise(0), mean
 
     return step
 
 
-def ancestral(process: NoiseSchedule) -> Step:
-    """A draw from q(x_s | x_t, x0) at the model's x0: DDPM's (Ho et al. 2020, eq. 7, the smaller variance), and NCSN's.
+def reverse_diffusion(process: NoiseSchedule, *, probability_flow: bool = False) -> Step:
+    """The forward kernel x_t = a x_s + b z, reversed: (2 - a) x + b² score + b z (Song et al. 2021, eq. 46).
 
-    One evaluation.
+    One evaluation, one draw. With `probability_flow`, half of b² score and no noise. On a chain the kernel is the
+    original's discretisation; on a process in continuous time it is exact between t and s.
     """
 
-    def step(keys: KeyBatch, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
-        mean, variance = process.posterior(x, predictor(x, t).x0, t, s)
-        return mean + jnp.sqrt(broadcast_right(variance, x)) * normal_per_example(keys, x), mean
-
-    return step
-
-
-def reverse_diffusion(process: NoiseSchedule) -> Step:
-    """The forward kernel x_t = a x_s + b z, reversed: (2 - a) x + b² score + b z (appendix E, eq. 46). One evaluation.
-
-    a and b² are the process's own between t and s, which the original approximates for VP by beta(t) / N.
-    """
-
-    def step(keys: KeyBatch, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
+    def step(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
         a, b2 = (broadcast_right(level, x) for level in process.kernel(t, s))
+        if probability_flow:
+            x = (2 - a) * x + 0.5 * b2 * predictor(x, t).score
+            return x, x
         mean = (2 - a) * x + b2 * predictor(x, t).score
-        return mean + jnp.sqrt(b2) * normal_per_example(keys, x), mean
+        return mean + jnp.sqrt(b2) * noise(0), mean
 
     return step
 
 
-def langevin(process: NoiseSchedule, snr: float, num_steps: int) -> Step:
-    """`num_steps` Langevin steps at time t (algorithms 4 and 5): x + h score + sqrt(2 h) z. `num_steps` evaluations.
+def ancestral(process: NoiseSchedule, variance: Variance = fixed_small, gradient: Gradient | None = None) -> Step:
+    """A draw from the learned reverse kernel (Ho et al. 2020, algorithm 2; Nichol and Dhariwal 2021; ADM).
 
-    h = 2 a² snr² d / ||score||², with a² the squared scale of the kernel from s to t (1 for VE, 1 - beta_i for VP) and
-    d the dimension, the paper's choice for ||z||² in small batches. The score's norm is the example's own, so that no
-    example depends on its neighbours; the original averages it over the batch. In a few dimensions, where a score can
-    vanish by chance, the step is then erratic: this is a rule for images.
+    One evaluation, one draw; no noise on the step into the data.
+
+    Args:
+      process: where x comes from.
+      variance: of `reverse.VARIANCES`; the smaller fixed one is also NCSN's ancestral rule (Song et al. 2021, eq. 47).
+      gradient: guides by shifting the mean by variance * gradient (ADM's algorithm 1, `condition_mean`).
     """
 
-    def step(keys: KeyBatch, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
-        a, _ = process.kernel(t, s)
-        mean = x
-        for i in range(num_steps):
-            score = predictor(x, t).score
-            z = normal_per_example(fold_in_each(keys, i), x)
-            h = broadcast_right(2 * a**2 * snr**2 * z[0].size / sum_per_example(score**2), x)
-            mean = x + h * score
-            x = mean + jnp.sqrt(2 * h) * z
-        return x, mean
+    def step(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
+        kernel = reverse_kernel(process, predictor(x, t), x, t, s, variance)
+        mean = kernel.mean if gradient is None else kernel.mean + kernel.variance * gradient(x, t)
+        noisy = broadcast_right(process.sigma(s), x) > 0
+        return jnp.where(noisy, mean + jnp.exp(0.5 * kernel.log_variance) * noise(0), mean), mean
 
     return step
 
 
-def predictor_corrector(predict: Step, correct: Step) -> Step:
+def ancestral_of_score(process: NoiseSchedule, *, large: bool) -> Step:
+    """score_sde's ancestral rule: (x + b² score) / a, and noise on the last step too (Song et al. 2021, eqs 4 and 47).
+
+    The mean is `ancestral`'s where model and kernel agree on sigma, which on score_sde's grid they do not quite.
+    One evaluation, one draw.
+
+    Args:
+      process: its kernel is reversed.
+      large: noise of variance b² (VP), not that of the posterior (VE).
+    """
+
+    def step(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
+        a, b2 = process.kernel(t, s)
+        variance = b2 if large else process.posterior_coefficients(t, s)[2]
+        mean = (x + broadcast_right(b2, x) * predictor(x, t).score) / broadcast_right(a, x)
+        return mean + jnp.sqrt(broadcast_right(variance, x)) * noise(0), mean
+
+    return step
+
+
+def ddim(process: NoiseSchedule, eta: float = 0.0) -> Step:
+    """alpha_s x0 + sqrt(sigma_s² - v²) eps + v z, v² = eta² the posterior variance (Song et al. 2021a, eq. 12).
+
+    One evaluation, one draw. eta = 0 is deterministic, and on a growing grid its own inverse (encoding); eta = 1 is
+    ancestral sampling with the smaller variance.
+    """
+
+    def step(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
+        prediction = predictor(x, t)
+        alpha, sigma = broadcast_right(process.alpha(s), x), broadcast_right(process.sigma(s), x)
+        if eta == 0.0:
+            x = alpha * prediction.x0 + sigma * prediction.eps
+            return x, x
+        v2 = eta**2 * broadcast_right(process.posterior_coefficients(t, s)[2], x)
+        mean = alpha * prediction.x0 + jnp.sqrt(jnp.maximum(sigma**2 - v2, 0.0)) * prediction.eps
+        return mean + jnp.sqrt(v2) * noise(0), mean
+
+    return step
+
+
+def predictor_corrector(predict: Step, correct: Step, corrector_draws: int) -> Step:
     """The corrector, then the predictor, both at t: the order of the original code (its algorithm 1 has the other)."""
 
-    def step(keys: KeyBatch, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
-        x, _ = correct(fold_in_each(keys, 1), x, t, s, predictor)
-        return predict(fold_in_each(keys, 0), x, t, s, predictor)
+    def step(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
+        x, _ = correct(noise, x, t, s, predictor)
+        return predict(later(noise, corrector_draws), x, t, s, predictor)
 
     return step

@@ -16,7 +16,7 @@ from score_jax.errors import InputError
 from score_jax.files import written_whole
 from score_jax.training.state import TrainState
 
-_FREE_SECTIONS = ("sampler", "sampling", "likelihood", "evaluation")
+_FREE_SECTIONS = ("guidance", "sampler", "sampling", "likelihood", "evaluation")
 _FREE_KEYS = ("training.log_every", "training.checkpoint_every", "training.keep", "training.sample_every")
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +10,30 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from score_jax.arrays import keys_per_example
+from score_jax.losses.loss_history import LossHistory, remember
 from score_jax.training.optimizer import update_ema
 from score_jax.training.state import TrainState
 from score_jax.typing import KeyArray, KeyBatch, Params
 
 Batch = dict[str, Array]
-LossFn = Callable[[Params, Batch, KeyArray, KeyBatch], Float[Array, "b"]]
-"""`loss(params, batch, key, keys)`: one value per example; `keys` (b,) are the examples' own, `key` the batch's."""
+
+
+class Losses(NamedTuple):
+    """What a loss returns, one value per example.
+
+    Attributes:
+      values: their mean is minimised.
+      times: at which each was taken.
+      unweighted: without the factors of importance sampling.
+    """
+
+    values: Float[Array, "b"]
+    times: Float[Array, "b"]
+    unweighted: Float[Array, "b"]
+
+
+LossFn = Callable[[Params, Batch, KeyArray, KeyBatch, LossHistory | None], Losses]
+"""`loss(params, batch, key, keys, history)`; `keys` (b,) are the examples' own, `key` the batch's."""
 
 
 def make_train_step(
@@ -31,7 +49,12 @@ def make_train_step(
         key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
         places: Int[Array, "b"] = jnp.arange(batch["image"].shape[0])
         keys = keys_per_example(key, places)
-        value, grads = jax.value_and_grad(lambda p: jnp.mean(loss(p, batch, key, keys)))(state.params)
+
+        def objective(params: Params) -> tuple[Float[Array, ""], Losses]:
+            losses = loss(params, batch, key, keys, state.history)
+            return jnp.mean(losses.values), losses
+
+        (value, losses), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         state = dataclasses.replace(
@@ -40,6 +63,7 @@ def make_train_step(
             params=params,
             ema_params=update_ema(state.ema_params, params, ema_decay, ema_warmup, state.step),
             opt_state=opt_state,
+            history=None if state.history is None else remember(state.history, losses.times, losses.unweighted),
         )
         return state, {"loss": value, "grad_norm": optax.global_norm(grads)}
 

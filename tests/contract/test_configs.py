@@ -146,7 +146,7 @@ def test_the_papers_differences():
     assert (ve.ema.decay, subvp.ema.decay) == (0.999, 0.9999)
     assert (ve.loss.reduction, subvp.loss.reduction) == ("half_sum", "mean")
     assert (ve.sampler.t_min, subvp.sampler.t_min) == (1e-5, 1e-3)
-    assert build.experiment(ve).sampler.method.nfe_per_step == 2
+    assert build.experiment(ve).sampling().sampler.method.nfe == 2000
 
 
 @pytest.mark.parametrize(
@@ -172,4 +172,4 @@ def test_mistakes_are_answered_before_anything_compiles(change, message):
 def test_ode_sampler_takes_its_tolerances():
     config = base.get_config()
     config.sampler.update(name="ode", solver="dopri5", rtol=1e-3, atol=1e-4)
-    assert build.experiment(config).sampler.method == AdaptiveODE("dopri5", 1e-3, 1e-4)
+    assert build.experiment(config).sampling().sampler.method == AdaptiveODE("dopri5", 1e-3, 1e-4)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from score_jax.losses import weighting
 from score_jax.losses.score_matching import denoising
 from score_jax.losses.time_sampling import TIME_SAMPLINGS, stratified, stratified_mixture
 from score_jax.predictor import score_predictor
@@ -35,7 +36,7 @@ def test_loss_at_the_true_score_is_the_posterior_variance(process):
     np.testing.assert_allclose(values.mean(), expected, rtol=0.02)
     worse = score_predictor(lambda x, t: 0.8 * exact_score(process)(x, t), process)
     assert denoising(worse, process, x0, t, eps).mean() > values.mean()
-    weighted = denoising(predictor, process, x0, t, eps, likelihood_weighting=True)
+    weighted = denoising(predictor, process, x0, t, eps, weighting.likelihood)
     np.testing.assert_allclose(weighted / values, process.diffusion_squared(t) / noise, rtol=1e-4)
 
 
@@ -58,7 +59,7 @@ def test_likelihood_weighted_loss_is_the_kl_divergence():
     def excess(t):
         t = jnp.full((count,), t)
         losses = [
-            denoising(score_predictor(s, process), process, x0, t, eps, likelihood_weighting=True)
+            denoising(score_predictor(s, process), process, x0, t, eps, weighting.likelihood)
             for s in (q_score, exact_score(process))
         ]
         return (losses[0] - losses[1]).mean()

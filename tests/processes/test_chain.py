@@ -9,10 +9,11 @@ from score_jax.arrays import keys_per_example
 from score_jax.errors import InputError
 from score_jax.losses.time_sampling import uniform_index
 from score_jax.predictor import score_predictor
-from score_jax.processes.chain import ve_chain, vp_chain
+from score_jax.processes.chain import DATA, ve_chain, vp_chain
 from score_jax.processes.gaussian import VP
 from score_jax.processes.levels import NoiseLevels
 from score_jax.samplers import steps
+from score_jax.samplers.grids import levels
 from score_jax.samplers.sample import FixedSteps, Sampler, sample
 
 
@@ -76,7 +77,7 @@ def test_ancestral_sampling_draws_the_data():
         alpha, sigma = chain.alpha(t)[:, None], chain.sigma(t)[:, None]
         return -(x - 0.4 * alpha) / ((0.3 * alpha) ** 2 + sigma**2)
 
-    sampler = Sampler(FixedSteps(steps.ancestral(chain), 999, 1), 0.0, denoise=True)
+    sampler = Sampler(FixedSteps(steps.ancestral(chain), levels(np.arange(1000)), 1000), DATA, denoise=False)
     drawn = sample(score_predictor(score, chain), chain, sampler, jax.random.key(0), jnp.arange(256), (16,))
     jax.effects_barrier()
     assert sorted(seen) == list(range(1000)) and (drawn.nfe == 1000).all()

@@ -19,7 +19,7 @@ from score_jax.training.loop import Stop, run_training
 from score_jax.training.optimizer import learning_rate_schedule, make_optimizer, update_ema
 from score_jax.training.sharding import check_divisible, make_mesh, replicated
 from score_jax.training.state import create_state
-from score_jax.training.step import make_train_step
+from score_jax.training.step import Losses, make_train_step
 
 
 def quadratic(tx=None):
@@ -27,8 +27,9 @@ def quadratic(tx=None):
     tx = tx or optax.sgd(0.5)
     create = lambda: create_state(lambda key: {"w": jnp.zeros(2)}, tx, jax.random.key(0))  # noqa: E731
 
-    def loss(params, batch, key, keys):
-        return jnp.sum((params["w"][None] - batch["image"]) ** 2, axis=1) / 2
+    def loss(params, batch, key, keys, history):
+        values = jnp.sum((params["w"][None] - batch["image"]) ** 2, axis=1) / 2
+        return Losses(values, jnp.zeros_like(values), values)
 
     return create, make_train_step(loss, tx, ema_decay=0.9, ema_warmup=False)
 

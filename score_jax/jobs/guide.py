@@ -1,0 +1,36 @@
+"""A trained classifier, for the gradient that guides another model."""
+
+from pathlib import Path
+
+from jax.sharding import Mesh
+
+from score_jax import build
+from score_jax.build import Experiment
+from score_jax.errors import InputError
+from score_jax.jobs.sample import Given
+from score_jax.jobs.train import restore_params
+from score_jax.training.checkpoint import load_config
+
+
+def load_classifier(experiment: Experiment, mesh: Mesh) -> Given:
+    """What `draw` needs of the classifier that the config names in `guidance.classifier`; nothing where it names none.
+
+    Raises:
+      InputError: the workdir has no classifier, or one of another process or image size.
+    """
+    name = experiment.config.guidance.classifier
+    if not name:
+        return Given()
+    config = load_config(Path(name))
+    classifier = build.experiment(config)
+    if not classifier.is_classifier:
+        raise InputError(f"guidance.classifier={name} is no classifier: train one with loss.name=classifier.")
+    for what, ours, theirs in (
+        ("process", experiment.config.process, config.process),
+        ("image shape", experiment.image_shape, classifier.image_shape),
+        ("range of values", experiment.value_range, classifier.value_range),
+    ):
+        if ours != theirs:
+            raise InputError(f"The classifier in {name} has the {what} {theirs}, the model has {ours}: train it alike.")
+    params, _ = restore_params(config, classifier, Path(name), mesh)
+    return Given(classifier=classifier, classifier_params=params)
