@@ -67,7 +67,7 @@ def prior_term(chain: Chain, x0: Batch) -> Float[Array, "b"]:
     t = jnp.full(x0.shape[:1], chain.t_max, x0.dtype)
     mean = broadcast_right(chain.alpha(t), x0) * x0
     log_variance = broadcast_right(2 * jnp.log(chain.sigma(t)), x0)
-    prior = 2 * jnp.log(jnp.asarray(chain.prior_std, x0.dtype))
+    prior = jnp.full_like(x0, 2 * jnp.log(chain.prior_std))
     return _mean(normal_kl(mean, log_variance, jnp.zeros_like(x0), prior)) / math.log(2.0)
 
 
