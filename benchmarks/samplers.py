@@ -232,7 +232,7 @@ def parametrisation_claim() -> Claim:
 def _unet() -> tuple[Network, dict]:
     module = ADM(
         channels=64,
-        channel_mult=(1, 2, 2),
+        channel_mult=(1, 2, 3),
         num_res_blocks=1,
         attention_resolutions=(8,),
         dropout=0.0,

@@ -1,0 +1,208 @@
+"""What samples are conditioned on beside a label they were trained with: classifiers, no label, images, masks."""
+
+import dataclasses
+import json
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+
+from configs import base
+from score_jax import build
+from score_jax.cli import main as cli
+from score_jax.errors import InputError
+from score_jax.jobs.edit import read_task
+from score_jax.jobs.sample import Given, draw
+from score_jax.pipelines.cascade import cascade, quantised
+from score_jax.training.checkpoint import save_config
+from score_jax.training.sharding import make_mesh
+from score_jax.training.weights import save_params
+
+UNET = dict(name="adm", channels=32, channel_mult=(1,), num_res_blocks=1, attention_resolutions=(), learn_sigma=False)
+CLASSIFIER = dict(
+    name="adm_classifier", channels=32, channel_mult=(1,), num_res_blocks=1, attention_resolutions=(), pool="adaptive"
+)
+
+
+def config_of(network, **changes):
+    config = base.get_config()
+    base.replace_section(config, "network", dropout=0.0, dtype="float32", **network)
+    config.data.update(image_size=8, channels=1)
+    config.prediction.label = "999t"
+    config.sampler.update(name="ddim", num_steps=3)
+    config.sampling.update(num_samples=8, batch_size=8)
+    config.optimizer.update(learning_rate=3e-3, warmup_steps=0)
+    for key, value in changes.items():
+        section, _, name = key.partition("__")
+        config[section][name] = value
+    return config
+
+
+def noisy_params(built):
+    params = built.network.init(jax.random.key(0))
+    return jax.tree.map(lambda a: a + 0.1 * jax.random.normal(jax.random.key(a.size), a.shape), params)
+
+
+def sampled(built, params, **kwargs):
+    return draw(built, params, make_mesh(), range(8), batch_size=8, seed=0, **kwargs).images.astype(int)
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    """Trained to tell dark images from bright ones."""
+    built = build.experiment(config_of(CLASSIFIER | {"num_classes": 2}, loss__name="classifier"))
+    labels = np.arange(16) % 2
+    images = (40 + 170 * labels[:, None, None, None] + np.zeros((16, 8, 8, 1))).astype(np.uint8)
+    batch = {"image": jnp.asarray(images), "label": jnp.asarray(labels), "index": jnp.arange(16)}
+    state, step, losses = jax.jit(built.create_state)(), jax.jit(built.train_step), []
+    for _ in range(60):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss"]))
+    return built, state.params, losses
+
+
+def test_a_classifier_learns_and_guides(classifier):
+    trained, params, losses = classifier
+    assert np.mean(losses[-10:]) < 0.85 * np.mean(losses[:3])  # most times of VP show little of an image
+    config = config_of(UNET, guidance__scale=0.0)
+    model = build.experiment(config)
+    weights = noisy_params(model)
+    plain = sampled(model, weights)
+    given = Given(classifier=trained, classifier_params=params)
+    np.testing.assert_allclose(sampled(model, weights, given=given, label=1), plain, atol=1)
+    config.guidance.scale = 20.0
+    guided = {y: sampled(build.experiment(config), weights, given=given, label=y).mean() for y in (0, 1)}
+    assert guided[0] < plain.mean() < guided[1]
+    with pytest.raises(InputError, match="This is a classifier: it draws no images"):
+        sampled(trained, params)
+
+
+def test_guidance_without_a_classifier_needs_to_know_no_class():
+    with_none = {"num_classes": 4}  # three classes, and the one that stands for none
+    config = config_of(UNET | with_none, loss__label_dropout=0.2)
+    model = build.experiment(config)
+    assert model.num_classes == 3
+    weights = noisy_params(model)
+    images = {}
+    for scale in (1.0, 3.0):
+        config.guidance.scale = scale
+        images[scale] = sampled(build.experiment(config), weights, label=1)
+    assert np.abs(images[3.0] - images[1.0]).max() > 3
+    config.guidance.update(sigma_low=1e5, sigma_high=1e6)  # nowhere
+    np.testing.assert_allclose(sampled(build.experiment(config), weights, label=1), images[1.0], atol=1)
+    with pytest.raises(InputError, match="expected 0 to 2"):
+        sampled(model, weights, label=3)
+    never_dropped = build.experiment(config_of(UNET | {"num_classes": 3}, guidance__scale=2.0))
+    with pytest.raises(InputError, match="does not know images without a class"):
+        sampled(never_dropped, noisy_params(never_dropped), label=1)
+
+
+def test_labels_are_dropped_as_often_as_said():
+    from score_jax.build.objective import _with_unknown
+
+    keys = jax.random.split(jax.random.key(0), 4000)
+    dropped = np.asarray(_with_unknown(keys, jnp.zeros(4000, jnp.int32), 7, 0.25))
+    assert set(dropped) == {0, 7}
+    np.testing.assert_allclose((dropped == 7).mean(), 0.25, atol=0.03)
+    assert (_with_unknown(keys, jnp.zeros(4000, jnp.int32), 7, 0.0) == 0).all()
+
+
+@pytest.fixture(scope="module")
+def upsampler():
+    config = config_of(UNET | {"super_resolution": True}, data__low_resolution=4)
+    built = build.experiment(config)
+    return config, built, noisy_params(built)
+
+
+def test_a_super_resolution_model_trains_on_area_means_and_enlarges(upsampler, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    config, built, params = upsampler
+    images = jax.random.randint(jax.random.key(1), (8, 8, 8, 1), 0, 256).astype(jnp.uint8)
+    batch = {"image": images, "label": jnp.zeros(8, jnp.int32), "index": jnp.arange(8, dtype=jnp.int32)}
+    state = dataclasses.replace(jax.jit(built.create_state)(), params=params)
+    assert np.isfinite(jax.jit(built.train_step)(state, batch)[1]["loss"])
+
+    workdir, low = tmp_path / "upsampler", np.zeros((8, 4, 4, 1), np.uint8)
+    save_config(workdir, config)
+    save_params(workdir, params)
+    assert cli.main(["score_jax", "sample", f"--workdir={workdir}"]) == 2
+    assert "name them with --base=samples.npz" in capsys.readouterr().err
+    ends = []
+    for value in (0, 200):
+        np.savez(tmp_path / "base.npz", arr_0=low + np.uint8(value))
+        arguments = ["sample", f"--workdir={workdir}", f"--base={tmp_path / 'base.npz'}", "--solver=ddim", "--steps=2"]
+        assert cli.main(["score_jax", *arguments]) == 0
+        ends.append(np.load(workdir / "samples.npz")["arr_0"])
+        assert json.loads((workdir / "samples.json").read_text())["nfe_mean"] == 3
+    assert np.abs(ends[0].astype(int) - ends[1]).max() > 1
+    np.savez(tmp_path / "base.npz", arr_0=np.zeros((8, 5, 5, 1), np.uint8))
+    assert cli.main(["score_jax", *arguments]) == 2
+    assert "are 5 x 5, the model enlarges 4" in capsys.readouterr().err
+    (tmp_path / "base.npz").write_text("no archive")
+    assert cli.main(["score_jax", *arguments]) == 2
+    assert "expected an .npz with arr_0" in capsys.readouterr().err
+
+
+def test_a_cascade_hands_on_what_files_would_hold():
+    calls = []
+
+    def stage(key, indices, labels, low_res):
+        calls.append(None if low_res is None else np.asarray(low_res))
+        return jnp.full((len(indices), 2, 2, 1), 0.3) + 0.0 * labels[:, None, None, None]
+
+    ends = cascade([stage, stage, stage], jax.random.key(0), jnp.arange(3), jnp.zeros(3, jnp.int32))
+    assert len(ends) == 3 and calls[0] is None
+    level = np.floor((0.3 + 1) * 127.5)
+    np.testing.assert_allclose(calls[1], level / 127.5 - 1, rtol=1e-6)
+    np.testing.assert_array_equal(quantised(jnp.array([[[[-2.0]]]])), -1.0)
+
+
+def test_edit_keeps_what_is_known(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    config = config_of(UNET)
+    built = build.experiment(config)
+    workdir = tmp_path / "model"
+    save_config(workdir, config)
+    save_params(workdir, noisy_params(built))
+    picture = np.tile(np.linspace(0, 255, 8).astype(np.uint8), (8, 1))
+    hole = np.zeros((8, 8), np.uint8)
+    hole[:, 4:] = 255
+    for name, pixels in (("picture", picture), ("mask", hole), ("black", 0 * hole)):
+        PILImage.fromarray(pixels).save(tmp_path / f"{name}.png")
+    arguments = [
+        "edit",
+        f"--workdir={workdir}",
+        f"--image={tmp_path / 'picture.png'}",
+        f"--mask={tmp_path / 'mask.png'}",
+    ]
+    assert cli.main(["score_jax", *arguments, "--solver=ancestral", "--steps=4"]) == 0
+    edited = np.load(workdir / "edit.npz")["arr_0"][..., 0].astype(int)
+    assert edited.shape == (8, 8, 8)
+    np.testing.assert_allclose(edited[:, :, :4], np.broadcast_to(picture[:, :4], (8, 8, 4)), atol=8)
+    assert edited[:, :, 4:].std(axis=0).max() > 2  # the samples differ where nothing is known
+    assert (workdir / "edit.png").is_file()
+    for change, message in (
+        (f"--mask={tmp_path / 'black.png'}", "black everywhere"),
+        ("--mask=none.png", "Cannot read the image none.png"),
+        ("--task=inpant", "Did you mean 'inpaint'"),
+        ("--task=colorize", "needs a model of 3 channels"),
+        ("--solver=ode", "The ODE cannot hold a measurement"),
+        ("--solver=dpm_solver_2m", "multistep solver cannot hold"),
+    ):
+        assert cli.main(["score_jax", *arguments, change]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_colour_is_found_for_a_grey_image(tmp_path):
+    config = config_of(UNET, data__channels=3)
+    PILImage.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(tmp_path / "grey.png")
+    task = read_task(config, "colorize", str(tmp_path / "grey.png"), None)
+    built = build.experiment(config)
+    images = sampled(built, noisy_params(built), given=task.given(Given(), 8))
+    # Clipping to 0..255 may cost some of the sum; elsewhere it is kept.
+    inside = ((images > 2) & (images < 253)).all(axis=-1)
+    np.testing.assert_allclose(images.sum(axis=-1)[inside], 270, atol=12)
+    assert np.ptp(images, axis=-1).max() > 10
