@@ -121,7 +121,7 @@ class Experiment:
             return functools.partial(self.predict, params, **self.network.conditions(labels), **others)
 
         scale = self.config.guidance.scale
-        if not guided or scale == 1.0 or self.config.guidance.classifier:
+        if not guided or scale == 1.0:
             return told(labels)
         if self.config.loss.label_dropout <= 0:
             raise InputError(

@@ -104,7 +104,7 @@ def _jitted(experiment: Experiment, mesh: Mesh, num_saved: int, given: Given) ->
         sampling = experiment.sampling(guide=_guide(given, labels, classifier_params, scale), known=known)
         low_res = to_range(rows["low_res"]) if "low_res" in rows else None
         samples = sample(
-            sampling.see(experiment.predictor(params, labels, guided=True, low_res=low_res)),
+            sampling.see(experiment.predictor(params, labels, guided=given.classifier is None, low_res=low_res)),
             sampling.process,
             sampling.sampler,
             key,

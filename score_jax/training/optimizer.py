@@ -26,6 +26,16 @@ def learning_rate_schedule(peak: float, warmup_steps: int, decay: str, total_ste
     return optax.join_schedules([warmup, tails[decay]()], [warmup_steps])
 
 
+def clip_by_global_norm(limit: float) -> optax.GradientTransformation:
+    """Gradients times limit / (norm + 1e-6) where that is below 1: as PyTorch clips, and so the originals."""
+
+    def update(gradients: Params, params: Params | None) -> Params:
+        factor = jnp.minimum(1.0, limit / (optax.global_norm(gradients) + 1e-6))
+        return jax.tree.map(lambda g: g * factor.astype(g.dtype), gradients)
+
+    return optax.stateless(update)
+
+
 def make_optimizer(
     name: str,
     schedule: optax.Schedule,
@@ -36,23 +46,23 @@ def make_optimizer(
     weight_decay: float,
     clip_norm: float,
 ) -> optax.GradientTransformation:
-    """Clipping by the global norm (off at 0), then "adam" or "adamw".
+    """Clipping by the global norm (off at 0), then "adam" (weight decay added to the gradient) or "adamw" (beside it).
 
     Raises:
       InputError: unknown `name`.
     """
     optimizers = {
-        "adam": lambda: optax.adam(schedule, b1, b2, eps),
+        "adam": lambda: optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(schedule, b1, b2, eps)),
         "adamw": lambda: optax.adamw(schedule, b1, b2, eps, weight_decay=weight_decay),
     }
     if name not in optimizers:
         raise unknown_name("optimizer.name", name, optimizers)
-    clip = optax.clip_by_global_norm(clip_norm) if clip_norm > 0 else optax.identity()
+    clip = clip_by_global_norm(clip_norm) if clip_norm > 0 else optax.identity()
     return optax.chain(clip, optimizers[name]())
 
 
 def update_ema(average: Params, params: Params, decay: float, warmup: bool, step: Int[Array, ""]) -> Params:
-    """average + (1 - d)(params - average) with d = `decay`, or min(decay, (1 + n) / (10 + n)) at step n in `warmup`.
+    """average + (1 - d)(params - average) with d = `decay`, or min(decay, (1 + n) / (10 + n)) in `warmup`, n from 1.
 
     The first is score_sde's JAX code, the second its PyTorch code; early in training only the second forgets the
     initial parameters.

@@ -61,7 +61,7 @@ def make_train_step(
             state,
             step=state.step + 1,
             params=params,
-            ema_params=update_ema(state.ema_params, params, ema_decay, ema_warmup, state.step),
+            ema_params=update_ema(state.ema_params, params, ema_decay, ema_warmup, state.step + 1),
             opt_state=opt_state,
             history=None if state.history is None else remember(state.history, losses.times, losses.unweighted),
         )

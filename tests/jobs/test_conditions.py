@@ -70,7 +70,7 @@ def test_a_classifier_learns_and_guides(classifier):
     config = config_of(UNET, guidance__scale=0.0)
     model = build.experiment(config)
     weights = noisy_params(model)
-    plain = sampled(model, weights)
+    plain = sampled(build.experiment(config_of(UNET)), weights)
     given = Given(classifier=trained, classifier_params=params)
     np.testing.assert_allclose(sampled(model, weights, given=given, label=1), plain, atol=1)
     config.guidance.scale = 20.0

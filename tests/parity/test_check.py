@@ -11,11 +11,11 @@ import pytest
 import check
 
 HERE = Path(__file__).parent
-SHIPPED = sorted((HERE / "files").rglob("net_*.npz"))
+SHIPPED = sorted((HERE / "files").rglob("*.npz"))
 FOLDER = Path(os.environ.get("SCORE_JAX_PARITY", HERE.parents[2] / "shared" / "parity"))
 SYSTEMS = ("ddpm", "edm", "guided_diffusion", "improved_diffusion", "ncsn", "ncsnv2", "score_sde")
 NAMES = {f"{path.parent.name}/{path.name}" for path in SHIPPED}
-ELSEWHERE = [p for system in SYSTEMS for p in sorted(FOLDER.glob(f"{system}/net_*.npz"))]
+ELSEWHERE = [p for system in SYSTEMS for p in sorted(FOLDER.glob(f"{system}/*.npz"))]
 ELSEWHERE = [path for path in ELSEWHERE if f"{path.parent.name}/{path.name}" not in NAMES]
 SMALL = HERE / "files" / "score_sde" / "net_ncsnpp_ddpmblocks.npz"
 
@@ -28,10 +28,10 @@ def name(path):
 def test_equals_the_original_in_float64(path):
     results = check.check(path, x64=True)
     assert len(results) >= 1
-    assert all(result.error < check.X64_LIMIT for result in results), results
+    assert all(result.passes for result in results), [r for r in results if not r.passes]
 
 
-@pytest.mark.parametrize("path", SHIPPED[::5], ids=name)
+@pytest.mark.parametrize("path", SHIPPED[::4], ids=name)
 def test_equals_the_original_in_float32(path):
     assert all(result.passes for result in check.check(path))
 
@@ -80,6 +80,7 @@ def test_outputs_that_are_not_numbers_fail(tmp_path):
     "change",
     [
         lambda arrays: meta_with(arrays, case="pc_ve_rd_langevin"),
+        lambda arrays: meta_with(arrays, case="annealed_importance_sampling"),
         lambda arrays: meta_with(arrays, system="stylegan"),
         lambda arrays: arrays.pop("meta"),
         lambda arrays: arrays.pop("params/all_modules.9.Conv_0.weight"),
