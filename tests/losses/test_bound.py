@@ -88,20 +88,25 @@ def test_the_entropy_of_a_reverse_step_is_between_its_bounds():
     np.testing.assert_allclose(lower, 0.5 * jnp.log(2 * jnp.pi * jnp.e * posterior), atol=1e-4)
 
 
-def test_importance_sampling_is_between_the_bound_and_the_truth():
+def test_importance_sampling_tightens_the_bound_of_a_model_that_is_off():
+    """One trajectory has K in the mean; more have more, up to the model's log-likelihood."""
     chain, std = chain_of_logits(log_spaced(6, BETA_1), BETA_1), 0.5
-    x0 = std * jax.random.normal(jax.random.key(3), (512, 2))
+    x0 = std * jax.random.normal(jax.random.key(3), (1024, 2))
     path = path_for(x0)
-    log_prob = -0.5 * jnp.sum(x0**2, axis=1) / std**2 - jnp.log(2 * jnp.pi * std**2)
-    few, many = (
-        jax.jit(lambda x0, n=n: bound.importance_log_prob(best(chain, std), chain, x0, path, n))(x0) for n in (2, 32)
-    )
-    k = bound.gaussian_bound(best(chain, std), chain, x0, path).exact.mean()
-    # Of one trajectory the mean is K itself; noise of the means here: about 0.04.
-    assert k - 0.1 < few[0].mean() < many[0].mean() < log_prob.mean() + 0.1
-    assert many[0].mean() > k + 0.05
-    np.testing.assert_allclose(many[0].mean(), log_prob.mean(), atol=0.1)
-    assert (many[1] > 0).all()
+
+    def wide(x, t):
+        mean, variance = best(chain, std)(x, t)
+        return mean, 1.6 * variance
+
+    def estimate(count):
+        return jax.jit(lambda x0: bound.importance_log_prob(wide, chain, x0, path, count))(x0)
+
+    k = bound.gaussian_bound(wide, chain, x0, path).exact
+    one, few, many = (estimate(count) for count in (1, 4, 32))
+    noise = jnp.std(one[0] - k) / len(k) ** 0.5
+    assert abs(one[0].mean() - k.mean()) < 4 * noise
+    assert one[0].mean() + noise < few[0].mean() < many[0].mean()
+    assert many[1].mean() < 0.8 * few[1].mean()  # the standard error falls with the trajectories
 
 
 def heartbeat(count):
