@@ -10,19 +10,37 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.slow
-def test_likelihood_claims_hold():
+def quick(name: str) -> dict[str, dict]:
+    """The claims of a benchmark's quick form, all of which hold."""
     result = subprocess.run(
-        [sys.executable, "benchmarks/likelihood.py", "--json", "--quick"],
+        [sys.executable, f"benchmarks/{name}.py", "--json", "--quick"],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=580,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    report = json.loads(result.stdout)
-    claims = {claim["name"]: claim for claim in report["claims"]}
+    claims = {claim["name"]: claim for claim in json.loads(result.stdout)["claims"]}
     assert all(claim["holds"] for claim in claims.values())
+    return claims
+
+
+@pytest.mark.slow
+def test_likelihood_claims_hold():
+    claims = quick("likelihood")
     for process in ("vp", "sub_vp", "ve"):
         for dtype in ("float32", "float64"):
             assert claims[f"mixture_{process}_{dtype}_max_nats"]["value"] > 0
+
+
+@pytest.mark.slow
+def test_samplers_claims_hold():
+    claims = quick("samplers")
+    solvers = {name.removeprefix("order_") for name in claims if name.startswith("order_")}
+    assert {"heun", "dpm_solver_2m", "dpm_solver_2s", "ddim", "ancestral", "euler_maruyama"} <= solvers
+    assert {f"two_sample_{solver}" for solver in solvers} <= claims.keys()
+
+
+@pytest.mark.slow
+def test_the_toys_of_2015_are_learnt():
+    assert len(quick("dpm2015")) >= 2

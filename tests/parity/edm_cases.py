@@ -20,6 +20,11 @@ from score_jax.samplers.grids import karras
 from score_jax.samplers.heun import Churn, first_order, second_order
 
 
+def _numbers(options: dict) -> dict:
+    """Floats where the original takes them, whatever its caller wrote."""
+    return {k: float(v) if isinstance(v, int) and k not in ("num_steps", "M") else v for k, v in options.items()}
+
+
 def losses(file, dtype) -> dict:
     """Squared errors of the denoiser, elementwise and weighted."""
     given, found = file.group("in"), {}
@@ -31,14 +36,14 @@ def losses(file, dtype) -> dict:
         return from_score(mixture(x, jnp.ones_like(sigma), sigma), x, sigma, process)
 
     for entry in file.meta["config"]["sets"]:
-        options = entry["kwargs"]
+        options = _numbers(entry["kwargs"])
         if entry["class"] == "EDMLoss":
             takes = {"P_mean": "mean", "P_std": "std"}
             sigma = log_normal_levels(n, **{takes[key]: value for key, value in options.items() if key in takes})
             weight = functools.partial(weighting.edm, sigma_data=options.get("sigma_data", 0.5))
         elif entry["class"] == "VELoss":
             sigma, weight = (
-                log_uniform_levels(u, options.get("sigma_min", 0.02), options.get("sigma_max", 100)),
+                log_uniform_levels(u, options.get("sigma_min", 0.02), options.get("sigma_max", 100.0)),
                 weighting.eps,
             )
         elif entry["class"] == "VPLoss":
@@ -91,7 +96,7 @@ def _noise_levels(discretization: str, count: int, options: dict, t_min: float, 
         kept = u[(u >= low) & (u <= high)]
         return jnp.asarray(kept[np.round((len(kept) - 1) / (count - 1) * i).astype(int)])
     if discretization == "edm":
-        return karras(count, low, high, options.get("rho", 7))[:-1]
+        return karras(count, low, high, options.get("rho", 7.0))[:-1]
     raise UnknownCase(f"discretization {discretization}")
 
 
@@ -109,14 +114,14 @@ def samplers(file, dtype) -> dict:
     latents, stored = (jnp.asarray(given[name], dtype) for name in ("latents", "noise"))
     mixture = mixture_score(given, dtype)
     for entry in file.meta["config"]["sets"]:
-        options = dict(entry["kwargs"])
+        options = _numbers(entry["kwargs"])
         count = options.get("num_steps", 18)
-        low, high = options.get("S_min", 0), options.get("S_max", np.inf)
-        churn = Churn(options.get("S_churn", 0) / count, low, high, options.get("S_noise", 1))
+        low, high = options.get("S_min", 0.0), options.get("S_max", np.inf)
+        churn = Churn(options.get("S_churn", 0.0) / count, low, high, options.get("S_noise", 1.0))
         if entry["sampler"] == "edm_sampler":
             process = LinearVE()
             sigmas = karras(
-                count, options.get("sigma_min", 0.002), options.get("sigma_max", 80), options.get("rho", 7)
+                count, options.get("sigma_min", 0.002), options.get("sigma_max", 80.0), options.get("rho", 7.0)
             )[:-1]
             step = second_order(process, churn=churn)
         elif entry["sampler"] == "ablation_sampler":

@@ -169,7 +169,9 @@ def p_mean_variance(file, dtype) -> dict:
 def _next(chain: Chain, prediction: Prediction, t) -> jax.Array:
     """DDIM's inverse step; after the last level comes pure noise."""
     last = (t == chain.num_levels - 1)[:, None, None, None]
-    stepped, _ = ddim(chain)(None, prediction.x0, t, jnp.minimum(t + 1, chain.t_max), lambda x, t: prediction)
+    stepped, _ = ddim(chain)(
+        lambda j: prediction.eps, prediction.x0, t, jnp.minimum(t + 1, chain.t_max), lambda x, t: prediction
+    )
     return jnp.where(last, prediction.eps, stepped)
 
 

@@ -1,0 +1,143 @@
+"""The networks of 2015: what a readout of zero is, which level a readout is of, shapes and gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from score_jax.data.toys import heartbeat, swiss_roll
+from score_jax.errors import InputError
+from score_jax.models import dpm2015_toys as toys
+from score_jax.models.multiscale import MultiScaleConvolution, MultiScaleNetwork
+from score_jax.processes.binomial import binomial_chain
+from score_jax.processes.learned import chain_of_logits, log_spaced
+
+CHAIN = chain_of_logits(log_spaced(10, 1e-3), 1e-3)
+
+
+def random_params(module, *inputs, scale=0.3):
+    """Parameters without zeros, so that nothing is hidden by a zero readout."""
+    params = module.init(jax.random.key(0), *inputs)
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    return tree.unflatten([p + scale * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys, strict=True)])
+
+
+def test_bumps_sum_to_one_and_peak_at_their_centres():
+    g = toys.temporal_bumps(jnp.arange(100.0), 100, 12)
+    np.testing.assert_allclose(g.sum(axis=1), 1.0, rtol=1e-5)
+    assert (g > 0).all()
+    np.testing.assert_array_equal(np.argmax(g, axis=1)[[0, 27, 99]], [0, 3, 11])
+    centre = toys.temporal_bumps(jnp.array([45.0]), 100, 12)[0]  # the sixth of 12 centres, 9 apart
+    np.testing.assert_allclose(centre[6] / centre[5], np.exp(-0.5), rtol=1e-4)
+    narrow = toys.temporal_bumps(jnp.array([45.0]), 100, 12, width=0.5)[0]
+    np.testing.assert_allclose(narrow[6] / narrow[5], np.exp(-2.0), rtol=1e-4)
+
+
+def test_a_readout_of_zero_is_the_forward_kernel():
+    network = toys.NormalisedRBF(10, 8)
+    x, t = jax.random.normal(jax.random.key(0), (9, 2)), jnp.arange(1.0, 10)
+    params = network.init(jax.random.key(1), x, t)
+    mean, variance = toys.normal_reverse(lambda x, t: network.apply(params, x, t), CHAIN)(x, t)
+    a, beta = CHAIN.kernel(t, t - 1)
+    np.testing.assert_allclose(mean, a[:, None] * x, rtol=1e-5)
+    np.testing.assert_allclose(variance, jnp.tile(beta[:, None], (1, 2)), rtol=1e-4)
+
+
+def test_means_from_a_readout():
+    """The paper's moves by the share Sigma; the third is that of the posterior, exact where z is the data."""
+    x, z, t = jnp.full((3, 2), 0.5), jnp.full((3, 2), -0.2), jnp.array([2.0, 5.0, 9.0])
+    nothing = jnp.zeros_like(x)
+    mean, variance = toys.normal_reverse(lambda x, t: (z, nothing), CHAIN, toys.blended_mean)(x, t)
+    np.testing.assert_allclose(mean, x + variance * (z - x), rtol=1e-5)
+    mean, _ = toys.normal_reverse(lambda x, t: (z, nothing), CHAIN, toys.data_mean)(x, t)
+    np.testing.assert_allclose(mean, CHAIN.posterior(x, z, t, t - 1)[0], rtol=1e-6)
+
+
+def test_logits_of_zero_are_the_forward_kernel_of_bits():
+    """The bit alone is in detailed balance: its reverse is its forward kernel."""
+    chain = binomial_chain(12, 0.2)
+    x, t = (jnp.arange(24).reshape(12, 2)[1:] % 3 == 0).astype(jnp.float32), jnp.arange(1.0, 12)
+    change = toys.bit_reverse(lambda x, t: jnp.zeros_like(x), chain)(x, t)
+    np.testing.assert_allclose(change, chain.beta(t)[:, None] * chain.prior_of_value(1 - x), rtol=1e-4)
+
+
+def test_certain_logits_are_the_posterior_of_their_bit():
+    chain = binomial_chain(12, 0.2)
+    x, t = jnp.tile(jnp.array([[0.0, 1.0]]), (11, 1)), jnp.arange(1.0, 12)
+    for bit in (0.0, 1.0):
+        change = toys.bit_reverse(lambda x, t, bit=bit: (2 * bit - 1) * 60 * jnp.ones_like(x), chain)(x, t)
+        np.testing.assert_allclose(change, chain.change(x, jnp.full_like(x, bit), t), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("network", "dim"), [(toys.NormalisedRBF(10, 8), 2), (toys.BitMLP(10, (7, 7), 4), 5)], ids=["rbf", "bits"]
+)
+def test_rows_of_many_points_are_the_points_one_by_one(network, dim):
+    x, t = jax.random.normal(jax.random.key(0), (9, 4, dim)), jnp.arange(1.0, 10)
+    params = random_params(network, x[:, 0], t)
+    rows = jnp.stack(jax.tree.leaves(network.apply(params, x, t)))
+    single = jnp.stack(jax.tree.leaves(network.apply(params, x.reshape(36, dim), jnp.repeat(t, 4))))
+    np.testing.assert_allclose(rows.reshape(single.shape), single, rtol=1e-4, atol=1e-5)
+
+
+def test_the_rbf_is_normalised_and_its_readouts_are_the_levels_own():
+    network = toys.NormalisedRBF(10, 8)
+    x, t = jax.random.normal(jax.random.key(0), (9, 2)), jnp.arange(1.0, 10)
+    params = network.init(jax.random.key(1), x, t)
+    marked = params["params"] | {"kernel": jnp.ones((9, 8, 4)) * jnp.arange(1.0, 10)[:, None, None]}
+    z, s = network.apply({"params": marked}, x, t)
+    # Equal weights: the basis functions sum to one, so what is left is the number of the level.
+    np.testing.assert_allclose(jnp.stack([z, s]), np.broadcast_to(np.arange(1.0, 10)[:, None], (2, 9, 2)), rtol=1e-5)
+
+
+def test_one_scale_is_a_convolution_and_a_coarse_one_sees_blocks():
+    x = jax.random.normal(jax.random.key(0), (2, 8, 8, 1))
+    one = MultiScaleConvolution(3, 1, activation=lambda h: h)
+    params = one.init(jax.random.key(1), x)
+    kernel = params["params"]["scale_0"]["kernel"]
+    direct = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    np.testing.assert_allclose(one.apply(params, x), direct, atol=1e-5)
+    three = MultiScaleConvolution(3, 3, activation=lambda h: h)
+    params = three.init(jax.random.key(1), x)
+    coarse = jax.tree.map(jnp.zeros_like, params)
+    coarse["params"]["scale_2"] = params["params"]["scale_2"]
+    out = three.apply(coarse, x)
+    np.testing.assert_allclose(out, jnp.repeat(jnp.repeat(out[:, ::4, ::4], 4, 1), 4, 2), atol=1e-6)
+    assert not jnp.allclose(out[:, 0, 0], out[:, 4, 0])
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [{"features": (4, 4)}, {"features": (), "dense": (6,)}, {"features": (4,), "dense": (6,)}],
+    ids=["textures", "mnist", "cifar10"],
+)
+def test_the_image_network_has_its_paths(sizes):
+    network = MultiScaleNetwork(20, upper=(5,), scales=2, bumps=3, **sizes)
+    x, t = jax.random.normal(jax.random.key(0), (2, 8, 8, 3)), jnp.array([1.0, 19.0])
+    params = network.init(jax.random.key(1), x, t)
+    z, s = network.apply(params, x, t)
+    assert z.shape == s.shape == x.shape
+    assert (z == 0).all() and (s == 0).all()
+    params = random_params(network, x, t)
+    gradient = jax.grad(lambda p: sum(jnp.sum(o**2) for o in network.apply(p, x, t)))(params)
+    assert all((jnp.abs(g) > 0).any() for g in jax.tree.leaves(gradient))
+    # Below the readout nothing knows the time: at one level the output of the bump's weights alone differs.
+    same, other = network.apply(params, x, jnp.zeros(2)), network.apply(params, x, jnp.full(2, 19.0))
+    assert not jnp.allclose(same[0], other[0])
+
+
+def test_a_size_that_does_not_halve_is_refused():
+    network = MultiScaleNetwork(20, features=(4,), scales=3)
+    with pytest.raises(InputError, match="multiple of 4, not 6 x 8"):
+        network.init(jax.random.key(0), jnp.zeros((1, 6, 8, 1)), jnp.ones(1))
+
+
+def test_the_toy_data_are_as_the_paper_has_them():
+    x = swiss_roll(jax.random.key(0), 200_000)
+    np.testing.assert_allclose(x.mean(axis=0), 0.0, atol=0.01)
+    np.testing.assert_allclose((x**2).mean(), 1.0, atol=0.01)
+    beats = heartbeat(jax.random.key(0), 5000)
+    assert beats.shape == (5000, 20) and (beats.sum(axis=1) == 4).all()
+    np.testing.assert_array_equal(beats[:, :-5], beats[:, 5:])
+    np.testing.assert_allclose(beats.mean(axis=0), 0.2, atol=0.03)
