@@ -2,7 +2,7 @@
 
     python benchmarks/dpm2015.py [--json] [--quick]
 
-Swiss roll: the curve (u cos u, u sin u), u uniform over 1.5 pi to 4.5 pi, no noise, mean square 1 per dimension; T = 40;
+Swiss roll: the curve (u cos u, u sin u), u uniform over 1.5 pi to 4.5 pi, no noise, mean square 1 per axis; T = 40;
 betas learned but for beta_1, which sets the value that can be reached. Heartbeat: 20 bits, a pulse in every fifth;
 T = 2000.
 """

@@ -22,7 +22,7 @@ ROOMS = (
     ("data",),
     ("training",),
     ("convert",),
-    ("build",),
+    ("builder",),
     ("jobs",),
     ("cli", "__main__"),
 )
@@ -100,7 +100,7 @@ def test_every_file_keeps_the_rules():
             "from score_jax.samplers.ode import AdaptiveODE",
             "processes imports the later room samplers",
         ),
-        ("processes/a.py", "from score_jax import build", "processes imports the later room build"),
+        ("processes/a.py", "from score_jax import builder", "processes imports the later room builder"),
         ("losses/a.py", "def f():\n    import score_jax.cli.main", "losses imports the later room cli"),
         ("likelihood.py", "from score_jax.data import loader", "likelihood imports the later room data"),
         ("cli/a.py", "from score_jax.kitchen import sink", "score_jax.kitchen.sink is in no room"),

@@ -8,7 +8,7 @@ from absl import flags
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from score_jax import build
+from score_jax import builder
 from score_jax.cli import config_flags
 from score_jax.jobs.train import restore_params
 from score_jax.training.sharding import make_mesh
@@ -60,7 +60,7 @@ class Trained:
 
     config: ConfigDict
     workdir: Path
-    experiment: build.Experiment
+    experiment: builder.Experiment
     mesh: Mesh
     params: Params
     step: int
@@ -78,6 +78,6 @@ def load_trained(values: flags.FlagValues) -> Trained:
       InputError: the config or the checkpoint is missing or does not fit.
     """
     workdir, mesh = config_flags.required_workdir(values), make_mesh()
-    experiment = build.experiment(values.config)
+    experiment = builder.experiment(values.config)
     params, step = restore_params(values.config, experiment, workdir, mesh, values.step)
     return Trained(values.config, workdir, experiment, mesh, params, step)

@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from score_jax.build import build_network
+from score_jax.builder import build_network
 from score_jax.convert.releases import load_published
 from score_jax.errors import InputError
 from score_jax.jobs.results import write_json

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from score_jax import build
+from score_jax import builder
 from score_jax.data.sources import Source
 from score_jax.evaluation import digit_features
 from score_jax.evaluation.features import FeatureExtractor
@@ -127,7 +127,7 @@ def _report(
 
 
 def _measure_likelihood(
-    model: tuple[build.Experiment, Params, Mesh], source: Source, config: ConfigDict, workdir: Path, step: int
+    model: tuple[builder.Experiment, Params, Mesh], source: Source, config: ConfigDict, workdir: Path, step: int
 ) -> dict:
     path = workdir / "likelihood"
     if path.with_suffix(".json").exists():
@@ -181,7 +181,7 @@ def demo(config: ConfigDict, workdir: Path) -> bool:
     took("training")
     if stop:
         return False
-    mesh, experiment = make_mesh(), build.experiment(config)
+    mesh, experiment = make_mesh(), builder.experiment(config)
     params, step = restore_params(config, experiment, workdir, mesh)
     model, c = (experiment, params, mesh), config.evaluation
 

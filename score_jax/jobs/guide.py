@@ -4,8 +4,8 @@ from pathlib import Path
 
 from jax.sharding import Mesh
 
-from score_jax import build
-from score_jax.build import Experiment
+from score_jax import builder
+from score_jax.builder import Experiment
 from score_jax.errors import InputError
 from score_jax.jobs.sample import Given
 from score_jax.jobs.train import restore_params
@@ -22,7 +22,7 @@ def load_classifier(experiment: Experiment, mesh: Mesh) -> Given:
     if not name:
         return Given()
     config = load_config(Path(name))
-    classifier = build.experiment(config)
+    classifier = builder.experiment(config)
     if not classifier.is_classifier:
         raise InputError(f"guidance.classifier={name} is no classifier: train one with loss.name=classifier.")
     for what, ours, theirs in (

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from score_jax.arrays import fold_in_each, keys_per_example
-from score_jax.build import Experiment
+from score_jax.builder import Experiment
 from score_jax.data.loader import eval_batches
 from score_jax.data.sources import Source
 from score_jax.data.transforms import dequantize, log_bin_width

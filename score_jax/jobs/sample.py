@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from tqdm import tqdm
 
 from score_jax.arrays import keys_per_example
-from score_jax.build import Experiment, Guide, Known
+from score_jax.builder import Experiment, Guide, Known
 from score_jax.constraints import Measurement
 from score_jax.data.transforms import from_model_range, to_model_range
 from score_jax.errors import InputError

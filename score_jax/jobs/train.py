@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from score_jax import build
+from score_jax import builder
 from score_jax.data.loader import make_loader, prefetch_to_device
 from score_jax.data.sources import Source, open_source
 from score_jax.errors import InputError
@@ -50,7 +50,7 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None) -> TrainS
       InputError: the config, the data or the workdir is not usable, or training diverged.
     """
     stop = Stop() if stop is None else stop
-    experiment, mesh, c = build.experiment(config), make_mesh(), config.training
+    experiment, mesh, c = builder.experiment(config), make_mesh(), config.training
     check_divisible(c.batch_size, mesh, "training.batch_size")
     source = open_split(config, "train_split")
     if (workdir / "config.json").exists():
@@ -103,7 +103,7 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None) -> TrainS
         )
 
 
-def _initial_state(experiment: build.Experiment, workdir: Path, mesh: Mesh) -> TrainState:
+def _initial_state(experiment: builder.Experiment, workdir: Path, mesh: Mesh) -> TrainState:
     """Fresh, except that training in a folder of converted weights starts from those."""
     state = jax.jit(experiment.create_state, out_shardings=replicated(mesh))()
     if not (workdir / weights.FILE_NAME).is_file():
@@ -113,7 +113,7 @@ def _initial_state(experiment: build.Experiment, workdir: Path, mesh: Mesh) -> T
     return dataclasses.replace(state, params=params, ema_params=jax.tree.map(jnp.copy, params))
 
 
-def restore_params(config: ConfigDict, experiment: build.Experiment, workdir: Path, mesh, step: int | None = None):
+def restore_params(config: ConfigDict, experiment: builder.Experiment, workdir: Path, mesh, step: int | None = None):
     """The averaged parameters of a workdir, replicated over `mesh`, and their step (0 for converted weights).
 
     Raises:

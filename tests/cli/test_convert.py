@@ -8,7 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 from safetensors.numpy import save_file
 
-from score_jax import build
+from score_jax import builder
 from score_jax.cli import main as cli
 from score_jax.convert.releases import load_published, params_from, tensors_from
 from score_jax.errors import InputError
@@ -47,7 +47,7 @@ def config() -> ConfigDict:
 def published(tmp_path):
     """A config file, a file of weights under published names, and the parameters that they are."""
     (tmp_path / "small.py").write_text(CONFIG)
-    network = build.build_network(config())
+    network = builder.build_network(config())
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda s: rng.normal(0, 0.1, s.shape).astype(np.float32), network.shapes())
     save_file(tensors_from("ddpm", params, network), tmp_path / "model.safetensors")
@@ -81,7 +81,7 @@ def test_training_starts_from_converted_weights(published):
     assert run("convert", "--from=ddpm", *flags, *steps, folder / "model.safetensors", folder / "out").returncode == 0
     trained = run("train", *flags, *steps, f"--workdir={folder / 'out'}")
     assert trained.returncode == 0 and "Starting from" in trained.stdout, trained.stderr
-    experiment, mesh = build.experiment(load_config(folder / "out")), make_mesh()
+    experiment, mesh = builder.experiment(load_config(folder / "out")), make_mesh()
     restored, step = restore_params(load_config(folder / "out"), experiment, folder / "out", mesh)
     assert step == 1
     jax.tree.map(np.testing.assert_array_equal, restored, params)

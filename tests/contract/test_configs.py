@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from configs.adm import ablation
-from score_jax import build
+from score_jax import builder
 from score_jax.errors import InputError
 from score_jax.processes.gaussian import VE, SubVP
 from score_jax.samplers.ode import AdaptiveODE
@@ -105,7 +105,7 @@ def load(path: str) -> ConfigDict:
 
 
 def parameters(config: ConfigDict) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(build.build_network(config).shapes()))
+    return sum(leaf.size for leaf in jax.tree.leaves(builder.build_network(config).shapes()))
 
 
 @pytest.mark.parametrize("path", CONFIGS)
@@ -113,7 +113,7 @@ def test_config_builds_is_locked_and_has_the_papers_size(path):
     name = path.removeprefix("configs/").removesuffix(".py")
     assert (name in PARAMETERS) != (name in UNCOUNTED)
     config = load(path)
-    build.experiment(config)
+    builder.experiment(config)
     if name in PARAMETERS:
         assert parameters(config) == PARAMETERS[name]
     with pytest.raises(AttributeError):
@@ -141,12 +141,12 @@ def test_the_papers_differences():
         load("configs/score_sde/ve/cifar10_ncsnpp_continuous.py"),
         load("configs/score_sde/subvp/cifar10_ddpmpp_continuous.py"),
     )
-    assert build.experiment(ve).process == VE(0.01, 50.0)
-    assert build.experiment(subvp).process == SubVP(0.1, 20.0)
+    assert builder.experiment(ve).process == VE(0.01, 50.0)
+    assert builder.experiment(subvp).process == SubVP(0.1, 20.0)
     assert (ve.ema.decay, subvp.ema.decay) == (0.999, 0.9999)
     assert (ve.loss.reduction, subvp.loss.reduction) == ("half_sum", "mean")
     assert (ve.sampler.t_min, subvp.sampler.t_min) == (1e-5, 1e-3)
-    assert build.experiment(ve).sampling().sampler.method.nfe == 2000
+    assert builder.experiment(ve).sampling().sampler.method.nfe == 2000
 
 
 @pytest.mark.parametrize(
@@ -166,10 +166,10 @@ def test_mistakes_are_answered_before_anything_compiles(change, message):
     config = base.get_config()
     change(config)
     with pytest.raises(InputError, match=message):
-        build.experiment(config)
+        builder.experiment(config)
 
 
 def test_ode_sampler_takes_its_tolerances():
     config = base.get_config()
     config.sampler.update(name="ode", solver="dopri5", rtol=1e-3, atol=1e-4)
-    assert build.experiment(config).sampling().sampler.method == AdaptiveODE("dopri5", 1e-3, 1e-4)
+    assert builder.experiment(config).sampling().sampler.method == AdaptiveODE("dopri5", 1e-3, 1e-4)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from configs import base
-from score_jax.build import build_process
-from score_jax.build.sampling import build_sampling
+from score_jax.builder import build_process
+from score_jax.builder.sampling import build_sampling
 from score_jax.errors import InputError
 from score_jax.predictor import score_predictor
 from score_jax.samplers.sample import sample

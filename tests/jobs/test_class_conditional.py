@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from score_jax import build
+from score_jax import builder
 from score_jax.errors import InputError
 from score_jax.jobs.sample import draw
 from score_jax.training.sharding import make_mesh
@@ -23,7 +23,7 @@ def experiment(network, **prediction):
     base.replace_section(config, "prediction", **prediction)
     config.data.update(image_size=8, channels=1)
     config.sampler.update(name="euler_maruyama", num_steps=3)
-    return build.experiment(config)
+    return builder.experiment(config)
 
 
 EXPERIMENTS = {

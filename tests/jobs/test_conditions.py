@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as PILImage
 
 from configs import base
-from score_jax import build
+from score_jax import builder
 from score_jax.cli import main as cli
 from score_jax.errors import InputError
 from score_jax.jobs.edit import read_task
@@ -53,7 +53,7 @@ def sampled(built, params, **kwargs):
 @pytest.fixture(scope="module")
 def classifier():
     """Trained to tell dark images from bright ones."""
-    built = build.experiment(config_of(CLASSIFIER | {"num_classes": 2}, loss__name="classifier"))
+    built = builder.experiment(config_of(CLASSIFIER | {"num_classes": 2}, loss__name="classifier"))
     labels = np.arange(16) % 2
     images = (40 + 170 * labels[:, None, None, None] + np.zeros((16, 8, 8, 1))).astype(np.uint8)
     batch = {"image": jnp.asarray(images), "label": jnp.asarray(labels), "index": jnp.arange(16)}
@@ -68,13 +68,13 @@ def test_a_classifier_learns_and_guides(classifier):
     trained, params, losses = classifier
     assert np.mean(losses[-10:]) < 0.85 * np.mean(losses[:3])  # most times of VP show little of an image
     config = config_of(UNET, guidance__scale=0.0)
-    model = build.experiment(config)
+    model = builder.experiment(config)
     weights = noisy_params(model)
-    plain = sampled(build.experiment(config_of(UNET)), weights)
+    plain = sampled(builder.experiment(config_of(UNET)), weights)
     given = Given(classifier=trained, classifier_params=params)
     np.testing.assert_allclose(sampled(model, weights, given=given, label=1), plain, atol=1)
     config.guidance.scale = 20.0
-    guided = {y: sampled(build.experiment(config), weights, given=given, label=y).mean() for y in (0, 1)}
+    guided = {y: sampled(builder.experiment(config), weights, given=given, label=y).mean() for y in (0, 1)}
     assert guided[0] < plain.mean() < guided[1]
     with pytest.raises(InputError, match="This is a classifier: it draws no images"):
         sampled(trained, params)
@@ -83,25 +83,25 @@ def test_a_classifier_learns_and_guides(classifier):
 def test_guidance_without_a_classifier_needs_to_know_no_class():
     with_none = {"num_classes": 4}  # three classes, and the one that stands for none
     config = config_of(UNET | with_none, loss__label_dropout=0.2)
-    model = build.experiment(config)
+    model = builder.experiment(config)
     assert model.num_classes == 3
     weights = noisy_params(model)
     images = {}
     for scale in (1.0, 3.0):
         config.guidance.scale = scale
-        images[scale] = sampled(build.experiment(config), weights, label=1)
+        images[scale] = sampled(builder.experiment(config), weights, label=1)
     assert np.abs(images[3.0] - images[1.0]).max() > 3
     config.guidance.update(sigma_low=1e5, sigma_high=1e6)  # nowhere
-    np.testing.assert_allclose(sampled(build.experiment(config), weights, label=1), images[1.0], atol=1)
+    np.testing.assert_allclose(sampled(builder.experiment(config), weights, label=1), images[1.0], atol=1)
     with pytest.raises(InputError, match="expected 0 to 2"):
         sampled(model, weights, label=3)
-    never_dropped = build.experiment(config_of(UNET | {"num_classes": 3}, guidance__scale=2.0))
+    never_dropped = builder.experiment(config_of(UNET | {"num_classes": 3}, guidance__scale=2.0))
     with pytest.raises(InputError, match="does not know images without a class"):
         sampled(never_dropped, noisy_params(never_dropped), label=1)
 
 
 def test_labels_are_dropped_as_often_as_said():
-    from score_jax.build.objective import _with_unknown
+    from score_jax.builder.objective import _with_unknown
 
     keys = jax.random.split(jax.random.key(0), 4000)
     dropped = np.asarray(_with_unknown(keys, jnp.zeros(4000, jnp.int32), 7, 0.25))
@@ -113,7 +113,7 @@ def test_labels_are_dropped_as_often_as_said():
 @pytest.fixture(scope="module")
 def upsampler():
     config = config_of(UNET | {"super_resolution": True}, data__low_resolution=4)
-    built = build.experiment(config)
+    built = builder.experiment(config)
     return config, built, noisy_params(built)
 
 
@@ -163,7 +163,7 @@ def test_a_cascade_hands_on_what_files_would_hold():
 def test_edit_keeps_what_is_known(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(os, "environ", dict(os.environ))
     config = config_of(UNET)
-    built = build.experiment(config)
+    built = builder.experiment(config)
     workdir = tmp_path / "model"
     save_config(workdir, config)
     save_params(workdir, noisy_params(built))
@@ -200,7 +200,7 @@ def test_colour_is_found_for_a_grey_image(tmp_path):
     config = config_of(UNET, data__channels=3)
     PILImage.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(tmp_path / "grey.png")
     task = read_task(config, "colorize", str(tmp_path / "grey.png"), None)
-    built = build.experiment(config)
+    built = builder.experiment(config)
     images = sampled(built, noisy_params(built), given=task.given(Given(), 8))
     # Clipping to 0..255 may cost some of the sum; elsewhere it is kept.
     inside = ((images > 2) & (images < 253)).all(axis=-1)

@@ -27,7 +27,7 @@ def test_bumps_sum_to_one_and_peak_at_their_centres():
     g = toys.temporal_bumps(jnp.arange(100.0), 100, 12)
     np.testing.assert_allclose(g.sum(axis=1), 1.0, rtol=1e-5)
     assert (g > 0).all()
-    np.testing.assert_array_equal(np.argmax(g, axis=1)[[0, 27, 99]], [0, 3, 11])
+    np.testing.assert_array_equal(np.argmax(g, axis=1)[np.array([0, 27, 99])], [0, 3, 11])
     centre = toys.temporal_bumps(jnp.array([45.0]), 100, 12)[0]  # the sixth of 12 centres, 9 apart
     np.testing.assert_allclose(centre[6] / centre[5], np.exp(-0.5), rtol=1e-4)
     narrow = toys.temporal_bumps(jnp.array([45.0]), 100, 12, width=0.5)[0]

@@ -33,7 +33,7 @@ from ml_collections import ConfigDict
 
 import originals
 from originals import UnknownCase
-from score_jax import build
+from score_jax import builder
 from score_jax.convert.releases import params_from
 from score_jax.errors import InputError
 from score_jax.preconditioning import PRECONDITIONINGS, denoise
@@ -149,7 +149,7 @@ def run_network(file: ParityFile, dtype: Any) -> dict[str, np.ndarray]:
     given = {name: _to_nhwc(value) for name, value in file.group("in").items()}
     try:
         config, release = originals.network_config(file.meta, given["x"].shape[1:])
-        network = build.build_network(config)
+        network = builder.build_network(config)
         params = _floats(params_from(release, file.group("params"), network), dtype)
     except (InputError, KeyError) as error:
         raise UnknownCase(f"no network of ours is this one ({error})") from error
@@ -174,7 +174,7 @@ def run_network(file: ParityFile, dtype: Any) -> dict[str, np.ndarray]:
     forward = jax.jit(network.apply)  # compiled once for all scores
     for name, score in file.meta["config"].get("scores", {}).items():
         score_config, last = originals.score_config(config, score)
-        predict = network_predictor(forward, build.build_process(score_config), **score_config.prediction)
+        predict = network_predictor(forward, builder.build_process(score_config), **score_config.prediction)
         found[f"out/score_{name}"] = predict(params, x, jnp.asarray(given["t"], dtype) * last).score
     return {name: _to_nchw(np.asarray(value)) for name, value in found.items()}
 

@@ -12,9 +12,9 @@ from jaxtyping import Array, Int
 from ml_collections import ConfigDict
 
 from score_jax import guidance
-from score_jax.build.naming import choose, construct
-from score_jax.build.objective import build_loss, history_of
-from score_jax.build.sampling import Guide, Known, Sampling, build_sampling, scale_of
+from score_jax.builder.naming import choose, construct
+from score_jax.builder.objective import build_loss, history_of
+from score_jax.builder.sampling import Guide, Known, Sampling, build_sampling, scale_of
 from score_jax.errors import InputError
 from score_jax.models.adm import ADM
 from score_jax.models.adm_classifier import ADMClassifier

@@ -1,0 +1,33 @@
+"""A section of a config, `{name, **arguments}`, to what the name stands for."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from score_jax.errors import unknown_name
+
+
+def construct(section: str, table: Mapping[str, Callable], values: dict[str, Any]) -> Any:
+    """`table[name](**rest)`.
+
+    Raises:
+      InputError: the name or an argument is unknown (with the nearest valid one).
+    """
+    values = dict(values)
+    name = choose(f"{section}.name", table, values.pop("name"))
+    known = [p for p in inspect.signature(name).parameters if p not in ("parent", "name")]
+    for key in values:
+        if key not in known:
+            raise unknown_name(f"key of {section}:", key, known)
+    return name(**values)
+
+
+def choose(key: str, table: Mapping[str, Any], name: str) -> Any:
+    """`table[name]`.
+
+    Raises:
+      InputError: the name is unknown.
+    """
+    if name not in table:
+        raise unknown_name(key, name, table)
+    return table[name]
