@@ -124,7 +124,7 @@ def test_a_violation_is_found(path: str, source: str, expected: str):
     [
         ("models/a.py", "from flax import linen as nn\nfrom score_jax.typing import Batch"),
         ("data/a.py", "def f():\n    import tensorflow_datasets as tfds"),
-        ("cli/a.py", "import score_jax\nfrom score_jax import __version__, build"),
+        ("cli/a.py", "import score_jax\nfrom score_jax import __version__, builder"),
         ("models/a.py", "def short():\n" + "    pass\n" * 79),
     ],
 )

@@ -265,22 +265,26 @@ def build_sampling(
         "dynamic": lambda model: predictor.dynamically_thresholded(model, walk.process),
     }
     # A network that outputs the mean is not clipped, as in the original: its mean would be another.
-    bound = (
-        bounds["none"]
-        if config.prediction.get("output") == "mean"
-        else choose("sampler.threshold", bounds, c.threshold)
-    )
+    threshold = "none" if config.prediction.get("output") == "mean" else c.threshold
+    bound = choose("sampler.threshold", bounds, threshold)
+    by_mean = c.name == "ancestral"  # whose step shifts its mean by the gradient itself
 
     def see(model: Predictor) -> Predictor:
         model = bound(seen(model, walk.view))
-        return (
-            model if gradient is None or c.name == "ancestral" else guidance.by_gradient(model, walk.process, gradient)
-        )
+        return model if gradient is None or by_mean else guidance.by_gradient(model, walk.process, gradient)
 
-    ends_in_data = c.name != "ode" and not (isinstance(walk.process, GaussianProcess) and walk.process is process)
-    t_min = c.t_min if not isinstance(walk.process, Chain) else (0.0 if c.name == "langevin" else DATA)
-    denoise = c.denoise and (not ends_in_data or c.name == "langevin")
+    t_min, denoise = _end(config, process, walk)
     return Sampling(walk.process, Sampler(method, t_min, denoise, initial, c.temperature), see)
+
+
+def _end(config: ConfigDict, process: NoiseSchedule, walk: _Walk) -> tuple[float, bool]:
+    """The time at which a sampler ends, and whether the model's x0 is asked for there."""
+    c = config.sampler
+    if c.name == "langevin":
+        return 0.0, c.denoise  # the level of least noise
+    if walk.process is process and isinstance(process, GaussianProcess):
+        return c.t_min, c.denoise
+    return DATA, False  # chains, EDM's grid and score_sde's steps end in the data
 
 
 def scale_of(config: ConfigDict, process: NoiseSchedule) -> guidance.Scale:
