@@ -1,5 +1,6 @@
 """What the docs show runs."""
 
+import pydoc
 import re
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SNIPPETS = [
     (path.name, snippet)
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     for snippet in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
 ]
 
@@ -24,3 +25,18 @@ def test_there_are_snippets_and_files_named_in_the_readme_exist():
     assert len(named) > 8
     for name in named:
         assert (ROOT / name).is_file(), name
+
+
+PAGES = sorted((ROOT / "docs" / "papers").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_functions_and_tests_that_a_page_names_exist(page):
+    """Dotted names are importable; files are there; parity cases have a handler or are networks."""
+    text = page.read_text()
+    names = re.findall(r"`(score_jax(?:\.\w+)+)`", text)
+    assert len(names) > 3
+    for name in names:
+        assert pydoc.locate(name) is not None, name
+    for file in re.findall(r"`((?:tests|benchmarks|configs)/[\w/]+\.py)`", text):
+        assert (ROOT / file).is_file(), file
