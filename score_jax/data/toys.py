@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -55,3 +56,27 @@ def four_gaussians(dtype=jnp.float32) -> GaussianMixture:
         jnp.array([0.15, 0.25, 0.3, 0.4], dtype),
         jnp.array([0.3, 0.2, 0.25, 0.25], dtype),
     )
+
+
+def swiss_roll(key: KeyArray, count: int) -> Float[Array, "n 2"]:
+    """Points of the curve (t cos t, t sin t), t uniform in (1.5 pi, 4.5 pi), centred, of mean square 1 per axis.
+
+    The curve is infinitely thin: the data of Sohl-Dickstein et al. 2015 (figure 1) have no density, and a bound on
+    their likelihood measures the resolution of the model, beta_1, as much as its fit.
+    """
+    first, last = 1.5 * math.pi, 4.5 * math.pi
+    t = jax.random.uniform(key, (count,), minval=first, maxval=last)
+    # Centre and scale are those of the law: integrals over t.
+    centre = [
+        (integral(last) - integral(first)) / (last - first)
+        for integral in (lambda u: math.cos(u) + u * math.sin(u), lambda u: math.sin(u) - u * math.cos(u))
+    ]
+    mean_square = (last**3 - first**3) / (3 * (last - first)) - centre[0] ** 2 - centre[1] ** 2
+    curve = t[:, None] * jnp.stack([jnp.cos(t), jnp.sin(t)], axis=1)
+    return (curve - jnp.array(centre)[None]) / math.sqrt(mean_square / 2)
+
+
+def heartbeat(key: KeyArray, count: int, bits: int = 20, period: int = 5) -> Float[Array, "n {bits}"]:
+    """Bits with a one in every `period`-th place, of uniform phase (Sohl-Dickstein et al. 2015, appendix D.1.2)."""
+    phase = jax.random.randint(key, (count, 1), 0, period)
+    return (jnp.arange(bits)[None] % period == phase).astype(jnp.float32)

@@ -7,7 +7,7 @@ import pytest
 
 from score_jax.data.toys import heartbeat, swiss_roll
 from score_jax.errors import InputError
-from score_jax.models import dpm2015_toys as toys
+from score_jax.models import dpm2015
 from score_jax.models.multiscale import MultiScaleConvolution, MultiScaleNetwork
 from score_jax.processes.binomial import binomial_chain
 from score_jax.processes.learned import chain_of_logits, log_spaced
@@ -24,21 +24,21 @@ def random_params(module, *inputs, scale=0.3):
 
 
 def test_bumps_sum_to_one_and_peak_at_their_centres():
-    g = toys.temporal_bumps(jnp.arange(100.0), 100, 12)
+    g = dpm2015.temporal_bumps(jnp.arange(100.0), 100, 12)
     np.testing.assert_allclose(g.sum(axis=1), 1.0, rtol=1e-5)
     assert (g > 0).all()
     np.testing.assert_array_equal(np.argmax(g, axis=1)[np.array([0, 27, 99])], [0, 3, 11])
-    centre = toys.temporal_bumps(jnp.array([45.0]), 100, 12)[0]  # the sixth of 12 centres, 9 apart
+    centre = dpm2015.temporal_bumps(jnp.array([45.0]), 100, 12)[0]  # the sixth of 12 centres, 9 apart
     np.testing.assert_allclose(centre[6] / centre[5], np.exp(-0.5), rtol=1e-4)
-    narrow = toys.temporal_bumps(jnp.array([45.0]), 100, 12, width=0.5)[0]
+    narrow = dpm2015.temporal_bumps(jnp.array([45.0]), 100, 12, width=0.5)[0]
     np.testing.assert_allclose(narrow[6] / narrow[5], np.exp(-2.0), rtol=1e-4)
 
 
 def test_a_readout_of_zero_is_the_forward_kernel():
-    network = toys.NormalisedRBF(10, 8)
+    network = dpm2015.NormalisedRBF(10, 8)
     x, t = jax.random.normal(jax.random.key(0), (9, 2)), jnp.arange(1.0, 10)
     params = network.init(jax.random.key(1), x, t)
-    mean, variance = toys.normal_reverse(lambda x, t: network.apply(params, x, t), CHAIN)(x, t)
+    mean, variance = dpm2015.normal_reverse(lambda x, t: network.apply(params, x, t), CHAIN)(x, t)
     a, beta = CHAIN.kernel(t, t - 1)
     np.testing.assert_allclose(mean, a[:, None] * x, rtol=1e-5)
     np.testing.assert_allclose(variance, jnp.tile(beta[:, None], (1, 2)), rtol=1e-4)
@@ -48,9 +48,9 @@ def test_means_from_a_readout():
     """The paper's moves by the share Sigma; the third is that of the posterior, exact where z is the data."""
     x, z, t = jnp.full((3, 2), 0.5), jnp.full((3, 2), -0.2), jnp.array([2.0, 5.0, 9.0])
     nothing = jnp.zeros_like(x)
-    mean, variance = toys.normal_reverse(lambda x, t: (z, nothing), CHAIN, toys.blended_mean)(x, t)
+    mean, variance = dpm2015.normal_reverse(lambda x, t: (z, nothing), CHAIN, dpm2015.blended_mean)(x, t)
     np.testing.assert_allclose(mean, x + variance * (z - x), rtol=1e-5)
-    mean, _ = toys.normal_reverse(lambda x, t: (z, nothing), CHAIN, toys.data_mean)(x, t)
+    mean, _ = dpm2015.normal_reverse(lambda x, t: (z, nothing), CHAIN, dpm2015.data_mean)(x, t)
     np.testing.assert_allclose(mean, CHAIN.posterior(x, z, t, t - 1)[0], rtol=1e-6)
 
 
@@ -58,7 +58,7 @@ def test_logits_of_zero_are_the_forward_kernel_of_bits():
     """The bit alone is in detailed balance: its reverse is its forward kernel."""
     chain = binomial_chain(12, 0.2)
     x, t = (jnp.arange(24).reshape(12, 2)[1:] % 3 == 0).astype(jnp.float32), jnp.arange(1.0, 12)
-    change = toys.bit_reverse(lambda x, t: jnp.zeros_like(x), chain)(x, t)
+    change = dpm2015.bit_reverse(lambda x, t: jnp.zeros_like(x), chain)(x, t)
     np.testing.assert_allclose(change, chain.beta(t)[:, None] * chain.prior_of_value(1 - x), rtol=1e-4)
 
 
@@ -66,12 +66,12 @@ def test_certain_logits_are_the_posterior_of_their_bit():
     chain = binomial_chain(12, 0.2)
     x, t = jnp.tile(jnp.array([[0.0, 1.0]]), (11, 1)), jnp.arange(1.0, 12)
     for bit in (0.0, 1.0):
-        change = toys.bit_reverse(lambda x, t, bit=bit: (2 * bit - 1) * 60 * jnp.ones_like(x), chain)(x, t)
+        change = dpm2015.bit_reverse(lambda x, t, bit=bit: (2 * bit - 1) * 60 * jnp.ones_like(x), chain)(x, t)
         np.testing.assert_allclose(change, chain.change(x, jnp.full_like(x, bit), t), rtol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("network", "dim"), [(toys.NormalisedRBF(10, 8), 2), (toys.BitMLP(10, (7, 7), 4), 5)], ids=["rbf", "bits"]
+    ("network", "dim"), [(dpm2015.NormalisedRBF(10, 8), 2), (dpm2015.BitMLP(10, (7, 7), 4), 5)], ids=["rbf", "bits"]
 )
 def test_rows_of_many_points_are_the_points_one_by_one(network, dim):
     x, t = jax.random.normal(jax.random.key(0), (9, 4, dim)), jnp.arange(1.0, 10)
@@ -82,7 +82,7 @@ def test_rows_of_many_points_are_the_points_one_by_one(network, dim):
 
 
 def test_the_rbf_is_normalised_and_its_readouts_are_the_levels_own():
-    network = toys.NormalisedRBF(10, 8)
+    network = dpm2015.NormalisedRBF(10, 8)
     x, t = jax.random.normal(jax.random.key(0), (9, 2)), jnp.arange(1.0, 10)
     params = network.init(jax.random.key(1), x, t)
     marked = params["params"] | {"kernel": jnp.ones((9, 8, 4)) * jnp.arange(1.0, 10)[:, None, None]}
