@@ -15,20 +15,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from dpm2015_training import (
+    LEAVES,
     binomial_bits,
-    estimate,
     gaussian_bits,
     grey_leaves,
     importance_bits,
     is_beat,
+    mirrored,
     sample_beats,
     spread,
     train_heartbeat,
-    train_leaves,
+    train_images,
     train_roll,
 )
 
-from report import Claim, emit
+from report import Claim, emit, estimate
 from score_jax.data.toys import heartbeat, swiss_roll
 from score_jax.processes.learned import equal_shares, log_spaced
 from score_jax.samplers.multiplied import known_bits
@@ -109,8 +110,8 @@ def schedule_claims(points, steps: int, gain: float) -> list[Claim]:
 
 def leaves_claims(size: int, levels: int, steps: int, images: int, target: float) -> list[Claim]:
     """Dead leaves: the bound per pixel on images of another seed."""
-    model = train_leaves(grey_leaves(0, size, images), levels, 1e-3, steps, 64)
-    held_out = spread(jax.random.key(5), jnp.asarray(grey_leaves(1, size, 256)))
+    model = train_images(grey_leaves(0, size, images), LEAVES, levels, 1e-3, steps, 64, augment=mirrored)
+    held_out = spread(jax.random.key(5), jnp.asarray(grey_leaves(1, size, 256)), LEAVES)
     found = gaussian_bits(model, held_out)
     k, null = estimate(found.equation_14 / size**2), estimate(found.null / size**2)
     how = (

@@ -24,9 +24,17 @@ from score_jax.samplers.multiplied import BitFactor, sample_binomial
 BEATS = heartbeat(jax.random.key(0), 5).shape[1]
 RHO = 0.2
 """The mean of the heartbeat's bits, and so its coin."""
-LEVELS = 256
-"""Grey levels of an image; with uniform noise of one level its pixels are uniform, of this standard deviation: """
-GREY_STD = LEVELS / 12**0.5
+
+
+class Scale(NamedTuple):
+    """Mean and standard deviation of grey levels with uniform noise of one level."""
+
+    mean: float
+    std: float
+
+
+LEAVES = Scale(128.0, 256 / 12**0.5)
+"""Of dead leaves, whose levels are uniform."""
 
 
 class GaussianModel(NamedTuple):
@@ -34,6 +42,7 @@ class GaussianModel(NamedTuple):
 
     reverse: bound.GaussianReverse
     chain: Chain
+    parameters: int
 
 
 class BinomialModel(NamedTuple):
@@ -41,19 +50,6 @@ class BinomialModel(NamedTuple):
 
     reverse: bound.BinomialReverse
     chain: BinomialChain
-
-
-class Estimate(NamedTuple):
-    """A mean over examples and its standard error."""
-
-    mean: float
-    error: float
-
-
-def estimate(values) -> Estimate:
-    """Of values (n,)."""
-    values = np.asarray(values, np.float64)
-    return Estimate(float(values.mean()), float(values.std() / len(values) ** 0.5))
 
 
 def train(loss: Callable, params: Any, steps: int, learning_rate: float) -> Any:
@@ -101,11 +97,12 @@ def train_gaussian(
 
     def model(params) -> GaussianModel:
         chain = chain_of_logits(params["schedule"] if learned else logits, beta_1)
-        return GaussianModel(normal_reverse(lambda x, t: network.apply(params["network"], x, t), chain), chain)
+        reverse = normal_reverse(lambda x, t: network.apply(params["network"], x, t), chain)
+        return GaussianModel(reverse, chain, sum(leaf.size for leaf in jax.tree.leaves(params)))
 
     def loss(params, key):
         data_key, noise_key, level_key = jax.random.split(key, 3)
-        reverse, chain = model(params)
+        reverse, chain, _ = model(params)
         t = strata(level_key, levels, rows) if rows else jnp.arange(1.0, levels)
         x0 = draw(data_key)
         noise = jax.random.normal(noise_key, (len(t), *x0.shape[1:]))
@@ -189,24 +186,40 @@ def grey_leaves(seed: int, size: int, count: int):
     return np.stack([images[i]["image"] for i in range(count)])
 
 
-def spread(key, grey):
+def spread(key, grey, scale: Scale):
     """Grey levels with uniform noise of one level, of mean 0 and variance 1 (appendix D.2.1)."""
-    return (grey + jax.random.uniform(key, grey.shape) - LEVELS / 2) / GREY_STD
+    return (grey + jax.random.uniform(key, grey.shape) - scale.mean) / scale.std
 
 
-def train_leaves(
-    grey, levels: int, beta_1: float, steps: int, rows: int, learning_rate: float = 3e-3, **sizes
+def mirrored(key, x):
+    """Images (b, s, s, 1), each turned or not about both axes and a diagonal."""
+    for which, axes in zip(jax.random.split(key, 3), ((1,), (2,), None), strict=True):
+        other = jnp.swapaxes(x, 1, 2) if axes is None else jnp.flip(x, axes)
+        coin = jax.random.bernoulli(which, 0.5, x.shape[:1]).astype(jnp.float32)
+        x = jnp.where(broadcast_right(coin, x) > 0, other, x)
+    return x
+
+
+def train_images(
+    grey, scale: Scale, levels: int, beta_1: float, steps: int, rows: int, learning_rate: float = 3e-3, augment=None
 ) -> GaussianModel:
-    """Dead leaves by the multi-scale network; of the images (n, s, s, 1) each step draws `rows`, mirrored at random."""
-    network, images = MultiScaleNetwork(levels, **sizes), jnp.asarray(grey)
+    """Images (n, s, s, 1) by the multi-scale network; each step draws `rows` of them.
+
+    Args:
+      grey: their levels.
+      scale: of the levels.
+      levels: T.
+      beta_1: the first beta.
+      steps: of Adam.
+      rows: images per step, each at a level of its own.
+      learning_rate: its largest.
+      augment: `augment(key, x)`: the drawn images changed at random.
+    """
+    network, images = MultiScaleNetwork(levels), jnp.asarray(grey)
 
     def draw(key):
-        which, left, up, turn, noise = jax.random.split(key, 5)
+        which, noise, change = jax.random.split(key, 3)
         x = images[jax.random.randint(which, (rows,), 0, len(images))]
-        for which_axis, axes in ((left, (1,)), (up, (2,)), (turn, None)):
-            mirrored = jnp.swapaxes(x, 1, 2) if axes is None else jnp.flip(x, axes)
-            coin = jax.random.bernoulli(which_axis, 0.5, (rows,)).astype(jnp.float32)
-            x = jnp.where(broadcast_right(coin, x) > 0, mirrored, x)
-        return spread(noise, x)
+        return spread(noise, x if augment is None else augment(change, x), scale)
 
     return train_gaussian(network, draw, beta_1, log_spaced(levels, beta_1), steps, learning_rate, rows=rows)

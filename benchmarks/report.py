@@ -6,9 +6,10 @@ import json
 import os
 import platform
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,19 @@ class Claim:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return dataclasses.asdict(self) | {"holds": self.holds}
+
+
+class Estimate(NamedTuple):
+    """A mean over examples and its standard error."""
+
+    mean: float
+    error: float
+
+
+def estimate(values) -> Estimate:
+    """Of values (n,)."""
+    values = np.asarray(values, np.float64)
+    return Estimate(float(values.mean()), float(values.std() / len(values) ** 0.5))
 
 
 def emit(benchmark: str, claims: list[Claim], began: float, *, as_json: bool) -> int:

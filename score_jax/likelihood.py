@@ -30,9 +30,9 @@ class LogLikelihood:
 
     Attributes:
       log_prob: prior_log_prob + divergence.
-      prior_log_prob: log density of x_1 under the prior.
+      prior_log_prob: log density of the latent under the prior.
       divergence: the integral.
-      latent: x_1, the encoding of the example.
+      latent: x at t_max, the encoding of the example.
       nfe: evaluations of the model with its derivative.
       ok: False where the solve gave up.
     """
@@ -80,7 +80,7 @@ def log_likelihood(
         (the cost of one evaluation per dimension).
       ode: solver and tolerances; the log-density is part of the error control.
       t_min: where the path starts (1e-5 in Song et al. 2021).
-      terminal_log_prob: density at t = 1, the prior's unless the true one is known.
+      terminal_log_prob: density at t_max, the prior's unless the true one is known.
 
     Raises:
       InputError: `divergence` is unknown.
@@ -100,7 +100,7 @@ def log_likelihood(
         return value, jnp.vdot(probe, directional)
 
     start = (x, jnp.zeros(x.shape[:1], x.dtype))
-    solved = solve(vector_field, start, probes, t_min, 1.0, ode)
+    solved = solve(vector_field, start, probes, t_min, process.t_max, ode)
     latent, integral = solved.y
     terminal = terminal_log_prob(latent)
     return LogLikelihood(terminal + integral, terminal, integral, latent, solved.nfe, solved.ok)

@@ -10,10 +10,18 @@ from score_jax.data.transforms import log_bin_width
 from score_jax.errors import InputError
 from score_jax.likelihood import bits_per_dim, log_likelihood
 from score_jax.predictor import score_predictor
-from score_jax.processes.gaussian import VE, VP, SubVP
+from score_jax.processes.gaussian import EDM, VE, VP, Cosine, Flow, LinearVE, SubVP
 from score_jax.samplers.ode import AdaptiveODE
 
-PROCESSES = {"ve": VE(0.01, 10.0), "vp": VP(), "sub_vp": SubVP()}
+PROCESSES = {
+    "ve": VE(0.01, 10.0),
+    "vp": VP(),
+    "sub_vp": SubVP(),
+    "linear_ve": LinearVE(10.0),
+    "edm": EDM(),
+    "flow": Flow(),
+    "cosine": Cosine(),
+}
 T_MIN = 1e-5
 
 
@@ -33,7 +41,7 @@ def test_mixture_equals_the_closed_form(name, x64):
             divergence="exact",
             ode=AdaptiveODE("tsit5", 1e-7, 1e-7),
             t_min=T_MIN,
-            terminal_log_prob=lambda z: mixture.log_prob(z, jnp.ones_like(z[:, 0]), process),
+            terminal_log_prob=lambda z: mixture.log_prob(z, jnp.full_like(z[:, 0], process.t_max), process),
         )
 
     result = run(x)

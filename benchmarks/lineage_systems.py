@@ -1,0 +1,221 @@
+"""The systems of `lineage.py`, trained: each draws images and completes them, most can say how likely an image is."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from dpm2015_training import Scale, gaussian_bits, spread, train_images
+from ml_collections import ConfigDict
+
+from configs import lineage
+from report import Estimate, estimate
+from score_jax import builder, constraints
+from score_jax.arrays import keys_per_example
+from score_jax.data.sources import Source
+from score_jax.data.transforms import to_model_range
+from score_jax.evaluation import digit_features
+from score_jax.evaluation.features import extract, image_batches
+from score_jax.evaluation.frechet import bootstrap_standard_error, frechet_distance
+from score_jax.evaluation.statistics import moments
+from score_jax.jobs import evaluate, likelihood
+from score_jax.jobs.sample import Drawn, Given, draw
+from score_jax.jobs.train import open_split, restore_params, train
+from score_jax.losses import variational
+from score_jax.noise import brownian
+from score_jax.processes.chain import Chain
+from score_jax.reverse import VARIANCES
+from score_jax.samplers.multiplied import NormalFactor, known, sample_gaussian
+from score_jax.training.sharding import make_mesh
+
+SEED = 0
+LEVELS_2015 = 1000
+
+
+class Bits(NamedTuple):
+    """Bits per dimension of held-out images.
+
+    Attributes:
+      value: mean and standard error.
+      kind: "exact" of an ODE, or "bound", which is no less than the true value.
+    """
+
+    value: Estimate
+    kind: str
+
+
+class Images(NamedTuple):
+    """Drawn or completed images, uint8, and the evaluations of the network for each."""
+
+    pixels: np.ndarray
+    nfe: float
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """A trained system.
+
+    Attributes:
+      parameters: of its network.
+      train_seconds: compilation and checkpoints included.
+      sampler: in words.
+      draw: `draw(range)`: the samples of these indices.
+      complete: `complete(images, known)`: images whose pixels are kept where `known` (h, w, 1) is 1.
+      bits: `bits(count)` of as many held-out images; None where the system gives no likelihood.
+    """
+
+    parameters: int
+    train_seconds: float
+    sampler: str
+    draw: Callable[[range], Images]
+    complete: Callable[[np.ndarray, np.ndarray], Images]
+    bits: Callable[[int], Bits] | None
+
+
+def _size(params: Any) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def config_of(name: str, steps: int) -> ConfigDict:
+    """The config of a system under this budget."""
+    config = lineage.get_config(name)
+    config.training.steps = steps
+    return config
+
+
+def trained(config: ConfigDict, workdir: Path) -> tuple[builder.Experiment, Any, float]:
+    """The experiment, its averaged parameters, and the seconds it took now or in the run that made the workdir."""
+    clock = workdir / "train_seconds.txt"
+    began = time.monotonic()
+    train(config, workdir)
+    if not clock.exists():
+        clock.write_text(f"{time.monotonic() - began:.1f}\n")
+    experiment = builder.experiment(config)
+    params, _ = restore_params(config, experiment, workdir, make_mesh())
+    return experiment, params, float(clock.read_text())
+
+
+def _chain_bits(experiment: builder.Experiment, params: Any, source: Source, count: int) -> Bits:
+    """The variational bound, told the class where the model knows any."""
+    rows = [source[i] for i in range(count)]
+    x0 = to_model_range(jnp.stack([row["image"] for row in rows]), experiment.value_range)
+    labels = jnp.asarray([row["label"] for row in rows])
+
+    @jax.jit
+    def run(params, x0, labels):
+        path = brownian(keys_per_example(jax.random.key(SEED), jnp.arange(count)), x0)
+        variance = VARIANCES[experiment.config.sampler.variance]
+        return variational.bound(experiment.predictor(params, labels), experiment.process, variance, x0, path).total
+
+    return Bits(estimate(run(params, x0, labels)), "bound")
+
+
+def _ode_bits(experiment: builder.Experiment, params: Any, source: Source, count: int) -> Bits:
+    config = experiment.config.copy_and_resolve_references()
+    config.likelihood.update(num_examples=count, batch_size=min(count, config.likelihood.batch_size))
+    found = likelihood.measure(experiment, params, make_mesh(), source, config)
+    return Bits(estimate(found.bits_per_dim), "exact")
+
+
+def _bits(experiment: builder.Experiment, params: Any, source: Source) -> Callable[[int], Bits] | None:
+    if experiment.config.process.name == "ve_chain":
+        return None
+    measure = _chain_bits if isinstance(experiment.process, Chain) else _ode_bits
+    return functools.partial(measure, experiment, params, source)
+
+
+def of_config(config: ConfigDict, workdir: Path) -> System:
+    """A system with a config of its own."""
+    experiment, params, seconds = trained(config, workdir)
+
+    def drawn(indices: range, given: Given) -> Images:
+        size = len(indices)
+        found: Drawn = draw(experiment, params, make_mesh(), indices, batch_size=size, seed=SEED, given=given)
+        return Images(found.images, float(found.nfe.mean()))
+
+    def complete(images: np.ndarray, kept: np.ndarray) -> Images:
+        return drawn(range(len(images)), Given(measurement=constraints.mask(kept[None]), known=images))
+
+    unconditioned = Given()
+    return System(
+        _size(params),
+        seconds,
+        config.sampler.name.replace("_", " "),
+        lambda indices: drawn(indices, unconditioned),
+        complete,
+        _bits(experiment, params, open_split(config, "eval_split")),
+    )
+
+
+def of_2015(config: ConfigDict) -> System:
+    """The multi-scale network on the chain with a learned schedule, trained on K.
+
+    Args:
+      config: whose data, batches and steps it shares.
+    """
+    images, _ = evaluate.load_images(open_split(config, "train_split"))
+    held_out, _ = evaluate.load_images(open_split(config, "eval_split"))
+    scale = Scale(float(images.mean()) + 0.5, float((images.var() + 1 / 12) ** 0.5))
+    began = time.monotonic()
+    grey = images.astype(np.float32)
+    model = train_images(grey, scale, LEVELS_2015, 1e-4, config.training.steps, config.training.batch_size)
+    jax.block_until_ready(model.chain.sigmas)
+    seconds = time.monotonic() - began
+
+    @functools.partial(jax.jit, static_argnums=2)
+    def run(keys, values, factor: Callable[[jax.Array], NormalFactor] | None):
+        return sample_gaussian(model.reverse, model.chain, keys, values, factor and factor(values))
+
+    def drawn(indices: range, values, factor=None) -> Images:
+        keys = keys_per_example(jax.random.key(SEED), jnp.asarray(indices))
+        x = np.asarray(run(keys, values, factor)) * scale.std + scale.mean
+        return Images(np.clip(np.floor(x), 0, 255).astype(np.uint8), LEVELS_2015 - 1.0)
+
+    def complete(images: np.ndarray, kept: np.ndarray) -> Images:
+        values = (jnp.asarray(images, jnp.float32) + 0.5 - scale.mean) / scale.std
+        mask = jnp.broadcast_to(jnp.asarray(kept, jnp.float32)[None], values.shape)
+        return drawn(range(len(images)), values, lambda values: known(values, mask))
+
+    def bits(count: int) -> Bits:
+        x0 = spread(jax.random.key(SEED), jnp.asarray(held_out[:count], jnp.float32), scale)
+        per_dim = -gaussian_bits(model, x0).exact / x0[0].size + np.log2(scale.std)
+        return Bits(estimate(per_dim), "bound")
+
+    shape = images.shape[1:]
+    return System(
+        model.parameters,
+        seconds,
+        "learned reverse kernels",
+        lambda indices: drawn(indices, jnp.zeros((len(indices), *shape))),
+        complete,
+        bits,
+    )
+
+
+class Judge:
+    """The classifier of the training split's labels, by whose features and verdicts all samples are judged."""
+
+    def __init__(self, config: ConfigDict, path: Path):
+        images, labels = evaluate.load_images(open_split(config, "train_split"))
+        self.held_out, self.labels = evaluate.load_images(open_split(config, "eval_split"))
+        self._classifier = evaluate.trained_classifier(images, labels, path)
+        self._features = self._classifier.features()
+        self._real = self._of(self.held_out)
+        self.training = images
+
+    def _of(self, images: np.ndarray) -> np.ndarray:
+        return extract(self._features, image_batches(images, 128))
+
+    def fid(self, images: np.ndarray) -> Estimate:
+        """fid_digits to the held-out images, and its bootstrap standard error."""
+        found, real = self._of(images), moments(self._real)
+        return Estimate(frechet_distance(generated=moments(found), real=real), bootstrap_standard_error(found, real))
+
+    def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
+        """Share of images that it sees as these classes."""
+        return float((digit_features.predict_classes(self._classifier, images) == labels).mean())
