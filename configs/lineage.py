@@ -23,7 +23,7 @@ def _start() -> ConfigDict:
     config.ema.update(decay=0.995, warmup=True)
     config.training.update(batch_size=64, steps=1000, log_every=50, checkpoint_every=500, keep=1, sample_every=0)
     config.network.update(
-        channels=_WIDTH, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(4,), dropout=0.0
+        channels=_WIDTH, channel_mult=(1, 1), num_res_blocks=1, attention_resolutions=(4,), dropout=0.0
     )
     config.likelihood.update(batch_size=128, rtol=1e-4, atol=1e-4)
     config.sampling.update(num_samples=512, batch_size=256)
@@ -45,7 +45,7 @@ def ncsn() -> ConfigDict:
     """Song and Ermon 2019: ten levels from 1 to 0.01, 100 Langevin steps at each."""
     config = _start()
     _levels_of_score(config, sigma_max=1.0, num_levels=10)
-    base.replace_section(config, "network", name="ncsn", channels=24, num_levels=10, dtype="float32")
+    base.replace_section(config, "network", name="ncsn", channels=16, num_levels=10, dtype="float32")
     config.sampler.update(step_lr=2e-5, steps_per_level=100, denoise=False)
     return config
 
@@ -54,13 +54,13 @@ def ncsnv2() -> ConfigDict:
     """Song and Ermon 2020: levels and step by its techniques (`processes.techniques`), of these images."""
     config = _start()
     _levels_of_score(config, sigma_max=5.71, num_levels=22)
-    base.replace_section(config, "network", name="ncsnv2", channels=24, variant="plain", dtype="float32")
+    base.replace_section(config, "network", name="ncsnv2", channels=16, variant="plain", dtype="float32")
     config.sampler.update(step_lr=2.38e-5, steps_per_level=5)
     return config
 
 
 def ddpm() -> ConfigDict:
-    """Ho et al. 2020: eps at 1000 levels of linear beta, the ancestral sampler."""
+    """Ho et al. 2020: eps at 1000 levels of linear beta, the ancestral sampler on 250 of them."""
     config = _start()
     base.replace_section(config, "process", name="vp_chain", schedule="linear", num_levels=1000)
     # Its norms have 32 groups: a width of 32 would take the embedding of time out again.
@@ -76,7 +76,7 @@ def ddpm() -> ConfigDict:
         dtype="float32",
     )
     config.prediction.update(output="eps", label="index")
-    config.sampler.update(name="ancestral", variance="fixed_large", threshold="clip")
+    config.sampler.update(name="ancestral", variance="fixed_large", threshold="clip", respacing="250")
     return config
 
 
@@ -86,7 +86,7 @@ def _adm(config: ConfigDict, *, name: str = "adm", **network: object) -> None:
         "network",
         name=name,
         channels=_WIDTH,
-        channel_mult=(1, 2),
+        channel_mult=(1, 1),
         num_res_blocks=1,
         attention_resolutions=(4,),
         dropout=0.0,
@@ -97,7 +97,7 @@ def _adm(config: ConfigDict, *, name: str = "adm", **network: object) -> None:
 
 
 def improved_ddpm() -> ConfigDict:
-    """Nichol and Dhariwal 2021: cosine schedule, learned variances, L_hybrid."""
+    """Nichol and Dhariwal 2021: cosine schedule, learned variances, L_hybrid; 250 of 1000 levels."""
     config = _start()
     base.replace_section(config, "process", name="vp_chain", schedule="cosine", num_levels=1000)
     _adm(config, learn_sigma=True, scale_shift_norm=True)
@@ -160,7 +160,7 @@ def edm() -> ConfigDict:
         "network",
         name="edm_song",
         channels=_WIDTH,
-        channel_mult=(1, 2),
+        channel_mult=(1, 1),
         num_res_blocks=1,
         attention_resolutions=(4,),
         dropout=0.0,
