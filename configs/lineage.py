@@ -189,9 +189,7 @@ SYSTEMS: dict[str, Callable[[], ConfigDict]] = {
 
 
 def get_config(system: str = "ddpm") -> ConfigDict:
-    """The system of this name.
-
-    Raises:
-      KeyError: it is none of `SYSTEMS`.
-    """
+    """The system of this name; a key of `SYSTEMS`."""
+    if system not in SYSTEMS:
+        raise ValueError(f"Unknown system {system!r} of the lineage: expected one of {', '.join(SYSTEMS)}.")
     return SYSTEMS[system]()

@@ -10,10 +10,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def quick(name: str) -> dict[str, dict]:
+def quick(name: str, *arguments: str) -> dict[str, dict]:
     """The claims of a benchmark's quick form, all of which hold."""
     result = subprocess.run(
-        [sys.executable, f"benchmarks/{name}.py", "--json", "--quick"],
+        [sys.executable, f"benchmarks/{name}.py", "--json", "--quick", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -43,4 +43,15 @@ def test_samplers_claims_hold():
 
 @pytest.mark.slow
 def test_the_toys_of_2015_are_learnt():
-    assert len(quick("dpm2015")) >= 2
+    assert {"heartbeat_bound_bits", "swiss_roll_bound_bits", "dead_leaves_bound_bits_per_pixel"} <= quick(
+        "dpm2015"
+    ).keys()
+
+
+@pytest.mark.slow
+def test_the_lineage_runs(tmp_path):
+    """The system without a config, one with; that they learn is what the whole benchmark shows."""
+    claims = quick("lineage", "--only=dpm2015,flow", f"--out={tmp_path}")
+    assert {"fid_digits_dpm2015", "bits_per_dim_flow", "inpainting_error_flow"} <= claims.keys()
+    again = quick("lineage", "--only=dpm2015,flow", f"--out={tmp_path}")  # what is done is kept
+    assert again == claims

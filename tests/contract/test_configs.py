@@ -4,14 +4,17 @@ import importlib
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import base, lineage
 from configs.adm import ablation
 from score_jax import builder
 from score_jax.errors import InputError
+from score_jax.jobs.train import open_split
 from score_jax.processes.gaussian import VE, SubVP
+from score_jax.processes.techniques import langevin_step, largest_distance, level_count
 from score_jax.samplers.ode import AdaptiveODE
 
 ROOT = Path(__file__).parents[2]
@@ -97,7 +100,14 @@ PARAMETERS = {
     "score_sde/vp/ddpm/cifar10_continuous": 35_218_947,
 }
 # Whose number of parameters no one has published.
-UNCOUNTED = ("adm/ablation", "base", "demo/mnist", "demo/mnist_accelerator", "score_sde/vp/ddpm/cifar10_unconditional")
+UNCOUNTED = (
+    "adm/ablation",
+    "base",
+    "demo/mnist",
+    "demo/mnist_accelerator",
+    "lineage",
+    "score_sde/vp/ddpm/cifar10_unconditional",
+)
 
 
 def load(path: str) -> ConfigDict:
@@ -134,6 +144,35 @@ def test_the_ablations_variants_differ_in_one_thing():
         assert parameters(config) > 50e6
     with pytest.raises(ValueError, match="Unknown variant 'depth'"):
         ablation.get_config("depth")
+
+
+def test_the_lineage_shares_its_budget_and_differs_in_its_science():
+    common = lineage.get_config("ddpm")
+    sizes = {}
+    for system in lineage.SYSTEMS:
+        config = lineage.get_config(system)
+        for section in ("optimizer", "ema", "training", "evaluation"):
+            assert config[section] == common[section], (system, section)
+        assert (config.data.name, config.data.image_size) == (common.data.name, common.data.image_size)
+        builder.experiment(config)
+        sizes[system] = parameters(config)
+    assert max(sizes.values()) < 4 * min(sizes[system] for system in sizes if system != "classifier")
+    with pytest.raises(ValueError, match="Unknown system 'dpm'"):
+        lineage.get_config("dpm")
+
+
+@pytest.mark.parametrize("system", ["ncsnv2", "ve"])
+def test_the_lineages_noise_levels_are_those_of_the_techniques(system):
+    config = lineage.get_config(system)
+    source = open_split(config, "train_split")
+    largest = largest_distance(np.stack([source[i]["image"] for i in range(len(source))]))
+    assert config.process.sigma_max == pytest.approx(largest, rel=1e-3)
+    if system == "ncsnv2":
+        process, sampler = config.process, config.sampler
+        assert process.num_levels == level_count(largest, process.sigma_min, 64)
+        ratio = (largest / process.sigma_min) ** (1 / (process.num_levels - 1))
+        step = langevin_step(process.sigma_min, ratio, sampler.steps_per_level)
+        assert sampler.step_lr == pytest.approx(step, rel=1e-2)
 
 
 def test_the_papers_differences():
