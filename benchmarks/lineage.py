@@ -7,6 +7,7 @@ done is kept below --out. With --docs, table and pictures go to docs/results.md 
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import sys
@@ -82,7 +83,7 @@ def measured(name: str, system: System, judge: Judge, budget: Budget, folder: Pa
     samples = np.concatenate([first.pixels, second.pixels])
     truth, labels = judge.held_out[: budget.completed], judge.labels[: budget.completed]
     kept = right_half(truth.shape[1])
-    completed = system.complete(truth, kept).pixels
+    completed = system.complete(truth, labels, kept).pixels
     bits = system.bits and system.bits(budget.likelihoods)
     write_arrays(folder / "images.npz", {"samples": samples[:64], "completed": completed[:16]})
     return Row(
@@ -188,9 +189,10 @@ def main() -> int:
     began = time.monotonic()
     jax.config.update("jax_compilation_cache_dir", str(arguments.out / "compiled"))
     budget, folder = Budget.of(arguments.budget, quick=arguments.quick), arguments.out / f"budget_{arguments.budget}"
-    judge = Judge(config_of("ddpm", budget.steps), arguments.out / "digit_classifier.npz")
-    rows = [row(name, judge, budget, folder) for name in names]
-    guided = curves(judge, budget, folder) if {"adm", "improved_ddpm"} <= set(names) else []
+    with contextlib.redirect_stdout(sys.stderr):  # training says where its checkpoints are
+        judge = Judge(config_of("ddpm", budget.steps), arguments.out / "digit_classifier.npz")
+        rows = [row(name, judge, budget, folder) for name in names]
+        guided = curves(judge, budget, folder) if {"adm", "improved_ddpm"} <= set(names) else []
     if arguments.docs:
         kept, command = right_half(judge.held_out.shape[1]), f"python {' '.join(sys.argv)}"
         lineage_pages.write(rows, guided, judge.held_out, kept, folder, command)

@@ -118,7 +118,7 @@ def _labelled(path: Path, names: list[str], strips: list[np.ndarray]) -> None:
         for spine in axes.spines.values():
             spine.set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
 def _curves(path: Path, curves: list[Curve]) -> None:

@@ -28,6 +28,7 @@ from score_jax.jobs.sample import Drawn, Given, draw
 from score_jax.jobs.train import open_split, restore_params, train
 from score_jax.losses import variational
 from score_jax.noise import brownian
+from score_jax.predictor import clipped
 from score_jax.processes.chain import Chain
 from score_jax.reverse import VARIANCES
 from score_jax.samplers.multiplied import NormalFactor, known, sample_gaussian
@@ -65,7 +66,8 @@ class System:
       train_seconds: compilation and checkpoints included.
       sampler: in words.
       draw: `draw(range)`: the samples of these indices.
-      complete: `complete(images, known)`: images whose pixels are kept where `known` (h, w, 1) is 1.
+      complete: `complete(images, labels, kept)`: images whose pixels are held where `kept` (h, w, 1) is 1; of these
+        classes, where the system knows any.
       bits: `bits(count)` of as many held-out images; None where the system gives no likelihood.
     """
 
@@ -73,7 +75,7 @@ class System:
     train_seconds: float
     sampler: str
     draw: Callable[[range], Images]
-    complete: Callable[[np.ndarray, np.ndarray], Images]
+    complete: Callable[[np.ndarray, np.ndarray, np.ndarray], Images]
     bits: Callable[[int], Bits] | None
 
 
@@ -101,7 +103,7 @@ def trained(config: ConfigDict, workdir: Path) -> tuple[builder.Experiment, Any,
 
 
 def _chain_bits(experiment: builder.Experiment, params: Any, source: Source, count: int) -> Bits:
-    """The variational bound, told the class where the model knows any."""
+    """The variational bound, x0 clipped as in sampling, told the class where the model knows any."""
     rows = [source[i] for i in range(count)]
     x0 = to_model_range(jnp.stack([row["image"] for row in rows]), experiment.value_range)
     labels = jnp.asarray([row["label"] for row in rows])
@@ -110,7 +112,8 @@ def _chain_bits(experiment: builder.Experiment, params: Any, source: Source, cou
     def run(params, x0, labels):
         path = brownian(keys_per_example(jax.random.key(SEED), jnp.arange(count)), x0)
         variance = VARIANCES[experiment.config.sampler.variance]
-        return variational.bound(experiment.predictor(params, labels), experiment.process, variance, x0, path).total
+        model = clipped(experiment.predictor(params, labels), experiment.process, *experiment.value_range)
+        return variational.bound(model, experiment.process, variance, x0, path).total
 
     return Bits(estimate(run(params, x0, labels)), "bound")
 
@@ -138,8 +141,9 @@ def of_config(config: ConfigDict, workdir: Path) -> System:
         found: Drawn = draw(experiment, params, make_mesh(), indices, batch_size=size, seed=SEED, given=given)
         return Images(found.images, float(found.nfe.mean()))
 
-    def complete(images: np.ndarray, kept: np.ndarray) -> Images:
-        return drawn(range(len(images)), Given(measurement=constraints.mask(kept[None]), known=images))
+    def complete(images: np.ndarray, labels: np.ndarray, kept: np.ndarray) -> Images:
+        given = Given(measurement=constraints.mask(kept[None]), known=images, labels=labels)
+        return drawn(range(len(images)), given)
 
     unconditioned = Given()
     return System(
@@ -176,7 +180,7 @@ def of_2015(config: ConfigDict) -> System:
         x = np.asarray(run(keys, values, factor)) * scale.std + scale.mean
         return Images(np.clip(np.floor(x), 0, 255).astype(np.uint8), LEVELS_2015 - 1.0)
 
-    def complete(images: np.ndarray, kept: np.ndarray) -> Images:
+    def complete(images: np.ndarray, _: np.ndarray, kept: np.ndarray) -> Images:
         values = (jnp.asarray(images, jnp.float32) + 0.5 - scale.mean) / scale.std
         mask = jnp.broadcast_to(jnp.asarray(kept, jnp.float32)[None], values.shape)
         return drawn(range(len(images)), values, lambda values: known(values, mask))
