@@ -63,8 +63,8 @@ class Budget:
         return Budget(1000 * factor, samples, completed, 128, (0.0, 1.0, 2.0, 4.0, 8.0), (0.5, 8.0, 1.5))
 
 
-def right_half(size: int) -> np.ndarray:
-    """What inpainting keeps (size, size, 1): the left half is 1."""
+def left_half(size: int) -> np.ndarray:
+    """What inpainting keeps: 1 in the left half of (size, size, 1)."""
     return np.tile((np.arange(size) < size // 2).astype(np.float32)[None, :, None], (size, 1, 1))
 
 
@@ -82,7 +82,7 @@ def measured(name: str, system: System, judge: Judge, budget: Budget, folder: Pa
     seconds = (time.monotonic() - began) / half
     samples = np.concatenate([first.pixels, second.pixels])
     truth, labels = judge.held_out[: budget.completed], judge.labels[: budget.completed]
-    kept = right_half(truth.shape[1])
+    kept = left_half(truth.shape[1])
     completed = system.complete(truth, labels, kept).pixels
     bits = system.bits and system.bits(budget.likelihoods)
     write_arrays(folder / "images.npz", {"samples": samples[:64], "completed": completed[:16]})
@@ -152,7 +152,7 @@ def curves(judge: Judge, budget: Budget, out: Path) -> list[Curve]:
 
 def claims_of(rows: list[Row], guided: list[Curve], judge: Judge, budget: Budget) -> list[Claim]:
     """What must hold for the table to be worth reading."""
-    truth, kept = judge.held_out[: budget.completed], right_half(judge.held_out.shape[1])
+    truth, kept = judge.held_out[: budget.completed], left_half(judge.held_out.shape[1])
     mean = np.broadcast_to(judge.training.mean(axis=0)[None], truth.shape)
     blank = missing_error(mean, truth, kept[..., 0])
     noise = judge.fid(np.random.default_rng(SEED).integers(0, 256, judge.held_out.shape, dtype=np.uint8)).mean
@@ -188,13 +188,14 @@ def main() -> int:
         parser.error(f"no systems {sorted(unknown)}: expected some of {', '.join(NAMES)}")
     began = time.monotonic()
     jax.config.update("jax_compilation_cache_dir", str(arguments.out / "compiled"))
-    budget, folder = Budget.of(arguments.budget, quick=arguments.quick), arguments.out / f"budget_{arguments.budget}"
+    budget = Budget.of(arguments.budget, quick=arguments.quick)
+    folder = arguments.out / ("quick" if arguments.quick else f"budget_{arguments.budget}")
     with contextlib.redirect_stdout(sys.stderr):  # training says where its checkpoints are
         judge = Judge(config_of("ddpm", budget.steps), arguments.out / "digit_classifier.npz")
         rows = [row(name, judge, budget, folder) for name in names]
         guided = curves(judge, budget, folder) if {"adm", "improved_ddpm"} <= set(names) else []
     if arguments.docs:
-        kept, command = right_half(judge.held_out.shape[1]), f"python {' '.join(sys.argv)}"
+        kept, command = left_half(judge.held_out.shape[1]), f"python {' '.join(sys.argv)}"
         lineage_pages.write(rows, guided, judge.held_out, kept, folder, command)
     return emit("lineage", claims_of(rows, guided, judge, budget), began, as_json=arguments.json)
 
