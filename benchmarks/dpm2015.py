@@ -126,7 +126,7 @@ def measure(*, quick: bool) -> list[Claim]:
     if quick:
         claims = heartbeat_claims(200, 1000, 256, (-3.2, 0.85, 0.85))
         claims += roll_claims(points, 1000, 0.8, 0.0)
-        return claims + leaves_claims(8, 20, 100, 64, -1.9)
+        return claims + leaves_claims(8, 20, 500, 500, -1.9)
     claims = heartbeat_claims(2000, 20_000, 2048, (-2.385, 0.98, 0.98))
     claims += roll_claims(points, 8000, 2.15, 0.0)
     claims += paper_claims(points, 6000)

@@ -18,9 +18,8 @@ import jax
 import lineage_pages
 import numpy as np
 from lineage_pages import Curve, Row
-from lineage_systems import SEED, Judge, System, config_of, of_2015, of_config, trained
+from lineage_systems import SEED, Judge, System, config_of, lineage, of_2015, of_config, trained
 
-from configs import lineage
 from report import Claim, emit
 from score_jax import builder
 from score_jax.evaluation.image_grid import grid, save_png

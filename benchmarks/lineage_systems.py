@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,6 @@ import numpy as np
 from dpm2015_training import Scale, gaussian_bits, spread, train_images
 from ml_collections import ConfigDict
 
-from configs import lineage
 from report import Estimate, estimate
 from score_jax import builder, constraints
 from score_jax.arrays import keys_per_example
@@ -33,6 +33,9 @@ from score_jax.processes.chain import Chain
 from score_jax.reverse import VARIANCES
 from score_jax.samplers.multiplied import NormalFactor, known, sample_gaussian
 from score_jax.training.sharding import make_mesh
+
+sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package
+from configs import lineage
 
 SEED = 0
 LEVELS_2015 = 1000
