@@ -47,6 +47,7 @@ setup(
         "orbax-checkpoint>=0.12.8",
         "diffrax>=0.7.2",
         "equinox>=0.13.8",
+        "optimistix>=0.0.10",
         "einops>=0.8.2",
         "jaxtyping>=0.3.11",
         "ml_collections>=1.0",

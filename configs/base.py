@@ -127,13 +127,25 @@ def get_config() -> ConfigDict:
     config.sampling = ConfigDict({"num_samples": 64, "batch_size": 64, "seed": 0, "label": -1})
 
     config.likelihood = likelihood = ConfigDict()
+    likelihood.method = "ode"  # ode (exact), vlb (of a chain), bound (K of Sohl-Dickstein et al. 2015)
     likelihood.num_examples = 0  # of the eval split; 0: all
     likelihood.batch_size = 64
-    likelihood.divergence = "rademacher"  # rademacher, gaussian, exact
-    likelihood.solver = "dopri5"
+    likelihood.divergence = "rademacher"  # rademacher, gaussian, orthogonal, hutch_plus_plus, exact
+    likelihood.probes = 1  # products with the Jacobian per evaluation; from 2 on their standard error is known
+    likelihood.fresh_probes = False  # drawn anew at every time, instead of held fixed along the path
+    likelihood.derivative = "forward"  # forward or reverse mode for those products
+    likelihood.solver = "dopri5"  # dopri5, tsit5, dopri8, bosh3, heun, kvaerno5
     likelihood.rtol = 1e-5
     likelihood.atol = 1e-5
-    likelihood.t_min = 1e-5
+    likelihood.control = "example"  # step sizes of each example, or of the batch as score_sde has them
+    likelihood.t_min = 1e-5  # where the path starts
+    likelihood.truncation = "none"  # none: the density at t_min; bound: a lower bound on that at 0
+    likelihood.importance_samples = 1  # dequantisations per example
+    likelihood.sensitivity_batches = 1  # batches measured again at tolerances ten times smaller; 0: none
+    likelihood.num_levels = 1000  # of vlb and bound, of a process in continuous time
+    likelihood.clip = True  # of vlb and bound: x0 held to the data's range, as published bounds are
+    likelihood.matmul_precision = "highest"  # or default: TPUs and TF32 then round to bfloat16
+    likelihood.dtype = "float32"  # or float64
     likelihood.seed = 0
 
     config.evaluation = ConfigDict({"num_samples": 1000, "batch_size": 64, "seed": 0})

@@ -4,7 +4,7 @@ With dx/dt = h(x, t) the probability flow (Song et al. 2021, eq. 39; Chen et al.
 
     log p(x_0) = log p_1(x_1) + integral over t from t_min to 1 of div h(x_t, t) dt
 
-In practice p_1 is the prior, and p is the model's density at t_min, not at 0.
+In practice p_1 is the prior, and p is the model's density at t_min, not at 0; `truncation_bound` goes on to 0.
 """
 
 import dataclasses
@@ -14,13 +14,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from score_jax.errors import unknown_name
-from score_jax.predictor import Predictor
+from score_jax.arrays import normal_per_example, sum_per_example
+from score_jax.divergence import Divergence
+from score_jax.predictor import ConditionalPredictor, Conditions, Predictor
 from score_jax.processes.gaussian import GaussianProcess
-from score_jax.samplers.ode import AdaptiveODE, probability_flow_drift, solve
+from score_jax.samplers.ode import AdaptiveODE, example_drift, solve
 from score_jax.typing import Batch, KeyBatch
-
-DIVERGENCES = ("rademacher", "gaussian", "exact")
 
 
 @jax.tree_util.register_dataclass
@@ -32,78 +31,95 @@ class LogLikelihood:
       log_prob: prior_log_prob + divergence.
       prior_log_prob: log density of the latent under the prior.
       divergence: the integral.
+      standard_error: of the integral, over its probes: 0 where it is exact, NaN of a single probe.
       latent: x at t_max, the encoding of the example.
-      nfe: evaluations of the model with its derivative.
+      nfe: evaluations of the model, each with its products with the Jacobian.
       ok: False where the solve gave up.
     """
 
     log_prob: Float[Array, "b"]
     prior_log_prob: Float[Array, "b"]
     divergence: Float[Array, "b"]
+    standard_error: Float[Array, "b"]
     latent: Batch
     nfe: Int[Array, "b"]
     ok: Bool[Array, "b"]
 
 
-def _probe(divergence: str, keys: KeyBatch, x: Batch) -> Batch:
-    draw = {"rademacher": jax.random.rademacher, "gaussian": jax.random.normal}[divergence]
-    return jax.vmap(lambda key: draw(key, x.shape[1:], x.dtype))(keys)
-
-
-def _exact_divergence(drift, x: Array, chunk: int = 64) -> tuple[Array, Array]:
-    """The drift at x and the trace of its Jacobian, by forward mode over the basis, `chunk` directions at a time."""
-    value, linear = jax.linearize(drift, x)
-    basis = jnp.eye(x.size, dtype=x.dtype).reshape(x.size, *x.shape)
-    diagonal = jax.lax.map(lambda e: jnp.vdot(e, linear(e)), basis, batch_size=min(chunk, x.size))
-    return value, jnp.sum(diagonal)
-
-
-def log_likelihood(
-    predictor: Predictor,
+def log_prob(
+    predictor: ConditionalPredictor,
     process: GaussianProcess,
     keys: KeyBatch,
     x: Batch,
     *,
-    divergence: str,
+    divergence: Divergence,
     ode: AdaptiveODE,
     t_min: float,
+    conditions: Conditions = None,
     terminal_log_prob: Callable[[Batch], Float[Array, "b"]] | None = None,
 ) -> LogLikelihood:
     """Log-likelihood of data x (b, ...) in the model's range.
 
     Args:
-      predictor: the model.
-      process: its process.
-      keys: one key per example (b,), for the probe.
+      predictor: the model; with `conditions`, `predictor(x, t, conditions)`.
+      process: its process; of a chain of levels, `processes.interpolated`.
+      keys: one key per example (b,), for the probes.
       x: data, already dequantised.
-      divergence: "rademacher" or "gaussian" (Hutchinson's estimator, one probe held fixed along the path), or "exact"
-        (the cost of one evaluation per dimension).
-      ode: solver and tolerances; the log-density is part of the error control.
+      divergence: how it is taken. Unless its probes are fresh, the log-density is part of the error control.
+      ode: solver and tolerances.
       t_min: where the path starts (1e-5 in Song et al. 2021).
+      conditions: what the model is told of each example, arrays (b, ...).
       terminal_log_prob: density at t_max, the prior's unless the true one is known.
 
     Raises:
-      InputError: `divergence` is unknown.
+      InputError: more orthogonal probes than dimensions.
     """
-    if divergence not in DIVERGENCES:
-        raise unknown_name("divergence estimator", divergence, DIVERGENCES)
     terminal_log_prob = terminal_log_prob or process.prior_log_prob
-    probes = jnp.zeros(x.shape[:1]) if divergence == "exact" else _probe(divergence, keys, x)
 
-    def vector_field(t, y, probe):
-        def drift(state):
-            return probability_flow_drift(predictor, process, state[None], jnp.reshape(t, (1,)).astype(x.dtype))[0]
+    def vector_field(t, y, told):
+        source, condition = told
+        probes = probes_at(t, y[0], source) if divergence.fresh else source
+        return divergence.of(lambda state: example_drift(predictor, process, state, t, condition), y[0], probes)
 
-        if divergence == "exact":
-            return _exact_divergence(drift, y[0])
-        value, directional = jax.jvp(drift, (y[0],), (probe,))
-        return value, jnp.vdot(probe, directional)
+    def probes_at(t, state, key_data):
+        key = jax.random.wrap_key_data(key_data)  # diffrax takes arrays of numbers alone
+        time = jax.lax.bitcast_convert_type(t.astype(jnp.float32), jnp.uint32)
+        return divergence.draw(jax.random.fold_in(key, time), state)
 
-    start = (x, jnp.zeros(x.shape[:1], x.dtype))
-    solved = solve(vector_field, start, probes, t_min, process.t_max, ode)
-    latent, integral = solved.y
-    terminal = terminal_log_prob(latent)
-    return LogLikelihood(terminal + integral, terminal, integral, latent, solved.nfe, solved.ok)
+    # Noise in the log-density would be taken for an error of the solver: fresh probes leave the step sizes to x.
+    controlled = (lambda y: y[0]) if divergence.fresh else (lambda y: y)
+    start = (x, jnp.zeros((x.shape[0], divergence.parts), x.dtype))
+    source = jax.random.key_data(keys) if divergence.fresh else jax.vmap(divergence.draw)(keys, x)
+    solved = solve(vector_field, start, (source, conditions), t_min, process.t_max, ode, controlled=controlled)
+    latent, parts = solved.y
+    terminal, integral = terminal_log_prob(latent), jnp.mean(parts, axis=1)
+    error = divergence.standard_error(parts, x[0].size)
+    return LogLikelihood(terminal + integral, terminal, integral, error, latent, solved.nfe, solved.ok)
+
+
+def truncation_bound(
+    predictor: Predictor, process: GaussianProcess, keys: KeyBatch, x0: Batch, t_min: float
+) -> tuple[Batch, Float[Array, "b"]]:
+    """From the density at t_min to a lower bound on that at 0 (Song et al. 2021, ML training, section 4.3).
+
+        log p(x0) >= E[log p(x_t) + log N(x0; x0_hat(x_t), (sigma / alpha)²) - log q(x_t | x0)]       at t = t_min
+                   = E[log p(x_t) + d log alpha + |eps|² / 2 - |eps - eps_hat|² / 2]
+
+    Args:
+      predictor: the model.
+      process: its process.
+      keys: one key per example (b,), for the draw of x_t.
+      x0: data (b, ...).
+      t_min: the truncation.
+
+    Returns:
+      x_t, whose log density is to be taken, and what is to be added to it (b,), nats.
+    """
+    t, eps = jnp.full(x0.shape[:1], t_min, x0.dtype), normal_per_example(keys, x0)
+    x = process.perturb(x0, t, eps)
+    missed = eps - predictor(x, t).eps
+    gain = x0[0].size * process.log_alpha(t) + 0.5 * sum_per_example(eps**2) - 0.5 * sum_per_example(missed**2)
+    return x, gain
 
 
 def bits_per_dim(log_prob: Float[Array, "b"], dim: int, log_bin_width: float) -> Float[Array, "b"]:
@@ -113,3 +129,11 @@ def bits_per_dim(log_prob: Float[Array, "b"], dim: int, log_bin_width: float) ->
     log P(level) = log p + dim * log_bin_width. For 8 bits the offset is 7 in [-1, 1] and 8 in [0, 1].
     """
     return -(log_prob / dim + log_bin_width) / jnp.log(2.0)
+
+
+def importance_weighted(log_probs: Float[Array, "b k"]) -> Float[Array, "b"]:
+    """Log of the mean over k dequantisations of the density (nats): a bound that tightens with k (Burda et al. 2016).
+
+    It is one only if their errors are small or shared: noise of its own in each would raise the mean of exponentials.
+    """
+    return jax.nn.logsumexp(log_probs, axis=1) - jnp.log(log_probs.shape[1])

@@ -14,13 +14,14 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from score_jax.arrays import broadcast_right
 from score_jax.errors import InputError, unknown_name
 from score_jax.preconditioning import Preconditioning, denoise
 from score_jax.processes.chain import Chain
 from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
+from score_jax.processes.interpolated import Interpolated
 from score_jax.typing import Apply, Batch, Params, Time
 
 
@@ -44,6 +45,17 @@ class Prediction:
 
 Predictor = Callable[[Batch, Time], Prediction]
 """`predictor(x_t, t)` with t (b,): all that a sampler, a guidance or a likelihood needs to know of a model."""
+
+Conditions = PyTree[Array] | None
+"""What a model is told beside (x_t, t), one row per example; None: nothing."""
+ConditionalPredictor = Callable[..., Prediction]
+"""`predictor(x_t, t, conditions)`, or of None `predictor(x_t, t)`."""
+
+
+def told(predictor: ConditionalPredictor, conditions: Conditions) -> Predictor:
+    """The predictor of a batch with these conditions."""
+    return predictor if conditions is None else lambda x, t: predictor(x, t, conditions)
+
 
 FromOutput = Callable[[Batch, Batch, Time, NoiseSchedule], Prediction]
 
@@ -117,6 +129,8 @@ Label = Callable[[Time, NoiseSchedule], Time]
 
 
 def _chain(process: NoiseSchedule) -> Chain:
+    if isinstance(process, Interpolated):
+        return process.chain
     if not isinstance(process, Chain):
         raise InputError("This prediction.label counts levels: choose a process that has them, vp_chain or ve_chain.")
     return process

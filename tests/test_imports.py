@@ -16,6 +16,7 @@ ROOMS = (
     ("losses",),
     ("guidance", "constraints"),
     ("samplers",),
+    ("divergence",),
     ("likelihood",),
     ("pipelines",),
     ("evaluation",),

@@ -7,8 +7,9 @@ import pytest
 
 from score_jax.data.toys import four_gaussians
 from score_jax.data.transforms import log_bin_width
+from score_jax.divergence import Divergence
 from score_jax.errors import InputError
-from score_jax.likelihood import bits_per_dim, log_likelihood
+from score_jax.likelihood import bits_per_dim, log_prob
 from score_jax.predictor import score_predictor
 from score_jax.processes.gaussian import EDM, VE, VP, Cosine, Flow, LinearVE, SubVP
 from score_jax.samplers.ode import AdaptiveODE
@@ -33,12 +34,12 @@ def test_mixture_equals_the_closed_form(name, x64):
 
     @jax.jit
     def run(x):
-        return log_likelihood(
+        return log_prob(
             score_predictor(lambda y, t: mixture.score(y, t, process), process),
             process,
             keys,
             x,
-            divergence="exact",
+            divergence=Divergence("exact"),
             ode=AdaptiveODE("tsit5", 1e-7, 1e-7),
             t_min=T_MIN,
             terminal_log_prob=lambda z: mixture.log_prob(z, jnp.full_like(z[:, 0], process.t_max), process),
@@ -66,12 +67,12 @@ def linear_case(divergence, count, seed=0):
 
     x = jnp.tile((root @ jax.random.normal(jax.random.key(3), (dim,)))[None], (count, 1))
     result = jax.jit(
-        lambda keys: log_likelihood(
+        lambda keys: log_prob(
             score_predictor(score, process),
             process,
             keys,
             x,
-            divergence=divergence,
+            divergence=Divergence(divergence),
             ode=AdaptiveODE("dopri5", 1e-5, 1e-5),
             t_min=T_MIN,
         )
@@ -105,12 +106,12 @@ def test_uniform_data_has_as_many_bits_as_levels(value_range, bits):
 
 def test_unknown_estimator_is_refused():
     with pytest.raises(InputError, match="Did you mean 'rademacher'"):
-        log_likelihood(
+        log_prob(
             score_predictor(lambda x, t: -x, VP()),
             VP(),
             jax.random.split(jax.random.key(0), 1),
             jnp.zeros((1, 2)),
-            divergence="rademacker",
+            divergence=Divergence("rademacker"),
             ode=AdaptiveODE(),
             t_min=1e-5,
         )

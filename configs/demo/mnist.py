@@ -30,6 +30,6 @@ def get_config() -> ConfigDict:
     config.training.update(batch_size=64, steps=1800, log_every=20, checkpoint_every=400, keep=2, sample_every=600)
     config.sampler.num_steps = 150
     config.sampling.num_samples = 64
-    config.likelihood.update(num_examples=128, batch_size=64, rtol=1e-4, atol=1e-4)
+    config.likelihood.update(num_examples=128, batch_size=64, rtol=1e-4, atol=1e-4, sensitivity_batches=0)
     config.evaluation.update(num_samples=512, batch_size=128)
     return config

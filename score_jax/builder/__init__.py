@@ -12,6 +12,7 @@ from jaxtyping import Array, Int
 from ml_collections import ConfigDict
 
 from score_jax import guidance
+from score_jax.builder.likelihood import LikelihoodOptions, flow_of, options
 from score_jax.builder.naming import choose, construct
 from score_jax.builder.objective import build_loss, history_of
 from score_jax.builder.sampling import Guide, Known, Sampling, build_sampling, scale_of
@@ -37,7 +38,6 @@ from score_jax.predictor import (
 from score_jax.processes.chain import ve_chain, vp_chain
 from score_jax.processes.gaussian import EDM, VE, VP, Cosine, Flow, LinearVE, NoiseSchedule, SubVP
 from score_jax.processes.levels import NoiseLevels
-from score_jax.samplers.ode import AdaptiveODE
 from score_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from score_jax.training.state import TrainState, create_state
 from score_jax.training.step import make_train_step
@@ -81,7 +81,7 @@ class Experiment:
       num_classes: classes that a label may name; 0: none.
       create_state: fresh training state, a function of nothing (the seed is the config's).
       train_step: `(state, batch) -> (state, metrics)`, to be jitted.
-      likelihood_ode: solver of the likelihood.
+      likelihood: what is measured as likelihood, and how.
       config: what it was built from.
     """
 
@@ -93,7 +93,7 @@ class Experiment:
     num_classes: int
     create_state: Callable[[], TrainState]
     train_step: Callable
-    likelihood_ode: AdaptiveODE
+    likelihood: LikelihoodOptions
     config: ConfigDict
 
     @property
@@ -130,6 +130,17 @@ class Experiment:
             )
         untold = told(jnp.full_like(labels, self.num_classes))
         return guidance.classifier_free(told(labels), untold, scale_of(self.config, self.process))
+
+    def in_continuous_time(self) -> "Experiment":
+        """The same model under the process whose probability flow it has: its own, or its chain interpolated.
+
+        Raises:
+          InputError: the model has no score between the levels of its chain.
+        """
+        process = flow_of(self.config, self.process)
+        if process is self.process:
+            return self
+        return dataclasses.replace(self, process=process, predict=build_predict(self.config, self.network, process))
 
     def sampling(self, *, guide: Guide | None = None, known: Known | None = None) -> Sampling:
         """How to sample, as the `sampler` section says, with a classifier's guidance or a measurement to hold."""
@@ -206,7 +217,6 @@ def experiment(config: ConfigDict) -> Experiment:
         o.name, schedule, b1=o.b1, b2=o.b2, eps=o.eps, weight_decay=o.weight_decay, clip_norm=o.clip_norm
     )
     loss, history = build_loss(config, process, network, predict), history_of(config, process)
-    likelihood = config.likelihood
     return Experiment(
         process=process,
         network=network,
@@ -216,6 +226,6 @@ def experiment(config: ConfigDict) -> Experiment:
         num_classes=max(0, network.num_classes - (config.loss.label_dropout > 0)),
         create_state=lambda: create_state(network.init, tx, jax.random.key(config.seed), history),
         train_step=make_train_step(loss, tx, ema_decay=config.ema.decay, ema_warmup=config.ema.warmup),
-        likelihood_ode=AdaptiveODE(likelihood.solver, likelihood.rtol, likelihood.atol),
+        likelihood=options(config),
         config=config,
     )

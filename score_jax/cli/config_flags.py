@@ -1,12 +1,15 @@
 """Command-line flags of a verb, with `--config` from a file or from the workdir's saved config."""
 
+import contextlib
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from absl import flags
 from ml_collections import config_flags
 
+from score_jax.builder import likelihood
 from score_jax.errors import InputError
 from score_jax.training.checkpoint import load_config
 
@@ -28,6 +31,16 @@ def _import_root(config_file: Path) -> None:
             sys.path.insert(0, str(folder.parent))
 
 
+@contextlib.contextmanager
+def _unknown_key_refused() -> Iterator[None]:
+    try:
+        yield
+    except (AttributeError, KeyError) as error:
+        wrong, *near = re.findall(r"\w+", re.sub(r"\\+n|Did you mean|instead of", " ", str(error)))
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"The config has no key {wrong!r}.{hint}") from error
+
+
 def define(values: flags.FlagValues, argv: list[str], default_config: str | None = None) -> None:
     """Adds `--workdir` and `--config[.section.key]` to a verb's flags.
 
@@ -44,7 +57,9 @@ def define(values: flags.FlagValues, argv: list[str], default_config: str | None
     if config_file is None:
         if workdir is None:
             raise InputError("Neither --config nor --workdir is given: name a config file, or the folder of a run.")
-        config_flags.DEFINE_config_dict("config", load_config(Path(workdir)), flag_values=values, sys_argv=argv)
+        saved = likelihood.completed(load_config(Path(workdir)))
+        with _unknown_key_refused():
+            config_flags.DEFINE_config_dict("config", saved, flag_values=values, sys_argv=argv)
         return
     file = config_file.partition(":")[0]  # FILE.py:VARIANT hands the variant to get_config
     if not Path(file).is_file():
@@ -66,11 +81,8 @@ def parse(values: flags.FlagValues, argv: list[str], positional: tuple[str, ...]
       InputError: an unknown flag or config key (with the nearest name), a value of another type, or one word too many.
     """
     try:
-        rest = values(argv)
-    except (AttributeError, KeyError) as error:
-        wrong, *near = re.findall(r"\w+", re.sub(r"\\+n|Did you mean|instead of", " ", str(error)))
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"The config has no key {wrong!r}.{hint}") from error
+        with _unknown_key_refused():
+            rest = values(argv)
     except (flags.Error, TypeError, OSError) as error:
         raise InputError("Bad argument: " + " ".join(str(error).split())) from error
     words = rest[1:]

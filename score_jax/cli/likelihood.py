@@ -1,27 +1,78 @@
 """`python -m score_jax likelihood`."""
 
-from score_jax.cli.verb import define_step, load_trained, parse_flags
+import json
+from pathlib import Path
+
+import jax
+
+from score_jax.cli.verb import Trained, define_step, load_trained, parse_flags, with_aliases
+from score_jax.errors import InputError
 from score_jax.jobs import likelihood
+from score_jax.jobs.likelihood_summary import headline
+from score_jax.jobs.per_example import Interrupted
 from score_jax.jobs.train import open_split
+from score_jax.training.loop import stop_on_sigterm
 
-_DESCRIPTION = """Exact bits per dimension of the eval split via the probability-flow ODE, every example once.
+_DESCRIPTION = """Bits per dimension of the eval split, every example once.
 
-  python -m score_jax likelihood --workdir=runs/mnist
+  python -m score_jax likelihood --workdir=runs/mnist                  exact, by the probability-flow ODE
+  python -m score_jax likelihood --workdir=runs/mnist --method=vlb     the variational bound of its chain
+  python -m score_jax likelihood --workdir=runs/mnist --method=bound   the bound K of Sohl-Dickstein et al. 2015
   python -m score_jax likelihood --workdir=runs/mnist --config.likelihood.num_examples=100
+  python -m score_jax likelihood --workdir=runs/mnist --config.likelihood.probes=8
 
-Writes likelihood.json (mean, standard error, how) and likelihood.npz (per example) into the workdir."""
+Writes likelihood.json (mean, errors, conventions) and likelihood.npz (per example) into the workdir; of the bounds
+likelihood_vlb and likelihood_bound. The same command again goes on where it was stopped, by SIGTERM or worse."""
 
 
 def main(argv: list[str]) -> int:
     """Runs the verb."""
-    values = parse_flags(argv, _DESCRIPTION, define_step)
+    values = parse_flags(with_aliases(argv), _DESCRIPTION, define_step)
     if values is None:
         return 0
     model = load_trained(values)
     source = open_split(model.config, "eval_split")
-    result = likelihood.measure(model.experiment, model.params, model.mesh, source, model.config)
-    path = model.workdir / "likelihood"
-    summary = likelihood.save(path, result, model.config, model.step, source.fingerprint)
-    mean, error = summary["bpd_ode_uniform"], summary["bpd_ode_uniform_standard_error"]
-    print(f"{mean:.4f} +- {error:.4f} bits/dim over {summary['count']} examples: {path}.json")
+    facts = {"step": model.step, "seed": model.experiment.likelihood.seed, "data": source.fingerprint}
+    parts = model.workdir / "likelihood_parts"
+    with stop_on_sigterm() as stop:
+        try:
+            result = likelihood.measure(
+                model.experiment, _params(model), model.mesh, source, parts=parts, facts=facts, stop=stop
+            )
+        except Interrupted as interrupted:
+            print(f"Likelihood stopped on SIGTERM: {interrupted}; the same command goes on.")
+            return 0
+    if jax.process_index() > 0:
+        return 0
+    path = likelihood.save(model.workdir, result, facts)
+    if result.failed:
+        raise InputError(
+            f"The ODE solve of {result.failed} of {len(result.bits_per_dim)} examples gave up (ok in "
+            f"{path.with_suffix('.npz')}): loosen likelihood.rtol and likelihood.atol, or raise likelihood.t_min."
+        )
+    print(_table(model.workdir, model.step))
+    print(f"Written: {path}")
     return 0
+
+
+def _params(model: Trained):
+    """The parameters in the precision that is asked for."""
+    if model.experiment.likelihood.dtype == "float32":
+        return model.params
+    jax.config.update("jax_enable_x64", True)
+    return jax.tree.map(lambda leaf: leaf.astype("float64"), model.params)
+
+
+def _table(workdir: Path, step: int) -> str:
+    """All methods' results for this step, side by side."""
+    lines = [f"{'method':<8}{'bits/dim':>10}{'+-':>9}{'examples':>10}{'evaluations':>13}"]
+    for name in likelihood.FILES.values():
+        file = workdir / f"{name}.json"
+        summary = json.loads(file.read_text()) if file.is_file() else {}
+        if summary.get("step") == step and "method" in summary:
+            mean, error = headline(summary)
+            shown = "" if error is None else f"{error:.4f}"
+            lines.append(
+                f"{summary['method']:<8}{mean:>10.4f}{shown:>9}{summary['count']:>10}{summary['nfe_mean']:>13.0f}"
+            )
+    return "\n".join(lines)

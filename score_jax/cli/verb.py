@@ -41,11 +41,15 @@ def parse_flags(
     return values
 
 
-_ALIASES = {"--solver": "--config.sampler.name", "--steps": "--config.sampler.num_steps"}
+_ALIASES = {
+    "--solver": "--config.sampler.name",
+    "--steps": "--config.sampler.num_steps",
+    "--method": "--config.likelihood.method",
+}
 
 
 def with_aliases(argv: list[str]) -> list[str]:
-    """The short flags of the sampling verbs as the config keys they stand for."""
+    """The short flags of the verbs as the config keys they stand for."""
     words = []
     for word in argv:
         name, equals, value = word.partition("=")

@@ -83,17 +83,23 @@ def prefetch_to_device(
 
 
 def eval_batches(
-    source: Source, batch_size: int, process_index: int, process_count: int, *, count: int | None = None
+    source: Source,
+    batch_size: int,
+    process_index: int,
+    process_count: int,
+    *,
+    count: int | None = None,
+    start: int = 0,
 ) -> Iterator[HostBatch]:
-    """The first `count` examples (all if None) in order, each exactly once over all processes.
+    """The first `count` examples (all if None) from `start` on, in order, each exactly once over all processes.
 
     Every process gets the same number of batches of batch_size / process_count examples; what fills up the last ones
     repeats an example and has "mask" False.
     """
     count = len(source) if count is None else count
     part = batch_size // process_count
-    for start in range(0, count, batch_size):
-        wanted = start + process_index * part + np.arange(part)
+    for first in range(start, count, batch_size):
+        wanted = first + process_index * part + np.arange(part)
         rows = [source[i] for i in np.minimum(wanted, count - 1)]
         batch = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
         yield batch | {"mask": wanted < count}

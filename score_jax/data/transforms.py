@@ -8,6 +8,8 @@ from jaxtyping import Array, Float, UInt8
 
 from score_jax.typing import Image, KeyBatch
 
+BITS = 8
+"""Of a level of an image."""
 Range = tuple[float, float]
 """(low, high) of the model's images: (-1, 1) or (0, 1)."""
 
@@ -18,14 +20,14 @@ def to_model_range(image: UInt8[Array, "b h w c"], value_range: Range) -> Image:
     return low + (high - low) * (image.astype(jnp.result_type(float)) / 255)
 
 
-def dequantize(keys: KeyBatch, image: UInt8[Array, "b h w c"], value_range: Range, bits: int = 8) -> Image:
+def dequantize(keys: KeyBatch, image: UInt8[Array, "b h w c"], value_range: Range, bits: int = BITS) -> Image:
     """Uniform dequantisation: level k to low + (high - low)(k + u) / 2^bits with u ~ U[0, 1) from the example's key."""
     low, high = value_range
     noise = jax.vmap(lambda key: jax.random.uniform(key, image.shape[1:]))(keys)
     return low + (high - low) * ((image + noise) / 2**bits)
 
 
-def log_bin_width(value_range: Range, bits: int = 8) -> float:
+def log_bin_width(value_range: Range, bits: int = BITS) -> float:
     """Log of the width of one level in the model's range, nats: the offset of bits/dim."""
     low, high = value_range
     return math.log((high - low) / 2**bits)

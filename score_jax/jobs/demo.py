@@ -127,14 +127,14 @@ def _report(
 
 
 def _measure_likelihood(
-    model: tuple[builder.Experiment, Params, Mesh], source: Source, config: ConfigDict, workdir: Path, step: int
+    model: tuple[builder.Experiment, Params, Mesh], source: Source, workdir: Path, step: int
 ) -> dict:
-    path = workdir / "likelihood"
-    if path.with_suffix(".json").exists():
-        kept = json.loads(path.with_suffix(".json").read_text())
-        if kept["step"] == step:
-            return kept
-    return likelihood.save(path, likelihood.measure(*model, source, config), config, step, source.fingerprint)
+    path = workdir / "likelihood.json"
+    facts = {"step": step, "seed": model[0].likelihood.seed, "data": source.fingerprint}
+    if not path.exists() or json.loads(path.read_text())["step"] != step:
+        parts = workdir / "likelihood_parts"
+        likelihood.save(workdir, likelihood.measure(*model, source, parts=parts, facts=facts), facts)
+    return json.loads(path.read_text())
 
 
 def _compare(
@@ -194,7 +194,7 @@ def demo(config: ConfigDict, workdir: Path) -> bool:
 
     held_out = open_split(config, "eval_split")
     _say(f"3/5 Exact likelihood of {config.likelihood.num_examples or len(held_out)} held-out images")
-    likelihood_summary = _measure_likelihood(model, held_out, config, workdir, step)
+    likelihood_summary = _measure_likelihood(model, held_out, workdir, step)
     took("likelihood")
 
     _say("4/5 Distances to held-out images")

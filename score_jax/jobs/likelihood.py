@@ -1,123 +1,264 @@
-"""`likelihood`: exact bits per dimension of a data set under a trained model, every example once."""
+"""`likelihood`: bits per dimension of a data set under a trained model, every example once, by one of three methods.
 
+ode     exact, by the probability-flow ODE (Song et al. 2021, eq. 39)
+vlb     the variational bound of the chain of levels (Ho et al. 2020, eq. 5)
+bound   K of the same chain (Sohl-Dickstein et al. 2015, eq. 14), whose first step is not learned
+"""
+
+import contextlib
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float, Int
-from ml_collections import ConfigDict
-from tqdm import tqdm
+from jaxtyping import Array
 
 from score_jax.arrays import fold_in_each, keys_per_example
 from score_jax.builder import Experiment
-from score_jax.data.loader import eval_batches
+from score_jax.builder.likelihood import levels_of
+from score_jax.builder.objective import area_means
+from score_jax.coordinates import seen
 from score_jax.data.sources import Source
-from score_jax.data.transforms import dequantize, log_bin_width
+from score_jax.data.transforms import BITS, dequantize, log_bin_width, to_model_range
 from score_jax.errors import InputError
+from score_jax.jobs import likelihood_summary
+from score_jax.jobs.per_example import Columns, Parts, over_examples, parts_of
 from score_jax.jobs.results import provenance, write_arrays, write_json
-from score_jax.likelihood import bits_per_dim, log_likelihood
+from score_jax.likelihood import bits_per_dim, importance_weighted, log_prob, truncation_bound
+from score_jax.losses import bound, variational
+from score_jax.noise import brownian
+from score_jax.predictor import Conditions, Predictor, clipped, told
 from score_jax.processes.gaussian import GaussianProcess
-from score_jax.training.sharding import check_divisible, over_batch, replicated
+from score_jax.reverse import reverse_kernel
+from score_jax.samplers.ode import AdaptiveODE
+from score_jax.training.loop import Stop
+from score_jax.training.sharding import over_batch, replicated
 from score_jax.typing import Params
 
-_FIELDS = ("bits_per_dim", "log_prob", "prior_log_prob", "divergence", "nfe", "ok")
+FILES = {"ode": "likelihood", "vlb": "likelihood_vlb", "bound": "likelihood_bound"}
+"""Names of the result files, without their suffixes."""
+
+Measure = Callable[..., dict[str, Array]]
+"""`measure(params, keys, images, labels)`: values (b, ...) of a batch, "bits_per_dim" among them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Likelihood:
-    """Per-example values of `count` examples, in the order of the data set.
+    """Per-example values in the order of the data set, and what they say together.
 
     Attributes:
-      index: place of the example in its split.
-      bits_per_dim: with uniform dequantisation.
-      log_prob: of the dequantised image in the model's range, nats: prior_log_prob + divergence.
-      prior_log_prob: of the latent.
-      divergence: the integral along the path.
-      nfe: evaluations per example.
+      columns: arrays (n, ...) by name; always "index", its place in the split, and "bits_per_dim".
+      summary: numbers and conventions, JSON-able.
+      parts: what was kept of the work while it lasted.
     """
 
-    index: Int[np.ndarray, "n"]
-    bits_per_dim: Float[np.ndarray, "n"]
-    log_prob: Float[np.ndarray, "n"]
-    prior_log_prob: Float[np.ndarray, "n"]
-    divergence: Float[np.ndarray, "n"]
-    nfe: Int[np.ndarray, "n"]
+    columns: Columns
+    summary: dict[str, Any]
+    parts: list[Parts] = dataclasses.field(default_factory=list)
 
-    def mean_and_standard_error(self) -> tuple[float, float]:
-        """Mean bits/dim, and its standard error over examples (probe and dequantisation noise included)."""
-        return float(self.bits_per_dim.mean()), float(self.bits_per_dim.std(ddof=1) / len(self.bits_per_dim) ** 0.5)
+    @property
+    def bits_per_dim(self) -> np.ndarray:
+        """Per example (n,)."""
+        return self.columns["bits_per_dim"]
+
+    @property
+    def failed(self) -> int:
+        """Examples whose solve gave up; their values are no likelihoods."""
+        return int((~self.columns["ok"].all(axis=1)).sum()) if "ok" in self.columns else 0
 
 
-def measure(experiment: Experiment, params: Params, mesh: Mesh, source: Source, config: ConfigDict) -> Likelihood:
-    """Bits/dim of `source`, of its first `config.likelihood.num_examples` if that is not 0.
+def _conditions(experiment: Experiment, images: Array, labels: Array) -> dict[str, Array]:
+    """What the model is told of these images (b, h, w, c), in its range."""
+    size = experiment.config.data.low_resolution
+    return {"labels": labels} | ({"low_res": area_means(images, size)} if size else {})
+
+
+def _by_ode(experiment: Experiment, ode: AdaptiveODE) -> Measure:
+    c, flow = experiment.likelihood, experiment.in_continuous_time()
+    value_range, dim = experiment.value_range, int(np.prod(experiment.image_shape))
+    offset, process = log_bin_width(value_range, BITS), flow.process
+    assert isinstance(process, GaussianProcess)
+
+    def measure(params: Params, keys, images, labels):
+        conditions = _conditions(experiment, to_model_range(images, value_range), labels)
+
+        def predictor(x, t, conditions: Conditions):
+            return flow.predictor(params, **conditions)(x, t)
+
+        def once(k) -> dict[str, Array]:
+            x = dequantize(fold_in_each(fold_in_each(keys, 1), k), images, value_range, BITS)
+            gain = jnp.zeros(x.shape[:1], x.dtype)
+            if c.truncation == "bound":
+                draws = fold_in_each(fold_in_each(keys, 2), k)
+                x, gain = truncation_bound(told(predictor, conditions), process, draws, x, c.t_min)
+            # The same probes for every dequantisation: what they add to one they add to all, and no mean of
+            # exponentials is raised by it.
+            found = log_prob(
+                predictor,
+                process,
+                fold_in_each(keys, 0),
+                x,
+                divergence=c.of_divergence,
+                ode=ode,
+                t_min=c.t_min,
+                conditions=conditions,
+            )
+            names = ("prior_log_prob", "divergence", "nfe", "ok")
+            values = {name: getattr(found, name) for name in names}
+            return values | {"log_prob": found.log_prob + gain, "probe_standard_error": found.standard_error}
+
+        columns = {name: values.T for name, values in jax.lax.map(once, jnp.arange(c.importance_samples)).items()}
+        each, together = jnp.mean(columns["log_prob"], axis=1), importance_weighted(columns["log_prob"])
+        columns["bits_per_dim"] = bits_per_dim(each, dim, offset)
+        columns["bits_per_dim_iw"] = bits_per_dim(together, dim, offset)
+        return columns
+
+    return measure
+
+
+def _chain_model(experiment: Experiment, params: Params, images, labels):
+    """The chain of a model's bounds, the model on it, and the variance of its kernels."""
+    levels = levels_of(experiment.config, experiment.process)
+    conditions: dict[str, Any] = _conditions(experiment, images, labels)
+    model: Predictor = seen(experiment.predictor(params, **conditions), levels.view)
+    if experiment.likelihood.clip and experiment.config.prediction.get("output") != "mean":
+        model = clipped(model, levels.chain, *experiment.value_range)
+    return levels.chain, model, levels.variance
+
+
+def _by_vlb(experiment: Experiment) -> Measure:
+    def measure(params: Params, keys, images, labels):
+        x0 = to_model_range(images, experiment.value_range)
+        chain, model, variance = _chain_model(experiment, params, x0, labels)
+        path = brownian(fold_in_each(keys, 0), x0)
+        found = variational.bound(model, chain, variance, x0, path, experiment.value_range)
+        return {"bits_per_dim": found.total, "prior": found.prior, "terms": found.terms, "x0_mse": found.x0_mse}
+
+    return measure
+
+
+def _by_bound(experiment: Experiment) -> Measure:
+    dim, offset = int(np.prod(experiment.image_shape)), log_bin_width(experiment.value_range, BITS)
+    chain = levels_of(experiment.config, experiment.process).chain
+    t = jnp.arange(float(chain.num_levels))
+    if float(jnp.abs(chain.alpha(t) ** 2 + chain.sigma(t) ** 2 - 1).max()) > 1e-3:
+        raise InputError(
+            "The bound of 2015 is of chains that keep the variance, as vp and vp_chain do: measure this model by "
+            "--method=vlb or --method=ode."
+        )
+
+    def measure(params: Params, keys, images, labels):
+        x0 = dequantize(fold_in_each(keys, 1), images, experiment.value_range, BITS)
+        plain = to_model_range(images, experiment.value_range)
+        chain, model, variance = _chain_model(experiment, params, plain, labels)
+
+        def reverse(x, t):
+            kernel = reverse_kernel(chain, model(x, t), x, t, t - 1, variance)
+            return kernel.mean, jnp.exp(jnp.broadcast_to(kernel.log_variance, x.shape))
+
+        found = bound.gaussian_bound(reverse, chain, x0, brownian(fold_in_each(keys, 0), x0))
+        in_bits = {name: bits_per_dim(getattr(found, name), dim, offset) for name in ("exact", "null")}
+        return {"bits_per_dim": in_bits["exact"], "null_bits_per_dim": in_bits["null"], "kl": found.kl}
+
+    return measure
+
+
+def _jitted(experiment: Experiment, params: Params, mesh: Mesh, measure: Measure) -> Callable:
+    """Of a batch sharded over the mesh; example i from (seed, i) alone."""
+    split, c = over_batch(mesh), experiment.likelihood
+
+    def run(params, key, images, labels, indices):
+        return measure(params, keys_per_example(key, indices), images, labels)
+
+    jitted = jax.jit(run, in_shardings=(replicated(mesh), None, split, split, split), out_shardings=split)
+
+    def of_batch(images, labels, indices):
+        with _precision(c.matmul_precision):
+            return jitted(params, jax.random.key(c.seed), images, labels, indices)
+
+    return of_batch
+
+
+def _precision(name: str) -> contextlib.AbstractContextManager:
+    return contextlib.nullcontext() if name == "default" else jax.default_matmul_precision(name)
+
+
+def measure(
+    experiment: Experiment,
+    params: Params,
+    mesh: Mesh,
+    source: Source,
+    *,
+    parts: Path | None = None,
+    facts: dict[str, Any] | None = None,
+    stop: Stop | None = None,
+) -> Likelihood:
+    """Bits/dim of `source`, of its first `likelihood.num_examples` if that is not 0, by `likelihood.method`.
+
+    Args:
+      experiment: the model, and its `likelihood` section.
+      params: its parameters.
+      mesh: all devices.
+      source: the data.
+      parts: folder in which finished batches are kept while the work lasts; None: in memory alone.
+      facts: what tells these parameters and this data from others (step, fingerprint).
+      stop: ends the work after a batch.
 
     Raises:
-      InputError: the process is a chain of levels, the batch does not split over the devices, or a solve gave up.
+      InputError: the model has no such likelihood, or the batch does not split over the devices.
+      Interrupted: `stop`; the same call goes on.
     """
-    process = experiment.process
-    if not isinstance(process, GaussianProcess):
-        raise InputError("A chain of levels has no ODE: give --config.process.name=vp for vp_chain, ve for ve_chain.")
-    c = config.likelihood
-    check_divisible(c.batch_size, mesh, "likelihood.batch_size")
+    if experiment.is_classifier:
+        raise InputError("This is a classifier: it has no score, and no likelihood of images.")
+    c = experiment.likelihood
     count = min(c.num_examples or len(source), len(source))
-    dim = int(np.prod(experiment.image_shape))
+    facts = {"config": experiment.config.to_dict(), "count": count, **(facts or {})}
 
-    def one_batch(params: Params, key, images, labels, indices):
-        keys = keys_per_example(key, indices)
-        result = log_likelihood(
-            experiment.predictor(params, labels),
-            process,
-            fold_in_each(keys, 0),
-            dequantize(fold_in_each(keys, 1), images, experiment.value_range),
-            divergence=c.divergence,
-            ode=experiment.likelihood_ode,
-            t_min=c.t_min,
+    kept_parts: list[Parts] = []
+
+    def run(measure: Measure, count: int, **more: Any) -> Columns:
+        kept = None if parts is None else parts_of(parts, facts | more)
+        kept_parts.extend([] if kept is None else [kept])
+        columns = over_examples(
+            _jitted(experiment, params, mesh, measure),
+            source,
+            mesh,
+            count=count,
+            batch_size=c.batch_size,
+            key="likelihood.batch_size",
+            parts=kept,
+            stop=stop,
+            running=_running_mean,
         )
-        bits = bits_per_dim(result.log_prob, dim, log_bin_width(experiment.value_range, 8))
-        return {"bits_per_dim": bits} | {name: getattr(result, name) for name in _FIELDS[1:]}
+        assert (columns["index"] == np.arange(count)).all()
+        return columns
 
-    split = over_batch(mesh)
-    jitted = jax.jit(one_batch, in_shardings=(replicated(mesh), None, split, split, split), out_shardings=split)
-    key, rows, seen = jax.random.key(c.seed), [], []
-    batches = eval_batches(source, c.batch_size, jax.process_index(), jax.process_count(), count=count)
-    with jax.default_matmul_precision("highest"), tqdm(total=count, desc="likelihood", unit="image") as bar:
-        for batch in batches:
-            arrays = (batch["image"], batch["label"], batch["index"].astype(np.int32))
-            result = jax.device_get(jitted(params, key, *arrays))
-            mask = batch["mask"]
-            rows.append({name: value[mask] for name, value in result.items()})
-            seen.append(batch["index"][mask])
-            bar.update(int(mask.sum()))
-            bar.set_postfix(bits_per_dim=f"{np.concatenate([r['bits_per_dim'] for r in rows]).mean():.3f}")
-    index = np.concatenate(seen)
-    columns = {name: np.concatenate([row[name] for row in rows]) for name in _FIELDS}
-    assert len(np.unique(index)) == len(index) == count
-    if not columns.pop("ok").all():
-        raise InputError(
-            f"An ODE solve gave up after {experiment.likelihood_ode.max_steps} steps: loosen likelihood.rtol and "
-            "likelihood.atol, or raise likelihood.t_min."
-        )
-    return Likelihood(index=index, **columns)
+    if c.method == "vlb":
+        columns = run(_by_vlb(experiment), count)
+        return Likelihood(columns, likelihood_summary.of_vlb(columns, experiment), kept_parts)
+    if c.method == "bound":
+        columns = run(_by_bound(experiment), count)
+        return Likelihood(columns, likelihood_summary.of_bound(columns, experiment), kept_parts)
+    columns = run(_by_ode(experiment, c.ode), count)
+    first = min(count, c.sensitivity_batches * c.batch_size)
+    closer = dataclasses.replace(c.ode, rtol=c.rtol / 10, atol=c.atol / 10)
+    again = run(_by_ode(experiment, closer), first, closer=True) if first else None
+    return Likelihood(columns, likelihood_summary.of_ode(columns, again, experiment), kept_parts)
 
 
-def save(path: Path, result: Likelihood, config: ConfigDict, step: int, fingerprint: str) -> dict:
-    """Writes `path`.json (the summary, returned) and `path`.npz (per example)."""
-    mean, error = result.mean_and_standard_error()
-    c = config.likelihood
-    summary = {
-        "bpd_ode_uniform": mean,
-        "bpd_ode_uniform_standard_error": error,
-        "count": len(result.index),
-        "nfe_mean": float(result.nfe.mean()),
-        "nfe_max": int(result.nfe.max()),
-        "divergence": c.divergence,
-        "solver": f"{c.solver} rtol={c.rtol} atol={c.atol}, own steps per example",
-        "t_min": c.t_min,
-        "matmul_precision": "highest",
-        **provenance(step=step, seed=c.seed, data=fingerprint),
-    }
-    write_arrays(path.with_suffix(".npz"), dataclasses.asdict(result))
-    write_json(path.with_suffix(".json"), summary)
-    return summary
+def _running_mean(finished: list[Columns]) -> dict[str, str]:
+    return {"bits_per_dim": f"{np.concatenate([columns['bits_per_dim'] for columns in finished]).mean():.3f}"}
+
+
+def save(folder: Path, result: Likelihood, facts: dict[str, Any]) -> Path:
+    """Writes the summary (.json, whose path is returned) and the values per example (.npz), and drops the parts."""
+    path = folder / FILES[result.summary["method"]]
+    write_arrays(path.with_suffix(".npz"), result.columns)
+    write_json(path.with_suffix(".json"), result.summary | provenance(**facts))
+    for kept in result.parts:
+        kept.remove()
+    return path.with_suffix(".json")

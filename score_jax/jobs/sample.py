@@ -100,11 +100,19 @@ def _jitted(experiment: Experiment, mesh: Mesh, num_saved: int, given: Given) ->
         known = None
         if given.measurement is not None:
             known = Known(given.measurement, given.measurement.operator(to_range(rows["known"])))
-        scale = experiment.config.guidance.scale
-        sampling = experiment.sampling(guide=_guide(given, labels, classifier_params, scale), known=known)
-        low_res = to_range(rows["low_res"]) if "low_res" in rows else None
+        conditions = {"labels": labels} | ({"low_res": to_range(rows["low_res"])} if "low_res" in rows else {})
+
+        def how(labels):
+            guide = _guide(given, labels, classifier_params, experiment.config.guidance.scale)
+            return experiment.sampling(guide=guide, known=known)
+
+        def predictor(x, t, conditions):
+            model = experiment.predictor(params, **conditions, guided=given.classifier is None)
+            return how(conditions["labels"]).see(model)(x, t)
+
+        sampling = how(labels)
         samples = sample(
-            sampling.see(experiment.predictor(params, labels, guided=given.classifier is None, low_res=low_res)),
+            predictor,
             sampling.process,
             sampling.sampler,
             key,
@@ -112,6 +120,7 @@ def _jitted(experiment: Experiment, mesh: Mesh, num_saved: int, given: Given) ->
             experiment.image_shape,
             num_saved=num_saved,
             initial=rows.get("latents"),
+            conditions=conditions,
         )
         finite = jnp.isfinite(samples.x).all(axis=(1, 2, 3)) & samples.ok
         images = from_model_range(samples.x, experiment.value_range)

@@ -52,13 +52,26 @@ def discretised_normal_log_prob(x0: Batch, mean: Batch, log_std: Batch) -> Batch
     return jnp.log(jnp.maximum(inner, 1e-12))
 
 
-def term(chain: Chain, kernel: ReverseKernel, x0: Batch, x: Batch, t: Time) -> Float[Array, "b"]:
-    """The term of level t for x = x_t: a KL divergence, or at level 0 the negative log-probability. Bits/dim."""
+def term(
+    chain: Chain, kernel: ReverseKernel, x0: Batch, x: Batch, t: Time, value_range: tuple[float, float] = (-1.0, 1.0)
+) -> Float[Array, "b"]:
+    """The term of level t for x = x_t: a KL divergence, or at level 0 the negative log-probability. Bits/dim.
+
+    Args:
+      chain: its levels.
+      kernel: the model's, from level t.
+      x0: data (b, ...).
+      x: x_t.
+      t: levels (b,).
+      value_range: of the data, whose 256 levels run from its one end to the other.
+    """
     mean, _ = chain.posterior(x, x0, t, t - 1)
     true_variance = chain.posterior_coefficients(jnp.maximum(t, 1.0), jnp.maximum(t, 1.0) - 1)[2]
     log_variance = jnp.broadcast_to(kernel.log_variance, x.shape)
     kl = normal_kl(mean, broadcast_right(jnp.log(true_variance), x), kernel.mean, log_variance)
-    decoded = -discretised_normal_log_prob(x0, kernel.mean, 0.5 * log_variance)
+    middle, half = sum(value_range) / 2, (value_range[1] - value_range[0]) / 2
+    data, decoder_mean = (x0 - middle) / half, (kernel.mean - middle) / half
+    decoded = -discretised_normal_log_prob(data, decoder_mean, 0.5 * log_variance - math.log(half))
     return _mean(jnp.where(broadcast_right(t, x) == 0, decoded, kl)) / math.log(2.0)
 
 
@@ -159,7 +172,14 @@ class Bound:
     eps_mse: Float[Array, "b levels"]
 
 
-def bound(predictor: Predictor, chain: Chain, variance: Variance, x0: Batch, path: NoisePath) -> Bound:
+def bound(
+    predictor: Predictor,
+    chain: Chain,
+    variance: Variance,
+    x0: Batch,
+    path: NoisePath,
+    value_range: tuple[float, float] = (-1.0, 1.0),
+) -> Bound:
     """The whole bound of x0 (b, ...), one draw of x_t per level; the k-th visited, from the top, has path(k)."""
     last = chain.num_levels - 1
 
@@ -171,7 +191,7 @@ def bound(predictor: Predictor, chain: Chain, variance: Variance, x0: Batch, pat
         kernel = reverse_kernel(chain, prediction, x, t, t - 1, variance)
         eps = (x - broadcast_right(chain.alpha(t), x) * prediction.x0) / broadcast_right(chain.sigma(t), x)
         errors = _mean(jnp.square(prediction.x0 - x0)), _mean(jnp.square(eps - noise))
-        return term(chain, kernel, x0, x, t), *errors
+        return term(chain, kernel, x0, x, t, value_range), *errors
 
     terms, x0_mse, eps_mse = (values.T for values in jax.lax.map(at, jnp.arange(chain.num_levels)))
     prior = prior_term(chain, x0)

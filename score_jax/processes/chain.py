@@ -120,3 +120,9 @@ def ve_chain(
     """The chain of NCSN: alpha = 1, the levels of `NoiseLevels` from the smallest up (Song and Ermon 2019)."""
     sigmas = NoiseLevels(sigma_max, sigma_min, num_levels, spacing, rounded).sigmas[::-1]
     return Chain(np.zeros(num_levels), sigmas, prior_std=sigma_max)
+
+
+def chain_at(process: NoiseSchedule, times: Float[np.ndarray, "n"]) -> Chain:
+    """The levels of a process in continuous time at increasing times (n,)."""
+    t = jnp.asarray(times)
+    return Chain(process.log_alpha(t), process.sigma(t), process.prior_std)

@@ -1,16 +1,19 @@
 """The probability-flow ODE: its drift, and the adaptive diffrax solve that sampling and likelihood share."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import diffrax
 import jax
 import jax.numpy as jnp
+import optimistix
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from score_jax.arrays import broadcast_right
 from score_jax.errors import unknown_name
-from score_jax.predictor import Predictor
+from score_jax.predictor import ConditionalPredictor, Conditions, Predictor, told
 from score_jax.processes.gaussian import GaussianProcess
 from score_jax.typing import Batch, Time
 
@@ -20,8 +23,9 @@ SOLVERS = {
     "heun": diffrax.Heun,
     "dopri8": diffrax.Dopri8,
     "bosh3": diffrax.Bosh3,
+    "kvaerno5": diffrax.Kvaerno5,
 }
-
+CONTROLS = ("example", "batch")
 
 # Near t = 1 the drift nearly vanishes and the error estimate is float32 rounding, which differs with the number of
 # devices. Up to a growth of 2 such an estimate counts as zero, and step sizes are the same everywhere; diffrax's 10
@@ -31,23 +35,33 @@ _GROWTH = 2.0
 
 @dataclasses.dataclass(frozen=True)
 class AdaptiveODE:
-    """An explicit Runge-Kutta solver under PID step control.
+    """A Runge-Kutta solver under PID step control.
 
     Attributes:
-      solver: a key of `SOLVERS`.
+      solver: a key of `SOLVERS`. kvaerno5 is implicit: for stiff drifts of few dimensions, whose Jacobian it inverts.
       rtol: relative tolerance of the step control.
       atol: absolute tolerance, in units of the state.
       max_steps: accepted and rejected steps after which an example is given up (and reported as failed).
+      control: "example": each has step sizes of its own, and none depends on its neighbours; "batch": the batch is one
+        state, as in score_sde.
+      differentiable: reverse mode may pass through the solve, by recomputation from checkpoints.
+
+    Raises:
+      InputError: a name is unknown.
     """
 
     solver: str = "tsit5"
     rtol: float = 1e-5
     atol: float = 1e-5
     max_steps: int = 4096
+    control: str = "example"
+    differentiable: bool = False
 
     def __post_init__(self):
         if self.solver not in SOLVERS:
             raise unknown_name("ODE solver", self.solver, SOLVERS)
+        if self.control not in CONTROLS:
+            raise unknown_name("step control", self.control, CONTROLS)
 
 
 @jax.tree_util.register_dataclass
@@ -79,8 +93,9 @@ def solve(
     t1: float,
     ode: AdaptiveODE,
     save_ts: Float[Array, "k"] | None = None,
+    controlled: Callable[[PyTree[Array]], PyTree[Array]] = lambda y: y,
 ) -> Solved:
-    """Integrates each example with its own step sizes, so that none depends on its neighbours.
+    """Integrates every example of a batch.
 
     Args:
       vector_field: `f(t, y, args) -> dy/dt` for one example.
@@ -90,32 +105,36 @@ def solve(
       t1: end.
       ode: solver and tolerances.
       save_ts: times at which states are kept, in the order of the solve.
+      controlled: the part of the state whose error sets the step sizes.
 
     Returns:
-      `Solved`; `nfe` counts every evaluation of the vector field, those of rejected steps included. The batch
-      advances until its slowest example is done.
+      `Solved`; `nfe` counts every evaluation of the vector field, those of rejected steps included, but of an implicit
+      solver only its stages, not the iterations in them. The batch advances until its slowest example is done.
     """
     solver = SOLVERS[ode.solver]()
     tableau: Any = solver.tableau
     per_step, once = tableau.num_stages - int(tableau.fsal), int(tableau.fsal)
     # As diffrax begins, but near t = 0 shorter: there the drift of image models changes on the scale of t itself.
     dt0 = min(0.01, 100 * t0) * (1 if t1 > t0 else -1)
+    controller = diffrax.PIDController(
+        rtol=ode.rtol, atol=ode.atol, factormax=_GROWTH, norm=lambda error: optimistix.rms_norm(controlled(error))
+    )
 
-    def one(y, arg):
+    def run(field, y, arg):
         subs = [diffrax.SubSaveAt(t1=True)]
         if save_ts is not None:
             subs.append(diffrax.SubSaveAt(ts=save_ts))
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(vector_field),
+            diffrax.ODETerm(field),
             solver,
             t0=t0,
             t1=t1,
             dt0=dt0,
             y0=y,
             args=arg,
-            stepsize_controller=diffrax.PIDController(rtol=ode.rtol, atol=ode.atol, factormax=_GROWTH),
+            stepsize_controller=controller,
             saveat=diffrax.SaveAt(subs=subs),
-            adjoint=diffrax.ForwardMode(),
+            adjoint=diffrax.RecursiveCheckpointAdjoint() if ode.differentiable else diffrax.ForwardMode(),
             max_steps=ode.max_steps,
             throw=False,
         )
@@ -124,21 +143,35 @@ def solve(
         kept = None if save_ts is None else solution.ys[1]
         return end, kept, nfe, solution.result == diffrax.RESULTS.successful
 
-    return Solved(*jax.vmap(one)(y0, args))
+    if ode.control == "example":
+        return Solved(*jax.vmap(functools.partial(run, vector_field))(y0, args))
+    end, kept, nfe, ok = run(jax.vmap(vector_field, in_axes=(None, 0, 0)), y0, args)
+    count = jax.tree.leaves(y0)[0].shape[:1]
+    by_example = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), kept)
+    return Solved(end, by_example, jnp.broadcast_to(nfe, count), jnp.broadcast_to(ok, count))
+
+
+def example_drift(
+    predictor: ConditionalPredictor, process: GaussianProcess, x: Array, t: Float[Array, ""], condition: Conditions
+) -> Array:
+    """The probability flow's drift of one example without a batch axis, told its own condition."""
+    model = told(predictor, jax.tree.map(lambda row: row[None], condition))
+    return probability_flow_drift(model, process, x[None], jnp.reshape(t, (1,)).astype(x.dtype))[0]
 
 
 def integrate_drift(
-    predictor: Predictor,
+    predictor: ConditionalPredictor,
     process: GaussianProcess,
     x: Batch,
     t0: float,
     t1: float,
     ode: AdaptiveODE,
     save_ts: Float[Array, "k"] | None = None,
+    conditions: Conditions = None,
 ) -> Solved:
     """Carries x (b, ...) along the probability flow from t0 to t1, in either direction."""
 
-    def vector_field(t: Float[Array, ""], y, args):
-        return probability_flow_drift(predictor, process, y[None], jnp.reshape(t, (1,)).astype(y.dtype))[0]
+    def vector_field(t: Float[Array, ""], y, condition):
+        return example_drift(predictor, process, y, t, condition)
 
-    return solve(vector_field, x, None, t0, t1, ode, save_ts)
+    return solve(vector_field, x, conditions, t0, t1, ode, save_ts)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from score_jax.arrays import fold_in_each, keys_per_example
 from score_jax.errors import InputError
 from score_jax.noise import brownian
-from score_jax.predictor import Predictor
+from score_jax.predictor import ConditionalPredictor, Conditions, told
 from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
 from score_jax.samplers.chain import RememberingStep, run_chain
 from score_jax.samplers.ode import AdaptiveODE, integrate_drift
@@ -74,7 +74,7 @@ class Samples:
 
 
 def sample(
-    predictor: Predictor,
+    predictor: ConditionalPredictor,
     process: NoiseSchedule,
     sampler: Sampler,
     key: KeyArray,
@@ -83,11 +83,12 @@ def sample(
     *,
     num_saved: int = 0,
     initial: Batch | None = None,
+    conditions: Conditions = None,
 ) -> Samples:
     """Draws samples; sample i depends on `key` and on the global index i alone.
 
     Args:
-      predictor: the model, guided or not.
+      predictor: the model, guided or not; with `conditions`, `predictor(x, t, conditions)`.
       process: the process whose times the sampler walks.
       sampler: the method.
       key: one key for the whole set.
@@ -95,6 +96,7 @@ def sample(
       shape: shape of one sample, e.g. (h, w, c).
       num_saved: how many states of the trajectory to keep, evenly spaced (0 or at least 2).
       initial: the state (b, *shape) to begin with, where it is not the sampler's to draw.
+      conditions: what the model is told of each sample, arrays (b, ...).
 
     Raises:
       InputError: an ODE sampler for a chain of levels.
@@ -104,17 +106,23 @@ def sample(
     if initial is None:
         begin = process.prior_sample if sampler.initial is None else sampler.initial
         initial = sampler.temperature * begin(fold_in_each(keys, 0), like)
-    solved = _solve(predictor, process, sampler, fold_in_each(keys, 1), initial, num_saved)
+    solved = _solve(predictor, process, sampler, fold_in_each(keys, 1), initial, num_saved, conditions)
     x, nfe, trajectory = solved.x, solved.nfe, solved.trajectory
     if sampler.denoise:
-        x, nfe = predictor(x, jnp.full(indices.shape, sampler.t_min, x.dtype)).x0, nfe + 1
+        x, nfe = told(predictor, conditions)(x, jnp.full(indices.shape, sampler.t_min, x.dtype)).x0, nfe + 1
     if num_saved:
         trajectory = trajectory.at[-1].set(x)
     return dataclasses.replace(solved, x=x, nfe=nfe, trajectory=trajectory)
 
 
 def _solve(
-    predictor: Predictor, process: NoiseSchedule, sampler: Sampler, keys: KeyBatch, x: Batch, num_saved: int
+    predictor: ConditionalPredictor,
+    process: NoiseSchedule,
+    sampler: Sampler,
+    keys: KeyBatch,
+    x: Batch,
+    num_saved: int,
+    conditions: Conditions,
 ) -> Samples:
     """From the initial state to t_min, before any denoising."""
     method, count = sampler.method, x.shape[:1]
@@ -123,12 +131,12 @@ def _solve(
             raise InputError("A chain of levels has no ODE: choose a process in continuous time, or another sampler.")
         times = jnp.linspace(process.t_max, sampler.t_min, num_saved)
         ts = times if num_saved else None
-        solved = integrate_drift(predictor, process, x, process.t_max, sampler.t_min, method, ts)
+        solved = integrate_drift(predictor, process, x, process.t_max, sampler.t_min, method, ts, conditions)
         trajectory = jnp.moveaxis(solved.kept, 1, 0) if num_saved else jnp.zeros((0, *x.shape), x.dtype)
         return Samples(solved.y, solved.nfe, solved.ok, trajectory, times)
     num_steps = method.grid.shape[0] - 1
     saved = tuple(round(i * num_steps / (num_saved - 1)) for i in range(num_saved))
     memory = None if method.memory is None else method.memory(x)
-    walk = run_chain(method.step, predictor, brownian(keys, x), x, method.grid, saved, memory)
+    walk = run_chain(method.step, told(predictor, conditions), brownian(keys, x), x, method.grid, saved, memory)
     times = method.grid[jnp.asarray(saved, int)]
     return Samples(walk.mean, jnp.full(count, method.nfe), jnp.ones(count, bool), walk.kept, times)

@@ -1,0 +1,147 @@
+"""The `likelihood` section of a config: what is measured of a model, by which method, how closely."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from score_jax.builder.naming import choose
+from score_jax.coordinates import View, itself
+from score_jax.divergence import Divergence
+from score_jax.errors import InputError, unknown_name
+from score_jax.processes.chain import Chain, chain_at
+from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
+from score_jax.processes.interpolated import Interpolated
+from score_jax.reverse import VARIANCES, Variance
+from score_jax.samplers.ode import AdaptiveODE
+from score_jax.typing import Time
+
+_FIRST_NOISE = 0.005
+"""Noise to signal of a bound's first level, over the width of the data's range."""
+METHODS = ("ode", "vlb", "bound")
+DEQUANTISATIONS = ("uniform",)
+TRUNCATIONS = ("none", "bound")
+DTYPES = ("float32", "float64")
+
+
+@dataclasses.dataclass(frozen=True)
+class LikelihoodOptions:
+    """The section, with its defaults; `configs/base.py` says what each key means.
+
+    Raises:
+      InputError: a name or a number is not possible.
+    """
+
+    method: str = "ode"
+    num_examples: int = 0
+    batch_size: int = 64
+    divergence: str = "rademacher"
+    probes: int = 1
+    fresh_probes: bool = False
+    derivative: str = "forward"
+    solver: str = "dopri5"
+    rtol: float = 1e-5
+    atol: float = 1e-5
+    control: str = "example"
+    t_min: float = 1e-5
+    truncation: str = "none"
+    importance_samples: int = 1
+    sensitivity_batches: int = 1
+    num_levels: int = 1000
+    clip: bool = True
+    matmul_precision: str = "highest"
+    dtype: str = "float32"
+    seed: int = 0
+
+    def __post_init__(self):
+        for key, names in (("method", METHODS), ("truncation", TRUNCATIONS), ("dtype", DTYPES)):
+            if getattr(self, key) not in names:
+                raise unknown_name(f"likelihood.{key}", getattr(self, key), names)
+        if self.importance_samples < 1:
+            raise InputError(f"likelihood.importance_samples={self.importance_samples}: give at least 1.")
+        # Both are checked where they are made.
+        _ = self.ode, self.of_divergence
+
+    @property
+    def ode(self) -> AdaptiveODE:
+        """Solver and tolerances."""
+        return AdaptiveODE(self.solver, self.rtol, self.atol, control=self.control)
+
+    @property
+    def of_divergence(self) -> Divergence:
+        """How the divergence is taken."""
+        return Divergence(self.divergence, self.probes, self.fresh_probes, self.derivative)
+
+
+def completed(config: ConfigDict) -> ConfigDict:
+    """A config of an earlier version with the keys of this section that it lacks, at their defaults."""
+    with config.unlocked():
+        for key, value in dataclasses.asdict(LikelihoodOptions()).items():
+            if key not in config.likelihood:
+                config.likelihood[key] = value
+    return config
+
+
+def options(config: ConfigDict) -> LikelihoodOptions:
+    """The section as values.
+
+    Raises:
+      InputError: a key or a value is unknown.
+    """
+    values: dict[str, Any] = config.likelihood.to_dict()
+    known = [field.name for field in dataclasses.fields(LikelihoodOptions)]
+    for key in values:
+        if key not in known:
+            raise unknown_name("key of likelihood:", key, known)
+    return LikelihoodOptions(**values)
+
+
+def flow_of(config: ConfigDict, process: NoiseSchedule) -> GaussianProcess:
+    """The process in continuous time whose ODE a model of `process` has: itself, or its chain interpolated.
+
+    Raises:
+      InputError: the model has no score between the levels of its chain.
+    """
+    if isinstance(process, GaussianProcess):
+        return process
+    if config.prediction.get("label") == "descending_index":
+        raise InputError(
+            "This network knows nothing but its levels, so it has no score between them and no ODE: measure the "
+            "variational bound, --method=vlb."
+        )
+    if config.prediction.get("output") == "mean":
+        raise InputError("A network that outputs means of a chain has no ODE: measure its bound, --method=vlb.")
+    assert isinstance(process, Chain)
+    return Interpolated(process)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Levels:
+    """A chain, how a model is asked at its levels, and the variance of its reverse kernels."""
+
+    chain: Chain
+    view: View
+    variance: Variance
+
+
+def levels_of(config: ConfigDict, process: NoiseSchedule) -> Levels:
+    """The chain of a model's variational bounds: its own, or levels of its continuous process, even in time.
+
+    The first has the noise of DDPM's: far below it the model's error, not the data's, would fill the bound.
+    """
+    low, high = config.data.value_range
+    variance = choose("sampler.variance", VARIANCES, config.sampler.variance)
+    if isinstance(process, Chain):
+        return Levels(process, itself(), variance)
+    with jax.ensure_compile_time_eval():
+        first = float(process.time_at(jnp.asarray(_FIRST_NOISE * (high - low))))
+        times = np.linspace(first, float(process.t_max), options(config).num_levels)
+        chain = chain_at(process, times)
+
+    def time(t: Time) -> Time:
+        return jnp.asarray(times, t.dtype)[t.astype(jnp.int32)]
+
+    return Levels(chain, View(time), variance)

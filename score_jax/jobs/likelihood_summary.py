@@ -1,0 +1,107 @@
+"""What the values of a likelihood say together: means, errors from every source, and the conventions behind them."""
+
+from typing import Any
+
+import numpy as np
+
+from score_jax.builder import Experiment
+from score_jax.builder.likelihood import LikelihoodOptions
+from score_jax.data.transforms import BITS, log_bin_width
+from score_jax.jobs.per_example import Columns
+
+
+def _mean(name: str, values: np.ndarray) -> dict[str, Any]:
+    """The mean over examples and its standard error, from every source that differs between examples."""
+    error = float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
+    return {name: float(values.mean()), f"{name}_standard_error": error}
+
+
+def _conventions(c: LikelihoodOptions, experiment: Experiment) -> dict[str, Any]:
+    low, high = experiment.value_range
+    return {
+        "dequantisation": "uniform",
+        "levels": 2**BITS,
+        "data_range": [low, high],
+        "offset_bits_per_dim": -log_bin_width((low, high), BITS) / float(np.log(2)),
+        "conditions": "the class of each image" if experiment.num_classes else "none",
+        "matmul_precision": c.matmul_precision,
+        "dtype": c.dtype,
+        "network_dtype": experiment.config.network.dtype,
+    }
+
+
+def of_ode(columns: Columns, again: Columns | None, experiment: Experiment) -> dict[str, Any]:
+    """Of the exact likelihood; `again` are the values of the first examples at smaller tolerances."""
+    c = experiment.likelihood
+    name = "bpd_ode_uniform" + ("_truncation_bound" if c.truncation == "bound" else "")
+    per_nat = 1 / (np.prod(experiment.image_shape) * np.log(2))
+    n, k = columns["log_prob"].shape
+    summary = {"method": "ode", **_mean(name, columns["bits_per_dim"])}
+    if k > 1:
+        summary |= _mean(f"{name}_iw{k}", columns["bits_per_dim_iw"])
+    probes = per_nat * np.sqrt(np.mean(columns["probe_standard_error"].mean(axis=1) ** 2) / n)
+    spread = per_nat * np.sqrt(np.mean(columns["log_prob"].var(axis=1, ddof=1)) / k / n) if k > 1 else None
+    summary |= {
+        "estimator_standard_error": {
+            "probes": float(probes) if np.isfinite(probes) else None,
+            "dequantisation": None if spread is None else float(spread),
+        },
+        "tolerance_sensitivity": None if again is None else _sensitivity(columns, again, c),
+        "count": n,
+        "nfe_mean": float(columns["nfe"].mean()),
+        "nfe_max": int(columns["nfe"].max()),
+        "divergence": f"{c.divergence}, {c.probes} probes, {'fresh' if c.fresh_probes else 'fixed'}",
+        "solver": f"{c.solver} rtol={c.rtol} atol={c.atol}, steps of each {c.control}",
+        "t_min": c.t_min,
+        "truncation": c.truncation,
+        "importance_samples": k,
+        "conventions": _conventions(c, experiment),
+    }
+    return summary
+
+
+def _sensitivity(columns: Columns, again: Columns, c: LikelihoodOptions) -> dict[str, Any]:
+    """What ten times smaller tolerances change, bits/dim, with the same noise and probes."""
+    change = again["bits_per_dim"] - columns["bits_per_dim"][: len(again["index"])]
+    return {
+        "rtol": c.rtol / 10,
+        "atol": c.atol / 10,
+        "count": len(change),
+        "mean_change": float(change.mean()),
+        "largest_change": float(np.abs(change).max()),
+    }
+
+
+def _of_chain(columns: Columns, experiment: Experiment) -> dict[str, Any]:
+    c = experiment.likelihood
+    levels = columns["terms"].shape[1] if "terms" in columns else columns["kl"].shape[1] + 1
+    return {
+        "count": len(columns["index"]),
+        "nfe_mean": float(levels),
+        "nfe_max": levels,
+        "num_levels": levels,
+        "variance": experiment.config.sampler.variance,
+        "clip": c.clip,
+        "conventions": _conventions(c, experiment),
+    }
+
+
+def of_vlb(columns: Columns, experiment: Experiment) -> dict[str, Any]:
+    """Of the variational bound."""
+    summary = {"method": "vlb", **_mean("bpd_vlb", columns["bits_per_dim"]), **_of_chain(columns, experiment)}
+    summary["conventions"]["dequantisation"] = "none: the last step gives the probability of a level"
+    parts = {"prior": columns["prior"].mean(), "decoder": columns["terms"][:, -1].mean()}
+    return summary | {f"bpd_of_{name}": float(value) for name, value in parts.items()}
+
+
+def of_bound(columns: Columns, experiment: Experiment) -> dict[str, Any]:
+    """Of the bound K."""
+    summary = {"method": "bound", **_mean("bpd_bound_uniform", columns["bits_per_dim"])}
+    summary |= {"bpd_of_prior_alone": float(columns["null_bits_per_dim"].mean())}
+    return summary | _of_chain(columns, experiment)
+
+
+def headline(summary: dict[str, Any]) -> tuple[float, float | None]:
+    """The number that a summary is read for, bits/dim, and its standard error."""
+    name = next(key for key in summary if key.startswith("bpd_"))
+    return summary[name], summary[f"{name}_standard_error"]
