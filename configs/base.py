@@ -142,7 +142,7 @@ def get_config() -> ConfigDict:
     likelihood.truncation = "none"  # none: the density at t_min; bound: a lower bound on that at 0
     likelihood.importance_samples = 1  # dequantisations per example
     likelihood.sensitivity_batches = 1  # batches measured again at tolerances ten times smaller; 0: none
-    likelihood.num_levels = 1000  # of vlb and bound, of a process in continuous time
+    likelihood.num_levels = 1000  # of vlb and bound, even in log-SNR, where the process is in continuous time
     likelihood.clip = True  # of vlb and bound: x0 held to the data's range, as published bounds are
     likelihood.matmul_precision = "highest"  # or default: TPUs and TF32 then round to bfloat16
     likelihood.dtype = "float32"  # or float64

@@ -36,6 +36,13 @@ def _orthogonal(key: KeyArray, count: int, dim: int, dtype) -> Probes:
     return jnp.sqrt(jnp.asarray(dim, dtype)) * frame.T
 
 
+def _sketch_and_rest(key: KeyArray, count: int, dim: int, dtype) -> Probes:
+    """Hutch++'s: the first half normal, since signs may coincide in few dimensions and then span less."""
+    first, second = jax.random.split(key)
+    sketch = jax.random.normal(first, (count // 2, dim), dtype)
+    return jnp.concatenate([sketch, jax.random.rademacher(second, (count // 2, dim), dtype)])
+
+
 def _nothing(key: KeyArray, count: int, dim: int, dtype) -> Probes:
     return jnp.zeros((0, dim), dtype)
 
@@ -71,7 +78,7 @@ ESTIMATORS = {
     "rademacher": _Estimator(_independent(jax.random.rademacher), _quadratic),
     "gaussian": _Estimator(_independent(jax.random.normal), _quadratic),
     "orthogonal": _Estimator(_orthogonal, _quadratic),
-    "hutch_plus_plus": _Estimator(_independent(jax.random.rademacher), _hutch_plus_plus),
+    "hutch_plus_plus": _Estimator(_sketch_and_rest, _hutch_plus_plus),
     "exact": _Estimator(_nothing, _exact),
 }
 DERIVATIVES = ("forward", "reverse")

@@ -88,6 +88,20 @@ VARIANCES: dict[str, Variance] = {
 }
 
 
+def decoding(variance: Variance) -> Variance:
+    """The same, but at the last step, into the data, the noise that the first level has in the data's units.
+
+    For levels that lie close: the step before the last, of which the fixed variances take theirs, then is too short.
+    """
+
+    def of(process: NoiseSchedule, raw: Batch | None, x: Batch, t: Time, s: Time) -> tuple[Batch, Batch]:
+        steps, log_steps = variance(process, raw, x, t, s)
+        noise, last = broadcast_right(process.noise_to_signal(t), x), broadcast_right(process.sigma(s), x) == 0
+        return jnp.where(last, noise**2, steps), jnp.where(last, 2 * jnp.log(noise), log_steps)
+
+    return of
+
+
 def reverse_kernel(
     process: NoiseSchedule, prediction: Prediction, x: Batch, t: Time, s: Time, variance: Variance
 ) -> ReverseKernel:

@@ -15,7 +15,8 @@ from score_jax.errors import InputError, unknown_name
 from score_jax.processes.chain import Chain, chain_at
 from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
 from score_jax.processes.interpolated import Interpolated
-from score_jax.reverse import VARIANCES, Variance
+from score_jax.reverse import VARIANCES, Variance, decoding
+from score_jax.samplers import grids
 from score_jax.samplers.ode import AdaptiveODE
 from score_jax.typing import Time
 
@@ -128,9 +129,9 @@ class Levels:
 
 
 def levels_of(config: ConfigDict, process: NoiseSchedule) -> Levels:
-    """The chain of a model's variational bounds: its own, or levels of its continuous process, even in time.
+    """The chain of a model's variational bounds: its own, or levels of its continuous process, even in log-SNR.
 
-    The first has the noise of DDPM's: far below it the model's error, not the data's, would fill the bound.
+    Uneven levels loosen a bound. The first has the noise of DDPM's: far below it the model's error would fill it.
     """
     low, high = config.data.value_range
     variance = choose("sampler.variance", VARIANCES, config.sampler.variance)
@@ -138,10 +139,11 @@ def levels_of(config: ConfigDict, process: NoiseSchedule) -> Levels:
         return Levels(process, itself(), variance)
     with jax.ensure_compile_time_eval():
         first = float(process.time_at(jnp.asarray(_FIRST_NOISE * (high - low))))
-        times = np.linspace(first, float(process.t_max), options(config).num_levels)
+        grid = grids.log_snr(options(config).num_levels - 1, process, first, process.t_max)
+        times = np.asarray(grid)[::-1]
         chain = chain_at(process, times)
 
     def time(t: Time) -> Time:
         return jnp.asarray(times, t.dtype)[t.astype(jnp.int32)]
 
-    return Levels(chain, View(time), variance)
+    return Levels(chain, View(time), decoding(variance))

@@ -9,7 +9,9 @@ import pytest
 
 from configs import base
 from score_jax import builder
+from score_jax.data.sources import Source
 from score_jax.errors import InputError
+from score_jax.jobs import likelihood
 from score_jax.jobs.sample import draw
 from score_jax.training.sharding import make_mesh
 
@@ -56,6 +58,30 @@ def test_labels_reach_training_and_sampling(name):
         batch = {"image": images, "label": jnp.full((8,), label, jnp.int32), "index": jnp.arange(8, dtype=jnp.int32)}
         losses.append(float(step(state, batch)[1]["loss"]))
     assert losses[0] != losses[1]
+
+
+def test_labels_reach_the_ode_and_the_likelihood():
+    """Each example is its own solve there, and is told its own class."""
+    built = experiment(SONG, preconditioning="edm")
+    config = built.config.copy_and_resolve_references()
+    config.sampler.update(name="ode", rtol=1e-2, atol=1e-2)
+    config.likelihood.update(batch_size=8, rtol=1e-2, atol=1e-2, sensitivity_batches=0)
+    built = builder.experiment(config)
+    params, mesh = noisy_params(built), make_mesh()
+    drawn = draw(built, params, mesh, range(8), batch_size=8, seed=0)
+    of_class = draw(built, params, mesh, range(8), batch_size=8, seed=0, label=2)
+    same = drawn.labels == 2
+    np.testing.assert_allclose(of_class.images[same].astype(int), drawn.images[same].astype(int), atol=1)
+    assert np.abs(of_class.images[~same].astype(int) - drawn.images[~same]).max() > 1
+
+    image = np.full((8, 8, 1), 100, np.uint8)
+
+    def bits(labels):
+        rows = [{"image": image, "label": label} for label in labels]
+        return likelihood.measure(built, params, mesh, Source("grey", rows, lambda pixels, name: pixels)).bits_per_dim
+
+    np.testing.assert_allclose(bits([0, 1, 2, 0])[:3], bits([0, 1, 2]), atol=1e-4)
+    assert np.abs(bits([0, 1, 2]) - bits([1, 2, 0])).min() > 1e-4
 
 
 def test_classes_that_are_not_there_are_refused():

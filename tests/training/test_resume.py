@@ -1,6 +1,7 @@
 """A run that was killed, stopped or moved ends where an undisturbed one ends."""
 
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -103,6 +104,27 @@ def test_one_device_and_eight_train_and_sample_alike(undisturbed, tmp_path):
         assert sampled.returncode == 0, sampled.stderr
         images.append(np.load(out / "samples.npz")["arr_0"].astype(int))
     assert np.abs(images[0] - images[1]).max() <= 1  # levels: a value on an edge may be truncated either way
+
+
+def test_likelihood_after_kill_9_is_bit_identical(undisturbed, tmp_path):
+    _, reference = undisturbed
+    workdir = tmp_path / "run"
+    shutil.copytree(reference, workdir)
+    arguments = ("likelihood", f"--workdir={workdir}", "--config.likelihood.batch_size=1")
+    process = subprocess.Popen(
+        command(*arguments), env=environment(), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    wait_for(lambda: len(list(workdir.glob("likelihood_parts/*/0*.npz"))) > 2, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (workdir / "likelihood.json").exists()
+    for folder in (workdir, reference):
+        result = run("likelihood", f"--workdir={folder}", "--config.likelihood.batch_size=1")
+        assert result.returncode == 0, result.stderr
+    with np.load(workdir / "likelihood.npz") as resumed, np.load(reference / "likelihood.npz") as whole:
+        for name in whole:
+            np.testing.assert_array_equal(resumed[name], whole[name], err_msg=name)
+    assert not (workdir / "likelihood_parts").exists()
 
 
 def test_likelihood_counts_every_example_once(undisturbed):
