@@ -134,7 +134,7 @@ class Divergence:
         """The drift at one example x, and the parts of its divergence."""
         linearise = {"forward": _forward, "reverse": _reverse}[self.derivative]
         value, product = linearise(drift, x)
-        return value, ESTIMATORS[self.name].estimate(product, probes)
+        return value, ESTIMATORS[self.name].estimate(product, probes.astype(x.dtype))
 
     def standard_error(self, parts: Float[Array, "b m"], dim: int) -> Float[Array, "b"]:
         """Of the mean of the parts; NaN of a single probe, which does not know its own error."""
