@@ -138,7 +138,7 @@ def get_config() -> ConfigDict:
     likelihood.rtol = 1e-5
     likelihood.atol = 1e-5
     likelihood.control = "example"  # step sizes of each example, or of the batch as score_sde has them
-    likelihood.t_min = 1e-5  # where the path starts
+    likelihood.t_min = 1e-5  # where the path starts; of a chain, in units of its levels
     likelihood.truncation = "none"  # none: the density at t_min; bound: a lower bound on that at 0
     likelihood.importance_samples = 1  # dequantisations per example
     likelihood.sensitivity_batches = 1  # batches measured again at tolerances ten times smaller; 0: none

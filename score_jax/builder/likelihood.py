@@ -23,7 +23,6 @@ from score_jax.typing import Time
 _FIRST_NOISE = 0.005
 """Noise to signal of a bound's first level, over the width of the data's range."""
 METHODS = ("ode", "vlb", "bound")
-DEQUANTISATIONS = ("uniform",)
 TRUNCATIONS = ("none", "bound")
 DTYPES = ("float32", "float64")
 
@@ -128,7 +127,7 @@ class Levels:
     variance: Variance
 
 
-def levels_of(config: ConfigDict, process: NoiseSchedule) -> Levels:
+def levels_of(config: ConfigDict, process: NoiseSchedule, num_levels: int) -> Levels:
     """The chain of a model's variational bounds: its own, or levels of its continuous process, even in log-SNR.
 
     Uneven levels loosen a bound. The first has the noise of DDPM's: far below it the model's error would fill it.
@@ -139,7 +138,7 @@ def levels_of(config: ConfigDict, process: NoiseSchedule) -> Levels:
         return Levels(process, itself(), variance)
     with jax.ensure_compile_time_eval():
         first = float(process.time_at(jnp.asarray(_FIRST_NOISE * (high - low))))
-        grid = grids.log_snr(options(config).num_levels - 1, process, first, process.t_max)
+        grid = grids.log_snr(num_levels - 1, process, first, process.t_max)
         times = np.asarray(grid)[::-1]
         chain = chain_at(process, times)
 

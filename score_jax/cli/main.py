@@ -12,6 +12,7 @@ _VERBS = {
     "sample": "draw images from a trained model",
     "edit": "complete or colour an image with a trained model",
     "likelihood": "exact bits per dimension of held-out data",
+    "encode": "images to latents and back, and between them",
     "evaluate": "FID and KID of fresh samples against held-out data",
     "convert": "read published weights into a folder that the other verbs take",
     "demo": "train, sample, measure and report on real images, in one command",

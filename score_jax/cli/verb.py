@@ -9,8 +9,10 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from score_jax import builder
+from score_jax.builder.likelihood import completed
 from score_jax.cli import config_flags
 from score_jax.jobs.train import restore_params
+from score_jax.training.checkpoint import load_config
 from score_jax.training.sharding import make_mesh
 from score_jax.typing import Params
 
@@ -81,7 +83,19 @@ def load_trained(values: flags.FlagValues) -> Trained:
     Raises:
       InputError: the config or the checkpoint is missing or does not fit.
     """
-    workdir, mesh = config_flags.required_workdir(values), make_mesh()
-    experiment = builder.experiment(values.config)
-    params, step = restore_params(values.config, experiment, workdir, mesh, values.step)
-    return Trained(values.config, workdir, experiment, mesh, params, step)
+    return _trained(values.config, config_flags.required_workdir(values), values.step)
+
+
+def trained_of(workdir: Path) -> Trained:
+    """The model of a workdir, as it was trained, at its newest checkpoint.
+
+    Raises:
+      InputError: config or checkpoint are missing or do not fit.
+    """
+    return _trained(completed(load_config(workdir)), workdir, None)
+
+
+def _trained(config: ConfigDict, workdir: Path, step: int | None) -> Trained:
+    experiment, mesh = builder.experiment(config), make_mesh()
+    params, found = restore_params(config, experiment, workdir, mesh, step)
+    return Trained(config, workdir, experiment, mesh, params, found)

@@ -122,7 +122,7 @@ def _by_ode(experiment: Experiment, ode: AdaptiveODE) -> Measure:
 
 def _chain_model(experiment: Experiment, params: Params, images, labels):
     """The chain of a model's bounds, the model on it, and the variance of its kernels."""
-    levels = levels_of(experiment.config, experiment.process)
+    levels = levels_of(experiment.config, experiment.process, experiment.likelihood.num_levels)
     conditions: dict[str, Any] = _conditions(experiment, images, labels)
     model: Predictor = seen(experiment.predictor(params, **conditions), levels.view)
     if experiment.likelihood.clip and experiment.config.prediction.get("output") != "mean":
@@ -143,7 +143,7 @@ def _by_vlb(experiment: Experiment) -> Measure:
 
 def _by_bound(experiment: Experiment) -> Measure:
     dim, offset = int(np.prod(experiment.image_shape)), log_bin_width(experiment.value_range, BITS)
-    chain = levels_of(experiment.config, experiment.process).chain
+    chain = levels_of(experiment.config, experiment.process, experiment.likelihood.num_levels).chain
     t = jnp.arange(float(chain.num_levels))
     if float(jnp.abs(chain.alpha(t) ** 2 + chain.sigma(t) ** 2 - 1).max()) > 1e-3:
         raise InputError(

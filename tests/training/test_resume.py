@@ -140,3 +140,19 @@ def test_likelihood_counts_every_example_once(undisturbed):
         np.testing.assert_allclose(summary["bpd_ode_uniform"], values["bits_per_dim"].mean(), rtol=1e-6)
         results.append(values["bits_per_dim"])
     np.testing.assert_allclose(results[0], results[1], rtol=1e-4)
+
+
+def test_encode_writes_latents_and_pictures(undisturbed, tmp_path):
+    _, reference = undisturbed
+    workdir = tmp_path / "run"
+    shutil.copytree(reference, workdir)
+    result = run("encode", f"--workdir={workdir}", f"--against={reference}")
+    assert result.returncode == 0, result.stderr
+    summary = json.loads((workdir / "encode.json").read_text())
+    assert summary["count"] == 10
+    assert summary["correlation"] > 0.99  # with itself
+    assert np.load(workdir / "encode.npz")["latents"].shape == (10, 8, 8, 1)
+    assert (workdir / "interpolation.png").stat().st_size > 100
+    missing = run("encode", f"--workdir={workdir}", f"--against={tmp_path / 'nowhere'}")
+    assert missing.returncode == 2
+    assert "No config.json" in missing.stderr

@@ -1,0 +1,70 @@
+"""`python -m score_jax encode`."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from absl import flags
+
+from score_jax.cli.verb import Trained, define_step, load_trained, parse_flags, trained_of
+from score_jax.errors import InputError
+from score_jax.evaluation.image_grid import grid, save_png
+from score_jax.jobs import encode
+from score_jax.jobs.results import provenance, write_arrays, write_json
+from score_jax.jobs.train import open_split
+
+_DESCRIPTION = """Encodes held-out images along the probability-flow ODE, decodes them, and interpolates between them.
+
+  python -m score_jax encode --workdir=runs/mnist
+  python -m score_jax encode --workdir=runs/mnist --against=runs/other    do two models agree on the latents?
+
+Of the first likelihood.num_examples images of the eval split (64 if that is 0), at the solver and the tolerances of the
+`likelihood` section. Writes encode.json (errors of the way there and back), encode.npz (latents, reconstructions), and
+interpolation.png (each row from one image to another)."""
+_DEFAULT_COUNT, _PAIRS = 64, 6
+
+
+def _define(values: flags.FlagValues) -> None:
+    define_step(values)
+    flags.DEFINE_string("against", None, "Workdir of another model of the same data.", flag_values=values)
+
+
+def main(argv: list[str]) -> int:
+    """Runs the verb."""
+    values = parse_flags(argv, _DESCRIPTION, _define)
+    if values is None:
+        return 0
+    model = load_trained(values)
+    source = open_split(model.config, "eval_split")
+    count = min(model.experiment.likelihood.num_examples or _DEFAULT_COUNT, len(source))
+    coder = encode.coder(model.experiment, model.params)
+    columns = encode.encode(coder, model.mesh, source, count)
+    found = encode.summary(columns)
+    if values.against:
+        found |= {"against": values.against} | _agreement(columns, model, Path(values.against), source, count)
+    pairs = min(_PAIRS, count // 2)
+    arcs = encode.interpolate(coder, columns, pairs) if pairs else None
+    if jax.process_index() > 0:
+        return 0
+    out = model.workdir
+    write_arrays(out / "encode.npz", columns)
+    write_json(out / "encode.json", found | provenance(step=model.step, data=source.fingerprint))
+    if arcs is not None:
+        save_png(out / "interpolation.png", grid(arcs, columns=len(encode.WEIGHTS)))
+    print(f"There and back: {found['rms_error_levels']:.3f} levels of 255 (rms), {found['nfe_mean']:.0f} evaluations.")
+    if values.against:
+        print(f"Correlation of the latents with those of {values.against}: {found['correlation']:.3f}.")
+    print(f"Written: {out / 'encode.json'}, encode.npz, interpolation.png")
+    if found["failed"]:
+        raise InputError(
+            f"{found['failed']} solves gave up (ok in encode.npz): loosen likelihood.rtol and likelihood.atol."
+        )
+    return 0
+
+
+def _agreement(columns: dict[str, np.ndarray], model: Trained, workdir: Path, source, count: int) -> dict:
+    other = trained_of(workdir)
+    if other.experiment.image_shape != model.experiment.image_shape:
+        raise InputError(f"{workdir} is of images {other.experiment.image_shape}, not {model.experiment.image_shape}.")
+    coder = encode.coder(other.experiment, other.params)
+    return encode.agreement(columns["latents"], encode.encode(coder, other.mesh, source, count)["latents"])

@@ -1,0 +1,139 @@
+"""`encode`: images to latents along the probability-flow ODE, and back (Song et al. 2021, appendix D.5)."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, UInt8
+
+from score_jax.builder import Experiment
+from score_jax.constraints import slerp
+from score_jax.data.sources import Source
+from score_jax.data.transforms import from_model_range, to_model_range
+from score_jax.errors import InputError
+from score_jax.jobs.per_example import Columns, over_examples
+from score_jax.processes.gaussian import GaussianProcess
+from score_jax.samplers.ode import Solved, integrate_drift
+from score_jax.training.sharding import over_batch
+from score_jax.typing import Params
+
+WEIGHTS = tuple(np.linspace(0.0, 1.0, 8))
+"""Of the second image of a pair, from the one to the other."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Coder:
+    """A model's two maps.
+
+    Attributes:
+      experiment: in continuous time.
+      params: its parameters.
+    """
+
+    experiment: Experiment
+    params: Params
+
+    def _carry(self, x, labels, t0: float, t1: float) -> Solved:
+        def predictor(x, t, labels):
+            return self.experiment.predictor(self.params, labels)(x, t)
+
+        process, ode = self.experiment.process, self.experiment.likelihood.ode
+        assert isinstance(process, GaussianProcess)
+        return integrate_drift(predictor, process, x, t0, t1, ode, conditions=labels)
+
+    def encode(self, x: Float[Array, "b h w c"], labels) -> Solved:
+        """From data to t_max."""
+        return self._carry(x, labels, self.experiment.likelihood.t_min, self.experiment.process.t_max)
+
+    def decode(self, latents: Float[Array, "b h w c"], labels) -> Solved:
+        """From t_max to data."""
+        return self._carry(latents, labels, self.experiment.process.t_max, self.experiment.likelihood.t_min)
+
+
+def coder(experiment: Experiment, params: Params) -> Coder:
+    """The maps of a model.
+
+    Raises:
+      InputError: it has no ODE, or it enlarges images.
+    """
+    if experiment.is_classifier or experiment.config.data.low_resolution:
+        raise InputError("Only a model that draws images from noise alone encodes them.")
+    return Coder(experiment.in_continuous_time(), params)
+
+
+def encode(coder: Coder, mesh: Mesh, source: Source, count: int) -> Columns:
+    """Latents of the first `count` images, and the images that come back.
+
+    Returns:
+      "latents" and "reconstructions" (n, h, w, c), "images" (uint8), "labels", "rms_error" in levels of 0 to 255,
+      "nfe" there and back, "ok".
+    """
+    value_range, split = coder.experiment.value_range, over_batch(mesh)
+    levels = 255 / (value_range[1] - value_range[0])
+
+    def run(images, labels, indices):
+        x = to_model_range(images, value_range)
+        there = coder.encode(x, labels)
+        back = coder.decode(there.y, labels)
+        error = levels * jnp.sqrt(jnp.mean((back.y - x) ** 2, axis=(1, 2, 3)))
+        return {
+            "latents": there.y,
+            "reconstructions": from_model_range(back.y, value_range),
+            "images": images,
+            "labels": labels,
+            "rms_error": error,
+            "nfe": there.nfe + back.nfe,
+            "ok": there.ok & back.ok,
+        }
+
+    batch_size = coder.experiment.likelihood.batch_size
+    with jax.default_matmul_precision("highest"):
+        return over_examples(
+            jax.jit(run, out_shardings=split),
+            source,
+            mesh,
+            count=count,
+            batch_size=batch_size,
+            key="likelihood.batch_size",
+        )
+
+
+def interpolate(coder: Coder, columns: Columns, pairs: int) -> UInt8[np.ndarray, "n h w c"]:
+    """Decoded latents on the arcs between the images of each pair, `WEIGHTS` to a row; a class is the first's."""
+    first, second = (jnp.asarray(columns["latents"][start : 2 * pairs : 2]) for start in (0, 1))
+    arcs = jnp.stack([slerp(first, second, float(weight)) for weight in WEIGHTS], axis=1)
+    labels = jnp.repeat(jnp.asarray(columns["labels"][: 2 * pairs : 2]), len(WEIGHTS))
+    decoded = jax.jit(coder.decode)(arcs.reshape(-1, *arcs.shape[2:]), labels)
+    return np.asarray(from_model_range(decoded.y, coder.experiment.value_range))
+
+
+def agreement(latents: Float[np.ndarray, "n ..."], others: Float[np.ndarray, "n ..."]) -> dict[str, Any]:
+    """How far two models give the same images the same latents: their encoding is unique, if both are exact.
+
+    Returns:
+      The mean over images of the correlation, and of that with the latent of another image, which should be 0.
+    """
+
+    def standard(values):
+        flat = values.reshape(len(values), -1).astype(np.float64)
+        flat = flat - flat.mean(axis=1, keepdims=True)
+        return flat / np.linalg.norm(flat, axis=1, keepdims=True)
+
+    a, b = standard(latents), standard(others)
+    same = np.sum(a * b, axis=1)
+    shifted = np.sum(a * np.roll(b, 1, axis=0), axis=1)
+    return {"correlation": float(same.mean()), "correlation_with_another_image": float(shifted.mean())}
+
+
+def summary(columns: Columns) -> dict[str, Any]:
+    """Errors and evaluations over the images."""
+    return {
+        "count": len(columns["index"]),
+        "rms_error_levels": float(columns["rms_error"].mean()),
+        "rms_error_levels_largest": float(columns["rms_error"].max()),
+        "nfe_mean": float(columns["nfe"].mean()),
+        "failed": int((~columns["ok"]).sum()),
+    }
