@@ -10,6 +10,8 @@ import functools
 import hashlib
 import json
 import shutil
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,7 +65,7 @@ class Parts:
         try:
             with np.load(self._file(start)) as arrays:
                 return dict(arrays)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(f"{self._file(start)} is damaged ({error}): remove it, and it is computed anew.") from None
 
     def write(self, start: int, columns: Columns) -> None:

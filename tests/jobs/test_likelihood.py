@@ -117,9 +117,10 @@ def test_an_interrupted_measurement_goes_on_where_it_was(tmp_path, by_ode):
     np.savez(kept, **marked)
     again = measured(experiment(), parts=tmp_path / "parts")
     assert (again.bits_per_dim == 99).sum() == 8  # it was read, not computed
-    kept.write_bytes(b"no archive")
-    with pytest.raises(InputError, match="is damaged"):
-        measured(experiment(), parts=tmp_path / "parts")
+    for damaged in (b"no archive", kept.read_bytes()[:-100]):
+        kept.write_bytes(damaged)
+        with pytest.raises(InputError, match="is damaged"):
+            measured(experiment(), parts=tmp_path / "parts")
     path = likelihood.save(tmp_path, again, {"step": 3})
     assert json.loads(path.read_text())["step"] == 3
     assert not (tmp_path / "parts").exists()
