@@ -1,5 +1,6 @@
 """Claims of `likelihood.py` about networks: independence of batch and devices, precision, and speed beside SciPy."""
 
+import copy
 import functools
 import os
 import socket
@@ -20,7 +21,7 @@ from score_jax import builder
 from score_jax.divergence import Divergence
 from score_jax.likelihood import bits_per_dim, log_prob
 from score_jax.processes.gaussian import VP
-from score_jax.samplers.ode import AdaptiveODE, probability_flow_drift
+from score_jax.samplers.ode import ODE, AdaptiveODE, GridODE, probability_flow_drift
 from score_jax.training.sharding import over_batch, replicated
 
 sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package
@@ -28,6 +29,8 @@ from configs import base
 
 PROCESS, T_MIN = VP(), 1e-5
 OFFSET = float(np.log(2 / 256))
+ADAPTIVE = AdaptiveODE("dopri5", 1e-5, 1e-5)
+GRID = GridODE((T_MIN, *np.linspace(T_MIN**0.5, 1.0, 65)[1:-1].tolist(), 1.0))
 
 
 class Model:
@@ -49,12 +52,18 @@ class Model:
         self.params = jax.tree.map(moved_leaf, params)
         self.count = sum(leaf.size for leaf in jax.tree.leaves(params))
 
+    def in_float64(self) -> "Model":
+        """The same, to be used under x64."""
+        double = copy.copy(self)
+        double.params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), self.params)
+        return double
+
     def images(self, count: int):
         """Smooth random images in [-1, 1]."""
         coarse = jax.random.uniform(jax.random.key(2), (count, 2, 2, 3), minval=-1.0)
         return jax.image.resize(coarse, (count, *self.shape), "linear")
 
-    def bits(self, params, indices, x, ode: AdaptiveODE):
+    def bits(self, params, indices, x, ode: ODE):
         """Bits/dim (b,) and evaluations, example i's probe from i alone."""
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(1), indices)
         model = functools.partial(self.predict, params)
@@ -66,7 +75,7 @@ def _mesh(count: int) -> Mesh:
     return jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:count])
 
 
-def sharded_bits(model: Model, mesh: Mesh, count: int, ode: AdaptiveODE) -> np.ndarray:
+def sharded_bits(model: Model, mesh: Mesh, count: int, ode: ODE) -> np.ndarray:
     """Of the model's images, sharded over a mesh that may span processes."""
     split = over_batch(mesh)
     run = jax.jit(lambda params, i, x: model.bits(params, i, x, ode)[0], out_shardings=replicated(mesh))
@@ -79,26 +88,46 @@ def sharded_bits(model: Model, mesh: Mesh, count: int, ode: AdaptiveODE) -> np.n
 
 
 def sameness_claims() -> list[Claim]:
-    """An image alone and in a batch, on 1 and 8 devices, in 1 and 2 processes; default and highest precision."""
-    model, ode = Model(16, 8), AdaptiveODE("dopri5", 1e-5, 1e-5)
+    """An image alone and in a batch, on 1 and 8 devices, in 1 and 2 processes; default and highest precision.
+
+    On a grid, where rounding decides on no step; under adaptive steps it does, and only float64 makes it small.
+    """
+    model = Model(16, 8)
+    together, alone = together_and_alone(model, GRID)
+    adaptive, adaptive_alone = together_and_alone(model, ADAPTIVE)
+    eight = sharded_bits(model, _mesh(8), 8, GRID)
+    with jax.default_matmul_precision("default"):
+        default, _ = together_and_alone(model, GRID)
+    with jax.enable_x64(True):
+        double = together_and_alone(model.in_float64(), ADAPTIVE)
+    in_float32 = np.abs(adaptive - adaptive_alone).max()
+
+    def claim(name: str, one: np.ndarray, other: np.ndarray, target: float, what: str, how: str) -> Claim:
+        how = f"{what}; DDPM++ of 0.3 M parameters, 8 images of 8 x 8 x 3, dopri5 {how}, largest difference"
+        return Claim(name, float(np.abs(one - other).max()), "bits/dim", target, "<=", how)
+
+    grid, platform = f"of {len(GRID.times) - 1} steps", jax.devices()[0].platform
+    return [
+        claim("batch_mates_bpd", together, alone, 1e-5, "alone and in a batch of 8", grid),
+        claim(
+            "batch_mates_adaptive_float64_bpd",
+            *double,
+            1e-5,
+            f"the same in float64; {in_float32:.1g} in float32",
+            f"at tolerance {ADAPTIVE.rtol:g}",
+        ),
+        claim("devices_equal_8", together, eight, 1e-5, "1 device and 8", grid),
+        claim("devices_equal_2_processes", together, _in_two_processes(), 1e-5, "1 process and 2 of 4 devices", grid),
+        claim("precision", together, default, 0.005, f"default and highest matmul precision on {platform}", grid),
+    ]
+
+
+def together_and_alone(model: Model, ode: ODE) -> tuple[np.ndarray, np.ndarray]:
+    """Bits/dim of 8 images in one batch, and of each in a batch of its own."""
     x, indices = model.images(8), jnp.arange(8)
     run = jax.jit(lambda i, x: model.bits(model.params, i, x, ode)[0])
-    together = np.asarray(run(indices, x))
     alone = np.concatenate([np.asarray(run(indices[i : i + 1], x[i : i + 1])) for i in range(8)])
-    eight = sharded_bits(model, _mesh(8), 8, ode)
-    with jax.default_matmul_precision("default"):
-        default = np.asarray(jax.jit(lambda i, x: model.bits(model.params, i, x, ode)[0])(indices, x))
-    how = "DDPM++ of 0.3 M parameters, 8 images of 8 x 8 x 3, dopri5 1e-5, largest difference"
-
-    def claim(name: str, other: np.ndarray, target: float, what: str) -> Claim:
-        return Claim(name, float(np.abs(other - together).max()), "bits/dim", target, "<=", f"{what}; {how}")
-
-    return [
-        claim("batch_mates_bpd", alone, 1e-5, "alone and in a batch of 8"),
-        claim("devices_equal_8", eight, 1e-5, "1 device and 8"),
-        claim("devices_equal_2_processes", _in_two_processes(), 1e-5, "1 process and 2 of 4 devices"),
-        claim("precision", default, 0.005, f"default and highest matmul precision on {jax.devices()[0].platform}"),
-    ]
+    return np.asarray(run(indices, x)), alone
 
 
 _PROCESS = """
@@ -106,9 +135,9 @@ import sys
 import jax
 jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
 import numpy as np
-from likelihood_models import AdaptiveODE, Model, _mesh, sharded_bits
+from likelihood_models import GRID, Model, _mesh, sharded_bits
 jax.config.update("jax_default_matmul_precision", "highest")
-np.save(sys.argv[3] + sys.argv[2], sharded_bits(Model(16, 8), _mesh(8), 8, AdaptiveODE("dopri5", 1e-5, 1e-5)))
+np.save(sys.argv[3] + sys.argv[2], sharded_bits(Model(16, 8), _mesh(8), 8, GRID))
 """
 
 

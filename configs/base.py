@@ -133,11 +133,13 @@ def get_config() -> ConfigDict:
     likelihood.divergence = "rademacher"  # rademacher, gaussian, orthogonal, hutch_plus_plus, exact
     likelihood.probes = 1  # products with the Jacobian per evaluation; from 2 on their standard error is known
     likelihood.fresh_probes = False  # drawn anew at every time, instead of held fixed along the path
-    likelihood.derivative = "forward"  # forward or reverse mode for those products
+    likelihood.derivative = "auto"  # of those products: forward or reverse mode; auto: the cheaper
     likelihood.solver = "dopri5"  # dopri5, tsit5, dopri8, bosh3, heun, kvaerno5
     likelihood.rtol = 1e-5
     likelihood.atol = 1e-5
-    likelihood.control = "example"  # step sizes of each example, or of the batch as score_sde has them
+    # Step sizes: of each example, of the batch as score_sde has them, or grid, num_steps that no rounding moves.
+    likelihood.control = "example"
+    likelihood.num_steps = 64  # of grid, even in log-SNR
     likelihood.t_min = 1e-5  # where the path starts; of a chain, in units of its levels
     likelihood.truncation = "none"  # none: the density at t_min; bound: a lower bound on that at 0
     likelihood.importance_samples = 1  # dequantisations per example

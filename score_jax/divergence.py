@@ -8,10 +8,11 @@ An estimate comes as parts, whose mean is the estimate and whose spread says how
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from score_jax.errors import InputError, unknown_name
 from score_jax.typing import KeyArray
@@ -81,7 +82,20 @@ ESTIMATORS = {
     "hutch_plus_plus": _Estimator(_sketch_and_rest, _hutch_plus_plus),
     "exact": _Estimator(_nothing, _exact),
 }
-DERIVATIVES = ("forward", "reverse")
+
+
+def _forward(drift: Callable[[Array], Array], x: Array) -> tuple[Array, Product]:
+    value, linear = jax.linearize(drift, x)
+    return value, lambda v: jnp.ravel(linear(v.reshape(x.shape)))
+
+
+def _reverse(drift: Callable[[Array], Array], x: Array) -> tuple[Array, Product]:
+    value, transposed = jax.vjp(drift, x)
+    return value, lambda v: jnp.ravel(transposed(v.reshape(x.shape))[0])
+
+
+_LINEARISATIONS = {"forward": _forward, "reverse": _reverse}
+DERIVATIVES = tuple(_LINEARISATIONS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,8 +146,7 @@ class Divergence:
 
     def of(self, drift: Callable[[Array], Array], x: Array, probes: Probes) -> tuple[Array, Parts]:
         """The drift at one example x, and the parts of its divergence."""
-        linearise = {"forward": _forward, "reverse": _reverse}[self.derivative]
-        value, product = linearise(drift, x)
+        value, product = _LINEARISATIONS[self.derivative](drift, x)
         return value, ESTIMATORS[self.name].estimate(product, probes.astype(x.dtype))
 
     def standard_error(self, parts: Float[Array, "b m"], dim: int) -> Float[Array, "b"]:
@@ -147,11 +160,28 @@ class Divergence:
         return jnp.std(parts, axis=1, ddof=1) * jnp.sqrt((1 - known) / self.parts)
 
 
-def _forward(drift: Callable[[Array], Array], x: Array) -> tuple[Array, Product]:
-    value, linear = jax.linearize(drift, x)
-    return value, lambda v: jnp.ravel(linear(v.reshape(x.shape)))
+def cheaper_derivative(drift: Callable[..., Array], *args: PyTree[Array | jax.ShapeDtypeStruct]) -> str:
+    """Which of `DERIVATIVES` takes fewer operations, as XLA counts them, for the drift and one product.
 
+    Args:
+      drift: `drift(x, ...)`; what it is of beside x, its parameters too, must be arguments.
+      args: what it is called with; shapes and types suffice.
 
-def _reverse(drift: Callable[[Array], Array], x: Array) -> tuple[Array, Product]:
-    value, transposed = jax.vjp(drift, x)
-    return value, lambda v: jnp.ravel(transposed(v.reshape(x.shape))[0])
+    Returns:
+      "reverse" also where the drift has no forward mode.
+    """
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), args)
+
+    def operations(name: str) -> float:
+        def once(x, *others):
+            value, product = _LINEARISATIONS[name](lambda x: drift(x, *others), x)
+            return value, product(jnp.ones(x.size, x.dtype))
+
+        counted: Any = jax.jit(once).lower(*shapes).cost_analysis()
+        return counted["flops"]
+
+    try:
+        forward = operations("forward")
+    except TypeError:  # what jax raises of a function with a reverse mode of its own
+        return "reverse"
+    return "reverse" if operations("reverse") < forward else "forward"

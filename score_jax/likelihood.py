@@ -18,7 +18,7 @@ from score_jax.arrays import normal_per_example, sum_per_example
 from score_jax.divergence import Divergence
 from score_jax.predictor import ConditionalPredictor, Conditions, Predictor
 from score_jax.processes.gaussian import GaussianProcess
-from score_jax.samplers.ode import AdaptiveODE, example_drift, solve
+from score_jax.samplers.ode import ODE, example_drift, solve
 from score_jax.typing import Batch, KeyBatch
 
 
@@ -53,7 +53,7 @@ def log_prob(
     x: Batch,
     *,
     divergence: Divergence,
-    ode: AdaptiveODE,
+    ode: ODE,
     t_min: float,
     conditions: Conditions = None,
     terminal_log_prob: Callable[[Batch], Float[Array, "b"]] | None = None,
@@ -66,7 +66,7 @@ def log_prob(
       keys: one key per example (b,), for the probes.
       x: data, already dequantised.
       divergence: how it is taken. Unless its probes are fresh, the log-density is part of the error control.
-      ode: solver and tolerances.
+      ode: solver, and how its steps are chosen.
       t_min: where the path starts (1e-5 in Song et al. 2021).
       conditions: what the model is told of each example, arrays (b, ...).
       terminal_log_prob: density at t_max, the prior's unless the true one is known.

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from score_jax.divergence import Divergence
+from score_jax.divergence import Divergence, cheaper_derivative
 from score_jax.errors import InputError
 
 SHAPE = (2, 3)
@@ -90,3 +90,20 @@ def test_what_cannot_be_is_refused(arguments, message):
 def test_more_orthogonal_probes_than_dimensions_are_refused():
     with pytest.raises(InputError, match="7 orthogonal probes in 6 dimensions"):
         Divergence("orthogonal", 7).draw(jax.random.key(0), jnp.zeros(SHAPE))
+
+
+def test_the_cheaper_mode_is_found_from_shapes_alone():
+    def layers(x, weights):
+        return jnp.tanh(x @ weights) @ weights.T
+
+    shapes = jax.ShapeDtypeStruct((8,), jnp.float32), jax.ShapeDtypeStruct((8, 64), jnp.float32)
+    assert cheaper_derivative(layers, *shapes) == "forward"
+
+
+def test_a_function_without_a_forward_mode_takes_the_other():
+    @jax.custom_vjp
+    def square(x):
+        return x**2
+
+    square.defvjp(lambda x: (x**2, x), lambda x, cotangent: (2 * x * cotangent,))
+    assert cheaper_derivative(square, jnp.ones(3)) == "reverse"

@@ -13,7 +13,7 @@ from score_jax.predictor import from_score, score_predictor
 from score_jax.processes.chain import vp_chain
 from score_jax.processes.gaussian import EDM, VE, VP, Cosine, Flow, LinearVE, SubVP
 from score_jax.processes.interpolated import Interpolated
-from score_jax.samplers.ode import AdaptiveODE
+from score_jax.samplers.ode import AdaptiveODE, GridODE
 
 PROCESSES = {
     "ve": VE(0.01, 10.0),
@@ -159,6 +159,35 @@ def test_every_example_is_told_its_own_condition(control):
     )
     exact = jax.scipy.stats.norm.logpdf(x, means, variance**0.5).sum(axis=1)
     np.testing.assert_allclose(run(x, means).log_prob, exact, atol=5e-3)
+
+
+def test_on_a_grid_the_error_falls_with_the_order_of_the_solver(x64):
+    process, x = VP(), jnp.array([[0.1, 0.2], [0.5, -0.4]])
+    model, keys = gaussian_model(process, 0.25), jax.random.split(jax.random.key(0), 2)
+    # The law at t_min, and the true one at 1.
+    early, late = (float(process.alpha(t) ** 2 * 0.25 + process.sigma(t) ** 2) ** 0.5 for t in jnp.array([T_MIN, 1.0]))
+
+    def error(num_steps, divergence):
+        times = np.geomspace(T_MIN, 1.0, num_steps + 1).tolist()
+        found = jax.jit(
+            lambda x: log_prob(
+                model,
+                process,
+                keys,
+                x,
+                divergence=divergence,
+                ode=GridODE((T_MIN, *times[1:-1], 1.0)),
+                t_min=T_MIN,
+                terminal_log_prob=lambda z: jax.scipy.stats.norm.logpdf(z, 0, late).sum(axis=1),
+            )
+        )(x)
+        assert found.ok.all()
+        np.testing.assert_array_equal(found.nfe, 1 + 6 * num_steps)
+        return np.abs(found.log_prob - jax.scipy.stats.norm.logpdf(x, 0, early).sum(axis=1)).max()
+
+    errors = [error(count, Divergence("exact")) for count in (24, 48)]
+    assert 24 < errors[0] / errors[1] < 42  # 2 to the fifth is 32
+    assert error(24, Divergence("orthogonal", 2)) == pytest.approx(errors[0], rel=1e-3)
 
 
 def test_the_implicit_solver_agrees():

@@ -17,11 +17,13 @@ from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
 from score_jax.processes.interpolated import Interpolated
 from score_jax.reverse import VARIANCES, Variance, decoding
 from score_jax.samplers import grids
-from score_jax.samplers.ode import AdaptiveODE
+from score_jax.samplers.ode import CONTROLS, ODE, AdaptiveODE, GridODE
 from score_jax.typing import Time
 
 _FIRST_NOISE = 0.005
 """Noise to signal of a bound's first level, over the width of the data's range."""
+_NO_SIGNAL = 1e3
+"""Noise to signal from where on the ODE is all but straight."""
 METHODS = ("ode", "vlb", "bound")
 TRUNCATIONS = ("none", "bound")
 DTYPES = ("float32", "float64")
@@ -41,11 +43,12 @@ class LikelihoodOptions:
     divergence: str = "rademacher"
     probes: int = 1
     fresh_probes: bool = False
-    derivative: str = "forward"
+    derivative: str = "auto"
     solver: str = "dopri5"
     rtol: float = 1e-5
     atol: float = 1e-5
     control: str = "example"
+    num_steps: int = 64
     t_min: float = 1e-5
     truncation: str = "none"
     importance_samples: int = 1
@@ -60,20 +63,40 @@ class LikelihoodOptions:
         for key, names in (("method", METHODS), ("truncation", TRUNCATIONS), ("dtype", DTYPES)):
             if getattr(self, key) not in names:
                 raise unknown_name(f"likelihood.{key}", getattr(self, key), names)
-        if self.importance_samples < 1:
-            raise InputError(f"likelihood.importance_samples={self.importance_samples}: give at least 1.")
-        # Both are checked where they are made.
-        _ = self.ode, self.of_divergence
+        for key in ("importance_samples", "num_steps"):
+            if getattr(self, key) < 1:
+                raise InputError(f"likelihood.{key}={getattr(self, key)}: give at least 1.")
+        if self.control not in (*CONTROLS, "grid"):
+            raise unknown_name("likelihood.control", self.control, (*CONTROLS, "grid"))
+        # The rest is checked where it is made.
+        _ = self.of_divergence("forward" if self.derivative == "auto" else self.derivative)
+        _ = GridODE((), self.solver) if self.control == "grid" else AdaptiveODE(self.solver)
 
-    @property
-    def ode(self) -> AdaptiveODE:
-        """Solver and tolerances."""
-        return AdaptiveODE(self.solver, self.rtol, self.atol, control=self.control)
+    def ode(self, process: NoiseSchedule, *, closer: bool = False) -> ODE:
+        """The solve from t_min to the process's end.
 
-    @property
-    def of_divergence(self) -> Divergence:
-        """How the divergence is taken."""
-        return Divergence(self.divergence, self.probes, self.fresh_probes, self.derivative)
+        Args:
+          process: in continuous time.
+          closer: at tolerances ten times smaller, or on twice as many steps.
+        """
+        if self.control == "grid":
+            steps = self.num_steps * (2 if closer else 1)
+            return GridODE(_log_snr_times(process, steps, self.t_min), self.solver)
+        tenth = 0.1 if closer else 1.0
+        return AdaptiveODE(self.solver, tenth * self.rtol, tenth * self.atol, control=self.control)
+
+    def of_divergence(self, derivative: str) -> Divergence:
+        """How the divergence is taken, in this mode, which is `derivative` unless that is "auto"."""
+        return Divergence(self.divergence, self.probes, self.fresh_probes, derivative)
+
+
+def _log_snr_times(process: NoiseSchedule, num_steps: int, t_min: float) -> tuple[float, ...]:
+    """From t_min to t_max, even in log-SNR, but for a process that ends without signal: there the last step is all
+    that lies beyond `_NO_SIGNAL`."""
+    with jax.ensure_compile_time_eval():
+        last = min(float(process.time_at(jnp.asarray(_NO_SIGNAL))), process.t_max)
+        times = np.asarray(grids.log_snr(num_steps, process, t_min, last), float)[::-1]
+    return (t_min, *times[1:-1].tolist(), process.t_max)
 
 
 def completed(config: ConfigDict) -> ConfigDict:

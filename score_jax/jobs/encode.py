@@ -40,8 +40,9 @@ class Coder:
         def predictor(x, t, labels):
             return self.experiment.predictor(self.params, labels)(x, t)
 
-        process, ode = self.experiment.process, self.experiment.likelihood.ode
+        process = self.experiment.process
         assert isinstance(process, GaussianProcess)
+        ode = self.experiment.likelihood.ode(process)
         return integrate_drift(predictor, process, x, t0, t1, ode, conditions=labels)
 
     def encode(self, x: Float[Array, "b h w c"], labels) -> Solved:

@@ -24,6 +24,7 @@ from score_jax.builder.objective import area_means
 from score_jax.coordinates import seen
 from score_jax.data.sources import Source
 from score_jax.data.transforms import BITS, dequantize, log_bin_width, to_model_range
+from score_jax.divergence import cheaper_derivative
 from score_jax.errors import InputError
 from score_jax.jobs import likelihood_summary
 from score_jax.jobs.per_example import Columns, Parts, over_examples, parts_of
@@ -31,10 +32,10 @@ from score_jax.jobs.results import provenance, write_arrays, write_json
 from score_jax.likelihood import bits_per_dim, importance_weighted, log_prob, truncation_bound
 from score_jax.losses import bound, variational
 from score_jax.noise import brownian
-from score_jax.predictor import Conditions, Predictor, clipped, told
+from score_jax.predictor import ConditionalPredictor, Conditions, Predictor, clipped, told
 from score_jax.processes.gaussian import GaussianProcess
 from score_jax.reverse import reverse_kernel
-from score_jax.samplers.ode import AdaptiveODE
+from score_jax.samplers.ode import example_drift
 from score_jax.training.loop import Stop
 from score_jax.training.sharding import over_batch, replicated
 from score_jax.typing import Params
@@ -77,17 +78,29 @@ def _conditions(experiment: Experiment, images: Array, labels: Array) -> dict[st
     return {"labels": labels} | ({"low_res": area_means(images, size)} if size else {})
 
 
-def _by_ode(experiment: Experiment, ode: AdaptiveODE) -> Measure:
+def _by_ode(experiment: Experiment, *, closer: bool = False) -> Measure:
     c, flow = experiment.likelihood, experiment.in_continuous_time()
     value_range, dim = experiment.value_range, int(np.prod(experiment.image_shape))
     offset, process = log_bin_width(value_range, BITS), flow.process
     assert isinstance(process, GaussianProcess)
+    ode = c.ode(process, closer=closer)
+
+    def model(params: Params) -> ConditionalPredictor:
+        return lambda x, t, conditions: flow.predictor(params, **conditions)(x, t)
+
+    def drift(x, t, params: Params, condition: Conditions):
+        return example_drift(model(params), process, x, t, condition)
+
+    def derivative(params: Params, conditions: Conditions) -> str:
+        if c.derivative != "auto":
+            return c.derivative
+        x, t = jnp.zeros(experiment.image_shape, c.dtype), jnp.zeros((), c.dtype)
+        return cheaper_derivative(drift, x, t, params, jax.tree.map(lambda rows: rows[0], conditions))
 
     def measure(params: Params, keys, images, labels):
         conditions = _conditions(experiment, to_model_range(images, value_range), labels)
-
-        def predictor(x, t, conditions: Conditions):
-            return flow.predictor(params, **conditions)(x, t)
+        predictor = model(params)
+        divergence = c.of_divergence(derivative(params, conditions))
 
         def once(k) -> dict[str, Array]:
             x = dequantize(fold_in_each(fold_in_each(keys, 1), k), images, value_range, BITS)
@@ -102,7 +115,7 @@ def _by_ode(experiment: Experiment, ode: AdaptiveODE) -> Measure:
                 process,
                 fold_in_each(keys, 0),
                 x,
-                divergence=c.of_divergence,
+                divergence=divergence,
                 ode=ode,
                 t_min=c.t_min,
                 conditions=conditions,
@@ -243,10 +256,9 @@ def measure(
     if c.method == "bound":
         columns = run(_by_bound(experiment), count)
         return Likelihood(columns, likelihood_summary.of_bound(columns, experiment), kept_parts)
-    columns = run(_by_ode(experiment, c.ode), count)
+    columns = run(_by_ode(experiment), count)
     first = min(count, c.sensitivity_batches * c.batch_size)
-    closer = dataclasses.replace(c.ode, rtol=c.rtol / 10, atol=c.atol / 10)
-    again = run(_by_ode(experiment, closer), first, closer=True) if first else None
+    again = run(_by_ode(experiment, closer=True), first, closer=True) if first else None
     return Likelihood(columns, likelihood_summary.of_ode(columns, again, experiment), kept_parts)
 
 

@@ -51,7 +51,7 @@ def of_ode(columns: Columns, again: Columns | None, experiment: Experiment) -> d
         "nfe_mean": float(columns["nfe"].mean()),
         "nfe_max": int(columns["nfe"].max()),
         "divergence": f"{c.divergence}, {c.probes} probes, {'fresh' if c.fresh_probes else 'fixed'}",
-        "solver": f"{c.solver} rtol={c.rtol} atol={c.atol}, steps of each {c.control}",
+        "solver": f"{c.solver} {_steps(c)}",
         "t_min": c.t_min,
         "truncation": c.truncation,
         "importance_samples": k,
@@ -60,12 +60,18 @@ def of_ode(columns: Columns, again: Columns | None, experiment: Experiment) -> d
     return summary
 
 
+def _steps(c: LikelihoodOptions) -> str:
+    if c.control == "grid":
+        return f"{c.num_steps} steps, even in log-SNR"
+    return f"rtol={c.rtol} atol={c.atol}, steps of each {c.control}"
+
+
 def _sensitivity(columns: Columns, again: Columns, c: LikelihoodOptions) -> dict[str, Any]:
-    """What ten times smaller tolerances change, bits/dim, with the same noise and probes."""
+    """What ten times smaller tolerances, or twice the steps, change, bits/dim, with the same noise and probes."""
     change = again["bits_per_dim"] - columns["bits_per_dim"][: len(again["index"])]
+    closer = {"num_steps": 2 * c.num_steps} if c.control == "grid" else {"rtol": c.rtol / 10, "atol": c.atol / 10}
     return {
-        "rtol": c.rtol / 10,
-        "atol": c.atol / 10,
+        **closer,
         "count": len(change),
         "mean_change": float(change.mean()),
         "largest_change": float(np.abs(change).max()),

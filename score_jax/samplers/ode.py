@@ -1,4 +1,4 @@
-"""The probability-flow ODE: its drift, and the adaptive diffrax solve that sampling and likelihood share."""
+"""The probability-flow ODE: its drift, and the diffrax solve that sampling and likelihood share."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ import optimistix
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from score_jax.arrays import broadcast_right
-from score_jax.errors import unknown_name
+from score_jax.errors import InputError, unknown_name
 from score_jax.predictor import ConditionalPredictor, Conditions, Predictor, told
 from score_jax.processes.gaussian import GaussianProcess
 from score_jax.typing import Batch, Time
@@ -64,6 +64,32 @@ class AdaptiveODE:
             raise unknown_name("step control", self.control, CONTROLS)
 
 
+@dataclasses.dataclass(frozen=True)
+class GridODE:
+    """An explicit Runge-Kutta solver on a grid: no step depends on the data, on its neighbours or on rounding.
+
+    Attributes:
+      times: increasing, the two ends of the solve among them; a solve the other way takes them in reverse.
+      solver: a key of `SOLVERS`.
+      differentiable: reverse mode may pass through the solve, by recomputation from checkpoints.
+
+    Raises:
+      InputError: the solver is unknown or implicit.
+    """
+
+    times: tuple[float, ...]
+    solver: str = "dopri5"
+    differentiable: bool = False
+
+    def __post_init__(self):
+        explicit = {name for name in SOLVERS if name != "kvaerno5"}
+        if self.solver not in explicit:
+            raise unknown_name("ODE solver on a grid", self.solver, explicit)
+
+
+ODE = AdaptiveODE | GridODE
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Solved:
@@ -91,7 +117,7 @@ def solve(
     args,
     t0: float,
     t1: float,
-    ode: AdaptiveODE,
+    ode: ODE,
     save_ts: Float[Array, "k"] | None = None,
     controlled: Callable[[PyTree[Array]], PyTree[Array]] = lambda y: y,
 ) -> Solved:
@@ -103,7 +129,7 @@ def solve(
       args: passed to `vector_field`, with a leading batch axis.
       t0: start, either side of `t1`.
       t1: end.
-      ode: solver and tolerances.
+      ode: solver, and how its steps are chosen.
       save_ts: times at which states are kept, in the order of the solve.
       controlled: the part of the state whose error sets the step sizes.
 
@@ -114,11 +140,7 @@ def solve(
     solver = SOLVERS[ode.solver]()
     tableau: Any = solver.tableau
     per_step, once = tableau.num_stages - int(tableau.fsal), int(tableau.fsal)
-    # As diffrax begins, but near t = 0 shorter: there the drift of image models changes on the scale of t itself.
-    dt0 = min(0.01, 100 * t0) * (1 if t1 > t0 else -1)
-    controller = diffrax.PIDController(
-        rtol=ode.rtol, atol=ode.atol, factormax=_GROWTH, norm=lambda error: optimistix.rms_norm(controlled(error))
-    )
+    steps = _steps(ode, t0, t1, controlled)
 
     def run(field, y, arg):
         subs = [diffrax.SubSaveAt(t1=True)]
@@ -129,13 +151,13 @@ def solve(
             solver,
             t0=t0,
             t1=t1,
-            dt0=dt0,
+            dt0=steps.dt0,
             y0=y,
             args=arg,
-            stepsize_controller=controller,
+            stepsize_controller=steps.controller,
             saveat=diffrax.SaveAt(subs=subs),
             adjoint=diffrax.RecursiveCheckpointAdjoint() if ode.differentiable else diffrax.ForwardMode(),
-            max_steps=ode.max_steps,
+            max_steps=steps.max_steps,
             throw=False,
         )
         end = jax.tree.map(lambda leaf: leaf[0], solution.ys[0])
@@ -143,12 +165,36 @@ def solve(
         kept = None if save_ts is None else solution.ys[1]
         return end, kept, nfe, solution.result == diffrax.RESULTS.successful
 
-    if ode.control == "example":
+    if isinstance(ode, AdaptiveODE) and ode.control == "example":
         return Solved(*jax.vmap(functools.partial(run, vector_field))(y0, args))
     end, kept, nfe, ok = run(jax.vmap(vector_field, in_axes=(None, 0, 0)), y0, args)
     count = jax.tree.leaves(y0)[0].shape[:1]
     by_example = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), kept)
     return Solved(end, by_example, jnp.broadcast_to(nfe, count), jnp.broadcast_to(ok, count))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Steps:
+    """diffrax's settings of the steps."""
+
+    dt0: float | None
+    controller: diffrax.AbstractStepSizeController
+    max_steps: int
+
+
+def _steps(ode: ODE, t0: float, t1: float, controlled: Callable) -> _Steps:
+    if isinstance(ode, GridODE):
+        if (min(t0, t1), max(t0, t1)) != (ode.times[0], ode.times[-1]):
+            raise InputError(f"A grid from {ode.times[0]} to {ode.times[-1]} for a solve between {t0} and {t1}.")
+        times = jnp.asarray(ode.times if t1 > t0 else ode.times[::-1])
+        return _Steps(None, diffrax.StepTo(ts=times), len(times) - 1)
+    # As diffrax begins, but near t = 0 shorter: there the drift of image models changes on the scale of t itself.
+    dt0 = min(0.01, 100 * t0) * (1 if t1 > t0 else -1)
+
+    def norm(error):
+        return optimistix.rms_norm(controlled(error))
+
+    return _Steps(dt0, diffrax.PIDController(rtol=ode.rtol, atol=ode.atol, factormax=_GROWTH, norm=norm), ode.max_steps)
 
 
 def example_drift(
@@ -165,7 +211,7 @@ def integrate_drift(
     x: Batch,
     t0: float,
     t1: float,
-    ode: AdaptiveODE,
+    ode: ODE,
     save_ts: Float[Array, "k"] | None = None,
     conditions: Conditions = None,
 ) -> Solved:

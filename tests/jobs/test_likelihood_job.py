@@ -72,6 +72,16 @@ def test_an_image_is_the_same_alone_and_in_any_batch(by_ode):
     np.testing.assert_allclose(other.bits_per_dim, by_ode.bits_per_dim[:-1], atol=1e-5)
 
 
+@pytest.mark.parametrize("process", ["vp", "flow", "cosine", {"name": "vp_chain", "num_levels": 1000}])
+def test_a_grid_agrees_with_adaptive_steps(process):
+    grid = measured(experiment(process, control="grid", num_steps=32, sensitivity_batches=1))
+    np.testing.assert_allclose(grid.bits_per_dim, measured(experiment(process)).bits_per_dim, atol=2e-3)
+    assert grid.summary["nfe_max"] == 1 + 6 * 32
+    sensitivity = grid.summary["tolerance_sensitivity"]
+    assert sensitivity["num_steps"] == 64
+    assert 0 < sensitivity["largest_change"] < 2e-3
+
+
 def test_errors_from_every_source_are_told():
     result = measured(
         experiment(divergence="gaussian", probes=4, importance_samples=3, sensitivity_batches=1, rtol=1e-3, atol=1e-3)
@@ -173,7 +183,7 @@ def test_what_has_no_likelihood_is_refused():
         ("method", "ods", "Did you mean 'ode'"),
         ("truncation", "some", "Unknown likelihood.truncation"),
         ("importance_samples", 0, "give at least 1"),
-        ("control", "each", "Unknown step control"),
+        ("control", "each", "Unknown likelihood.control"),
         ("probes", 0, "give at least one"),
     ):
         with pytest.raises(InputError, match=message):

@@ -12,7 +12,7 @@ from score_jax.predictor import score_predictor
 from score_jax.processes.gaussian import EDM, VE, VP, SubVP
 from score_jax.samplers import grids, steps
 from score_jax.samplers.langevin import by_snr, langevin
-from score_jax.samplers.ode import AdaptiveODE, integrate_drift
+from score_jax.samplers.ode import AdaptiveODE, GridODE, integrate_drift
 from score_jax.samplers.sample import FixedSteps, Sampler, sample
 from score_jax.training.sharding import make_mesh, over_batch
 
@@ -155,3 +155,5 @@ def test_trajectory_leads_from_the_prior_to_the_sample(method):
 def test_unknown_solver_is_answered_with_the_nearest():
     with pytest.raises(InputError, match="Did you mean 'tsit5'"):
         AdaptiveODE("tsit4")
+    with pytest.raises(InputError, match="Unknown ODE solver on a grid 'kvaerno5'"):
+        GridODE((0.0, 1.0), "kvaerno5")
