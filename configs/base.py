@@ -147,7 +147,7 @@ def get_config() -> ConfigDict:
     likelihood.num_levels = 1000  # of vlb and bound, even in log-SNR, where the process is in continuous time
     likelihood.clip = True  # of vlb and bound: x0 held to the data's range, as published bounds are
     likelihood.matmul_precision = "highest"  # or default: TPUs and TF32 then round to bfloat16
-    likelihood.dtype = "float32"  # or float64
+    likelihood.dtype = "float32"  # or float64, or mixed: the network in float32, the solve around it in float64
     likelihood.seed = 0
 
     config.evaluation = ConfigDict({"num_samples": 1000, "batch_size": 64, "seed": 0})

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, PyTree
 
 from score_jax.arrays import broadcast_right
@@ -55,6 +56,18 @@ ConditionalPredictor = Callable[..., Prediction]
 def told(predictor: ConditionalPredictor, conditions: Conditions) -> Predictor:
     """The predictor of a batch with these conditions."""
     return predictor if conditions is None else lambda x, t: predictor(x, t, conditions)
+
+
+def answering_in(dtype: DTypeLike, predictor: ConditionalPredictor) -> ConditionalPredictor:
+    """The model asked in numbers of another type than the state's, to which its answers return."""
+
+    def convert(tree: PyTree[Array], dtype: DTypeLike) -> PyTree[Array]:
+        return jax.tree.map(lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree)
+
+    def predict(x: Batch, t: Time, *conditions: Conditions) -> Prediction:
+        return convert(predictor(*convert((x, t, *conditions), dtype)), x.dtype)
+
+    return predict
 
 
 FromOutput = Callable[[Batch, Batch, Time, NoiseSchedule], Prediction]

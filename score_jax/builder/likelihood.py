@@ -26,7 +26,7 @@ _NO_SIGNAL = 1e3
 """Noise to signal from where on the ODE is all but straight."""
 METHODS = ("ode", "vlb", "bound")
 TRUNCATIONS = ("none", "bound")
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", "mixed", "float64")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -57,9 +57,11 @@ def main(argv: list[str]) -> int:
 
 def _params(model: Trained):
     """The parameters in the precision that is asked for."""
-    if model.experiment.likelihood.dtype == "float32":
+    dtype = model.experiment.likelihood.dtype
+    if dtype != "float32":
+        jax.config.update("jax_enable_x64", True)
+    if dtype != "float64":
         return model.params
-    jax.config.update("jax_enable_x64", True)
     return jax.tree.map(lambda leaf: leaf.astype("float64"), model.params)
 
 

@@ -19,7 +19,7 @@ from jaxtyping import Array
 
 from score_jax.arrays import fold_in_each, keys_per_example
 from score_jax.builder import Experiment
-from score_jax.builder.likelihood import levels_of
+from score_jax.builder.likelihood import LikelihoodOptions, levels_of
 from score_jax.builder.objective import area_means
 from score_jax.coordinates import seen
 from score_jax.data.sources import Source
@@ -32,7 +32,7 @@ from score_jax.jobs.results import provenance, write_arrays, write_json
 from score_jax.likelihood import bits_per_dim, importance_weighted, log_prob, truncation_bound
 from score_jax.losses import bound, variational
 from score_jax.noise import brownian
-from score_jax.predictor import ConditionalPredictor, Conditions, Predictor, clipped, told
+from score_jax.predictor import ConditionalPredictor, Conditions, Predictor, answering_in, clipped, told
 from score_jax.processes.gaussian import GaussianProcess
 from score_jax.reverse import reverse_kernel
 from score_jax.samplers.ode import example_drift
@@ -78,6 +78,10 @@ def _conditions(experiment: Experiment, images: Array, labels: Array) -> dict[st
     return {"labels": labels} | ({"low_res": area_means(images, size)} if size else {})
 
 
+def _asked(c: LikelihoodOptions, predictor: ConditionalPredictor) -> ConditionalPredictor:
+    return answering_in(jnp.float32, predictor) if c.dtype == "mixed" else predictor
+
+
 def _by_ode(experiment: Experiment, *, closer: bool = False) -> Measure:
     c, flow = experiment.likelihood, experiment.in_continuous_time()
     value_range, dim = experiment.value_range, int(np.prod(experiment.image_shape))
@@ -86,7 +90,7 @@ def _by_ode(experiment: Experiment, *, closer: bool = False) -> Measure:
     ode = c.ode(process, closer=closer)
 
     def model(params: Params) -> ConditionalPredictor:
-        return lambda x, t, conditions: flow.predictor(params, **conditions)(x, t)
+        return _asked(c, lambda x, t, conditions: flow.predictor(params, **conditions)(x, t))
 
     def drift(x, t, params: Params, condition: Conditions):
         return example_drift(model(params), process, x, t, condition)
@@ -94,7 +98,7 @@ def _by_ode(experiment: Experiment, *, closer: bool = False) -> Measure:
     def derivative(params: Params, conditions: Conditions) -> str:
         if c.derivative != "auto":
             return c.derivative
-        x, t = jnp.zeros(experiment.image_shape, c.dtype), jnp.zeros((), c.dtype)
+        x, t = jnp.zeros(experiment.image_shape), jnp.zeros(())
         return cheaper_derivative(drift, x, t, params, jax.tree.map(lambda rows: rows[0], conditions))
 
     def measure(params: Params, keys, images, labels):
@@ -137,7 +141,7 @@ def _chain_model(experiment: Experiment, params: Params, images, labels):
     """The chain of a model's bounds, the model on it, and the variance of its kernels."""
     levels = levels_of(experiment.config, experiment.process, experiment.likelihood.num_levels)
     conditions: dict[str, Any] = _conditions(experiment, images, labels)
-    model: Predictor = seen(experiment.predictor(params, **conditions), levels.view)
+    model: Predictor = seen(_asked(experiment.likelihood, experiment.predictor(params, **conditions)), levels.view)
     if experiment.likelihood.clip and experiment.config.prediction.get("output") != "mean":
         model = clipped(model, levels.chain, *experiment.value_range)
     return levels.chain, model, levels.variance

@@ -1,5 +1,6 @@
 """Likelihoods of a data set under a model that is exact, by all methods; sharded, resumed, in several processes."""
 
+import dataclasses
 import json
 import os
 import socket
@@ -70,6 +71,30 @@ def test_the_bounds_are_above_the_exact_value_and_near_it(process, slack):
 def test_an_image_is_the_same_alone_and_in_any_batch(by_ode):
     other = measured(experiment(batch_size=16, num_examples=COUNT - 1))
     np.testing.assert_allclose(other.bits_per_dim, by_ode.bits_per_dim[:-1], atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["ode", "vlb"])
+def test_mixed_numbers_ask_the_model_in_float32_and_sum_in_float64(method, x64):
+    asked = []
+
+    class Watched(builder.Experiment):
+        def predictor(self, params, labels, **conditions):
+            exact = experiment().predictor(params, labels)
+
+            def predict(x, t):
+                asked.extend([x.dtype, t.dtype])
+                return exact(x, t)
+
+            return predict
+
+    built = experiment(method=method, dtype="mixed", num_levels=10)
+    built = Watched(**{field.name: getattr(built, field.name) for field in dataclasses.fields(built)})
+    mixed = measured(built)
+    assert set(asked) == {jnp.dtype("float32")}
+    assert mixed.bits_per_dim.dtype == np.float64
+    double = measured(experiment(method=method, dtype="float64", num_levels=10))
+    np.testing.assert_allclose(mixed.bits_per_dim, double.bits_per_dim, atol=1e-3)
+    assert (mixed.bits_per_dim != double.bits_per_dim).any()
 
 
 @pytest.mark.parametrize("process", ["vp", "flow", "cosine", {"name": "vp_chain", "num_levels": 1000}])
