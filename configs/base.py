@@ -48,7 +48,9 @@ def get_config() -> ConfigDict:
     config.prediction = ConfigDict({"output": "eps", "label": "999t"})
 
     config.loss = loss = ConfigDict()
-    loss.name = "denoising"  # denoising, sliced, classifier; on chains also hybrid, vlb
+    # denoising, sliced, classifier; on chains also hybrid, vlb; in continuous time also likelihood, exact by the ODE.
+    loss.name = "denoising"
+    loss.ode_steps = 16  # of likelihood: steps of dopri5, even in log-SNR
     # Of denoising: eps, x0, v, velocity, likelihood, min_snr, truncated_snr, edm.
     loss.weighting = "eps"
     # uniform, stratified, stratified_mixture, log_normal, logit_normal; on chains uniform, antithetic,
@@ -83,6 +85,7 @@ def get_config() -> ConfigDict:
     training.checkpoint_every = 10_000
     training.keep = 3
     training.sample_every = 50_000  # 0: no sample grids during training
+    training.start_from = ""  # workdir of another run, from whose averaged parameters this one starts
 
     config.sampler = sampler = ConfigDict()
     # euler_maruyama, reverse_diffusion, ancestral, ddim, heun, euler, dpm_solver_2m, dpm_solver_2s, langevin,

@@ -81,7 +81,7 @@ class LikelihoodOptions:
         """
         if self.control == "grid":
             steps = self.num_steps * (2 if closer else 1)
-            return GridODE(_log_snr_times(process, steps, self.t_min), self.solver)
+            return GridODE(log_snr_times(process, steps, self.t_min), self.solver)
         tenth = 0.1 if closer else 1.0
         return AdaptiveODE(self.solver, tenth * self.rtol, tenth * self.atol, control=self.control)
 
@@ -90,9 +90,9 @@ class LikelihoodOptions:
         return Divergence(self.divergence, self.probes, self.fresh_probes, derivative)
 
 
-def _log_snr_times(process: NoiseSchedule, num_steps: int, t_min: float) -> tuple[float, ...]:
-    """From t_min to t_max, even in log-SNR, but for a process that ends without signal: there the last step is all
-    that lies beyond `_NO_SIGNAL`."""
+def log_snr_times(process: NoiseSchedule, num_steps: int, t_min: float) -> tuple[float, ...]:
+    """From t_min to t_max, even in log-SNR; of a process that ends without signal, what lies beyond `_NO_SIGNAL` is
+    in the last step."""
     with jax.ensure_compile_time_eval():
         last = min(float(process.time_at(jnp.asarray(_NO_SIGNAL))), process.t_max)
         times = np.asarray(grids.log_snr(num_steps, process, t_min, last), float)[::-1]

@@ -11,17 +11,21 @@ from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 from score_jax.arrays import fold_in_each, normal_per_example
+from score_jax.builder.likelihood import log_snr_times
 from score_jax.builder.naming import choose
 from score_jax.data import transforms
+from score_jax.divergence import Divergence
 from score_jax.errors import InputError
+from score_jax.likelihood import bits_per_dim, log_prob
 from score_jax.losses import loss_history, score_matching, sliced, time_sampling, variational
 from score_jax.losses.loss_history import LossHistory
 from score_jax.losses.weighting import WEIGHTINGS, Weighting
 from score_jax.models.network import Network
-from score_jax.predictor import Predictor
+from score_jax.predictor import ConditionalPredictor, Conditions, told
 from score_jax.processes.chain import Chain
-from score_jax.processes.gaussian import NoiseSchedule
+from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
 from score_jax.reverse import VARIANCES
+from score_jax.samplers.ode import GridODE
 from score_jax.training.step import Losses, LossFn
 from score_jax.typing import Batch, KeyArray, KeyBatch, Params, Time
 
@@ -89,8 +93,13 @@ def _weighting(config: ConfigDict) -> Weighting:
     return chosen
 
 
-Objective = Callable[[Predictor, Batch, Time, Batch, KeyBatch], Float[Array, "b"]]
-"""`objective(predictor, x0, t, noise, keys)`: one value per example, in the units that its reduction says."""
+Objective = Callable[[ConditionalPredictor, Conditions, Batch, Time, Batch, KeyBatch], Float[Array, "b"]]
+"""`objective(model, conditions, x0, t, noise, keys)`: one value per example, in the units that its reduction says."""
+
+
+def _told(objective: Callable) -> Objective:
+    """Of an objective that asks about the whole batch, with its conditions, at once."""
+    return lambda model, conditions, *rest: objective(told(model, conditions), *rest)
 
 
 def _objective(config: ConfigDict, process: NoiseSchedule, dim: int) -> Objective:
@@ -109,13 +118,35 @@ def _objective(config: ConfigDict, process: NoiseSchedule, dim: int) -> Objectiv
         directions = sliced.directions(keys, x0)
         return scale * sliced.annealed(lambda x, t: predictor(x, t).score, process, x0, t, noise, directions)
 
-    names: dict[str, Objective] = {"denoising": denoising, "sliced": sliced_score_matching}
+    names: dict[str, Callable[[], Objective]] = {
+        "denoising": lambda: _told(denoising),
+        "sliced": lambda: _told(sliced_score_matching),
+    }
     if isinstance(process, Chain):
-        names |= {"hybrid": _bound(config, process), "vlb": _bound(config, process)}
-    return choose(f"loss.name for process {config.process.name!r}:", names, c.name)
+        names |= dict.fromkeys(("hybrid", "vlb"), lambda: _told(_bound(config, process)))
+    if isinstance(process, GaussianProcess):
+        names["likelihood"] = lambda: _exact_likelihood(config, process)
+    return choose(f"loss.name for process {config.process.name!r}:", names, c.name)()
 
 
-def _bound(config: ConfigDict, chain: Chain) -> Objective:
+def _exact_likelihood(config: ConfigDict, process: GaussianProcess) -> Objective:
+    """Bits/dim by the probability flow, on a grid, through which the gradient passes (Song et al. 2021, eq. 39)."""
+    c = config.loss
+    if not config.data.dequantize:
+        raise InputError("loss.name=likelihood of undequantised images has no maximum: give data.dequantize=True.")
+    ode = GridODE(log_snr_times(process, c.ode_steps, c.t_min), "dopri5", differentiable=True)
+    offset = transforms.log_bin_width(tuple(config.data.value_range), transforms.BITS)
+
+    def objective(model, conditions, x0, t, noise, keys):
+        found = log_prob(
+            model, process, keys, x0, divergence=Divergence(), ode=ode, t_min=c.t_min, conditions=conditions
+        )
+        return bits_per_dim(found.log_prob, math.prod(x0.shape[1:]), offset)
+
+    return objective
+
+
+def _bound(config: ConfigDict, chain: Chain) -> Callable:
     """The variational objectives of Nichol and Dhariwal 2021."""
     c, count = config.loss, chain.num_levels
     variance = choose("loss.variance", VARIANCES, c.variance)
@@ -174,8 +205,11 @@ def build_loss(config: ConfigDict, process: NoiseSchedule, network: Network, pre
             conditions = network.conditions(labels)
             if config.data.low_resolution:
                 conditions["low_res"] = area_means(x0, config.data.low_resolution)
-            predictor = functools.partial(call, **conditions)
-            values = objective(predictor, x0, t, noise, fold_in_each(keys, 3))
+
+            def model(x, t, conditions):
+                return call(x, t, **conditions)
+
+            values = objective(model, conditions, x0, t, noise, fold_in_each(keys, 3))
         return Losses(factor * values, t, values)
 
     return loss

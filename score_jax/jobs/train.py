@@ -9,13 +9,14 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from score_jax import builder
+from score_jax.builder.likelihood import completed
 from score_jax.data.loader import make_loader, prefetch_to_device
 from score_jax.data.sources import Source, open_source
 from score_jax.errors import InputError
 from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.jobs.sample import draw
 from score_jax.training import weights
-from score_jax.training.checkpoint import Checkpoints, abstract_state, check_same_config, save_config
+from score_jax.training.checkpoint import Checkpoints, abstract_state, check_same_config, load_config, save_config
 from score_jax.training.log import TrainingLog
 from score_jax.training.loop import Stop, run_training
 from score_jax.training.sharding import check_divisible, make_mesh, over_batch, replicated
@@ -104,12 +105,24 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None) -> TrainS
 
 
 def _initial_state(experiment: builder.Experiment, workdir: Path, mesh: Mesh) -> TrainState:
-    """Fresh, except that training in a folder of converted weights starts from those."""
+    """Fresh, except that training starts from the run that the config names, or from converted weights in its folder.
+
+    Raises:
+      InputError: the other run has no checkpoint, or another network.
+    """
     state = jax.jit(experiment.create_state, out_shardings=replicated(mesh))()
-    if not (workdir / weights.FILE_NAME).is_file():
+    other = experiment.config.training.start_from
+    if other:
+        config = completed(load_config(Path(other)))
+        params, step = restore_params(config, builder.experiment(config), Path(other), mesh)
+        if jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, state.params):
+            raise InputError(f"training.start_from={other} has another network: give both the same network section.")
+        print(f"Starting from step {step} of {other}.", flush=True)
+    elif (workdir / weights.FILE_NAME).is_file():
+        print(f"Starting from {workdir / weights.FILE_NAME}.", flush=True)
+        params = weights.load_params(workdir, experiment.network.shapes(), replicated(mesh))
+    else:
         return state
-    print(f"Starting from {workdir / weights.FILE_NAME}.", flush=True)
-    params = weights.load_params(workdir, experiment.network.shapes(), replicated(mesh))
     return dataclasses.replace(state, params=params, ema_params=jax.tree.map(jnp.copy, params))
 
 
