@@ -145,6 +145,9 @@ def get_config() -> ConfigDict:
     likelihood.num_steps = 64  # of grid, even in log-SNR
     likelihood.t_min = 1e-5  # where the path starts; of a chain, in units of its levels
     likelihood.truncation = "none"  # none: the density at t_min; bound: a lower bound on that at 0
+    # uniform; variational: noise of a small network that is fitted to the training split once, and tightens the bound.
+    likelihood.dequantization = "uniform"
+    likelihood.dequantizer_steps = 2000
     likelihood.importance_samples = 1  # dequantisations per example
     likelihood.sensitivity_batches = 1  # batches measured again at tolerances ten times smaller; 0: none
     likelihood.num_levels = 1000  # of vlb and bound, even in log-SNR, where the process is in continuous time

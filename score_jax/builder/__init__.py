@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from score_jax import guidance
 from score_jax.builder.likelihood import LikelihoodOptions, flow_of, options
 from score_jax.builder.naming import choose, construct
-from score_jax.builder.objective import build_loss, history_of
+from score_jax.builder.objective import area_means, build_loss, history_of
 from score_jax.builder.sampling import Guide, Known, Sampling, build_sampling, scale_of
 from score_jax.errors import InputError
 from score_jax.models.adm import ADM
@@ -130,6 +130,11 @@ class Experiment:
             )
         untold = told(jnp.full_like(labels, self.num_classes))
         return guidance.classifier_free(told(labels), untold, scale_of(self.config, self.process))
+
+    def conditions(self, images: Image, labels: Int[Array, "b"]) -> dict[str, Array]:
+        """What `predictor` is told of these images, in the model's range."""
+        size = self.config.data.low_resolution
+        return {"labels": labels} | ({"low_res": area_means(images, size)} if size else {})
 
     def in_continuous_time(self) -> "Experiment":
         """The same model under the process whose probability flow it has: its own, or its chain interpolated.

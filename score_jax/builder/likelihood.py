@@ -26,6 +26,7 @@ _NO_SIGNAL = 1e3
 """Noise to signal from where on the ODE is all but straight."""
 METHODS = ("ode", "vlb", "bound")
 TRUNCATIONS = ("none", "bound")
+DEQUANTIZATIONS = ("uniform", "variational")
 DTYPES = ("float32", "mixed", "float64")
 
 
@@ -51,6 +52,8 @@ class LikelihoodOptions:
     num_steps: int = 64
     t_min: float = 1e-5
     truncation: str = "none"
+    dequantization: str = "uniform"
+    dequantizer_steps: int = 2000
     importance_samples: int = 1
     sensitivity_batches: int = 1
     num_levels: int = 1000
@@ -60,10 +63,13 @@ class LikelihoodOptions:
     seed: int = 0
 
     def __post_init__(self):
-        for key, names in (("method", METHODS), ("truncation", TRUNCATIONS), ("dtype", DTYPES)):
+        known = {"method": METHODS, "truncation": TRUNCATIONS, "dtype": DTYPES, "dequantization": DEQUANTIZATIONS}
+        for key, names in known.items():
             if getattr(self, key) not in names:
                 raise unknown_name(f"likelihood.{key}", getattr(self, key), names)
-        for key in ("importance_samples", "num_steps"):
+        if self.dequantization == "variational" and self.method != "ode":
+            raise InputError(f"likelihood.dequantization=variational is of method=ode, not of method={self.method}.")
+        for key in ("importance_samples", "num_steps", "dequantizer_steps"):
             if getattr(self, key) < 1:
                 raise InputError(f"likelihood.{key}={getattr(self, key)}: give at least 1.")
         if self.control not in (*CONTROLS, "grid"):

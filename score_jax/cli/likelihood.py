@@ -8,6 +8,7 @@ import jax
 from score_jax.cli.verb import Trained, define_step, load_trained, parse_flags, with_aliases
 from score_jax.errors import InputError
 from score_jax.jobs import likelihood
+from score_jax.jobs.dequantizer import fitted
 from score_jax.jobs.likelihood_summary import headline
 from score_jax.jobs.per_example import Interrupted
 from score_jax.jobs.train import open_split
@@ -34,10 +35,18 @@ def main(argv: list[str]) -> int:
     source = open_split(model.config, "eval_split")
     facts = {"step": model.step, "seed": model.experiment.likelihood.seed, "data": source.fingerprint}
     parts = model.workdir / "likelihood_parts"
+    dequantizer = _dequantizer(model)
     with stop_on_sigterm() as stop:
         try:
             result = likelihood.measure(
-                model.experiment, _params(model), model.mesh, source, parts=parts, facts=facts, stop=stop
+                model.experiment,
+                _params(model),
+                model.mesh,
+                source,
+                parts=parts,
+                facts=facts,
+                stop=stop,
+                dequantizer=dequantizer,
             )
         except Interrupted as interrupted:
             print(f"Likelihood stopped on SIGTERM: {interrupted}; the same command goes on.")
@@ -53,6 +62,15 @@ def main(argv: list[str]) -> int:
     print(_table(model.workdir, model.step))
     print(f"Written: {path}")
     return 0
+
+
+def _dequantizer(model: Trained):
+    """None, or the one of this step, fitted if the workdir has none yet."""
+    c = model.experiment.likelihood
+    if c.dequantization == "uniform":
+        return None
+    folder = model.workdir / "dequantizer" / f"step_{model.step:08d}_of_{c.dequantizer_steps}"
+    return fitted(model.experiment, model.params, model.mesh, open_split(model.config, "train_split"), folder)
 
 
 def _params(model: Trained):

@@ -22,9 +22,14 @@ def to_model_range(image: UInt8[Array, "b h w c"], value_range: Range) -> Image:
 
 def dequantize(keys: KeyBatch, image: UInt8[Array, "b h w c"], value_range: Range, bits: int = BITS) -> Image:
     """Uniform dequantisation: level k to low + (high - low)(k + u) / 2^bits with u ~ U[0, 1) from the example's key."""
-    low, high = value_range
     noise = jax.vmap(lambda key: jax.random.uniform(key, image.shape[1:]))(keys)
-    return low + (high - low) * ((image + noise) / 2**bits)
+    return from_levels(image + noise, value_range, bits)
+
+
+def from_levels(levels: Image, value_range: Range, bits: int = BITS) -> Image:
+    """Dequantised levels in [0, 2^bits) to low..high."""
+    low, high = value_range
+    return low + (high - low) * (levels / 2**bits)
 
 
 def log_bin_width(value_range: Range, bits: int = BITS) -> float:

@@ -20,13 +20,14 @@ from jaxtyping import Array
 from score_jax.arrays import fold_in_each, keys_per_example
 from score_jax.builder import Experiment
 from score_jax.builder.likelihood import LikelihoodOptions, levels_of
-from score_jax.builder.objective import area_means
 from score_jax.coordinates import seen
+from score_jax.data import transforms
 from score_jax.data.sources import Source
-from score_jax.data.transforms import BITS, dequantize, log_bin_width, to_model_range
+from score_jax.data.transforms import log_bin_width, to_model_range
 from score_jax.divergence import cheaper_derivative
 from score_jax.errors import InputError
 from score_jax.jobs import likelihood_summary
+from score_jax.jobs.dequantizer import dequantize
 from score_jax.jobs.per_example import Columns, Parts, over_examples, parts_of
 from score_jax.jobs.results import provenance, write_arrays, write_json
 from score_jax.likelihood import bits_per_dim, importance_weighted, log_prob, truncation_bound
@@ -72,20 +73,21 @@ class Likelihood:
         return int((~self.columns["ok"].all(axis=1)).sum()) if "ok" in self.columns else 0
 
 
-def _conditions(experiment: Experiment, images: Array, labels: Array) -> dict[str, Array]:
-    """What the model is told of these images (b, h, w, c), in its range."""
-    size = experiment.config.data.low_resolution
-    return {"labels": labels} | ({"low_res": area_means(images, size)} if size else {})
-
-
 def _asked(c: LikelihoodOptions, predictor: ConditionalPredictor) -> ConditionalPredictor:
     return answering_in(jnp.float32, predictor) if c.dtype == "mixed" else predictor
 
 
-def _by_ode(experiment: Experiment, *, closer: bool = False) -> Measure:
+def _dequantized(dequantizer: Params | None, keys, images, value_range) -> tuple[Array, Array]:
+    """Images with noise, in the model's range, and the noise's log density."""
+    if dequantizer is not None:
+        return dequantize(dequantizer, keys, images, value_range)
+    return transforms.dequantize(keys, images, value_range), jnp.zeros(len(images))
+
+
+def _by_ode(experiment: Experiment, dequantizer: Params | None, *, closer: bool = False) -> Measure:
     c, flow = experiment.likelihood, experiment.in_continuous_time()
     value_range, dim = experiment.value_range, int(np.prod(experiment.image_shape))
-    offset, process = log_bin_width(value_range, BITS), flow.process
+    offset, process = log_bin_width(value_range), flow.process
     assert isinstance(process, GaussianProcess)
     ode = c.ode(process, closer=closer)
 
@@ -102,16 +104,17 @@ def _by_ode(experiment: Experiment, *, closer: bool = False) -> Measure:
         return cheaper_derivative(drift, x, t, params, jax.tree.map(lambda rows: rows[0], conditions))
 
     def measure(params: Params, keys, images, labels):
-        conditions = _conditions(experiment, to_model_range(images, value_range), labels)
+        conditions = experiment.conditions(to_model_range(images, value_range), labels)
         predictor = model(params)
         divergence = c.of_divergence(derivative(params, conditions))
 
         def once(k) -> dict[str, Array]:
-            x = dequantize(fold_in_each(fold_in_each(keys, 1), k), images, value_range, BITS)
-            gain = jnp.zeros(x.shape[:1], x.dtype)
+            x, log_q = _dequantized(dequantizer, fold_in_each(fold_in_each(keys, 1), k), images, value_range)
+            gain = -log_q
             if c.truncation == "bound":
                 draws = fold_in_each(fold_in_each(keys, 2), k)
-                x, gain = truncation_bound(told(predictor, conditions), process, draws, x, c.t_min)
+                x, to_zero = truncation_bound(told(predictor, conditions), process, draws, x, c.t_min)
+                gain = gain + to_zero
             # The same probes for every dequantisation: what they add to one they add to all, and no mean of
             # exponentials is raised by it.
             found = log_prob(
@@ -140,7 +143,7 @@ def _by_ode(experiment: Experiment, *, closer: bool = False) -> Measure:
 def _chain_model(experiment: Experiment, params: Params, images, labels):
     """The chain of a model's bounds, the model on it, and the variance of its kernels."""
     levels = levels_of(experiment.config, experiment.process, experiment.likelihood.num_levels)
-    conditions: dict[str, Any] = _conditions(experiment, images, labels)
+    conditions: dict[str, Any] = experiment.conditions(images, labels)
     model: Predictor = seen(_asked(experiment.likelihood, experiment.predictor(params, **conditions)), levels.view)
     if experiment.likelihood.clip and experiment.config.prediction.get("output") != "mean":
         model = clipped(model, levels.chain, *experiment.value_range)
@@ -159,7 +162,7 @@ def _by_vlb(experiment: Experiment) -> Measure:
 
 
 def _by_bound(experiment: Experiment) -> Measure:
-    dim, offset = int(np.prod(experiment.image_shape)), log_bin_width(experiment.value_range, BITS)
+    dim, offset = int(np.prod(experiment.image_shape)), log_bin_width(experiment.value_range)
     chain = levels_of(experiment.config, experiment.process, experiment.likelihood.num_levels).chain
     t = jnp.arange(float(chain.num_levels))
     if float(jnp.abs(chain.alpha(t) ** 2 + chain.sigma(t) ** 2 - 1).max()) > 1e-3:
@@ -169,7 +172,7 @@ def _by_bound(experiment: Experiment) -> Measure:
         )
 
     def measure(params: Params, keys, images, labels):
-        x0 = dequantize(fold_in_each(keys, 1), images, experiment.value_range, BITS)
+        x0 = transforms.dequantize(fold_in_each(keys, 1), images, experiment.value_range)
         plain = to_model_range(images, experiment.value_range)
         chain, model, variance = _chain_model(experiment, params, plain, labels)
 
@@ -213,6 +216,7 @@ def measure(
     parts: Path | None = None,
     facts: dict[str, Any] | None = None,
     stop: Stop | None = None,
+    dequantizer: Params | None = None,
 ) -> Likelihood:
     """Bits/dim of `source`, of its first `likelihood.num_examples` if that is not 0, by `likelihood.method`.
 
@@ -224,6 +228,7 @@ def measure(
       parts: folder in which finished batches are kept while the work lasts; None: in memory alone.
       facts: what tells these parameters and this data from others (step, fingerprint).
       stop: ends the work after a batch.
+      dequantizer: of the ODE's method, `jobs.dequantizer.fitted`; None: uniform noise.
 
     Raises:
       InputError: the model has no such likelihood, or the batch does not split over the devices.
@@ -260,9 +265,9 @@ def measure(
     if c.method == "bound":
         columns = run(_by_bound(experiment), count)
         return Likelihood(columns, likelihood_summary.of_bound(columns, experiment), kept_parts)
-    columns = run(_by_ode(experiment), count)
+    columns = run(_by_ode(experiment, dequantizer), count)
     first = min(count, c.sensitivity_batches * c.batch_size)
-    again = run(_by_ode(experiment, closer=True), first, closer=True) if first else None
+    again = run(_by_ode(experiment, dequantizer, closer=True), first, closer=True) if first else None
     return Likelihood(columns, likelihood_summary.of_ode(columns, again, experiment), kept_parts)
 
 

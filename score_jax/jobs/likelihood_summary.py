@@ -19,7 +19,7 @@ def _mean(name: str, values: np.ndarray) -> dict[str, Any]:
 def _conventions(c: LikelihoodOptions, experiment: Experiment) -> dict[str, Any]:
     low, high = experiment.value_range
     return {
-        "dequantisation": "uniform",
+        "dequantisation": c.dequantization,
         "levels": 2**BITS,
         "data_range": [low, high],
         "offset_bits_per_dim": -log_bin_width((low, high), BITS) / float(np.log(2)),
@@ -33,7 +33,7 @@ def _conventions(c: LikelihoodOptions, experiment: Experiment) -> dict[str, Any]
 def of_ode(columns: Columns, again: Columns | None, experiment: Experiment) -> dict[str, Any]:
     """Of the exact likelihood; `again` are the values of the first examples at smaller tolerances."""
     c = experiment.likelihood
-    name = "bpd_ode_uniform" + ("_truncation_bound" if c.truncation == "bound" else "")
+    name = f"bpd_ode_{c.dequantization}" + ("_truncation_bound" if c.truncation == "bound" else "")
     per_nat = 1 / (np.prod(experiment.image_shape) * np.log(2))
     n, k = columns["log_prob"].shape
     summary = {"method": "ode", **_mean(name, columns["bits_per_dim"])}
