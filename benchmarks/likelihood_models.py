@@ -153,7 +153,8 @@ def _in_two_processes() -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "bits_")
         command = [sys.executable, "-c", _PROCESS, address]
-        processes = [subprocess.Popen([*command, str(i), out], env=environment) for i in range(2)]
+        # gloo writes of its connections to stdout, which is the caller's.
+        processes = [subprocess.Popen([*command, str(i), out], env=environment, stdout=sys.stderr) for i in range(2)]
         if any(process.wait() for process in processes):
             raise RuntimeError("One of two processes failed; its message is above.")
         return np.load(f"{out}0.npy")

@@ -111,7 +111,7 @@ def fit(experiment: Experiment, model: Params, mesh: Mesh, source: Source) -> Pa
         ),
         over_batch(mesh),
     )
-    for i in tqdm(range(c.dequantizer_steps), desc="dequantiser", disable=jax.process_index() > 0):
+    for i in tqdm(range(c.dequantizer_steps), desc="dequantiser", mininterval=1, disable=jax.process_index() > 0):
         batch, _ = next(batches)
         params, state = jitted(params, state, model, jax.random.fold_in(jax.random.key(c.seed), i), batch)
     return params
