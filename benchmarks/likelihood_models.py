@@ -18,8 +18,10 @@ from scipy.integrate import solve_ivp
 
 from report import Claim
 from score_jax import builder
+from score_jax.arrays import broadcast_right
 from score_jax.divergence import Divergence
 from score_jax.likelihood import bits_per_dim, log_prob
+from score_jax.predictor import from_eps
 from score_jax.processes.gaussian import VP
 from score_jax.samplers.ode import ODE, AdaptiveODE, GridODE, probability_flow_drift
 from score_jax.training.sharding import over_batch, replicated
@@ -34,16 +36,24 @@ GRID = GridODE((T_MIN, *np.linspace(T_MIN**0.5, 1.0, 65)[1:-1].tolist(), 1.0))
 
 
 class Model:
-    """A DDPM++ with weights moved from where they begin, so that its score is not that of pure noise."""
+    """A DDPM++ whose noise is added to that of standard normal data, as a trained network's is never far from it.
 
-    def __init__(self, channels: int, size: int, moved: float = 0.01):
+    Its weights are moved from where they begin, at which it would add nothing.
+    """
+
+    def __init__(self, channels: int, size: int, moved: float = 0.003):
         config = base.get_config()
         config.data.update(image_size=size)
         config.network.update(
             channels=channels, channel_mult=(1, 2, 2), num_res_blocks=1, attention_resolutions=(size // 2,), dropout=0.0
         )
         built = builder.experiment(config)
-        self.shape, self.predict = built.image_shape, built.predict
+        self.shape = built.image_shape
+
+        def predict(params, x, t):
+            return from_eps(built.predict(params, x, t).eps + broadcast_right(PROCESS.sigma(t), x) * x, x, t, PROCESS)
+
+        self.predict = predict
         params = jax.jit(built.network.init)(jax.random.key(0))
 
         def moved_leaf(leaf):
@@ -90,7 +100,8 @@ def sharded_bits(model: Model, mesh: Mesh, count: int, ode: ODE) -> np.ndarray:
 def sameness_claims() -> list[Claim]:
     """An image alone and in a batch, on 1 and 8 devices, in 1 and 2 processes; default and highest precision.
 
-    On a grid, where rounding decides on no step; under adaptive steps it does, and only float64 makes it small.
+    On a grid, where rounding decides on no step. Under adaptive steps it does, in float64 too, by as much as the
+    tolerance lets the value be off: that is told, not claimed.
     """
     model = Model(16, 8)
     together, alone = together_and_alone(model, GRID)
@@ -100,7 +111,8 @@ def sameness_claims() -> list[Claim]:
         default, _ = together_and_alone(model, GRID)
     with jax.enable_x64(True):
         double = together_and_alone(model.in_float64(), ADAPTIVE)
-    in_float32 = np.abs(adaptive - adaptive_alone).max()
+    adaptively = [float(np.abs(one - other).max()) for one, other in ((adaptive, adaptive_alone), double)]
+    told = "under adaptive steps at {:g} {:.1g} in float32, {:.1g} in float64".format(ADAPTIVE.rtol, *adaptively)
 
     def claim(name: str, one: np.ndarray, other: np.ndarray, target: float, what: str, how: str) -> Claim:
         how = f"{what}; DDPM++ of 0.3 M parameters, 8 images of 8 x 8 x 3, dopri5 {how}, largest difference"
@@ -108,14 +120,7 @@ def sameness_claims() -> list[Claim]:
 
     grid, platform = f"of {len(GRID.times) - 1} steps", jax.devices()[0].platform
     return [
-        claim("batch_mates_bpd", together, alone, 1e-5, "alone and in a batch of 8", grid),
-        claim(
-            "batch_mates_adaptive_float64_bpd",
-            *double,
-            1e-5,
-            f"the same in float64; {in_float32:.1g} in float32",
-            f"at tolerance {ADAPTIVE.rtol:g}",
-        ),
+        claim("batch_mates_bpd", together, alone, 1e-5, f"alone and in a batch of 8 ({told})", grid),
         claim("devices_equal_8", together, eight, 1e-5, "1 device and 8", grid),
         claim("devices_equal_2_processes", together, _in_two_processes(), 1e-5, "1 process and 2 of 4 devices", grid),
         claim("precision", together, default, 0.005, f"default and highest matmul precision on {platform}", grid),
@@ -197,9 +202,9 @@ class SciPyLoop:
 
 
 def speed_claims(channels: int, size: int, tolerance: float, rounds: int, batch: int) -> list[Claim]:
-    """Both from compiled functions, in turns."""
+    """Both from compiled functions, in turns; one step size for the batch, as a loop on the host has it."""
     model = Model(channels, size)
-    x, ode = model.images(batch), AdaptiveODE("dopri5", tolerance, tolerance)
+    x, ode = model.images(batch), AdaptiveODE("dopri5", tolerance, tolerance, control="batch")
     mesh = _mesh(2)
     split = over_batch(mesh)
     run = jax.jit(lambda params, i, x: model.bits(params, i, x, ode), out_shardings=split)

@@ -19,10 +19,10 @@ from score_jax import builder, constraints
 from score_jax.arrays import keys_per_example
 from score_jax.data.sources import Source
 from score_jax.evaluation import digit_features
-from score_jax.evaluation.features import extract, image_batches
 from score_jax.evaluation.frechet import bootstrap_standard_error, frechet_distance
 from score_jax.evaluation.statistics import moments
 from score_jax.jobs import evaluate, likelihood
+from score_jax.jobs.feature_sets import array_features
 from score_jax.jobs.sample import Drawn, Given, draw
 from score_jax.jobs.train import open_split, restore_params, train
 from score_jax.processes.chain import Chain
@@ -201,7 +201,9 @@ class Judge:
         self.training = images
 
     def _of(self, images: np.ndarray) -> np.ndarray:
-        return extract(self._features, image_batches(images, 128))
+        found = array_features(images, make_mesh(), self._features, 128).features
+        assert found is not None
+        return found
 
     def fid(self, images: np.ndarray) -> Estimate:
         """fid_digits to the held-out images, and its bootstrap standard error."""

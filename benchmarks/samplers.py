@@ -298,8 +298,8 @@ def _seconds(function, *arguments) -> float:
     return time.perf_counter() - began
 
 
-def compile_claims() -> list[Claim]:
-    """Compilation does not grow with the steps, and is not repeated for other values."""
+def compile_claims(timed: bool) -> list[Claim]:
+    """The program and its compilation do not grow with the steps, and it is not compiled again for other values."""
     mixture = mixture_predictor(jnp.float32)
     step = steps.ancestral(PROCESS)
 
@@ -312,30 +312,33 @@ def compile_claims() -> list[Claim]:
 
         return draw
 
+    def lowered(count: int):
+        return jax.jit(make()).lower(jax.random.key(0), jax.ShapeDtypeStruct((count + 1,), jnp.float32), jnp.float32(1))
+
     def compile_seconds(count: int) -> float:
-        shape = jax.ShapeDtypeStruct((count + 1,), jnp.float32)
         began = time.perf_counter()
-        jax.jit(make()).lower(jax.random.key(0), shape, jnp.float32(1)).compile()
+        lowered(count).compile()
         return time.perf_counter() - began
 
-    compile_seconds(20)
-    pairs = np.array([[compile_seconds(1000), compile_seconds(10)] for _ in range(7)])
-    ratio = float(np.median(pairs[:, 0] / pairs[:, 1]))
+    lines = [len(lowered(count).as_text().splitlines()) for count in (1000, 10)]
+    claims = [Claim("program_steps_ratio", lines[0] / lines[1], "", 1.0, "<=", "lines, 1000 steps over 10")]
+    if timed:
+        compile_seconds(20)
+        pairs = np.array([[compile_seconds(1000), compile_seconds(10)] for _ in range(7)])
+        ratio, how = float(np.median(pairs[:, 0] / pairs[:, 1])), "trace and compile, 1000 steps over 10, median of 7"
+        claims.append(Claim("compile_steps_ratio", ratio, "", 1.1, "<=", how))
     jitted = jax.jit(make())
     for seed, t_min, scale in ((0, 1e-3, 1.0), (1, 1e-2, 1.0), (2, 1e-3, 3.0)):
         jitted(jax.random.key(seed), grids.uniform(50, t_min), jnp.float32(scale))
     extra = float(jitted._cache_size() - 1)
-    return [
-        Claim("compile_steps_ratio", ratio, "", 1.1, "<=", "trace and compile, 1000 steps over 10, median of 7 pairs"),
-        Claim("recompiles", extra, "", 0.0, "<=", "other seed, other times, other guidance scale"),
-    ]
+    return [*claims, Claim("recompiles", extra, "", 0.0, "<=", "other seed, other times, other guidance scale")]
 
 
 def main() -> int:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
-    parser.add_argument("--quick", action="store_true", help="fewer samples, no timing of networks")
+    parser.add_argument("--quick", action="store_true", help="fewer samples, no timing")
     parser.add_argument("--plot", type=Path, help="where to draw the convergence")
     arguments = parser.parse_args()
     jax.config.update("jax_default_matmul_precision", "highest")
@@ -345,7 +348,7 @@ def main() -> int:
     with _x64():
         claims = order_claims(arguments.plot)
     claims += [grid_claim(), *two_sample_claims(1000 if arguments.quick else 4000), parametrisation_claim()]
-    claims += compile_claims()
+    claims += compile_claims(timed=not arguments.quick)
     if not arguments.quick:
         claims += overhead_claims(rounds=9, num_steps=10)
     return emit("samplers", claims, began, as_json=arguments.json)

@@ -83,7 +83,12 @@ def get_config() -> ConfigDict:
     training.steps = 1_300_001
     training.log_every = 100
     training.checkpoint_every = 10_000
-    training.keep = 3
+    training.keep = 3  # newest checkpoints that are kept
+    training.keep_every = 0  # beside those, each whose step is a multiple; 0: none
+    training.checkpoints = ""  # where they go, gs://BUCKET/FOLDER too; "": checkpoints/ in the workdir
+    training.accumulate = 1  # parts of the batch computed one after another, to fit into memory
+    training.fsdp = 1  # devices that share one copy of parameters and optimizer state; 0: all of them
+    training.on_nonfinite = "stop"  # where loss or gradient is not finite: stop, or skip the step
     training.sample_every = 50_000  # 0: no sample grids during training
     training.start_from = ""  # workdir of another run, from whose averaged parameters this one starts
 
@@ -156,6 +161,7 @@ def get_config() -> ConfigDict:
     likelihood.dtype = "float32"  # or float64, or mixed: the network in float32, the solve around it in float64
     likelihood.seed = 0
 
+    # batch_size: images at a time on each device, so that the numbers are the same on any number of devices.
     config.evaluation = ConfigDict({"num_samples": 1000, "batch_size": 64, "seed": 0})
     return config.lock()
 

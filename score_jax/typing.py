@@ -1,6 +1,7 @@
 """The few types that all rooms share."""
 
 from collections.abc import Callable
+from typing import Literal
 
 from jaxtyping import Array, Float, Key, PyTree
 
@@ -15,6 +16,8 @@ Scalar = float | Float[Array, ""]
 """A number, or an array where it is learned."""
 Time = Float[Array, "b"]
 """Continuous time, one per example; t = 0 is data, noise grows with t."""
+Rounding = Literal["truncated", "rounded"]
+"""How a number between two of the 256 levels becomes one."""
 Params = PyTree[Array]
 Apply = Callable[..., Array]
 """`apply(params, x, label, train=False, rngs=None)`: a network as a pure function."""

@@ -55,3 +55,8 @@ def test_the_lineage_runs(tmp_path):
     assert {"fid_digits_dpm2015", "bits_per_dim_flow", "inpainting_error_flow"} <= claims.keys()
     again = quick("lineage", "--only=dpm2015,flow", f"--out={tmp_path}")  # what is done is kept
     assert again == claims
+
+
+@pytest.mark.slow
+def test_an_evaluation_killed_and_rerun_is_the_same():
+    assert quick("fid")["resume_identical"]["value"] == 1

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "score_jax"
 ROOMS = (
-    ("typing", "arrays", "errors", "files"),
+    ("typing", "arrays", "errors", "files", "multihost"),
     ("noise",),
     ("processes",),
     ("models",),
@@ -21,6 +21,7 @@ ROOMS = (
     ("pipelines",),
     ("evaluation",),
     ("data",),
+    ("planning",),
     ("training",),
     ("convert",),
     ("builder",),

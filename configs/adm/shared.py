@@ -44,7 +44,7 @@ def adm(name: str, image_size: int) -> ConfigDict:
     config.training.batch_size = 256
     config.loss.update(name="hybrid", variance="learned_range", vb_scale=1.0)
     config.sampler.update(name="ancestral", respacing="250", variance="learned_range", threshold="clip")
-    config.evaluation.update(num_samples=50_000, batch_size=256)
+    config.evaluation.update(num_samples=50_000, batch_size=32)
     return config
 
 

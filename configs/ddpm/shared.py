@@ -23,7 +23,7 @@ def ddpm() -> ConfigDict:
     config.prediction.update(output="eps", label="index")
     config.training.update(batch_size=128, steps=800_001)
     config.sampler.update(name="ancestral", variance="fixed_small", threshold="clip")
-    config.evaluation.update(num_samples=50_000, batch_size=1024)
+    config.evaluation.update(num_samples=50_000, batch_size=128)
     return config
 
 
@@ -34,5 +34,5 @@ def ddpm_256(name: str) -> ConfigDict:
     config.network.channel_mult = (1, 1, 2, 2, 4, 4)
     config.optimizer.learning_rate = 2e-5
     config.training.batch_size = 64
-    config.evaluation.batch_size = 256
+    config.evaluation.batch_size = 32
     return config

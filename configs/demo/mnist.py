@@ -31,5 +31,5 @@ def get_config() -> ConfigDict:
     config.sampler.num_steps = 150
     config.sampling.num_samples = 64
     config.likelihood.update(num_examples=128, batch_size=64, rtol=1e-4, atol=1e-4, sensitivity_batches=0)
-    config.evaluation.update(num_samples=512, batch_size=128)
+    config.evaluation.update(num_samples=512, batch_size=64)
     return config

@@ -16,7 +16,7 @@ def edm() -> ConfigDict:
     config.optimizer.update(clip_norm=0.0)
     config.loss.update(weighting="edm", time_sampling="log_normal")
     config.sampler.update(name="heun", num_steps=18, t_min=0.0)
-    config.evaluation.update(num_samples=50_000, batch_size=256)
+    config.evaluation.update(num_samples=50_000, batch_size=32)
     return config
 
 

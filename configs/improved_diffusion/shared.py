@@ -35,5 +35,5 @@ def improved(name: str, image_size: int) -> ConfigDict:
     config.optimizer.update(name="adamw", learning_rate=1e-4, warmup_steps=0, clip_norm=0.0)
     config.loss.update(name="hybrid", variance="learned_range")
     config.sampler.update(name="ancestral", num_steps=4000, variance="learned_range", threshold="clip")
-    config.evaluation.update(num_samples=50_000, batch_size=256)
+    config.evaluation.update(num_samples=50_000, batch_size=32)
     return config

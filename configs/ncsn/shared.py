@@ -18,5 +18,5 @@ def ncsn(name: str, image_size: int, channels: int) -> ConfigDict:
     config.ema.decay = 0.0
     config.training.update(batch_size=128, steps=200_001)
     config.sampler.update(name="langevin", step_lr=2e-5, steps_per_level=100, initial="uniform", denoise=False)
-    config.evaluation.update(num_samples=50_000, batch_size=1024)
+    config.evaluation.update(num_samples=50_000, batch_size=128)
     return config

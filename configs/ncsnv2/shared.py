@@ -21,5 +21,5 @@ def ncsnv2(
     config.optimizer.update(learning_rate=1e-4, warmup_steps=0, clip_norm=0.0)
     config.ema.decay = 0.999
     config.sampler.update(name="langevin", step_lr=step_lr, steps_per_level=steps_per_level, initial="uniform")
-    config.evaluation.update(num_samples=50_000, batch_size=256)
+    config.evaluation.update(num_samples=50_000, batch_size=32)
     return config

@@ -10,7 +10,7 @@ def cifar10() -> ConfigDict:
     config = base.get_config()
     config.data.flip = True
     config.likelihood.batch_size = 1024
-    config.evaluation.update(num_samples=50_000, batch_size=1024)
+    config.evaluation.update(num_samples=50_000, batch_size=128)
     return config
 
 
@@ -26,7 +26,7 @@ def lsun(name: str) -> ConfigDict:
     config = cifar10()
     config.data.update(name=name, image_size=256, resize_filter="bicubic")
     config.training.update(batch_size=64, steps=2_400_001)
-    config.evaluation.batch_size = 512
+    config.evaluation.batch_size = 64
     config.likelihood.batch_size = 512
     return config
 
@@ -82,7 +82,7 @@ def ncsnpp_1024(config: ConfigDict) -> None:
     config.data.image_size = 1024
     config.training.batch_size = 8
     config.likelihood.batch_size = 8
-    config.evaluation.batch_size = 8
+    config.evaluation.batch_size = 1
     config.ema.decay = 0.9999
     config.sampler.snr = 0.15
 

@@ -65,6 +65,7 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "edm_song": SongUNet,
     "edm_dhariwal": DhariwalUNet,
 }
+ON_NONFINITE = {"stop": False, "skip": True}  # whether the step is skipped
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}  # None: the type of parameters and input, float64 under x64.
 
 
@@ -230,7 +231,14 @@ def experiment(config: ConfigDict) -> Experiment:
         value_range=tuple(config.data.value_range),
         num_classes=max(0, network.num_classes - (config.loss.label_dropout > 0)),
         create_state=lambda: create_state(network.init, tx, jax.random.key(config.seed), history),
-        train_step=make_train_step(loss, tx, ema_decay=config.ema.decay, ema_warmup=config.ema.warmup),
+        train_step=make_train_step(
+            loss,
+            tx,
+            ema_decay=config.ema.decay,
+            ema_warmup=config.ema.warmup,
+            accumulate=config.training.accumulate,
+            skip_nonfinite=choose("training.on_nonfinite", ON_NONFINITE, config.training.on_nonfinite),
+        ),
         likelihood=options(config),
         config=config,
     )

@@ -105,15 +105,6 @@ def log_snr_times(process: NoiseSchedule, num_steps: int, t_min: float) -> tuple
     return (t_min, *times[1:-1].tolist(), process.t_max)
 
 
-def completed(config: ConfigDict) -> ConfigDict:
-    """A config of an earlier version with the keys of this section that it lacks, at their defaults."""
-    with config.unlocked():
-        for key, value in dataclasses.asdict(LikelihoodOptions()).items():
-            if key not in config.likelihood:
-                config.likelihood[key] = value
-    return config
-
-
 def options(config: ConfigDict) -> LikelihoodOptions:
     """The section as values.
 

@@ -26,7 +26,7 @@ from score_jax.processes.chain import Chain
 from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
 from score_jax.reverse import VARIANCES
 from score_jax.samplers.ode import GridODE
-from score_jax.training.step import Losses, LossFn
+from score_jax.training.step import Loss
 from score_jax.typing import Batch, KeyArray, KeyBatch, Params, Time
 
 REDUCTIONS = {"mean": lambda dim: 1.0 / dim, "half_sum": lambda dim: 0.5}
@@ -172,7 +172,7 @@ def area_means(images: Batch, size: int) -> Batch:
     return images.reshape(b, size, h // size, size, w // size, channels).mean(axis=(2, 4))
 
 
-def build_loss(config: ConfigDict, process: NoiseSchedule, network: Network, predict: Callable) -> LossFn:
+def build_loss(config: ConfigDict, process: NoiseSchedule, network: Network, predict: Callable) -> Loss:
     """The `loss` section: a batch of uint8 images to one value per example.
 
     Args:
@@ -185,34 +185,29 @@ def build_loss(config: ConfigDict, process: NoiseSchedule, network: Network, pre
       InputError: a name is unknown, or does not go with the process.
     """
     c, value_range = config.loss, tuple(config.data.value_range)
-    draw = _draws(config, process)
     objective = None if c.name == "classifier" else _objective(config, process, math.prod(network.image_shape))
 
-    def loss(params: Params, batch, key: KeyArray, keys, history: LossHistory | None) -> Losses:
-        time_key, dropout_key = jax.random.split(key)
+    def values(params: Params, batch, t: Time, keys: KeyBatch, dropout_key: KeyArray) -> Float[Array, "b"]:
         if config.data.dequantize:
             x0 = transforms.dequantize(fold_in_each(keys, 0), batch["image"], value_range)
         else:
             x0 = transforms.to_model_range(batch["image"], value_range)
-        t, factor = draw(time_key, x0.shape[0], history)
         noise = normal_per_example(fold_in_each(keys, 1), x0)
         call = functools.partial(predict, params, train=True, rngs={"dropout": dropout_key})
         if objective is None:
             logits = call(process.perturb(x0, t, noise), t)
-            values = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
-        else:
-            labels = _with_unknown(fold_in_each(keys, 2), batch["label"], network.num_classes - 1, c.label_dropout)
-            conditions = network.conditions(labels)
-            if config.data.low_resolution:
-                conditions["low_res"] = area_means(x0, config.data.low_resolution)
+            return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+        labels = _with_unknown(fold_in_each(keys, 2), batch["label"], network.num_classes - 1, c.label_dropout)
+        conditions = network.conditions(labels)
+        if config.data.low_resolution:
+            conditions["low_res"] = area_means(x0, config.data.low_resolution)
 
-            def model(x, t, conditions):
-                return call(x, t, **conditions)
+        def model(x, t, conditions):
+            return call(x, t, **conditions)
 
-            values = objective(model, conditions, x0, t, noise, fold_in_each(keys, 3))
-        return Losses(factor * values, t, values)
+        return objective(model, conditions, x0, t, noise, fold_in_each(keys, 3))
 
-    return loss
+    return Loss(_draws(config, process), values)
 
 
 def _with_unknown(keys, labels: Int[Array, "b"], unknown: int, rate: float) -> Int[Array, "b"]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from score_jax.builder import likelihood
+from score_jax.builder.completion import completed
 from score_jax.errors import InputError
-from score_jax.training.checkpoint import load_config
+from score_jax.training.run_config import load_config
 
 
 def _argument(argv: list[str], name: str) -> str | None:
@@ -57,7 +57,7 @@ def define(values: flags.FlagValues, argv: list[str], default_config: str | None
     if config_file is None:
         if workdir is None:
             raise InputError("Neither --config nor --workdir is given: name a config file, or the folder of a run.")
-        saved = likelihood.completed(load_config(Path(workdir)))
+        saved = completed(load_config(Path(workdir)))
         with _unknown_key_refused():
             config_flags.DEFINE_config_dict("config", saved, flag_values=values, sys_argv=argv)
         return

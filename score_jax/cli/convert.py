@@ -4,7 +4,9 @@ from pathlib import Path
 
 from absl import flags
 
+from score_jax.cli import config_flags
 from score_jax.cli.verb import parse_flags
+from score_jax.convert import inception
 from score_jax.convert.releases import RELEASES
 from score_jax.errors import InputError
 from score_jax.jobs.convert import convert
@@ -15,7 +17,10 @@ _DESCRIPTION = f"""Converts published weights; nothing in the file is executed, 
       --config=configs/score_sde/ve/cifar10_ncsnpp_continuous.py checkpoint_24.pth runs/published
   python -m score_jax sample --workdir=runs/published
 
---from is one of {", ".join(RELEASES)}.
+  python -m score_jax convert --from=fid_inception pt_inception-2015-12-05-6726825d.pth inception.safetensors
+
+--from is one of {", ".join(RELEASES)}, or {inception.RELEASE}: the network behind FID, of which no
+config is needed and one file is written.
 Reads .pth, .pt and .ckpt of any PyTorch since 0.4, .pkl, .safetensors, .npz and Flax msgpack; writes config.json,
 params.safetensors and convert.json into the folder OUT."""
 
@@ -29,8 +34,24 @@ def _define(values: flags.FlagValues) -> None:
     )
 
 
+def _convert_inception(argv: list[str]) -> int:
+    """The one network that no config describes."""
+    values = flags.FlagValues()
+    _define(values)
+    flags.DEFINE_bool("allow_other_weights", False, "Take weights that are not the published ones.", flag_values=values)
+    config_flags.parse(values, argv, ("in", "out"))
+    source, out = values["in"].value, values["out"].value
+    if source is None or out is None:
+        raise InputError("Expected two files: convert --from=fid_inception FILE.pth OUT.safetensors.")
+    count = inception.convert_inception(Path(source), Path(out), allow_other=values.allow_other_weights)
+    print(f"{count:,} parameters: {out}. Next: export {inception.VARIABLE}={out}")
+    return 0
+
+
 def main(argv: list[str]) -> int:
     """Runs the verb."""
+    if f"--from={inception.RELEASE}" in argv:
+        return _convert_inception(argv)
     values = parse_flags(argv, _DESCRIPTION, _define, positional=("in", "out"))
     if values is None:
         return 0

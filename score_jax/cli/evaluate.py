@@ -1,63 +1,86 @@
 """`python -m score_jax evaluate`."""
 
-import importlib
-
 from absl import flags
 
-from score_jax.cli.verb import define_step, load_trained, parse_flags
-from score_jax.errors import InputError
+from score_jax.cli.extractors import imported, inception
+from score_jax.cli.verb import Trained, define_step, load_trained, parse_flags, with_aliases
 from score_jax.evaluation.features import FeatureExtractor
-from score_jax.evaluation.image_grid import grid, save_png
+from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, Protocol, protocol_of
 from score_jax.jobs import evaluate
-from score_jax.jobs.results import provenance, write_arrays, write_json
-from score_jax.jobs.sample import draw
+from score_jax.jobs.enlarge import enlarging
+from score_jax.jobs.guide import load_classifier
+from score_jax.jobs.parts import Interrupted
 from score_jax.jobs.train import open_split
+from score_jax.training.stop import stop_on_sigterm
 
-_DESCRIPTION = """Compares fresh samples with the eval split by fid_digits and kid_digits, beside real images and noise.
+_DESCRIPTION = f"""Draws samples and compares them with real images; sample i depends on the seed and on i alone.
 
-  python -m score_jax evaluate --workdir=runs/mnist --config.evaluation.num_samples=1000
+  python -m score_jax evaluate --workdir=runs/cifar10 --num_samples=50000 --protocol=adm
+  python -m score_jax evaluate --workdir=runs/cifar10 --num_samples=50000 --protocol=adm --save_samples
+  python -m score_jax evaluate --workdir=runs/mnist --num_samples=1000
   python -m score_jax evaluate --workdir=runs/mnist --features=my_package.my_module:my_features
+  python -m score_jax evaluate --workdir=runs/upsampler --base=runs/base/samples.npz --protocol=adm
 
-The features are those of a small classifier trained on the labels of the train split, or of any function from uint8
-images (b, h, w, c) to vectors (b, d) named with --features. Writes evaluation.json, .png and .npz into the workdir."""
+--protocol is that of one evaluator: {", ".join(PROTOCOLS)}. Its network is Inception, whose weights
+--inception_weights or $SCORE_JAX_INCEPTION names; its reference is the whole train split. Without a protocol the
+features are those of a small classifier trained on the labels of the train split, or of any function from uint8
+images (b, h, w, c) to vectors (b, d) named with --features, and the reference is the eval split.
+
+Writes evaluation.json, .html, .png and .npz (statistics of the samples) into the workdir, evaluation_PROTOCOL.* under a
+protocol. The same command again goes on where it was stopped, by SIGTERM or worse."""
 
 
 def _define(values: flags.FlagValues) -> None:
     define_step(values)
-    flags.DEFINE_string("features", None, "module:function to use instead of the classifier.", flag_values=values)
+    flags.DEFINE_string("protocol", None, f"Whose numbers: {', '.join(PROTOCOLS)}.", flag_values=values)
+    flags.DEFINE_string("features", None, "module:function to use instead of a network.", flag_values=values)
+    flags.DEFINE_string("inception_weights", None, "The published file of the FID Inception.", flag_values=values)
+    flags.DEFINE_bool("allow_other_weights", False, "Take weights that are not the published ones.", flag_values=values)
+    flags.DEFINE_string(
+        "reference", None, "train, eval, or what `fid` takes: a folder, .npz or NAME:SPLIT.", flag_values=values
+    )
+    flags.DEFINE_string("base", None, "Images to enlarge: an .npz file with arr_0, arr_1.", flag_values=values)
+    flags.DEFINE_bool("save_samples", False, "Keep the samples, as .npz files of 10,000.", flag_values=values)
 
 
-def _imported_features(path: str) -> FeatureExtractor:
-    module, _, name = path.partition(":")
-    try:
-        return FeatureExtractor(name, getattr(importlib.import_module(module), name))
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"--features={path}: {error}. Expected module:function, importable from here.") from None
+def _measured_by(values: flags.FlagValues, model: Trained) -> tuple[Protocol, FeatureExtractor]:
+    """The protocol and its features; the classifier's where neither is named."""
+    if values.protocol:
+        protocol = protocol_of(values.protocol)
+        return protocol, inception(protocol, values.inception_weights, allow_other=values.allow_other_weights)
+    if values.features:
+        return PLAIN, imported(values.features)
+    images, labels = evaluate.load_images(open_split(model.config, "train_split"))
+    return PLAIN, evaluate.trained_classifier(images, labels, model.workdir / "digit_classifier.npz").features()
 
 
 def main(argv: list[str]) -> int:
     """Runs the verb."""
-    values = parse_flags(argv, _DESCRIPTION, _define)
+    values = parse_flags(with_aliases(argv), _DESCRIPTION, _define)
     if values is None:
         return 0
     model = load_trained(values)
     c = model.config.evaluation
-    training, held_out = (open_split(model.config, split) for split in ("train_split", "eval_split"))
-    (real, labels), (unseen, _) = evaluate.load_images(training), evaluate.load_images(held_out)
-    if values.features:
-        extractor = _imported_features(values.features)
-    else:
-        extractor = evaluate.trained_classifier(real, labels, model.workdir / "digit_classifier.npz").features()
-    drawn = draw(model.experiment, model.params, model.mesh, range(c.num_samples), batch_size=c.batch_size, seed=c.seed)
-    distances = evaluate.compare(drawn.images, real, unseen, extractor, c.seed)
-    result = evaluate.summary(distances, extractor, model.config)
-    result |= {"nfe_mean": float(drawn.nfe.mean())}
-    result |= provenance(step=model.step, seed=c.seed, reference=held_out.fingerprint, parameters="ema")
-    path = model.workdir / "evaluation"
-    save_png(path.with_suffix(".png"), grid(drawn.images[:100], columns=10))
-    write_arrays(path.with_suffix(".npz"), {"arr_0": drawn.images})
-    write_json(path.with_suffix(".json"), result)
-    for name, d in distances.items():
-        print(f"fid_{extractor.name} of {name:<8}{d.frechet:9.3f} +- {d.frechet_error:.3f}   ({d.count} images)")
-    print(f"Written: {path}.json")
+    given = load_classifier(model.experiment, model.mesh)
+    given, c.num_samples = enlarging(given, model.config, values.base, c.num_samples)
+    protocol, extractor = _measured_by(values, model)
+    with stop_on_sigterm() as stop:
+        try:
+            result = evaluate.evaluate(
+                (model.experiment, model.params, model.mesh),
+                protocol,
+                extractor,
+                workdir=model.workdir,
+                step=model.step,
+                given=given,
+                reference=values.reference,
+                save_samples=values.save_samples,
+                stop=stop,
+            )
+        except Interrupted as interrupted:
+            print(f"Evaluation stopped on SIGTERM: {interrupted}; the same command goes on.")
+            return 0
+    if result is not None:
+        print("\n".join(result.lines))
+        print(f"Written: {result.path}")
     return 0

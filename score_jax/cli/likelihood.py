@@ -10,9 +10,9 @@ from score_jax.errors import InputError
 from score_jax.jobs import likelihood
 from score_jax.jobs.dequantizer import fitted
 from score_jax.jobs.likelihood_summary import headline
-from score_jax.jobs.per_example import Interrupted
+from score_jax.jobs.parts import Interrupted
 from score_jax.jobs.train import open_split
-from score_jax.training.loop import stop_on_sigterm
+from score_jax.training.stop import stop_on_sigterm
 
 _DESCRIPTION = """Bits per dimension of the eval split, every example once.
 

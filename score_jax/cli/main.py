@@ -13,9 +13,11 @@ _VERBS = {
     "edit": "complete or colour an image with a trained model",
     "likelihood": "exact bits per dimension of held-out data",
     "encode": "images to latents and back, and between them",
-    "evaluate": "FID and KID of fresh samples against held-out data",
+    "evaluate": "FID and its relatives of fresh samples, by the protocol of any evaluator",
+    "fid": "the same of any two of folder, array file, data set and statistics",
     "convert": "read published weights into a folder that the other verbs take",
     "demo": "train, sample, measure and report on real images, in one command",
+    "plan": "what a TPU slice needs for a config, by the real compiler, without a TPU",
     "doctor": "what this machine has, and what is missing",
 }
 

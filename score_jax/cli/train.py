@@ -1,27 +1,35 @@
 """`python -m score_jax train`."""
 
+from absl import flags
+
 from score_jax.cli.config_flags import required_workdir
 from score_jax.cli.verb import parse_flags
 from score_jax.jobs.train import train
-from score_jax.training.loop import stop_on_sigterm
+from score_jax.multihost import print_once
+from score_jax.training.stop import stop_on_sigterm
 
 _DESCRIPTION = """Trains a model; the same command again resumes it from its newest checkpoint.
 
   python -m score_jax train --config=configs/demo/mnist.py --workdir=runs/mnist
   python -m score_jax train --config=... --workdir=... --config.training.batch_size=64
+  python -m score_jax train --config=... --workdir=... --config.training.checkpoints=gs://BUCKET/RUN
 
 SIGTERM saves a checkpoint and exits with 0."""
 
 
+def _define(values: flags.FlagValues) -> None:
+    flags.DEFINE_bool("profile", False, "Write a trace of a few steps into WORKDIR/profile.", flag_values=values)
+
+
 def main(argv: list[str]) -> int:
     """Runs the verb."""
-    values = parse_flags(argv, _DESCRIPTION)
+    values = parse_flags(argv, _DESCRIPTION, _define)
     if values is None:
         return 0
     workdir = required_workdir(values)
     with stop_on_sigterm() as stop:
-        state = train(values.config, workdir, stop)
+        state = train(values.config, workdir, stop, profile=values.profile)
     step, total = int(state.step), values.config.training.steps
     done = "done" if step >= total else f"stopped on SIGTERM at step {step} of {total}; the same command resumes"
-    print(f"Training {done}. Checkpoint at step {step} in {workdir}.")
+    print_once(f"Training {done}. Checkpoint at step {step} in {workdir}.")
     return 0

@@ -9,10 +9,10 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from score_jax import builder
-from score_jax.builder.likelihood import completed
+from score_jax.builder.completion import completed
 from score_jax.cli import config_flags
 from score_jax.jobs.train import restore_params
-from score_jax.training.checkpoint import load_config
+from score_jax.training.run_config import load_config
 from score_jax.training.sharding import make_mesh
 from score_jax.typing import Params
 
@@ -52,10 +52,12 @@ _ALIASES = {
 
 def with_aliases(argv: list[str]) -> list[str]:
     """The short flags of the verbs as the config keys they stand for."""
+    section = "evaluation" if argv[0] == "evaluate" else "sampling"
+    aliases = _ALIASES | {"--num_samples": f"--config.{section}.num_samples"}
     words = []
     for word in argv:
         name, equals, value = word.partition("=")
-        name = _ALIASES.get(name, name)
+        name = aliases.get(name, name)
         words.append(name.replace("--guidance.", "--config.guidance.", 1) + equals + value)
     return words
 

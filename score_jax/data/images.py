@@ -33,7 +33,8 @@ def decode(file: Path | bytes, name: str) -> UInt8[np.ndarray, "h w c"]:
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
-def _with_channels(image: UInt8[np.ndarray, "h w c"], channels: int) -> UInt8[np.ndarray, "h w k"]:
+def with_channels(image: UInt8[np.ndarray, "h w c"], channels: int) -> UInt8[np.ndarray, "h w k"]:
+    """Grey (1) or RGB (3)."""
     if image.shape[-1] == channels:
         return image
     pixels = PILImage.fromarray(image.squeeze()) if image.shape[-1] == 1 else PILImage.fromarray(image[..., :3])
@@ -68,12 +69,12 @@ def fit(
                 f"{name} is {height}x{width} pixels, data.image_size is {size}: set data.image_size, or name a filter "
                 f"with data.resize_filter={'|'.join(FILTERS)}."
             )
-        return _with_channels(image, channels)
+        return with_channels(image, channels)
     if resize_filter not in FILTERS:
         raise unknown_name("data.resize_filter", resize_filter, ["none", *FILTERS])
     side = crop or min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    square = _with_channels(image[top : top + side, left : left + side], channels)
+    square = with_channels(image[top : top + side, left : left + side], channels)
     if side == size:
         return square
     resized = PILImage.fromarray(square.squeeze()).resize((size, size), FILTERS[resize_filter])

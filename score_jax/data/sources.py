@@ -172,19 +172,44 @@ def open_source(
 
     if name == "dead_leaves":
         seed, count = (1, _DEAD_LEAVES_TEST) if split.startswith("test") else (0, _DEAD_LEAVES_TRAIN)
-        rows: Sequence[dict] = DeadLeavesImages(seed, image_size, channels, count)
-    elif name.startswith("folder:"):
-        rows = _folder(Path(name.removeprefix("folder:")).expanduser(), split)
-    elif name.endswith((".npz", ".npy")):
-        rows = _arrays(Path(name).expanduser())
-    else:
-        rows = _tfds(name, split, data_dir)
-        _check_tfds_rows(rows, name)
-        return Source(f"{name}:{split}", rows, prepare)
+        rows = DeadLeavesImages(seed, image_size, channels, count)
+        return Source(f"{name}:{split}", _kept(rows, split, name), prepare)
+    return Source(f"{name}:{split}", _rows(name, split, data_dir), prepare)
+
+
+def open_images(
+    name: str, split: str, prepare: Callable[[np.ndarray, str], np.ndarray], *, data_dir: str | None = None
+) -> Source:
+    """The images of a data set, each at its own size until `prepare` brings them to one.
+
+    Args:
+      name: as of `open_source`, dead_leaves excepted.
+      split: as of `open_source`.
+      prepare: pixels (h, w, 1 or 3) and a name, for messages, to arrays of one shape.
+      data_dir: where TFDS keeps its data sets.
+
+    Raises:
+      InputError: there is no such data set or split, or it is not prepared.
+    """
+    return Source(f"{name}:{split}", _rows(name, split, data_dir), prepare)
+
+
+def _rows(name: str, split: str, data_dir: str | None) -> Sequence[dict]:
+    if name.startswith("folder:"):
+        return _kept(_folder(Path(name.removeprefix("folder:")).expanduser(), split), split, name)
+    if name.endswith((".npz", ".npy")):
+        return _kept(_arrays(Path(name).expanduser()), split, name)
+    rows = _tfds(name, split, data_dir)
+    _check_tfds_rows(rows, name)
+    return rows
+
+
+def _kept(rows: Sequence[dict], split: str, name: str) -> Sequence[dict]:
+    """The rows of a split that is a range."""
     _, kept = _slice(split, len(rows), name)
     if not len(kept):
         raise InputError(f"Split {split!r} of {name} is empty: it has {len(rows)} images.")
-    return Source(f"{name}:{split}", _Part(rows, kept), prepare)
+    return _Part(rows, kept)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
-from score_jax.typing import Image, KeyBatch
+from score_jax.typing import Image, KeyBatch, Rounding
 
 BITS = 8
 """Of a level of an image."""
@@ -38,7 +38,10 @@ def log_bin_width(value_range: Range, bits: int = BITS) -> float:
     return math.log((high - low) / 2**bits)
 
 
-def from_model_range(x: Float[Array, "*shape"], value_range: Range) -> UInt8[Array, "*shape"]:
-    """Low..high to levels 0..255, clipped, truncated as in score_sde."""
+def from_model_range(
+    x: Float[Array, "*shape"], value_range: Range, rounding: Rounding = "truncated"
+) -> UInt8[Array, "*shape"]:
+    """Low..high to levels 0..255, clipped; truncated as in score_sde and ADM, or rounded as in EDM."""
     low, high = value_range
-    return jnp.clip((x - low) / (high - low) * 255, 0, 255).astype(jnp.uint8)
+    levels = (x - low) / (high - low) * 255 + (0.5 if rounding == "rounded" else 0.0)
+    return jnp.clip(levels, 0, 255).astype(jnp.uint8)

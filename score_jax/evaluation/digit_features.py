@@ -45,7 +45,11 @@ class Classifier:
 
     def features(self) -> FeatureExtractor:
         """For `extract`; the metrics are named after digits."""
-        return FeatureExtractor("digits", lambda images: self.apply(images)[1])
+
+        def apply(params: Params, images: UInt8[Array, "b h w c"]) -> dict[str, Float[Array, "b d"]]:
+            return {"features": Classifier(params, self.classes).apply(images)[1]}
+
+        return FeatureExtractor("digits", apply, params=self.params)
 
 
 def _random_shift(key: KeyArray, image: Float[Array, "h w c"], amount: int) -> Float[Array, "h w c"]:

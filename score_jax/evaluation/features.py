@@ -1,36 +1,34 @@
 """What a metric looks at: any function from images to vectors."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-import jax
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, PyTree, UInt8
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class FeatureExtractor:
     """A feature function and the name that its metrics carry.
 
     Attributes:
-      name: "digits" makes the metrics `fid_digits` and `kid_digits`; plain FID is Inception's alone.
-      apply: uint8 images (b, h, w, c) to features (b, d); jitted by the caller of `extract`.
+      name: "digits" makes the metrics `fid_digits` and `kid_digits`; plain FID is Inception's alone, whose name is "".
+      apply: parameters and prepared images to "features" (b, d) and, where sFID is wanted, "spatial" (b, s); jitted by
+        its callers, as is `prepare`.
+      prepare: uint8 images (b, h, w, c) of any one size to what `apply` takes.
+      params: the parameters.
+      identity: tells this network from all others; None where that is not known.
+      logits: of "features", with the last layer's bias or without; None where there are none.
     """
 
     name: str
-    apply: Callable[[UInt8[Array, "b h w c"]], Float[Array, "b d"]]
+    apply: Callable[[PyTree[Array], Array], dict[str, Float[Array, "b _"]]]
+    prepare: Callable[[UInt8[Array, "b h w c"]], Array] = lambda images: images
+    params: PyTree[Array] = ()
+    identity: str | None = None
+    logits: Callable[[Float[np.ndarray, "n d"], bool], Float[np.ndarray, "n k"]] | None = None
 
 
-def extract(extractor: FeatureExtractor, batches: Iterable[dict[str, np.ndarray]]) -> Float[np.ndarray, "n d"]:
-    """Features of batches {"image": uint8 (b, h, w, c), "mask": bool (b,)}, without what only fills up a batch."""
-    apply = jax.jit(extractor.apply)
-    return np.concatenate([np.asarray(apply(batch["image"]))[batch["mask"]] for batch in batches])
-
-
-def image_batches(images: UInt8[np.ndarray, "n h w c"], batch_size: int) -> Iterable[dict[str, np.ndarray]]:
-    """Cuts images on the host into batches of one size, the last one filled up and masked."""
-    for start in range(0, len(images), batch_size):
-        chunk = images[start : start + batch_size]
-        missing = batch_size - len(chunk)
-        padded = np.pad(chunk, ((0, missing), (0, 0), (0, 0), (0, 0)))
-        yield {"image": padded, "mask": np.arange(batch_size) < len(chunk)}
+def plain_features(name: str, function: Callable[[UInt8[Array, "b h w c"]], Float[Array, "b d"]]) -> FeatureExtractor:
+    """Of a function of images alone."""
+    return FeatureExtractor(name, lambda params, images: {"features": function(images)})

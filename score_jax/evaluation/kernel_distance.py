@@ -1,41 +1,100 @@
-"""The kernel distance KID: unbiased squared MMD under a cubic kernel (Binkowski et al. 2018)."""
+"""The kernel distance KID: unbiased squared MMD (Binkowski et al. 2018), and its relatives."""
+
+import math
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float
 
+Rows = Float[np.ndarray, "n d"]
+Kernel = Callable[[Rows, Float[np.ndarray, "m d"]], Float[np.ndarray, "n m"]]
+_TFGAN_BLOCK = 1024
+_CMMD_SCALE = 1000
 
-def cubic_kernel(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "n m"]:
-    """(x·y / d + 1)³."""
-    return (x @ y.T / x.shape[1] + 1) ** 3
+
+def polynomial(degree: int = 3, gamma: float | None = None, coef0: float = 1.0) -> Kernel:
+    """(gamma x·y + coef0)^degree, gamma being 1 / d unless given."""
+
+    def kernel(x, y):
+        return (x @ y.T * (1 / x.shape[1] if gamma is None else gamma) + coef0) ** degree
+
+    return kernel
 
 
-def squared_mmd(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"]) -> float:
+def gaussian(sigma: float) -> Kernel:
+    """exp(-|x - y|² / (2 sigma²))."""
+
+    def kernel(x, y):
+        squares = (x**2).sum(1)[:, None] - 2 * x @ y.T + (y**2).sum(1)
+        return np.exp(-np.maximum(squares, 0) / (2 * sigma**2))
+
+    return kernel
+
+
+cubic_kernel = polynomial()
+"""(x·y / d + 1)³, KID's."""
+
+
+def squared_mmd(x: Rows, y: Float[np.ndarray, "m d"], kernel: Kernel = cubic_kernel) -> float:
     """Unbiased estimate of the squared MMD between the laws of x and y; negative by chance when they are equal."""
     n, m = len(x), len(y)
-    kxx, kyy, kxy = cubic_kernel(x, x), cubic_kernel(y, y), cubic_kernel(x, y)
+    kxx, kyy, kxy = kernel(x, x), kernel(y, y), kernel(x, y)
     within = (kxx.sum() - np.trace(kxx)) / (n * (n - 1)) + (kyy.sum() - np.trace(kyy)) / (m * (m - 1))
     return float(within - 2 * kxy.mean())
 
 
 def kernel_distance(
     *,
-    generated: Float[np.ndarray, "n d"],
+    generated: Rows,
     real: Float[np.ndarray, "m d"],
     subsets: int = 100,
     subset_size: int = 1000,
-    seed: int = 0,
+    seed: int = 2020,
+    kernel: Kernel = cubic_kernel,
 ) -> tuple[float, float]:
-    """Mean and standard deviation of the squared MMD over random subsets, features in float64.
+    """Mean and standard deviation of the squared MMD over random subsets, in float64; torch-fidelity's by default.
 
-    Subsets are drawn without replacement, `subset_size` or half of the smaller set, so that they differ.
+    Subsets are drawn without replacement, first of the generated and then of the real features, `subset_size` or half
+    of the smaller set, so that they differ.
     """
-    generated, real = np.asarray(generated, np.float64), np.asarray(real, np.float64)
-    size, rng = min(subset_size, len(generated) // 2, len(real) // 2), np.random.default_rng(seed)
-    values = [
-        squared_mmd(
-            generated[rng.choice(len(generated), size, replace=False)],
-            real[rng.choice(len(real), size, replace=False)],
-        )
-        for _ in range(subsets)
-    ]
+    size, rng = min(subset_size, len(generated) // 2, len(real) // 2), np.random.RandomState(seed)
+
+    def drawn(features: np.ndarray) -> np.ndarray:
+        return np.asarray(features[rng.choice(len(features), size, replace=False)], np.float64)
+
+    values = [squared_mmd(drawn(generated), drawn(real), kernel) for _ in range(subsets)]
     return float(np.mean(values)), float(np.std(values))
+
+
+def kernel_distance_in_blocks(*, generated: Rows, real: Float[np.ndarray, "m d"]) -> tuple[float, float]:
+    """Mean over consecutive blocks of about 1024, and its standard error; TFGAN's, which score_sde reports.
+
+    Both sets are cut in their order into as many blocks, the last ones one longer where they do not divide.
+    """
+    count = math.ceil(max(len(generated), len(real)) / _TFGAN_BLOCK)
+    count = max(1, min(count, len(generated) // 2, len(real) // 2))
+
+    def blocks(features: np.ndarray) -> list[np.ndarray]:
+        bounds = np.full(count, len(features) // count)
+        bounds[count - len(features) % count :] += 1
+        return np.split(features, np.cumsum(bounds)[:-1])
+
+    pairs = zip(blocks(generated), blocks(real), strict=True)
+    values = [squared_mmd(np.asarray(x, np.float64), np.asarray(y, np.float64)) for x, y in pairs]
+    error = np.std(values, ddof=1) / math.sqrt(count) if count > 1 else math.nan
+    return float(np.mean(values)), float(error)
+
+
+def cmmd(*, generated: Rows, real: Float[np.ndarray, "m d"], sigma: float = 10.0) -> float:
+    """CMMD (Jayasumana et al. 2024): 1000 times the biased squared MMD under a Gaussian kernel, of CLIP embeddings.
+
+    The embeddings are expected normalised, as CLIP's are compared; by blocks of rows, so any number of them.
+    """
+    kernel = gaussian(sigma)
+
+    def mean(x: np.ndarray, y: np.ndarray) -> float:
+        x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+        rows = (kernel(x[i : i + _TFGAN_BLOCK], y).sum() for i in range(0, len(x), _TFGAN_BLOCK))
+        return sum(rows) / (len(x) * len(y))
+
+    return float(_CMMD_SCALE * (mean(generated, generated) + mean(real, real) - 2 * mean(generated, real)))

@@ -1,7 +1,7 @@
 """The report's plots, as SVG text."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -69,14 +69,35 @@ def likelihood_histogram(bits_per_dim: Float[np.ndarray, "n"]) -> str:
     return _svg(draw, 2.4)
 
 
-def class_bars(counts: dict[str, int]) -> str:
-    """How often the classifier sees each class among the samples."""
+def class_bars(values: Mapping[str, float | int], what: str) -> str:
+    """A number per class, and their mean."""
 
     def draw(axes):
-        axes.bar(list(counts), list(counts.values()), color=_ACCENT, alpha=0.7)
-        axes.axhline(sum(counts.values()) / len(counts), color=_INK, linestyle="--", linewidth=0.8)
+        axes.bar(list(values), list(values.values()), color=_ACCENT, alpha=0.7)
+        axes.axhline(sum(values.values()) / len(values), color=_INK, linestyle="--", linewidth=0.8)
         axes.set_xlabel("class")
-        axes.set_ylabel("samples")
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.set_ylabel(what)
+        if len(values) > 20:
+            axes.set_xticks(range(0, len(values), len(values) // 10))
+        if all(isinstance(value, int) for value in values.values()):
+            axes.yaxis.get_major_locator().set_params(integer=True)
 
     return _svg(draw, 2.0)
+
+
+def by_count(counts: Int[np.ndarray, "n"], values: Float[np.ndarray, "n"], metric: str) -> str:
+    """A distance against 1/n, with the straight line through it."""
+
+    def draw(axes):
+        inverse = 1 / counts
+        slope, intercept = np.polyfit(inverse, values, 1)
+        ends = np.array([0.0, inverse.max()])
+        axes.plot(ends, intercept + slope * ends, color=_INK, linestyle="--", linewidth=0.8)
+        axes.plot(inverse, values, "o", color=_ACCENT, markersize=4)
+        named = counts[np.unique([0, len(counts) // 3, len(counts) - 1])]
+        axes.set_xticks(1 / named, [f"1/{n}" for n in named])
+        axes.set_xlim(0, inverse.max() * 1.05)
+        axes.set_xlabel("1 / number of samples")
+        axes.set_ylabel(metric)
+
+    return _svg(draw, 2.4)

@@ -13,18 +13,19 @@ from ml_collections import ConfigDict
 
 from score_jax import builder
 from score_jax.data.sources import Source
-from score_jax.evaluation import digit_features
-from score_jax.evaluation.features import FeatureExtractor
+from score_jax.evaluation import digit_features, metrics
 from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.evaluation.neighbours import nearest_neighbours
+from score_jax.evaluation.protocols import PLAIN
 from score_jax.evaluation.report import Number, ReportData, write_report
 from score_jax.jobs import evaluate, likelihood
+from score_jax.jobs.feature_sets import array_features
 from score_jax.jobs.results import provenance, write_json
 from score_jax.jobs.sample import Drawn, draw
 from score_jax.jobs.train import open_split, restore_params, train
 from score_jax.training.log import read_curve
-from score_jax.training.loop import stop_on_sigterm
 from score_jax.training.sharding import make_mesh
+from score_jax.training.stop import stop_on_sigterm
 from score_jax.typing import Params
 
 _TRAJECTORIES, _STATES, _GRID = 6, 9, 64
@@ -34,11 +35,11 @@ def _say(text: str) -> None:
     print(f"\n== {text}", flush=True)
 
 
-def _numbers(metrics: dict, likelihood_summary: dict) -> list[Number]:
+def _numbers(measured: dict, likelihood_summary: dict) -> list[Number]:
     """The table of the report."""
 
     def fid(suffix: str, meaning: str, name: str) -> Number:
-        value, error = metrics[f"fid_digits{suffix}"], metrics[f"fid_digits{suffix}_standard_error"]
+        value, error = measured[f"fid_digits{suffix}"], measured[f"fid_digits{suffix}_standard_error"]
         return Number(name, f"{value:.2f}", f"{error:.2f} (bootstrap)", meaning)
 
     bits, error = (likelihood_summary[f"bpd_ode_uniform{s}"] for s in ("", "_standard_error"))
@@ -64,14 +65,14 @@ def _numbers(metrics: dict, likelihood_summary: dict) -> list[Number]:
         fid("_noise", "the same for uniform noise: where training began", "fid_digits of noise"),
         Number(
             "kid_digits of samples",
-            f"{metrics['kid_digits']:.4f}",
-            f"{metrics['kid_digits_spread']:.4f} (over subsets)",
+            f"{measured['kid_digits']:.4f}",
+            f"{measured['kid_digits_spread']:.4f} (over subsets)",
             "kernel distance in the same features, unbiased in the number of images",
         ),
-        Number("evaluations", f"{metrics['nfe_mean']:.0f}", "", "of the network for one sample"),
+        Number("evaluations", f"{measured['nfe_mean']:.0f}", "", "of the network for one sample"),
         Number(
             "classifier accuracy",
-            f"{metrics['classifier_accuracy']:.3f}",
+            f"{measured['classifier_accuracy']:.3f}",
             "",
             "of the classifier behind fid_digits, on held-out images",
         ),
@@ -92,7 +93,7 @@ def _report(
     trajectory: Drawn,
     training: np.ndarray,
     classes: np.ndarray,
-    metrics: dict,
+    measured: dict,
     durations: dict[str, float],
 ) -> None:
     curve = read_curve(workdir)
@@ -100,8 +101,8 @@ def _report(
     nearest = training[nearest_neighbours(shown, training)]
     counts = np.bincount(classes, minlength=10)
     summary = (
-        f"A score-based model ({config.network.name}, {metrics['parameters'] / 1e6:.2f} M parameters) was trained for "
-        f"{metrics['step']} steps on {len(training)} images of {config.data.name} at {config.data.image_size} x "
+        f"A score-based model ({config.network.name}, {measured['parameters'] / 1e6:.2f} M parameters) was trained for "
+        f"{measured['step']} steps on {len(training)} images of {config.data.name} at {config.data.image_size} x "
         f"{config.data.image_size} pixels (resized with the {config.data.resize_filter} filter). Samples, likelihood "
         "and distances below are of its averaged parameters."
     )
@@ -116,7 +117,7 @@ def _report(
             loss_steps=np.array(list(curve)),
             losses=np.array(list(curve.values())),
             bits_per_dim=np.load(workdir / "likelihood.npz")["bits_per_dim"],
-            numbers=_numbers(metrics, metrics["likelihood"]),
+            numbers=_numbers(measured, measured["likelihood"]),
             neighbours=(shown, nearest),
             class_counts={str(i): int(n) for i, n in enumerate(counts)},
             config_text=json.dumps(config.to_dict(), indent=2),
@@ -142,21 +143,25 @@ def _compare(
     training: np.ndarray,
     held_out: Source,
     classifier: digit_features.Classifier,
+    mesh: Mesh,
     config: ConfigDict,
 ) -> dict:
     """fid_digits and kid_digits, and how far the classifier behind them can be trusted."""
     unseen, labels = evaluate.load_images(held_out)
-    extractor: FeatureExtractor = classifier.features()
-    distances = evaluate.compare(drawn.images, training, unseen, extractor, config.evaluation.seed)
+    extractor, seed = classifier.features(), config.evaluation.seed
+    samples, real = (array_features(images, mesh, extractor) for images in (drawn.images, unseen))
+    values = metrics.measure(PLAIN, generated=samples, real=real, name=extractor.name, seed=seed)
+    values |= evaluate.beside_real_and_noise(training, len(drawn.images), real, mesh, extractor, seed)
     accuracy = float((digit_features.predict_classes(classifier, unseen) == labels).mean())
-    return evaluate.summary(distances, extractor, config) | {"classifier_accuracy": accuracy}
+    facts = {"sampler": config.sampler.to_dict(), "num_samples": len(drawn.images)}
+    return values | facts | {"classifier_accuracy": accuracy}
 
 
-def _print_summary(metrics: dict) -> None:
-    bits, error = (metrics["likelihood"][f"bpd_ode_uniform{s}"] for s in ("", "_standard_error"))
+def _print_summary(measured: dict) -> None:
+    bits, error = (measured["likelihood"][f"bpd_ode_uniform{s}"] for s in ("", "_standard_error"))
     print(f"bits/dim {bits:.3f} +- {error:.3f}")
     for name in ("fid_digits", "fid_digits_real", "fid_digits_noise"):
-        print(f"{name:<17}{metrics[name]:8.2f} +- {metrics[f'{name}_standard_error']:.2f}")
+        print(f"{name:<17}{measured[name]:8.2f} +- {measured[f'{name}_standard_error']:.2f}")
 
 
 def demo(config: ConfigDict, workdir: Path) -> bool:
@@ -186,7 +191,7 @@ def demo(config: ConfigDict, workdir: Path) -> bool:
     model, c = (experiment, params, mesh), config.evaluation
 
     _say(f"2/5 Sampling {c.num_samples} images with {config.sampler.name}")
-    drawn = draw(*model, range(c.num_samples), batch_size=c.batch_size, seed=c.seed)
+    drawn = draw(*model, range(c.num_samples), batch_size=c.batch_size * mesh.size, seed=c.seed)
     few = mesh.size * -(-_TRAJECTORIES // mesh.size)
     trajectory = draw(*model, range(few), batch_size=few, seed=c.seed, num_saved=_STATES)
     save_png(workdir / "samples.png", grid(drawn.images[:_GRID], columns=8))
@@ -200,11 +205,11 @@ def demo(config: ConfigDict, workdir: Path) -> bool:
     _say("4/5 Distances to held-out images")
     training, labels = evaluate.load_images(open_split(config, "train_split"))
     classifier = evaluate.trained_classifier(training, labels, workdir / "digit_classifier.npz")
-    metrics = _compare(drawn, training, held_out, classifier, config)
+    measured = _compare(drawn, training, held_out, classifier, mesh, config)
     took("distances")
 
     _say("5/5 Report")
-    metrics |= {
+    measured |= {
         "step": step,
         "parameters": sum(p.size for p in jax.tree.leaves(state.params)),
         "nfe_mean": float(drawn.nfe.mean()),
@@ -212,9 +217,9 @@ def demo(config: ConfigDict, workdir: Path) -> bool:
         **provenance(reference=held_out.fingerprint),
     }
     classes = digit_features.predict_classes(classifier, drawn.images)
-    _report(workdir, config, drawn, trajectory, training, classes, metrics, durations)
+    _report(workdir, config, drawn, trajectory, training, classes, measured, durations)
     took("report")
-    write_json(metrics_path, metrics | {"seconds": durations | {"total": time.monotonic() - began}})
-    _print_summary(metrics)
+    write_json(metrics_path, measured | {"seconds": durations | {"total": time.monotonic() - began}})
+    _print_summary(measured)
     print(f"{time.monotonic() - began:.0f} s. Open {workdir / 'report.html'}")
     return True

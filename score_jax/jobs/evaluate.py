@@ -1,27 +1,58 @@
-"""`evaluate`: fresh samples against held-out data, beside what real data and pure noise reach."""
+"""`evaluate`: fresh samples against a reference, by the protocol of one evaluator."""
 
 import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jax.sharding import Mesh
+from jaxtyping import Int, UInt8
 from ml_collections import ConfigDict
 
-from score_jax.data.loader import eval_batches
+from score_jax.builder import Experiment
 from score_jax.data.sources import Source
 from score_jax.errors import InputError
-from score_jax.evaluation import digit_features
-from score_jax.evaluation.features import FeatureExtractor, extract, image_batches
-from score_jax.evaluation.frechet import bootstrap_standard_error, frechet_distance
-from score_jax.evaluation.kernel_distance import kernel_distance
-from score_jax.evaluation.statistics import Moments, moments
+from score_jax.evaluation import digit_features, feature_set, metrics
+from score_jax.evaluation.evaluation_report import EvaluationPage, write_evaluation_page
+from score_jax.evaluation.extrapolation import Extrapolated
+from score_jax.evaluation.feature_set import FeatureSet, collect
+from score_jax.evaluation.features import FeatureExtractor
+from score_jax.evaluation.image_grid import grid, save_png
+from score_jax.evaluation.kernel_distance import squared_mmd
+from score_jax.evaluation.neighbours import nearest_neighbours
+from score_jax.evaluation.protocols import PLAIN, Protocol
+from score_jax.jobs.compare import facts_of, side_of
+from score_jax.jobs.feature_sets import (
+    KEPT,
+    Request,
+    array_features,
+    cached_source_features,
+    jitted,
+    sample_batches,
+)
+from score_jax.jobs.parts import Columns, Parts, parts_of
+from score_jax.jobs.results import provenance, write_arrays, write_json
+from score_jax.jobs.sample import Given
+from score_jax.jobs.train import open_split
+from score_jax.multihost import on_first_process
+from score_jax.training.stop import Stop
+from score_jax.typing import Params
+
+SHOWN, NEIGHBOURS = 100, 10
+"""Samples of the picture, and of the page's comparison with training images."""
+_NEAR = 50_000
+_FEWEST_OF_A_CLASS = 20
 
 
-def load_images(source: Source) -> tuple[UInt8[np.ndarray, "n h w c"], Int[np.ndarray, "n"]]:
-    """All images and labels of a source, in memory."""
-    batches = list(eval_batches(source, 256, 0, 1))
-    images, labels, mask = (np.concatenate([b[k] for b in batches]) for k in ("image", "label", "mask"))
-    return images[mask], labels[mask]
+def load_images(source: Source, limit: int | None = None) -> tuple[UInt8[np.ndarray, "n h w c"], Int[np.ndarray, "n"]]:
+    """Images and labels of a source in memory: all, or `limit` of them, evenly spread."""
+    places = np.unique(np.linspace(0, len(source) - 1, min(len(source), limit or len(source))).astype(int))
+    rows = [source[place] for place in places]
+    return np.stack([row["image"] for row in rows]), np.stack([row["label"] for row in rows])
 
 
 def trained_classifier(
@@ -34,67 +65,328 @@ def trained_classifier(
     return digit_features.load_classifier(path)
 
 
-@dataclasses.dataclass(frozen=True)
-class Distance:
-    """Distances of one set of images to the held-out images.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples as the metrics see them.
 
     Attributes:
-      count: images in the set.
-      frechet: Frechet distance.
-      frechet_error: its bootstrap standard error.
-      kernel: squared MMD.
-      kernel_spread: its standard deviation over subsets.
+      features: of all.
+      images: the first ones (k, h, w, c).
+      nfe_mean: evaluations of the model per sample.
+      nfe_max: the most of any.
+      parts: what was kept of the work while it lasted.
     """
 
-    count: int
-    frechet: float
-    frechet_error: float
-    kernel: float
-    kernel_spread: float
+    features: FeatureSet
+    images: UInt8[np.ndarray, "k h w c"]
+    nfe_mean: float
+    nfe_max: int
+    parts: Parts
 
 
-def distance(features: Float[np.ndarray, "n d"], real_features: Float[np.ndarray, "m d"], real: Moments) -> Distance:
-    """Distances of features to the held-out ones, whose moments are `real`."""
-    kernel, spread = kernel_distance(generated=features, real=real_features)
-    frechet = frechet_distance(generated=moments(features), real=real)
-    return Distance(len(features), frechet, bootstrap_standard_error(features, real), kernel, spread)
+def draw_features(
+    experiment: Experiment,
+    params: Params,
+    mesh: Mesh,
+    extractor: FeatureExtractor,
+    request: Request,
+    *,
+    given: Given,
+    facts: dict[str, Any],
+    folder: Path,
+    what: Mapping[str, Any],
+    shards: "Shards | None" = None,
+    stop: Stop | None = None,
+) -> Samples:
+    """Draws samples and keeps their features.
+
+    Args:
+      experiment: the model and its sampler.
+      params: its parameters.
+      mesh: all devices.
+      extractor: of the features.
+      request: which samples.
+      given: what they are conditioned on.
+      facts: of the features, see `compare.facts_of`.
+      folder: where finished batches are kept while the work lasts.
+      what: tells these samples from others of the same request.
+      shards: takes all samples.
+      stop: ends the work after a batch.
+
+    Raises:
+      InputError: samples are not finite, or the model draws none.
+      Interrupted: `stop`; the same call goes on.
+    """
+    request = dataclasses.replace(request, images=request.count if shards else SHOWN)
+    told = {
+        name: hashlib.sha256(rows.tobytes()).hexdigest() for name, rows in given.rows(np.arange(request.count)).items()
+    }
+    asked = {"devices": mesh.size, "given": told, "request": dataclasses.asdict(request)}
+    parts = parts_of(folder, {**what, **facts, **asked})
+    first: list[np.ndarray] = []
+    evaluations: list[np.ndarray] = []
+
+    def watched() -> Iterator[Columns]:
+        for columns in sample_batches(
+            experiment, params, mesh, jitted(extractor, mesh), request, given=given, parts=parts, stop=stop
+        ):
+            evaluations.append(columns["nfe"])
+            if "image" in columns and sum(len(images) for images in first) < SHOWN:
+                first.append(columns["image"][:SHOWN])
+            if shards is not None:
+                shards.add(columns["image"], columns["label"])
+            yield columns
+
+    features = collect(watched(), count=request.count, keep=KEPT, facts=facts)
+    if shards is not None:
+        shards.close()
+    nfe = np.concatenate(evaluations)
+    return Samples(features, np.concatenate(first)[:SHOWN], float(nfe.mean()), int(nfe.max()), parts)
 
 
-def compare(
-    samples: UInt8[np.ndarray, "n h w c"],
+class Shards:
+    """Samples in .npz files of 10,000 (arr_0: uint8 (n, h, w, c), arr_1: classes), as guided-diffusion reads them."""
+
+    SIZE = 10_000
+
+    def __init__(self, folder: Path):
+        self._folder, self._written = folder, 0
+        self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def add(self, images: UInt8[np.ndarray, "b h w c"], labels: Int[np.ndarray, "b"]) -> None:
+        """In their order."""
+        self._waiting.extend(zip(images, labels, strict=True))
+        while len(self._waiting) >= self.SIZE:
+            self._write(self.SIZE)
+
+    def close(self) -> None:
+        """Writes what is left."""
+        if self._waiting:
+            self._write(len(self._waiting))
+
+    def _write(self, count: int) -> None:
+        images, labels = zip(*self._waiting[:count], strict=True)
+        del self._waiting[:count]
+        if jax.process_index() == 0:
+            path = self._folder / f"samples_{self._written:05d}.npz"
+            write_arrays(path, {"arr_0": np.stack(images), "arr_1": np.array(labels)})
+        self._written += 1
+
+
+def beside_real_and_noise(
     training: UInt8[np.ndarray, "m h w c"],
-    held_out: UInt8[np.ndarray, "k h w c"],
+    count: int,
+    real: FeatureSet,
+    mesh: Mesh,
     extractor: FeatureExtractor,
     seed: int,
-) -> dict[str, Distance]:
-    """Distances to the held-out images of the samples, of as many training images, and of as much uniform noise.
+) -> dict[str, Any]:
+    """The plain metrics of as many training images, and of as much uniform noise, as there are samples.
 
     Raises:
       InputError: too few images for a covariance.
     """
-    if min(len(samples), len(training), len(held_out)) < 4:
-        raise InputError(
-            f"{len(samples)} samples, {len(training)} training and {len(held_out)} held-out images: a distance needs "
-            "at least 4 of each. Raise evaluation.num_samples or add images."
-        )
     rng = np.random.default_rng(seed)
-    real = training[rng.permutation(len(training))[: len(samples)]]
-    sets = {"samples": samples, "real": real, "noise": rng.integers(0, 256, samples.shape, dtype=np.uint8)}
-
-    def features(images: np.ndarray) -> np.ndarray:
-        return extract(extractor, image_batches(images, 128))
-
-    real_features = features(held_out)
-    real_moments = moments(real_features)
-    return {name: distance(features(images), real_features, real_moments) for name, images in sets.items()}
-
-
-def summary(distances: dict[str, Distance], extractor: FeatureExtractor, config: ConfigDict) -> dict:
-    """The distances under names that say which features they compare."""
-    fid, kid = f"fid_{extractor.name}", f"kid_{extractor.name}"
-    values: dict = {"sampler": config.sampler.to_dict(), "num_samples": distances["samples"].count}
-    for name, d in distances.items():
-        suffix = "" if name == "samples" else f"_{name}"
-        values |= {f"{fid}{suffix}": d.frechet, f"{fid}{suffix}_standard_error": d.frechet_error}
-        values |= {f"{kid}{suffix}": d.kernel, f"{kid}{suffix}_spread": d.kernel_spread}
+    chosen = training[rng.permutation(len(training))[:count]]
+    noise = rng.integers(0, 256, chosen.shape, dtype=np.uint8)
+    values: dict[str, Any] = {}
+    for kind, images in (("real", chosen), ("noise", noise)):
+        measured = metrics.measure(
+            PLAIN, generated=array_features(images, mesh, extractor), real=real, name=extractor.name, seed=seed
+        )
+        values |= {_of_kind(name, kind): value for name, value in measured.items()}
     return values
+
+
+def _of_kind(name: str, kind: str) -> str:
+    """`fid_digits_standard_error` of "real" as `fid_digits_real_standard_error`."""
+    for ending in ("_standard_error", "_spread"):
+        if name.endswith(ending):
+            return f"{name.removesuffix(ending)}_{kind}{ending}"
+    return f"{name}_{kind}"
+
+
+def by_class(generated: FeatureSet, real: FeatureSet) -> dict[str, float]:
+    """KID of each class that both sets have at least 20 images of, among those whose features are kept."""
+    values: dict[str, float] = {}
+    if generated.features is None or real.features is None or generated.labels is None or real.labels is None:
+        return values
+    for label in np.unique(generated.labels):
+        one, other = generated.features[generated.labels == label], real.features[real.labels == label]
+        if min(len(one), len(other)) >= _FEWEST_OF_A_CLASS:
+            values[str(label)] = squared_mmd(one.astype(np.float64), other.astype(np.float64))
+    return values
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """Of an evaluation.
+
+    Attributes:
+      path: its .json file.
+      lines: its numbers for a reader.
+    """
+
+    path: Path
+    lines: list[str]
+
+
+def evaluate(
+    model: tuple[Experiment, Params, Mesh],
+    protocol: Protocol,
+    extractor: FeatureExtractor,
+    *,
+    workdir: Path,
+    step: int,
+    given: Given,
+    reference: str | None = None,
+    save_samples: bool = False,
+    stop: Stop | None = None,
+) -> Result | None:
+    """Draws `evaluation.num_samples` samples, compares them with the reference, and writes the files of the verb.
+
+    Args:
+      model: experiment, parameters, and all devices.
+      protocol: of the numbers.
+      extractor: of the features.
+      workdir: for results, and for finished batches while the work lasts.
+      step: of the parameters.
+      given: what samples are conditioned on.
+      reference: "train", "eval", or what `compare.side_of` takes; None: what the protocol says.
+      save_samples: keep all samples, as files.
+      stop: ends the work after a batch.
+
+    Returns:
+      The numbers, on the first process.
+
+    Raises:
+      InputError: samples are not finite, there are too few, or the reference was made otherwise.
+      Interrupted: `stop`; the same call goes on.
+    """
+    experiment, params, mesh = model
+    config, c = experiment.config, experiment.config.evaluation
+    stem = "evaluation" if protocol is PLAIN else f"evaluation_{protocol.name}"
+    request = Request(c.num_samples, c.batch_size, c.seed, protocol.rounding, config.sampling.label)
+    what = {"config": config.to_dict(), "step": step}
+    samples = draw_features(
+        experiment,
+        params,
+        mesh,
+        extractor,
+        request,
+        given=given,
+        facts=facts_of(protocol, extractor),
+        folder=workdir / f"{stem}_parts",
+        what=what,
+        shards=Shards(workdir / f"{stem}_samples") if save_samples else None,
+        stop=stop,
+    )
+    real = _reference(config, protocol, extractor, mesh, reference, workdir / "reference_parts", stop)
+    beside: dict[str, Any] = {}
+    if protocol is PLAIN and reference is None:
+        assert real is not None
+        training, _ = load_images(open_split(config, "train_split"), c.num_samples)
+        beside = beside_real_and_noise(training, c.num_samples, real, mesh, extractor, c.seed)
+
+    def finish() -> Result:
+        assert real is not None
+        values = metrics.measure(
+            protocol, generated=samples.features, real=real, name=extractor.name, logits=extractor.logits, seed=c.seed
+        )
+        facts = _facts(experiment, protocol, request, samples, real, step)
+        classes = by_class(samples.features, real) if experiment.num_classes else {}
+        path = workdir / f"{stem}.json"
+        extrapolated = metrics.by_count(samples.features, real)
+        fid = metrics.name_of("fid", extractor.name, None)
+        values |= beside | metrics.at_infinity(fid, extrapolated)
+        save_png(path.with_suffix(".png"), grid(samples.images, columns=10))
+        feature_set.save(path.with_suffix(".npz"), dataclasses.replace(samples.features, features=None, labels=None))
+        write_json(path, values | facts)
+        samples.parts.remove()
+        _write_page(path.with_suffix(".html"), config, samples, values, facts, (fid, extrapolated), classes)
+        return Result(path, metrics.lines(values))
+
+    return on_first_process(finish)
+
+
+def _reference(
+    config: ConfigDict,
+    protocol: Protocol,
+    extractor: FeatureExtractor,
+    mesh: Mesh,
+    reference: str | None,
+    parts: Path,
+    stop: Stop | None,
+) -> FeatureSet | None:
+    """None on processes that do not need it."""
+    split = reference or ("eval" if protocol is PLAIN else "train")
+    size = config.evaluation.batch_size
+    if split not in ("train", "eval"):
+        data = config.data
+        return side_of(
+            split, protocol, extractor, mesh, batch_size=size, channels=data.channels, data_dir=data.data_dir
+        )
+    source, facts = open_split(config, f"{split}_split"), facts_of(protocol, extractor)
+    return cached_source_features(source, mesh, extractor, batch_size=size, facts=facts, parts=parts, stop=stop)
+
+
+def _facts(
+    experiment: Experiment, protocol: Protocol, request: Request, samples: Samples, real: FeatureSet, step: int
+) -> dict[str, Any]:
+    """How the numbers came about."""
+    config = experiment.config
+    return provenance(
+        num_samples=request.count,
+        protocol=protocol.name,
+        **samples.features.facts,
+        rounding=request.rounding,
+        reference=real.facts,
+        parameters="ema",
+        step=step,
+        seed=request.seed,
+        sampler=config.sampler.to_dict(),
+        guidance=config.guidance.to_dict(),
+        nfe_mean=samples.nfe_mean,
+        nfe_max=samples.nfe_max,
+        arithmetic=f"network {config.network.get('dtype', 'float32')}, features float32, statistics float64",
+    )
+
+
+def _neighbours(config: ConfigDict, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Samples and the training image nearest to each; None, said, where the training images are not here."""
+    try:
+        training, _ = load_images(open_split(config, "train_split"), _NEAR)
+    except InputError as error:
+        print(f"No nearest training images: {error}", flush=True)
+        return None
+    return shown, training[nearest_neighbours(shown, training)]
+
+
+def _write_page(
+    path: Path,
+    config: ConfigDict,
+    samples: Samples,
+    values: dict[str, Any],
+    facts: dict[str, Any],
+    extrapolated: tuple[str, Extrapolated],
+    classes: dict[str, float],
+) -> None:
+    """The page, or a line that says why there is none: the numbers are written."""
+    metric, line = extrapolated
+    page = EvaluationPage(
+        title=f"{facts['protocol']}: {facts['num_samples']:,} samples of step {facts['step']}",
+        summary=values.get("warning", ""),
+        numbers=metrics.rows(values),
+        samples=samples.images,
+        neighbours=_neighbours(config, samples.images[:NEIGHBOURS]),
+        counts=line.counts,
+        by_count=line.distances,
+        metric=metric,
+        by_class=classes,
+        facts=facts,
+        config_text=json.dumps(config.to_dict(), indent=2),
+    )
+    try:
+        write_evaluation_page(path, page)
+    except InputError as error:
+        print(f"No {path.name}: {error}", flush=True)

@@ -6,10 +6,11 @@ from jax.sharding import Mesh
 
 from score_jax import builder
 from score_jax.builder import Experiment
+from score_jax.builder.completion import completed
 from score_jax.errors import InputError
 from score_jax.jobs.sample import Given
 from score_jax.jobs.train import restore_params
-from score_jax.training.checkpoint import load_config
+from score_jax.training.run_config import load_config
 
 
 def load_classifier(experiment: Experiment, mesh: Mesh) -> Given:
@@ -21,7 +22,7 @@ def load_classifier(experiment: Experiment, mesh: Mesh) -> Given:
     name = experiment.config.guidance.classifier
     if not name:
         return Given()
-    config = load_config(Path(name))
+    config = completed(load_config(Path(name)))
     classifier = builder.experiment(config)
     if not classifier.is_classifier:
         raise InputError(f"guidance.classifier={name} is no classifier: train one with loss.name=classifier.")

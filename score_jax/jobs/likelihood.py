@@ -28,7 +28,8 @@ from score_jax.divergence import cheaper_derivative
 from score_jax.errors import InputError
 from score_jax.jobs import likelihood_summary
 from score_jax.jobs.dequantizer import dequantize
-from score_jax.jobs.per_example import Columns, Parts, over_examples, parts_of
+from score_jax.jobs.parts import Columns, Parts, parts_of
+from score_jax.jobs.per_example import BatchFunction, over_examples
 from score_jax.jobs.results import provenance, write_arrays, write_json
 from score_jax.likelihood import bits_per_dim, importance_weighted, log_prob, truncation_bound
 from score_jax.losses import bound, variational
@@ -37,8 +38,8 @@ from score_jax.predictor import ConditionalPredictor, Conditions, Predictor, ans
 from score_jax.processes.gaussian import GaussianProcess
 from score_jax.reverse import reverse_kernel
 from score_jax.samplers.ode import example_drift
-from score_jax.training.loop import Stop
 from score_jax.training.sharding import over_batch, replicated
+from score_jax.training.stop import Stop
 from score_jax.typing import Params
 
 FILES = {"ode": "likelihood", "vlb": "likelihood_vlb", "bound": "likelihood_bound"}
@@ -84,7 +85,8 @@ def _dequantized(dequantizer: Params | None, keys, images, value_range) -> tuple
     return transforms.dequantize(keys, images, value_range), jnp.zeros(len(images))
 
 
-def _by_ode(experiment: Experiment, dequantizer: Params | None, *, closer: bool = False) -> Measure:
+def by_ode(experiment: Experiment, dequantizer: Params | None, *, closer: bool = False) -> Measure:
+    """By the probability-flow ODE; `closer`: at tolerances ten times smaller."""
     c, flow = experiment.likelihood, experiment.in_continuous_time()
     value_range, dim = experiment.value_range, int(np.prod(experiment.image_shape))
     offset, process = log_bin_width(value_range), flow.process
@@ -187,23 +189,28 @@ def _by_bound(experiment: Experiment) -> Measure:
     return measure
 
 
-def _jitted(experiment: Experiment, params: Params, mesh: Mesh, measure: Measure) -> Callable:
-    """Of a batch sharded over the mesh; example i from (seed, i) alone."""
-    split, c = over_batch(mesh), experiment.likelihood
+def likelihood_program(mesh: Mesh, measure: Measure) -> Any:
+    """Jitted: of parameters, a key and a batch sharded over the mesh; example i from (key, i) alone."""
+    split = over_batch(mesh)
 
     def run(params, key, images, labels, indices):
         return measure(params, keys_per_example(key, indices), images, labels)
 
-    jitted = jax.jit(run, in_shardings=(replicated(mesh), None, split, split, split), out_shardings=split)
+    return jax.jit(run, in_shardings=(replicated(mesh), None, split, split, split), out_shardings=split)
+
+
+def _of_batch(experiment: Experiment, params: Params, mesh: Mesh, measure: Measure) -> BatchFunction:
+    jitted, c = likelihood_program(mesh, measure), experiment.likelihood
 
     def of_batch(images, labels, indices):
-        with _precision(c.matmul_precision):
+        with precision(c.matmul_precision):
             return jitted(params, jax.random.key(c.seed), images, labels, indices)
 
     return of_batch
 
 
-def _precision(name: str) -> contextlib.AbstractContextManager:
+def precision(name: str) -> contextlib.AbstractContextManager:
+    """Of matrix products within the context: `likelihood.matmul_precision`."""
     return contextlib.nullcontext() if name == "default" else jax.default_matmul_precision(name)
 
 
@@ -246,7 +253,7 @@ def measure(
         kept = None if parts is None else parts_of(parts, facts | more)
         kept_parts.extend([] if kept is None else [kept])
         columns = over_examples(
-            _jitted(experiment, params, mesh, measure),
+            _of_batch(experiment, params, mesh, measure),
             source,
             mesh,
             count=count,
@@ -254,7 +261,7 @@ def measure(
             key="likelihood.batch_size",
             parts=kept,
             stop=stop,
-            running=_running_mean,
+            running=_running_mean(),
         )
         assert (columns["index"] == np.arange(count)).all()
         return columns
@@ -265,14 +272,22 @@ def measure(
     if c.method == "bound":
         columns = run(_by_bound(experiment), count)
         return Likelihood(columns, likelihood_summary.of_bound(columns, experiment), kept_parts)
-    columns = run(_by_ode(experiment, dequantizer), count)
+    columns = run(by_ode(experiment, dequantizer), count)
     first = min(count, c.sensitivity_batches * c.batch_size)
-    again = run(_by_ode(experiment, dequantizer, closer=True), first, closer=True) if first else None
+    again = run(by_ode(experiment, dequantizer, closer=True), first, closer=True) if first else None
     return Likelihood(columns, likelihood_summary.of_ode(columns, again, experiment), kept_parts)
 
 
-def _running_mean(finished: list[Columns]) -> dict[str, str]:
-    return {"bits_per_dim": f"{np.concatenate([columns['bits_per_dim'] for columns in finished]).mean():.3f}"}
+def _running_mean() -> Callable[[Columns], dict[str, str]]:
+    """For the progress bar: the mean over all batches seen so far."""
+    total, count = 0.0, 0
+
+    def running(columns: Columns) -> dict[str, str]:
+        nonlocal total, count
+        total, count = total + float(columns["bits_per_dim"].sum()), count + len(columns["bits_per_dim"])
+        return {"bits_per_dim": f"{total / count:.3f}"}
+
+    return running
 
 
 def save(folder: Path, result: Likelihood, facts: dict[str, Any]) -> Path:

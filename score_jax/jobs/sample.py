@@ -9,16 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt8
-from tqdm import tqdm
 
 from score_jax.arrays import keys_per_example
 from score_jax.builder import Experiment, Guide, Known
 from score_jax.constraints import Measurement
 from score_jax.data.transforms import from_model_range, to_model_range
 from score_jax.errors import InputError
+from score_jax.jobs.parts import Columns, gathered, in_parts, joined
 from score_jax.samplers.sample import sample
 from score_jax.training.sharding import check_divisible, over_batch, replicated
-from score_jax.typing import Params
+from score_jax.typing import Params, Rounding
 
 RANDOM_LABEL = -1
 """In place of a class: each sample of a class drawn from its seed and index."""
@@ -88,8 +88,11 @@ def _guide(given: Given, labels: Int[Array, "b"], classifier_params: Params | No
 
 
 @functools.lru_cache(maxsize=8)
-def _jitted(experiment: Experiment, mesh: Mesh, num_saved: int, given: Given) -> Callable:
-    """The sampler of an experiment, compiled once however often samples are drawn."""
+def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: Given, rounding: Rounding) -> Callable:
+    """The sampler of an experiment, compiled once however often samples are drawn.
+
+    Of parameters, a classifier's, a key, indices (b,), a label, and the rows of `given`.
+    """
 
     def draw_batch(params: Params, classifier_params, key, batch_indices, label, rows):
         keys = keys_per_example(jax.random.fold_in(key, _LABEL_STREAM), batch_indices)
@@ -123,12 +126,66 @@ def _jitted(experiment: Experiment, mesh: Mesh, num_saved: int, given: Given) ->
             conditions=conditions,
         )
         finite = jnp.isfinite(samples.x).all(axis=(1, 2, 3)) & samples.ok
-        images = from_model_range(samples.x, experiment.value_range)
-        kept = from_model_range(jnp.moveaxis(samples.trajectory, 0, 1), experiment.value_range)
-        return images, labels, samples.nfe, finite, kept, samples.times
+        columns = {
+            "image": from_model_range(samples.x, experiment.value_range, rounding),
+            "label": labels,
+            "nfe": samples.nfe,
+            "finite": finite,
+            "trajectory": from_model_range(jnp.moveaxis(samples.trajectory, 0, 1), experiment.value_range, rounding),
+        }
+        return columns, samples.times
 
-    split, everywhere = over_batch(mesh), replicated(mesh)
-    return jax.jit(draw_batch, out_shardings=(split, split, split, split, split, everywhere))
+    return jax.jit(draw_batch, out_shardings=(over_batch(mesh), replicated(mesh)))
+
+
+def batch_sampler(
+    experiment: Experiment,
+    params: Params,
+    mesh: Mesh,
+    *,
+    seed: int,
+    num_saved: int = 0,
+    label: int = RANDOM_LABEL,
+    given: Given = _NOTHING,
+    rounding: Rounding = "truncated",
+) -> Callable[[Int[np.ndarray, "b"], Int[np.ndarray, "b"]], tuple[dict[str, Array], Array]]:
+    """`sampler(indices, rows)`: arrays of these samples, sharded over the mesh, and the times of their trajectories.
+
+    `rows` are their rows in the arrays of `given`. The arrays are "image" (b, h, w, c) in uint8, "label", "nfe",
+    "finite" and "trajectory" (b, k, h, w, c). Arguments and errors are those of `draw`.
+    """
+    if experiment.is_classifier:
+        raise InputError(
+            "This is a classifier: it draws no images. Name it as guidance.classifier of a model that does."
+        )
+    classes = experiment.num_classes if given.classifier is None else given.classifier.network.module.num_classes
+    if label != RANDOM_LABEL and not 0 <= label < classes:
+        raise InputError(f"sampling.label={label}, but the model has {classes} classes: expected 0 to {classes - 1}.")
+    draw_batch, split = sampling_program(experiment, mesh, num_saved, given, rounding), over_batch(mesh)
+    key = jax.random.key(seed)
+
+    def on_devices(rows: np.ndarray) -> Array:
+        return jax.make_array_from_callback(rows.shape, split, lambda part: rows[part])
+
+    def sampler(indices: np.ndarray, places: np.ndarray) -> tuple[dict[str, Array], Array]:
+        rows = {name: on_devices(array) for name, array in given.rows(places).items()}
+        return draw_batch(params, given.classifier_params, key, on_devices(indices), np.int32(label), rows)
+
+    return sampler
+
+
+def check_finite(finite: np.ndarray) -> None:
+    """Raises InputError where samples are not finite (n,)."""
+    if not finite.all():
+        raise InputError(
+            f"{(~finite).sum()} of {len(finite)} samples are not finite or their ODE solve gave up: train longer, or "
+            "loosen sampler.rtol and sampler.atol."
+        )
+
+
+def filled_up(first: int, valid: int, batch_size: int) -> Int[np.ndarray, "b"]:
+    """`valid` numbers from `first` on, the last one repeated to `batch_size`."""
+    return np.minimum(np.arange(first, first + batch_size), first + valid - 1).astype(np.int32)
 
 
 def draw(
@@ -142,6 +199,7 @@ def draw(
     num_saved: int = 0,
     label: int = RANDOM_LABEL,
     given: Given = _NOTHING,
+    rounding: Rounding = "truncated",
 ) -> Drawn:
     """Draws the samples with these global indices, in batches sharded over the mesh.
 
@@ -155,34 +213,25 @@ def draw(
       num_saved: states of the trajectory to keep.
       label: class of class-conditional or classifier-guided samples, or `RANDOM_LABEL`.
       given: what they are conditioned on; row i of its arrays belongs to the sample with the i-th of the indices.
+      rounding: to uint8, see `transforms.from_model_range`.
 
     Raises:
       InputError: the batch does not split over the devices, there is no such class, or samples are not finite.
     """
-    if experiment.is_classifier:
-        raise InputError(
-            "This is a classifier: it draws no images. Name it as guidance.classifier of a model that does."
-        )
     check_divisible(batch_size, mesh, "batch_size")
-    classes = experiment.num_classes if given.classifier is None else given.classifier.network.module.num_classes
-    if label != RANDOM_LABEL and not 0 <= label < classes:
-        raise InputError(f"sampling.label={label}, but the model has {classes} classes: expected 0 to {classes - 1}.")
     indices = np.asarray(list(indices), np.int32)
+    sampler = batch_sampler(
+        experiment, params, mesh, seed=seed, num_saved=num_saved, label=label, given=given, rounding=rounding
+    )
+    times = np.zeros(0)
 
-    draw_batch, split = _jitted(experiment, mesh, num_saved, given), over_batch(mesh)
-    key, parts = jax.random.key(seed), []
-    for start in tqdm(range(0, len(indices), batch_size), "sample", unit="batch", disable=jax.process_index() > 0):
-        chunk = indices[start : start + batch_size]
-        places = np.minimum(np.arange(start, start + batch_size), len(indices) - 1)
-        rows = jax.device_put(given.rows(places), split)
-        batch_indices = jax.device_put(indices[places], split)
-        arrays = jax.device_get(draw_batch(params, given.classifier_params, key, batch_indices, np.int32(label), rows))
-        parts.append([a[: len(chunk)] for a in arrays[:5]])
-        times = arrays[5]
-    images, labels, nfe, finite, trajectory = (np.concatenate(column) for column in zip(*parts, strict=True))
-    if not finite.all():
-        raise InputError(
-            f"{(~finite).sum()} of {len(finite)} samples are not finite or their ODE solve gave up: train longer, or "
-            "loosen sampler.rtol and sampler.atol."
-        )
-    return Drawn(images, labels, nfe, trajectory, times)
+    def compute(start: int, valid: int) -> Columns:
+        nonlocal times
+        places = filled_up(start, valid, batch_size)
+        columns, saved = sampler(indices[places], places)
+        times = np.asarray(saved.addressable_data(0))
+        return gathered(columns, valid)
+
+    whole = joined(list(in_parts(compute, count=len(indices), batch_size=batch_size, name="sample")))
+    check_finite(whole["finite"])
+    return Drawn(whole["image"], whole["label"], whole["nfe"], whole["trajectory"], times)

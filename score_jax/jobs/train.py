@@ -2,25 +2,34 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+import score_jax
 from score_jax import builder
-from score_jax.builder.likelihood import completed
+from score_jax.builder.completion import completed
 from score_jax.data.loader import make_loader, prefetch_to_device
 from score_jax.data.sources import Source, open_source
 from score_jax.errors import InputError
 from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.jobs.sample import draw
+from score_jax.multihost import agree, on_first_process, on_first_then_all, print_once
+from score_jax.planning.chips import peak_flops
 from score_jax.training import weights
-from score_jax.training.checkpoint import Checkpoints, abstract_state, check_same_config, load_config, save_config
+from score_jax.training.checkpoint import Checkpoints, abstract_state, directory_of
 from score_jax.training.log import TrainingLog
-from score_jax.training.loop import Stop, run_training
-from score_jax.training.sharding import check_divisible, make_mesh, over_batch, replicated
+from score_jax.training.loop import Schedule, run_training
+from score_jax.training.profile import tracer
+from score_jax.training.run_config import check_same_config, load_config, save_config
+from score_jax.training.sharding import check_divisible, make_mesh, over_batch, replicated, sharded_by_size
 from score_jax.training.state import TrainState
+from score_jax.training.stop import Stop, any_process_asks
+from score_jax.training.throughput import TRAINING_PER_FORWARD, Meter
 
 _PREVIEWS = 64
 
@@ -39,30 +48,26 @@ def open_split(config: ConfigDict, split: str) -> Source:
     )
 
 
-def train(config: ConfigDict, workdir: Path, stop: Stop | None = None) -> TrainState:
-    """Trains to `config.training.steps` in `workdir`, from its newest checkpoint if there is one.
+def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profile: bool = False) -> TrainState:
+    """Trains to `config.training.steps` in `workdir`, from its newest whole checkpoint if there is one.
 
     Args:
-      config: the experiment.
+      config: the experiment; the same on all processes.
       workdir: where config, checkpoints and logs are kept; with converted weights in it, training starts from them.
       stop: ends training early, with a checkpoint.
+      profile: write a trace of a few steps into the workdir.
 
     Raises:
       InputError: the config, the data or the workdir is not usable, or training diverged.
     """
     stop = Stop() if stop is None else stop
-    experiment, mesh, c = builder.experiment(config), make_mesh(), config.training
-    check_divisible(c.batch_size, mesh, "training.batch_size")
-    source = open_split(config, "train_split")
-    if (workdir / "config.json").exists():
-        check_same_config(workdir, config)
-    elif workdir.exists() and (workdir / "checkpoints").exists():
-        raise InputError(f"{workdir} has checkpoints but no config.json: use a new --workdir.")
-    save_config(workdir, config)
-    print(
-        f"Checkpoints in {(workdir / 'checkpoints').absolute()}, every {c.checkpoint_every} steps.",
-        flush=True,
-    )
+    agree("config", _identity(config))
+    experiment, c = builder.experiment(config), config.training
+    mesh = make_mesh(c.fsdp)
+    check_divisible(c.batch_size, mesh, "training.batch_size", c.accumulate)
+    source = on_first_then_all(lambda: open_split(config, "train_split"))
+    directory = directory_of(workdir, c.checkpoints)
+    on_first_process(lambda: _claim_workdir(config, workdir, directory))
 
     batches = make_loader(
         source,
@@ -72,36 +77,70 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None) -> TrainS
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    with Checkpoints(workdir, c.keep) as checkpoints:
+    with Checkpoints(directory, c.keep, c.keep_every, about=_identity(config)) as checkpoints:
         if checkpoints.latest is None:
             state = _initial_state(experiment, workdir, mesh)
         else:
-            state, data_state = checkpoints.restore(abstract_state(experiment.create_state, replicated(mesh)))
+            state, data_state, damaged = checkpoints.restore(abstract_state(experiment.create_state, mesh))
+            checkpoints.set_aside(damaged)
             batches.set_state(data_state)
-            print(f"Resuming at step {int(state.step)}.", flush=True)
+            print_once(f"Resuming at step {int(state.step)}.")
+        with TrainingLog(workdir, c.steps, int(state.step), _meter(experiment)) as log:
+            return run_training(
+                state,
+                compiled_step(experiment, mesh),
+                prefetch_to_device(batches, over_batch(mesh)),
+                workdir=workdir,
+                checkpoints=checkpoints,
+                log=log,
+                schedule=Schedule(c.steps, c.log_every, c.checkpoint_every, c.sample_every),
+                draw_samples=lambda state: _draw_samples(experiment, state, mesh, workdir, log),
+                post_stop=any_process_asks(stop, mesh),
+                trace=tracer(workdir / "profile", int(state.step)) if profile else lambda step: None,
+            )
 
-        def draw_samples(state: TrainState, log: TrainingLog) -> None:
-            if experiment.is_classifier or config.data.low_resolution:
-                return  # draws nothing, or nothing without images to enlarge
-            count = mesh.size * -(-_PREVIEWS // mesh.size)
-            samples = draw(experiment, state.ema_params, mesh, range(count), batch_size=count, seed=config.seed)
-            picture = grid(samples.images, columns=8)
-            log.image(int(state.step), "samples", picture)
-            save_png(workdir / "samples" / f"step_{int(state.step):08d}.png", picture)
 
-        return run_training(
-            state,
-            jax.jit(experiment.train_step, donate_argnums=0),
-            prefetch_to_device(batches, over_batch(mesh)),
-            workdir=workdir,
-            checkpoints=checkpoints,
-            total_steps=c.steps,
-            log_every=c.log_every,
-            checkpoint_every=c.checkpoint_every,
-            sample_every=c.sample_every,
-            draw_samples=draw_samples,
-            stop=stop,
-        )
+def _identity(config: ConfigDict) -> dict[str, Any]:
+    """What is trained, and by which code."""
+    return {"config": config.to_dict(), "score_jax": score_jax.__version__, "jax": jax.__version__}
+
+
+def compiled_step(experiment: builder.Experiment, mesh: Mesh) -> Any:
+    """The `TrainStep` over a mesh, jitted: the state stays where it lives, and its old memory is given to the new."""
+    places = sharded_by_size(jax.eval_shape(experiment.create_state), mesh)
+    return jax.jit(experiment.train_step, donate_argnums=0, out_shardings=(places, replicated(mesh)))
+
+
+def _claim_workdir(config: ConfigDict, workdir: Path, directory: epath.Path) -> None:
+    """Writes config.json, unless the workdir is another run's."""
+    if (workdir / "config.json").exists():
+        check_same_config(workdir, config)
+    elif (workdir / "checkpoints").exists():
+        raise InputError(f"{workdir} has checkpoints but no config.json: use a new --workdir.")
+    save_config(workdir, config)
+    print(f"Checkpoints in {directory}, every {config.training.checkpoint_every} steps.", flush=True)
+
+
+def _meter(experiment: builder.Experiment) -> Meter:
+    b, peak = experiment.config.training.batch_size, peak_flops(jax.devices()[0].device_kind)
+    if peak is None:
+        return Meter(b)
+    return Meter(b, TRAINING_PER_FORWARD * b * experiment.network.flops(), peak * jax.device_count())
+
+
+def _draw_samples(
+    experiment: builder.Experiment, state: TrainState, mesh: Mesh, workdir: Path, log: TrainingLog
+) -> None:
+    """A grid of samples to TensorBoard and into the workdir."""
+    config = experiment.config
+    if experiment.is_classifier or config.data.low_resolution:
+        return  # draws nothing, or nothing without images to enlarge
+    count, step = mesh.size * -(-_PREVIEWS // mesh.size), int(state.step)
+    samples = draw(experiment, state.ema_params, mesh, range(count), batch_size=count, seed=config.seed)
+    picture = grid(samples.images, columns=8)
+    log.image(step, "samples", picture)
+    if jax.process_index() == 0:
+        save_png(workdir / "samples" / f"step_{step:08d}.png", picture)
 
 
 def _initial_state(experiment: builder.Experiment, workdir: Path, mesh: Mesh) -> TrainState:
@@ -110,20 +149,22 @@ def _initial_state(experiment: builder.Experiment, workdir: Path, mesh: Mesh) ->
     Raises:
       InputError: the other run has no checkpoint, or another network.
     """
-    state = jax.jit(experiment.create_state, out_shardings=replicated(mesh))()
+    places = sharded_by_size(jax.eval_shape(experiment.create_state), mesh)
+    state = jax.jit(experiment.create_state, out_shardings=places)()
     other = experiment.config.training.start_from
     if other:
         config = completed(load_config(Path(other)))
         params, step = restore_params(config, builder.experiment(config), Path(other), mesh)
         if jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, state.params):
             raise InputError(f"training.start_from={other} has another network: give both the same network section.")
-        print(f"Starting from step {step} of {other}.", flush=True)
+        print_once(f"Starting from step {step} of {other}.")
     elif (workdir / weights.FILE_NAME).is_file():
-        print(f"Starting from {workdir / weights.FILE_NAME}.", flush=True)
+        print_once(f"Starting from {workdir / weights.FILE_NAME}.")
         params = weights.load_params(workdir, experiment.network.shapes(), replicated(mesh))
     else:
         return state
-    return dataclasses.replace(state, params=params, ema_params=jax.tree.map(jnp.copy, params))
+    copies = jax.device_put((params, params), (places.params, places.ema_params), may_alias=False)
+    return dataclasses.replace(state, params=copies[0], ema_params=copies[1])
 
 
 def restore_params(config: ConfigDict, experiment: builder.Experiment, workdir: Path, mesh, step: int | None = None):
@@ -132,10 +173,11 @@ def restore_params(config: ConfigDict, experiment: builder.Experiment, workdir: 
     Raises:
       InputError: the workdir has no such checkpoint, or one of another network.
     """
-    if not (workdir / "checkpoints").is_dir():
+    directory = directory_of(workdir, config.training.checkpoints)
+    if not directory.is_dir():
         if (workdir / weights.FILE_NAME).is_file():
             return weights.load_params(workdir, experiment.network.shapes(), replicated(mesh)), 0
-        raise InputError(f"No checkpoint in {workdir}: expected the --workdir of a `train` run, or converted weights.")
-    with Checkpoints(workdir, config.training.keep) as checkpoints:
-        state, _ = checkpoints.restore(abstract_state(experiment.create_state, replicated(mesh)), step)
+        raise InputError(f"No checkpoint in {directory}: expected those of a `train` run, or converted weights.")
+    with Checkpoints(directory, config.training.keep, config.training.keep_every) as checkpoints:
+        state = checkpoints.restore(abstract_state(experiment.create_state, mesh), step).state
     return state.ema_params, int(state.step)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as PILImage
 
 from score_jax.cli import main as cli
-from score_jax.training.checkpoint import save_config
+from score_jax.training.run_config import save_config
 from tiny import run, write_config
 
 ARGUMENTS = [

@@ -1,6 +1,11 @@
 """An experiment whose model is exact: images with independent normal pixels."""
 
 import dataclasses
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -60,3 +65,19 @@ def log_density(x, value_range=(-1.0, 1.0), noise=0.0):
     middle, half = sum(value_range) / 2, (value_range[1] - value_range[0]) / 2
     each = jax.scipy.stats.norm.logpdf(x, middle + half * MEAN, ((half * STD) ** 2 + noise**2) ** 0.5)
     return jnp.sum(each, axis=(1, 2, 3))
+
+
+def in_two_processes(program, folder):
+    """Runs a program in two processes of two devices each; its arguments are an address, its number, and the folder."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    here = Path(__file__).parent
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "PYTHONPATH": os.pathsep.join([str(here.parents[1]), str(here)]),
+        "JAX_PLATFORMS": "cpu",
+    }
+    command = [sys.executable, "-c", program, address]
+    processes = [subprocess.Popen([*command, str(i), str(folder)], env=environment) for i in range(2)]
+    assert [process.wait(timeout=240) for process in processes] == [0, 0]

@@ -17,7 +17,7 @@ from score_jax.errors import InputError
 from score_jax.jobs.edit import read_task
 from score_jax.jobs.sample import Given, draw
 from score_jax.pipelines.cascade import cascade, quantised
-from score_jax.training.checkpoint import save_config
+from score_jax.training.run_config import save_config
 from score_jax.training.sharding import make_mesh
 from score_jax.training.weights import save_params
 
@@ -138,6 +138,18 @@ def test_a_super_resolution_model_trains_on_area_means_and_enlarges(upsampler, t
         ends.append(np.load(workdir / "samples.npz")["arr_0"])
         assert json.loads((workdir / "samples.json").read_text())["nfe_mean"] == 3
     assert np.abs(ends[0].astype(int) - ends[1]).max() > 1
+    np.savez(tmp_path / "real.npz", arr_0=np.asarray(images))
+    measured = [
+        "evaluate",
+        *arguments[1:],
+        f"--reference={tmp_path / 'real.npz'}",
+        "--features=features_of_samples:flat",
+    ]
+    (tmp_path / "features_of_samples.py").write_text("def flat(x):\n    return x.reshape(len(x), -1) / 1.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert cli.main(["score_jax", *measured, "--config.evaluation.batch_size=1", "--save_samples"]) == 0
+    np.testing.assert_array_equal(np.load(workdir / "evaluation_samples" / "samples_00000.npz")["arr_0"], ends[1])
+    assert json.loads((workdir / "evaluation.json").read_text())["n"] == 8
     np.savez(tmp_path / "base.npz", arr_0=np.zeros((8, 5, 5, 1), np.uint8))
     assert cli.main(["score_jax", *arguments]) == 2
     assert "are 5 x 5, the model enlarges 4" in capsys.readouterr().err

@@ -2,16 +2,12 @@
 
 import dataclasses
 import json
-import os
-import socket
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gaussian_experiment import COUNT, experiment, log_density, source
+from gaussian_experiment import COUNT, experiment, in_two_processes, log_density, source
 
 from configs import base
 from score_jax import builder
@@ -20,11 +16,10 @@ from score_jax.data.transforms import dequantize, log_bin_width
 from score_jax.errors import InputError
 from score_jax.jobs import likelihood
 from score_jax.jobs.likelihood_summary import headline
-from score_jax.jobs.per_example import Interrupted
+from score_jax.jobs.parts import Interrupted
 from score_jax.likelihood import bits_per_dim
-from score_jax.training.loop import Stop
 from score_jax.training.sharding import make_mesh
-from tiny import ROOT
+from score_jax.training.stop import Stop
 
 WIDE = {"name": "ve", "sigma_min": 0.01, "sigma_max": 500.0}
 """Enough noise that the prior's mean, which is not the data's, does not matter."""
@@ -177,19 +172,7 @@ np.save(Path(sys.argv[3]) / f"bits_{sys.argv[2]}.npy", result.bits_per_dim)
 
 @pytest.mark.slow
 def test_two_processes_agree_with_one(tmp_path, by_ode):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "jobs")]),
-        "JAX_PLATFORMS": "cpu",
-    }
-    processes = [
-        subprocess.Popen([sys.executable, "-c", TWO_PROCESSES, address, str(i), str(tmp_path)], env=environment)
-        for i in range(2)
-    ]
-    assert [process.wait(timeout=240) for process in processes] == [0, 0]
+    in_two_processes(TWO_PROCESSES, tmp_path)
     for i in range(2):
         np.testing.assert_allclose(np.load(tmp_path / f"bits_{i}.npy"), by_ode.bits_per_dim, atol=1e-5)
 

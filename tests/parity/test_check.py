@@ -13,7 +13,17 @@ import check
 HERE = Path(__file__).parent
 SHIPPED = sorted((HERE / "files").rglob("*.npz"))
 FOLDER = Path(os.environ.get("SCORE_JAX_PARITY", HERE.parents[2] / "shared" / "parity"))
-SYSTEMS = ("ddpm", "edm", "guided_diffusion", "improved_diffusion", "ncsn", "ncsnv2", "score_sde")
+SYSTEMS = (
+    "ddpm",
+    "edm",
+    "guided_diffusion",
+    "improved_diffusion",
+    "inception",
+    "metrics",
+    "ncsn",
+    "ncsnv2",
+    "score_sde",
+)
 NAMES = {f"{path.parent.name}/{path.name}" for path in SHIPPED}
 ELSEWHERE = [p for system in SYSTEMS for p in sorted(FOLDER.glob(f"{system}/*.npz"))]
 ELSEWHERE = [path for path in ELSEWHERE if f"{path.parent.name}/{path.name}" not in NAMES]

@@ -1,0 +1,38 @@
+"""Which features a verb's metrics compare, from its flags: Inception's by a protocol, or a function of the user's."""
+
+import importlib
+import sys
+from pathlib import Path
+
+from score_jax.convert.inception import find_inception
+from score_jax.errors import InputError
+from score_jax.evaluation.features import FeatureExtractor, plain_features
+from score_jax.evaluation.inception import inception_extractor
+from score_jax.evaluation.protocols import Protocol
+
+
+def imported(path: str) -> FeatureExtractor:
+    """A function from uint8 images (b, h, w, c) to vectors (b, d), by its import path, `module:function`.
+
+    Raises:
+      InputError: there is none.
+    """
+    module, _, name = path.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        return plain_features(name, getattr(importlib.import_module(module), name))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"--features={path}: {error}. Expected module:function, importable from here.") from None
+
+
+def inception(protocol: Protocol, weights: str | None, *, allow_other: bool) -> FeatureExtractor:
+    """The FID Inception under a protocol.
+
+    Raises:
+      InputError: its weights are not found, or are not the published ones.
+    """
+    found = find_inception(Path(weights) if weights else None, allow_other=allow_other)
+    if not found.published:
+        print(f"Warning: these are not the published weights (sha256 {found.sha256[:16]}): compare with no one's FID.")
+    return inception_extractor(found, protocol)

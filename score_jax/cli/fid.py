@@ -1,0 +1,67 @@
+"""`python -m score_jax fid A B`."""
+
+import argparse
+from pathlib import Path
+
+from score_jax.cli.extractors import imported, inception
+from score_jax.evaluation import feature_set, metrics
+from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, protocol_of
+from score_jax.jobs.compare import side_of
+from score_jax.jobs.results import provenance, write_json
+from score_jax.training.sharding import make_mesh
+
+_DESCRIPTION = """Compares generated images A with real images B under the protocol of one evaluator.
+
+  python -m score_jax fid samples/ cifar10:train --protocol=torch_fidelity
+  python -m score_jax fid samples.npz VIRTUAL_imagenet256_labeled.npz --protocol=adm
+  python -m score_jax fid photos/ --save=photos.npz --protocol=clean_fid
+
+Each of A and B is a folder of images, an .npz or .npy of uint8 images (arr_0), an .npz of statistics (mu and sigma:
+ours, pytorch-fid's, EDM's, guided-diffusion's), or NAME:SPLIT of a TFDS data set. With A alone, --save keeps its
+statistics."""
+
+
+def main(argv: list[str]) -> int:
+    """Runs the verb."""
+    parser = argparse.ArgumentParser(
+        prog="score_jax fid", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("generated", metavar="A", help="generated images")
+    parser.add_argument("real", metavar="B", nargs="?", help="real images")
+    parser.add_argument("--protocol", default="adm", help=f"whose numbers: {', '.join(PROTOCOLS)} (default: adm)")
+    parser.add_argument("--inception_weights", help="the published file; by default $SCORE_JAX_INCEPTION")
+    parser.add_argument(
+        "--allow_other_weights", action="store_true", help="take weights that are not the published ones"
+    )
+    parser.add_argument("--features", help="module:function to use instead of Inception")
+    parser.add_argument("--batch_size", type=int, default=32, help="images at a time on each device (default: 32)")
+    parser.add_argument("--data_dir", help="where TFDS keeps its data sets")
+    parser.add_argument("--save", type=Path, help="an .npz for A's statistics")
+    parser.add_argument("--json", type=Path, help="a file for the result")
+    options = parser.parse_args(argv[1:])
+    if options.real is None and options.save is None:
+        parser.error("B is missing: real images, or --save=FILE.npz to keep the statistics of A alone")
+    if options.features:
+        protocol, extractor = PLAIN, imported(options.features)
+    else:
+        protocol = protocol_of(options.protocol)
+        extractor = inception(protocol, options.inception_weights, allow_other=options.allow_other_weights)
+    mesh = make_mesh()
+
+    def side(text: str):
+        return side_of(text, protocol, extractor, mesh, batch_size=options.batch_size, data_dir=options.data_dir)
+
+    generated = side(options.generated)
+    if options.save is not None:
+        feature_set.save(options.save, generated)
+        print(f"Written: {options.save}")
+    if options.real is None:
+        return 0
+    real = side(options.real)
+    values = metrics.measure(protocol, generated=generated, real=real, name=extractor.name, logits=extractor.logits)
+    for line in metrics.lines(values):
+        print(line)
+    if options.json is not None:
+        facts = {"protocol": protocol.name, "generated": generated.facts, "real": real.facts}
+        write_json(options.json, values | provenance(**facts))
+    return 0

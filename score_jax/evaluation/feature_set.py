@@ -1,0 +1,128 @@
+"""What the metrics know of a set of images: moments, some rows of features, and how they came about; as a file too."""
+
+import dataclasses
+import json
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from score_jax.errors import InputError
+from score_jax.evaluation.statistics import MomentAccumulator, Moments
+from score_jax.files import written_whole
+
+_FILE_KEYS = {"features": ("mu", "sigma"), "spatial": ("mu_s", "sigma_s")}
+"""As the originals call them in their files."""
+_MANY = 50_000
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FeatureSet:
+    """Features of a set of images.
+
+    Attributes:
+      moments: of all images, by the name of the features: "features" and, where sFID is wanted, "spatial".
+      features: of some images, evenly spread over the set (k, d); None where only moments are known.
+      labels: classes of those images (k,).
+      facts: how they came about, JSON-able: "n" images (absent from files of others), and "resize", "centre" and
+        "identity", which say with what they may be compared.
+    """
+
+    moments: Mapping[str, Moments]
+    features: Float[np.ndarray, "k d"] | None
+    labels: Int[np.ndarray, "k"] | None
+    facts: dict[str, Any]
+
+
+def collect(batches: Iterable[Mapping[str, np.ndarray]], *, count: int, keep: int, facts: dict[str, Any]) -> FeatureSet:
+    """The features of `count` images that come in batches {"features", "spatial", "label"}, in their order.
+
+    The moments do not depend on how the batches were cut. Memory grows with the square of the features' length and
+    with `keep`, the number of rows that are kept, alone.
+    """
+    wanted = np.unique(np.linspace(0, count - 1, min(keep, count)).astype(np.int64))
+    accumulators: dict[str, MomentAccumulator] = {}
+    rows, labels, start = [], [], 0
+    for batch in batches:
+        for name in _FILE_KEYS.keys() & batch.keys():
+            accumulators.setdefault(name, MomentAccumulator()).add(batch[name])
+        stop = start + len(batch["features"])
+        mine = wanted[(wanted >= start) & (wanted < stop)] - start
+        rows.append(batch["features"][mine])
+        labels.append(batch["label"][mine])
+        start = stop
+    assert start == count
+    moments = {name: accumulator.result() for name, accumulator in accumulators.items()}
+    return FeatureSet(moments, np.concatenate(rows), np.concatenate(labels).astype(np.int32), facts | {"n": count})
+
+
+def save(path: Path, features: FeatureSet) -> None:
+    """An .npz that other evaluators read as well: mu, sigma (and ADM's mu_s, sigma_s), and what else we know."""
+    arrays: dict[str, Any] = {"facts": np.asarray(json.dumps(features.facts))}
+    for name, moments in features.moments.items():
+        mean, covariance = _FILE_KEYS[name]
+        arrays |= {mean: moments.mean, covariance: moments.covariance}
+    if features.features is not None:
+        arrays |= {"features": features.features, "labels": features.labels}
+    with written_whole(path) as temporary:
+        np.savez(temporary, **arrays)
+
+
+def load(path: Path) -> FeatureSet:
+    """What `save` wrote, or the statistics of pytorch-fid, EDM or guided-diffusion, which know less of themselves.
+
+    Raises:
+      InputError: the file is none of these.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files if key not in ("arr_0", "arr_1")}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"Cannot read the statistics {path}: {error}.") from None
+    if not {"mu", "sigma"} <= arrays.keys():
+        raise InputError(f"{path} holds {sorted(arrays)}: statistics have mu and sigma, images are called arr_0.")
+    facts = json.loads(str(arrays["facts"])) if "facts" in arrays else {}
+    if not facts and "mu_s" in arrays:
+        facts = {"resize": "tf1"}  # sFID has no other evaluator than guided-diffusion's
+    count = facts.get("n", 0)
+    moments = {
+        name: _moments(path, arrays[mean], arrays[covariance], count)
+        for name, (mean, covariance) in _FILE_KEYS.items()
+        if mean in arrays and covariance in arrays
+    }
+    return FeatureSet(moments, arrays.get("features"), arrays.get("labels"), facts)
+
+
+def _moments(path: Path, mean: np.ndarray, covariance: np.ndarray, count: int) -> Moments:
+    if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)) or not np.isfinite(covariance).all():
+        raise InputError(
+            f"{path} has moments of shapes {mean.shape} and {covariance.shape}: expected finite (d,) and (d, d)."
+        )
+    # A file that does not say its count is of a whole data set; its covariance stays as it is.
+    known = count or _MANY
+    return Moments(known, mean.astype(np.float64), covariance.astype(np.float64) * (known - 1))
+
+
+def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+    """Where the facts of two sets are known to differ so that no number compares them: the key and both values."""
+    for key in ("features", "resize", "centre", "identity"):
+        if key in one and key in other and one[key] != other[key]:
+            return key, one[key], other[key]
+    return None
+
+
+def check_comparable(*, generated: FeatureSet, real: FeatureSet) -> None:
+    """Raises InputError where two sets are known to have been made differently."""
+    found = difference(generated.facts, real.facts)
+    if found is not None:
+        key, one, other = found
+        raise InputError(
+            f"These statistics cannot be compared: {key} is {one} of the generated images, {other} of the real ones. "
+            "Compute both under one --protocol."
+        )
+    one, other = (len(features.moments["features"].mean) for features in (generated, real))
+    if one != other:
+        raise InputError(f"These statistics cannot be compared: {one} features of the generated images, {other} there.")

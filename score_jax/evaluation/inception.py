@@ -1,0 +1,62 @@
+"""The features behind FID: images to Inception's input and through it."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from score_jax.evaluation.features import FeatureExtractor
+from score_jax.evaluation.protocols import Protocol
+from score_jax.evaluation.resize import Resize, resize
+from score_jax.models.inception import FIDInception
+from score_jax.typing import Params
+
+SIZE = 299
+"""Height and width of what the network sees."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class InceptionWeights:
+    """The network's parameters.
+
+    Attributes:
+      params: of `models.inception.FIDInception`.
+      sha256: of the published file they came from.
+      published: whether that is the file that all evaluators use.
+    """
+
+    params: Params
+    sha256: str
+    published: bool
+
+
+def prepared(images: UInt8[Array, "b h w c"], how: Resize, centre: float) -> Float[Array, "b 299 299 3"]:
+    """Images of any one size, grey or RGB, as the network sees them: (x - centre) / centre of levels 0 to 255."""
+    levels = resize(images.astype(jnp.result_type(float)), (SIZE, SIZE), how)
+    return jnp.broadcast_to((levels - centre) / centre, (*levels.shape[:3], 3))
+
+
+def logits(params: Params, pool3: Float[np.ndarray, "n 2048"], biased: bool) -> Float[np.ndarray, "n 1008"]:
+    """The class scores, a function of pool3 alone, in float64; the Inception Score has them without the bias."""
+    found = pool3.astype(np.float64) @ np.asarray(params["fc_kernel"], np.float64)
+    return found + np.asarray(params["fc_bias"], np.float64) if biased else found
+
+
+def inception_extractor(weights: InceptionWeights, protocol: Protocol) -> FeatureExtractor:
+    """The features of a protocol: pool3 and, where it has sFID, the flattened maps, rows first, channels last."""
+
+    def apply(params: Params, images: Float[Array, "b 299 299 3"]) -> dict[str, Float[Array, "b _"]]:
+        layers = FIDInception().apply({"params": params}, images)
+        assert isinstance(layers, dict)
+        spatial = {"spatial": layers["spatial"].reshape(len(images), -1)} if protocol.spatial else {}
+        return {"features": layers["pool3"], **spatial}
+
+    return FeatureExtractor(
+        "",
+        apply,
+        lambda images: prepared(images, protocol.resize, protocol.centre),
+        weights.params,
+        weights.sha256[:16],
+        lambda features, biased: logits(weights.params, features, biased),
+    )

@@ -1,0 +1,160 @@
+"""The numbers of a protocol, from two sets of features, under names that say what they are of."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from score_jax.errors import InputError
+from score_jax.evaluation import inception_score
+from score_jax.evaluation.extrapolation import Extrapolated, frechet_infinity
+from score_jax.evaluation.feature_set import FeatureSet, check_comparable
+from score_jax.evaluation.frechet import bootstrap_standard_error, frechet_distance
+from score_jax.evaluation.kernel_distance import kernel_distance, kernel_distance_in_blocks
+from score_jax.evaluation.manifold import manifold
+from score_jax.evaluation.protocols import Protocol
+
+FULL = 50_000
+"""Samples behind a number that may be compared with the papers'."""
+Logits = Callable[[Float[np.ndarray, "n d"], bool], Float[np.ndarray, "n k"]]
+_FEWEST = 4
+_INCEPTION_SCORES = {
+    "chunks": inception_score.in_chunks,
+    "shuffled": inception_score.shuffled,
+    "whole": lambda logits: inception_score.in_splits(logits, 1),
+}
+_MEANINGS = {
+    "fid": "Frechet distance of the features to the reference's",
+    "sfid": "the same of spatial features",
+    "kid": "kernel distance, unbiased in the number of samples",
+    "inception_score": "sharpness and variety by the classes of Inception",
+    "precision": "share of samples within the reference's manifold",
+    "recall": "share of the reference within the samples' manifold",
+    "density": "real neighbourhoods about a sample, over k",
+    "coverage": "share of real neighbourhoods that hold a sample",
+    "f_score": "harmonic mean of precision and recall",
+}
+
+
+def name_of(metric: str, features: str, count: int | None) -> str:
+    """`fid50k`, `fid1k`, `fid1234` of Inception's features; `fid_digits` of others; `fid` where no count is known."""
+    if features:
+        return f"{metric}_{features}"
+    if count is None:
+        return metric
+    return f"{metric}{count // 1000}k" if count % 1000 == 0 else f"{metric}{count}"
+
+
+def measure(
+    protocol: Protocol,
+    *,
+    generated: FeatureSet,
+    real: FeatureSet,
+    name: str,
+    logits: Logits | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """What the protocol measures, as far as the sets know enough; with few samples KID and a warning beside it.
+
+    Args:
+      protocol: settings of the metrics.
+      generated: samples.
+      real: the reference.
+      name: of the features; "" for Inception's.
+      logits: of features, for the Inception Score.
+      seed: of the resampling behind error bars.
+
+    Raises:
+      InputError: the sets cannot be compared, or have too few images.
+    """
+    check_comparable(generated=generated, real=real)
+    count = generated.facts.get("n")
+    for what, features in (("samples", generated), ("reference images", real)):
+        if features.facts.get("n", _FEWEST) < _FEWEST:
+            raise InputError(f"{features.facts['n']} {what}: a distance needs at least {_FEWEST}.")
+    values: dict[str, Any] = {}
+    fid = name_of("fid", name, count)
+    values[fid] = frechet_distance(generated=generated.moments["features"], real=real.moments["features"])
+    if protocol.spatial and "spatial" in generated.moments and "spatial" in real.moments:
+        values[name_of("sfid", name, count)] = frechet_distance(
+            generated=generated.moments["spatial"], real=real.moments["spatial"]
+        )
+    few = count is not None and count < FULL
+    if generated.features is not None:
+        if name:
+            error = bootstrap_standard_error(generated.features, real.moments["features"], seed=seed)
+            values[f"{fid}_standard_error"] = error
+        if real.features is not None and (protocol.kid or few):
+            values |= _kernel(protocol, generated, real, name)
+        if real.features is not None and protocol.neighbours:
+            values |= _manifold(protocol, generated, real)
+        if logits is not None and protocol.inception_score:
+            found = _INCEPTION_SCORES[protocol.inception_score](logits(generated.features, protocol.biased_logits))
+            values |= dict(zip(("inception_score", "inception_score_spread"), found, strict=True))
+    if few and not name:
+        values["warning"] = (
+            f"{fid} is of {count:,} samples and lies above fid50k: compare it with numbers from as many alone. KID "
+            "does not depend on their number."
+        )
+    return values
+
+
+def _kernel(protocol: Protocol, generated: FeatureSet, real: FeatureSet, name: str) -> dict[str, float]:
+    assert generated.features is not None and real.features is not None
+    kid = name_of("kid", name, None)
+    if protocol.kid == "blocks":
+        value, error = kernel_distance_in_blocks(generated=generated.features, real=real.features)
+        return {kid: value, f"{kid}_standard_error": error}
+    value, spread = kernel_distance(generated=generated.features, real=real.features)
+    return {kid: value, f"{kid}_spread": spread}
+
+
+def _manifold(protocol: Protocol, generated: FeatureSet, real: FeatureSet) -> dict[str, float]:
+    assert generated.features is not None and real.features is not None
+    wanted = len(real.features) if protocol.manifold_reference is None else protocol.manifold_reference
+    rows = np.unique(np.linspace(0, len(real.features) - 1, min(wanted, len(real.features))).astype(int))
+    k = protocol.neighbours
+    if min(len(rows), len(generated.features)) <= k:
+        raise InputError(f"Precision and recall need more than {k} images of each kind.")
+    found = manifold(generated=generated.features, real=real.features[rows], k=k)
+    names = ("precision", "recall", "density", "coverage", "f_score")
+    return {name: getattr(found, name) for name in names} | {"manifold_reference": len(rows)}
+
+
+def by_count(generated: FeatureSet, real: FeatureSet, seed: int = 0) -> Extrapolated:
+    """The Frechet distance of ever more of the samples, as far as their features are kept."""
+    assert generated.features is not None
+    return frechet_infinity(generated.features, real.moments["features"], seed=seed)
+
+
+def at_infinity(fid: str, line: Extrapolated) -> dict[str, float]:
+    """The end of the line through `by_count`, under the distance's name."""
+    return {f"{fid}_infinity": line.value, f"{fid}_infinity_low": line.low, f"{fid}_infinity_high": line.high}
+
+
+def rows(values: dict[str, Any]) -> list[list[str]]:
+    """Name, value with its uncertainty, and meaning of each number, as text."""
+    found = []
+    for name, value in values.items():
+        if not isinstance(value, float) or name.endswith(("_standard_error", "_spread", "_low", "_high")):
+            continue
+        error = values.get(f"{name}_standard_error", values.get(f"{name}_spread"))
+        shown = f"{value:.4f}" if error is None else f"{value:.4f} +- {error:.4f}"
+        if f"{name}_low" in values:
+            shown = f"{value:.4f} ({values[f'{name}_low']:.4f} to {values[f'{name}_high']:.4f})"
+        found.append([name, shown, _meaning(name)])
+    return found
+
+
+def _meaning(name: str) -> str:
+    if name.endswith("_infinity"):
+        return "the distance at infinitely many samples, by a line in 1/n; interval over its subsets"
+    known = max((key for key in _MEANINGS if name.startswith(key)), key=len, default="")
+    return _MEANINGS.get(known, "")
+
+
+def lines(values: dict[str, Any]) -> list[str]:
+    """The same for a terminal, and the warning."""
+    text = [f"{name:<22}{shown}" for name, shown, _ in rows(values)]
+    return text + ([f"Warning: {values['warning']}"] if "warning" in values else [])

@@ -1,0 +1,75 @@
+"""How each reference evaluator measures: numbers of two protocols are not to be compared."""
+
+import dataclasses
+
+from score_jax.errors import unknown_name
+from score_jax.evaluation.resize import Resize
+from score_jax.typing import Rounding
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """One evaluator's choices. Its FID is of pool3 features and unbiased float64 covariances in all of them.
+
+    Attributes:
+      name: its name.
+      resize: to 299 x 299, see `resize.resize`.
+      centre: what 0 of the network's input is in levels: it sees (x - centre) / centre.
+      rounding: of samples to uint8, see `transforms.from_model_range`.
+      spatial: whether sFID is one of its numbers.
+      inception_score: which rows make a split: "chunks" of 5000 in their order, ten "shuffled" ones, or the "whole";
+        "" for no Inception Score.
+      biased_logits: whether the Inception Score's logits have the last layer's bias.
+      kid: "subsets" of 1000, 100 of them; "blocks" of about 1024 in their order; "" for none.
+      neighbours: k of precision and recall; 0 for none.
+      manifold_reference: reference images that precision and recall take; None for all.
+    """
+
+    name: str
+    resize: Resize = "tf1"
+    centre: float = 128.0
+    rounding: Rounding = "rounded"
+    spatial: bool = False
+    inception_score: str = ""
+    biased_logits: bool = False
+    kid: str = ""
+    neighbours: int = 0
+    manifold_reference: int | None = None
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            "adm", rounding="truncated", spatial=True, inception_score="chunks", neighbours=3, manifold_reference=10_000
+        ),
+        Protocol("pytorch_fid", resize="torch", centre=127.5),
+        Protocol("torch_fidelity", inception_score="shuffled", kid="subsets", neighbours=3),
+        Protocol("clean_fid", resize="clean", kid="subsets"),
+        Protocol("edm"),
+        # What resizes inside its TensorFlow Hub module is not published; TF1's bilinear rule stands for it.
+        Protocol(
+            "score_sde",
+            centre=127.5,
+            rounding="truncated",
+            inception_score="whole",
+            biased_logits=True,
+            kid="blocks",
+        ),
+    )
+}
+"""By name. Sources: guided-diffusion's evaluator, pytorch-fid, torch-fidelity, clean-fid, EDM, score_sde."""
+
+PLAIN = Protocol("plain", rounding="truncated", kid="subsets")
+"""For features that are not Inception's."""
+
+
+def protocol_of(name: str) -> Protocol:
+    """The protocol of that name.
+
+    Raises:
+      InputError: there is none.
+    """
+    if name not in PROTOCOLS:
+        raise unknown_name("protocol", name, PROTOCOLS)
+    return PROTOCOLS[name]

@@ -1,0 +1,195 @@
+"""Features of samples and of data sets: sharded over all devices and processes, in the order of their indices.
+
+A device sees the same number of images at a time whatever the number of devices, so that an image's features, and what
+is computed from them, are the same on one device and on a pod.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, UInt8, UInt32
+
+from score_jax.builder import Experiment
+from score_jax.data.sources import Source
+from score_jax.evaluation import feature_set
+from score_jax.evaluation.feature_set import FeatureSet
+from score_jax.evaluation.features import FeatureExtractor
+from score_jax.jobs.parts import Columns, Parts, gathered, in_parts, parts_of
+from score_jax.jobs.per_example import example_batches
+from score_jax.jobs.sample import RANDOM_LABEL, Given, batch_sampler, check_finite, filled_up
+from score_jax.multihost import first_says
+from score_jax.training.sharding import over_batch, replicated
+from score_jax.training.stop import Stop
+from score_jax.typing import Params, Rounding
+
+KEPT = 50_000
+"""Images of a set whose features are kept for the metrics that need more than moments."""
+
+
+@functools.lru_cache(maxsize=4)
+def jitted(extractor: FeatureExtractor, mesh: Mesh) -> Callable[[Array], dict[str, Array]]:
+    """The features of images that are sharded over the mesh, in full float32; `prepare` is compiled per image size."""
+    params, split = jax.device_put(extractor.params, replicated(mesh)), over_batch(mesh)
+    prepare = jax.jit(extractor.prepare, out_shardings=split)
+    apply = jax.jit(extractor.apply, in_shardings=(replicated(mesh), split), out_shardings=split)
+
+    def of_images(images: Array) -> dict[str, Array]:
+        with jax.default_matmul_precision("highest"):
+            return apply(params, prepare(images))
+
+    return of_images
+
+
+def array_features(
+    images: UInt8[np.ndarray, "n h w c"], mesh: Mesh, extractor: FeatureExtractor, batch_size: int = 64
+) -> FeatureSet:
+    """Of images in memory."""
+    rows = [{"image": image} for image in images]
+    source = Source("images in memory", rows, lambda pixels, name: pixels)
+    return source_features(source, mesh, extractor, batch_size=batch_size, facts={})
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """Which samples are drawn, and how.
+
+    Attributes:
+      count: how many: those of indices 0 to count - 1.
+      batch_size: at a time, on each device.
+      seed: of the whole set.
+      rounding: to uint8.
+      label: class of all of them, or `RANDOM_LABEL`.
+      images: of how many of the first the pixels are kept.
+    """
+
+    count: int
+    batch_size: int
+    seed: int
+    rounding: Rounding
+    label: int = RANDOM_LABEL
+    images: int = 100
+
+
+def sample_batches(
+    experiment: Experiment,
+    params: Params,
+    mesh: Mesh,
+    of_images: Callable[[Array], dict[str, Array]],
+    request: Request,
+    *,
+    given: Given,
+    parts: Parts | None = None,
+    stop: Stop | None = None,
+) -> Iterator[Columns]:
+    """Batches of "features" (and "spatial"), "label", "nfe" and, of the first, "image": sample i of seed and i alone.
+
+    Raises:
+      InputError: samples are not finite, or the model draws none.
+      Interrupted: `stop`; the same call with the same parts goes on.
+    """
+    size = request.batch_size * mesh.size
+    sampler = batch_sampler(
+        experiment, params, mesh, seed=request.seed, label=request.label, given=given, rounding=request.rounding
+    )
+
+    def compute(start: int, valid: int) -> Columns:
+        indices = filled_up(start, valid, size)
+        drawn, _ = sampler(indices, indices)
+        kept = ("label", "nfe", "finite", *(["image"] if start < request.images else []))
+        columns = gathered(of_images(drawn["image"]) | {name: drawn[name] for name in kept}, valid)
+        check_finite(columns["finite"])
+        return columns
+
+    return in_parts(compute, count=request.count, batch_size=size, name="sample", parts=parts, stop=stop)
+
+
+def source_features(
+    source: Source,
+    mesh: Mesh,
+    extractor: FeatureExtractor,
+    *,
+    batch_size: int,
+    facts: dict[str, Any],
+    parts: Parts | None = None,
+    stop: Stop | None = None,
+) -> FeatureSet:
+    """Of every image of a data set, `batch_size` at a time on each device, with a hash of all their pixels.
+
+    Raises:
+      InputError: an image is unusable.
+      Interrupted: `stop`.
+    """
+    of_images, digest = jitted(extractor, mesh), hashlib.sha256()
+    hashes = jax.jit(pixel_hash, out_shardings=over_batch(mesh))
+
+    def function(images: Array, labels: Array, indices: Array) -> dict[str, Array]:
+        return of_images(images) | {"label": labels, "hash": hashes(images)}
+
+    def read() -> Iterator[Columns]:
+        for columns in example_batches(
+            function, source, mesh, batch_size=batch_size * mesh.size, name="features", parts=parts, stop=stop
+        ):
+            digest.update(columns["hash"].astype("<u4").tobytes())
+            yield columns
+
+    found = feature_set.collect(read(), count=len(source), keep=KEPT, facts=facts | {"data": source.name})
+    return dataclasses.replace(found, facts=found.facts | {"pixels": digest.hexdigest()[:16]})
+
+
+def pixel_hash(images: UInt8[Array, "b h w c"] | Float[Array, "b h w c"]) -> UInt32[Array, "b 2"]:
+    """Sums of an image's numbers under two sets of odd weights, modulo 2^32: the same on every platform."""
+    numbers = images if images.dtype == jnp.uint8 else jax.lax.bitcast_convert_type(images, jnp.uint32)
+    flat = numbers.reshape(len(images), -1).astype(jnp.uint32) + 1
+    place = jnp.arange(flat.shape[1], dtype=jnp.uint32)
+    weights = jnp.stack([place * jnp.uint32(2654435761) | 1, (place ^ (place >> 7)) * jnp.uint32(2246822519) | 1])
+    return jnp.sum(flat[:, None] * weights[None], axis=-1, dtype=jnp.uint32)
+
+
+def cache_folder() -> Path:
+    """Where statistics of data sets are kept: $SCORE_JAX_CACHE, or a folder in the home folder."""
+    return Path(os.environ.get("SCORE_JAX_CACHE", "~/.cache/score_jax")).expanduser() / "statistics"
+
+
+def cached_source_features(
+    source: Source,
+    mesh: Mesh,
+    extractor: FeatureExtractor,
+    *,
+    batch_size: int,
+    facts: dict[str, Any],
+    parts: Path,
+    stop: Stop | None = None,
+) -> FeatureSet | None:
+    """`source_features`, from a file where the same images were measured by the same network before.
+
+    `parts` is the folder, seen by all processes, in which finished batches are kept while the work lasts.
+
+    Returns:
+      None on all processes but the first, which alone needs it, where the file was there.
+
+    Raises:
+      InputError: an image is unusable.
+      Interrupted: `stop`; the same call goes on.
+    """
+    if extractor.identity is None:
+        return source_features(source, mesh, extractor, batch_size=batch_size, facts=facts, stop=stop)
+    what = facts | {"fingerprint": source.fingerprint, "kept": KEPT}
+    path = cache_folder() / f"{hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]}.npz"
+    if first_says(path.is_file()):
+        return feature_set.load(path) if jax.process_index() == 0 else None
+    kept = parts_of(parts, what | {"batch": batch_size * mesh.size})
+    found = source_features(source, mesh, extractor, batch_size=batch_size, facts=facts, parts=kept, stop=stop)
+    if jax.process_index() == 0:
+        feature_set.save(path, found)
+        kept.remove()
+    return found

@@ -1,0 +1,142 @@
+"""`fid A B`: any two kinds of things that hold images or statistics, and what may not be compared."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+
+from score_jax.cli import fid as verb
+from score_jax.cli import main as cli
+from score_jax.evaluation import feature_set
+from score_jax.evaluation.features import FeatureExtractor
+from score_jax.evaluation.resize import resize
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (30, 6, 5, 3), dtype=np.uint8)
+
+
+def features(images):
+    """Of no network: used by import path."""
+    return images.astype(jnp.float32).mean(axis=(1, 2)) / 50
+
+
+@pytest.fixture
+def as_inception(monkeypatch):
+    """Means of channels in Inception's place, under any protocol."""
+
+    def extractor(protocol, weights, *, allow_other):
+        def apply(params, images):
+            found = images.mean(axis=(1, 2))
+            return {"features": found} | ({"spatial": found[:, :2]} if protocol.spatial else {})
+
+        def prepare(images):
+            return resize(images.astype(jnp.float32) / protocol.centre, (5, 5), protocol.resize)
+
+        return FeatureExtractor("", apply, prepare, identity="abc", logits=lambda rows, biased: 9 * rows)
+
+    monkeypatch.setattr(verb, "inception", extractor)
+
+
+def run(*arguments):
+    return cli.main(["score_jax", "fid", *map(str, arguments)])
+
+
+def folder_of(path, images):
+    path.mkdir()
+    for i, image in enumerate(images):
+        PILImage.fromarray(image).save(path / f"{i:03d}.{'PNG' if i % 2 else 'png'}")
+    return path
+
+
+def test_a_folder_and_an_array_of_the_same_images_are_at_distance_zero(tmp_path, as_inception, capsys):
+    folder = folder_of(tmp_path / "images", IMAGES)
+    np.savez(tmp_path / "images.npz", arr_0=IMAGES)
+    result = tmp_path / "result.json"
+    assert run(folder, tmp_path / "images.npz", "--protocol=adm", f"--json={result}") == 0
+    values = json.loads(result.read_text())
+    assert abs(values["fid30"]) < 1e-9 and abs(values["sfid30"]) < 1e-9
+    assert values["precision"] == values["recall"] == 1 and values["inception_score"] > 1
+    assert values["protocol"] == "adm" and values["generated"]["resize"] == "tf1" and values["generated"]["n"] == 30
+    assert "kid" in values and "fid30 is of 30 samples" in values["warning"]
+    assert "fid30" in capsys.readouterr().out
+
+
+def test_images_of_different_sizes_and_grey_ones_are_prepared_one_by_one(tmp_path, as_inception):
+    folder = folder_of(tmp_path / "images", [*IMAGES[:8], *RNG.integers(0, 256, (3, 9, 4, 3), dtype=np.uint8)])
+    PILImage.fromarray(IMAGES[0, :, :, 0]).save(folder / "grey.jpeg")
+    assert run(folder, "--save", tmp_path / "s.npz", "--protocol=torch_fidelity") == 0
+    found = feature_set.load(tmp_path / "s.npz")
+    assert found.facts["n"] == 12 and len(found.features) == 12
+    np.testing.assert_allclose(found.moments["features"].mean, found.features.mean(0), rtol=1e-5)
+
+
+def test_statistics_of_every_evaluator_are_read(tmp_path, as_inception, capsys):
+    np.savez(tmp_path / "images.npz", arr_0=IMAGES)
+    assert run(tmp_path / "images.npz", "--save", tmp_path / "ours.npz", "--protocol=adm") == 0
+    ours = np.load(tmp_path / "ours.npz")
+    plain = {"mu": ours["mu"], "sigma": ours["sigma"]}
+    np.savez(tmp_path / "pytorch_fid.npz", **plain)
+    adm = plain | {"mu_s": ours["mu_s"], "sigma_s": ours["sigma_s"], "arr_0": IMAGES}
+    np.savez(tmp_path / "adm.npz", **adm)
+    for name in ("ours", "pytorch_fid", "adm"):
+        assert run(tmp_path / "images.npz", tmp_path / f"{name}.npz", f"--json={tmp_path / name}.json") == 0
+        values = json.loads((tmp_path / f"{name}.json").read_text())
+        assert abs(values["fid30"]) < 1e-9
+        assert ("precision" in values) == (name != "pytorch_fid")
+    out = capsys.readouterr().out
+    assert "pytorch_fid.npz does not say how it was made" in out
+    assert "adm.npz: moments as stored, features of its 30 images" in out
+
+
+@pytest.mark.parametrize("name", ["ours", "adm"])
+def test_statistics_of_another_resize_are_refused(tmp_path, as_inception, capsys, name):
+    np.savez(tmp_path / "images.npz", arr_0=IMAGES)
+    assert run(tmp_path / "images.npz", "--save", tmp_path / "ours.npz", "--protocol=adm") == 0
+    ours = np.load(tmp_path / "ours.npz")
+    np.savez(tmp_path / "adm.npz", **{key: ours[key] for key in ("mu", "sigma", "mu_s", "sigma_s")})
+    assert run(tmp_path / "images.npz", tmp_path / f"{name}.npz", "--protocol=clean_fid") == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "was made with resize tf1, the protocol 'clean_fid' has clean" in error
+
+
+def test_features_of_ones_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine_of_fid.py").write_text(
+        "import jax.numpy as jnp\n\ndef means(images):\n    return images.astype(jnp.float32).mean(axis=(1, 2))\n"
+    )
+    np.savez(tmp_path / "images.npz", arr_0=IMAGES)
+    assert run("images.npz", "images.npz", "--features=mine_of_fid:means") == 0
+    assert "fid_means" in capsys.readouterr().out
+    assert run("images.npz", "images.npz", "--features=mine_of_fid:nothing") == 2
+    assert "Expected module:function" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere", "x.npz"], "nowhere: no such folder or file"),
+        (["broken.npz", "images.npz"], "Cannot read"),
+        (["other.npz", "images.npz"], "expected 'images' or 'arr_0'"),
+        (["shapes.npz", "images.npz"], "expected finite"),
+        (["images.npz", "images.npz", "--protocol=fld"], "protocol"),
+        (["few.npz", "images.npz"], "at least 4"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, monkeypatch, as_inception, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    np.savez("images.npz", arr_0=IMAGES)
+    np.savez("few.npz", arr_0=IMAGES[:2])
+    np.savez("other.npz", z=IMAGES)
+    np.savez("shapes.npz", mu=np.zeros(3), sigma=np.zeros((2, 2)))
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 no")
+    assert run(*arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error.strip().splitlines()[-1] and "Traceback" not in error
+
+
+def test_without_weights_the_way_to_them_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("SCORE_JAX_INCEPTION", raising=False)
+    assert run("a", "b") == 2
+    assert "pt_inception-2015-12-05-6726825d.pth" in capsys.readouterr().err

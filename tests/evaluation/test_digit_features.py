@@ -1,0 +1,44 @@
+"""The embedded features of digits, and nearest neighbours."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from score_jax.errors import InputError
+from score_jax.evaluation import digit_features
+from score_jax.evaluation.neighbours import nearest_neighbours
+
+RNG = np.random.default_rng(0)
+
+
+def test_nearest_neighbour_is_found_in_any_chunk():
+    training = RNG.integers(0, 256, (2500, 3, 3, 1), dtype=np.uint8)
+    where = np.array([0, 1500, 2499])
+    noisy = np.clip(training[where].astype(int) + RNG.integers(-2, 3, (3, 3, 3, 1)), 0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(nearest_neighbours(noisy, training), where)
+
+
+def test_classifier_learns_and_survives_the_disk(tmp_path):
+    data = load_digits()
+    images = np.round(data.images * 255 / 16).astype(np.uint8)[..., None]
+    labels = data.target.astype(np.int32)
+    classifier = digit_features.train_classifier(images[:1500], labels[:1500], steps=300)
+    predicted = digit_features.predict_classes(classifier, images[1500:])
+    assert (predicted == labels[1500:]).mean() > 0.85
+    digit_features.save_classifier(tmp_path / "c.npz", classifier)
+    loaded = digit_features.load_classifier(tmp_path / "c.npz")
+    np.testing.assert_array_equal(digit_features.predict_classes(loaded, images[1500:]), predicted)
+    extractor = loaded.features()
+    assert extractor.apply(extractor.params, jnp.asarray(images[:40]))["features"].shape == (40, 64)
+
+
+def test_one_class_is_no_classifier():
+    with pytest.raises(InputError, match="labels of at least two classes"):
+        digit_features.train_classifier(np.zeros((4, 8, 8, 1), np.uint8), np.zeros(4, np.int32))
+
+
+def test_a_damaged_classifier_is_said(tmp_path):
+    (tmp_path / "c.npz").write_bytes(b"PK\x03\x04 no")
+    with pytest.raises(InputError, match="no saved digit classifier"):
+        digit_features.load_classifier(tmp_path / "c.npz")

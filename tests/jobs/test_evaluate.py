@@ -1,0 +1,226 @@
+"""Evaluation on a model that is exact: resumed, sharded, cached, and the same number every time."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gaussian_experiment import experiment, in_two_processes, source
+
+from score_jax.errors import InputError
+from score_jax.evaluation.features import FeatureExtractor, plain_features
+from score_jax.evaluation.protocols import PLAIN, Protocol
+from score_jax.jobs import evaluate
+from score_jax.jobs.feature_sets import Request, array_features, cached_source_features, pixel_hash
+from score_jax.jobs.parts import Interrupted
+from score_jax.jobs.sample import Given
+from score_jax.training.sharding import make_mesh
+from score_jax.training.stop import Stop
+
+COUNT = 50
+
+
+def mesh_of(count):
+    return make_mesh(devices=jax.devices()[:count])
+
+
+@pytest.fixture(scope="module")
+def model():
+    return experiment()
+
+
+def pixels(images):
+    return images.reshape(images.shape[0], -1).astype(jnp.float32)
+
+
+EXTRACTOR = plain_features("pixels", pixels)
+
+
+def drawn(model, folder, devices=2, stop=None, seed=3, shards=None):
+    request = Request(COUNT, 4, seed, "truncated")
+    return evaluate.draw_features(
+        model,
+        (),
+        mesh_of(devices),
+        EXTRACTOR,
+        request,
+        given=Given(),
+        facts={"features": "pixels"},
+        folder=folder,
+        what={"step": 1},
+        shards=shards,
+        stop=stop,
+    )
+
+
+class StopAfter(Stop):
+    """Asks to end at the n-th question."""
+
+    def __init__(self, questions):
+        super().__init__()
+        self.left = questions
+
+    def __bool__(self):
+        self.left -= 1
+        return self.left < 0
+
+
+def test_interrupted_and_resumed_is_the_same_to_the_bit(model, tmp_path):
+    whole = drawn(model, tmp_path / "whole").features
+    for questions in (2, 1):
+        with pytest.raises(Interrupted, match="of 50 examples"):
+            drawn(model, tmp_path / "parts", stop=StopAfter(questions))
+    resumed = drawn(model, tmp_path / "parts")
+    np.testing.assert_array_equal(resumed.features.features, whole.features)
+    np.testing.assert_array_equal(resumed.features.moments["features"].scatter, whole.moments["features"].scatter)
+    assert resumed.features.facts["n"] == COUNT and len(whole.features) == COUNT
+    resumed.parts.remove()
+    assert not (tmp_path / "parts").exists()
+
+
+def test_devices_make_no_difference_and_seeds_do(model, tmp_path):
+    two, eight = drawn(model, tmp_path / "2"), drawn(model, tmp_path / "8", devices=8)
+    np.testing.assert_array_equal(two.features.features, eight.features.features)
+    np.testing.assert_array_equal(two.features.moments["features"].mean, eight.features.moments["features"].mean)
+    other = drawn(model, tmp_path / "2", seed=4)
+    assert not np.array_equal(other.features.features, two.features.features)
+    assert len(np.unique(two.features.features, axis=0)) == COUNT  # no sample twice
+
+
+def test_samples_are_kept_in_shards(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate.Shards, "SIZE", 20)
+    with pytest.raises(Interrupted):
+        drawn(model, tmp_path / "parts", stop=StopAfter(4), shards=evaluate.Shards(tmp_path / "samples"))
+    result = drawn(model, tmp_path / "parts", shards=evaluate.Shards(tmp_path / "samples"))
+    files = sorted((tmp_path / "samples").glob("*.npz"))
+    images = [np.load(file)["arr_0"] for file in files]
+    assert [len(part) for part in images] == [20, 20, 10] and images[0].dtype == np.uint8
+    np.testing.assert_array_equal(np.concatenate(images).reshape(COUNT, -1), result.features.features)
+
+
+def test_a_source_is_measured_once_and_found_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SCORE_JAX_CACHE", str(tmp_path / "cache"))
+    known, read = FeatureExtractor("", EXTRACTOR.apply, identity="abc"), []
+
+    def watched(pixels, name):
+        read.append(name)
+        return pixels
+
+    images = dataclasses.replace(source(), prepare=watched)
+    how = dict(batch_size=4, facts={"resize": "tf1", "identity": "abc"}, parts=tmp_path / "parts")
+    found = cached_source_features(images, mesh_of(2), known, **how)
+    assert found.facts["n"] == len(images) and not (tmp_path / "parts").exists()
+    assert len(set(read)) == len(images)
+    read.clear()
+    again = cached_source_features(images, mesh_of(2), known, **how)
+    assert len(read) == 8  # of the fingerprint
+    assert again.facts == found.facts
+    np.testing.assert_allclose(again.moments["features"].covariance, found.moments["features"].covariance)
+    np.testing.assert_array_equal(again.features, found.features)
+    cached_source_features(images, mesh_of(2), EXTRACTOR, **how)
+    assert len(set(read)) == len(images)  # unknown features are not kept
+
+
+def test_another_pixel_is_another_reference():
+    images = np.stack([row["image"] for row in source().rows])
+    other = images.copy()
+    other[5, 0, 0] ^= 1
+    one, two, more = (array_features(x, mesh_of(2), EXTRACTOR).facts["pixels"] for x in (images, other, images))
+    assert one == more and one != two
+
+
+def test_every_pixel_counts_in_the_hash():
+    image = np.arange(2 * 3 * 5 * 3, dtype=np.uint8).reshape(2, 3, 5, 3)
+    hashes = np.asarray(pixel_hash(jnp.asarray(image)))
+    swapped = image.copy()
+    swapped[0, 0, 0], swapped[0, 0, 1] = image[0, 0, 1].copy(), image[0, 0, 0].copy()
+    changed = np.asarray(pixel_hash(jnp.asarray(swapped)))
+    assert (changed[0] != hashes[0]).all() and (changed[1] == hashes[1]).all()
+
+
+def config_of(tmp_path, count=12):
+    """A config whose data are the same law's images, in a file."""
+    images = np.concatenate([row["image"][None] for row in source().rows])
+    np.savez(tmp_path / "images.npz", images=images, labels=np.arange(len(images)) % 2)
+    built = experiment()
+    with built.config.unlocked():
+        built.config.data.update(name=str(tmp_path / "images.npz"), train_split="all", eval_split="all")
+        built.config.evaluation.update(num_samples=count, batch_size=2)
+    return built
+
+
+def test_the_files_say_how_the_numbers_came_about(tmp_path):
+    built = config_of(tmp_path)
+    result = evaluate.evaluate(
+        (built, (), mesh_of(2)), PLAIN, EXTRACTOR, workdir=tmp_path / "run", step=7, given=Given()
+    )
+    values = json.loads(result.path.read_text())
+    assert values["fid_pixels_real"] < values["fid_pixels_noise"] and values["fid_pixels"] > 0
+    assert values["num_samples"] == values["n"] == 12 and values["rounding"] == "truncated" and values["step"] == 7
+    for key in ("sampler", "seed", "parameters", "arithmetic", "score_jax", "jax", "guidance", "nfe_mean"):
+        assert key in values
+    assert len(values["reference"]["pixels"]) == 16
+    page = result.path.with_suffix(".html").read_text()
+    assert "Nearest training images" in page and f"{values['fid_pixels']:.4f}" in page
+    assert any(line.startswith("fid_pixels ") for line in result.lines)
+    assert {"mu", "sigma"} <= set(np.load(result.path.with_suffix(".npz")).files)
+    assert not (tmp_path / "run" / "evaluation_parts").exists()
+
+
+def test_fewer_images_than_a_covariance_needs_are_said(tmp_path):
+    built = config_of(tmp_path, count=2)
+    with pytest.raises(InputError, match="at least 4"):
+        evaluate.evaluate((built, (), mesh_of(1)), PLAIN, EXTRACTOR, workdir=tmp_path / "run", step=0, given=Given())
+
+
+def test_a_protocol_rounds_its_samples(tmp_path):
+    built = config_of(tmp_path)
+    protocol = Protocol("rounds", rounding="rounded")
+    model = (built, (), mesh_of(2))
+    evaluate.evaluate(model, protocol, EXTRACTOR, workdir=tmp_path, step=0, given=Given(), reference="train")
+    evaluate.evaluate(model, PLAIN, EXTRACTOR, workdir=tmp_path, step=0, given=Given(), reference="train")
+    rounded, truncated = (np.load(tmp_path / f"{stem}.npz")["mu"] for stem in ("evaluation_rounds", "evaluation"))
+    assert 0.3 < (rounded - truncated).mean() < 0.7
+
+
+TWO_PROCESSES = """
+import sys
+import jax
+jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
+from pathlib import Path
+from test_evaluate import EXTRACTOR, config_of
+from score_jax.evaluation.protocols import PLAIN
+from score_jax.jobs import evaluate, multihost
+from score_jax.jobs.sample import Given
+from score_jax.training.sharding import make_mesh
+multihost._SECONDS = 0.1
+folder = Path(sys.argv[3])
+model = config_of(folder), (), make_mesh()
+result = evaluate.evaluate(model, PLAIN, EXTRACTOR, workdir=folder / "two", step=0, given=Given())
+assert (result is None) == (jax.process_index() > 0)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_same_bits(tmp_path):
+    model = config_of(tmp_path), (), mesh_of(1)
+    evaluate.evaluate(model, PLAIN, EXTRACTOR, workdir=tmp_path / "one", step=0, given=Given())
+    in_two_processes(TWO_PROCESSES, tmp_path)
+    one, two = (np.load(tmp_path / name / "evaluation.npz") for name in ("one", "two"))
+    np.testing.assert_array_equal(one["sigma"], two["sigma"])
+    names = ("fid_pixels", "fid_pixels_real", "kid_pixels", "reference")
+    one, two = (json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("one", "two"))
+    assert [one[name] for name in names] == [two[name] for name in names]
+
+
+def test_without_plots_the_numbers_are_there(tmp_path, monkeypatch, capsys):
+    def no_plots(*_):
+        raise InputError("The report's plots need matplotlib.")
+
+    monkeypatch.setattr(evaluate, "write_evaluation_page", no_plots)
+    model = config_of(tmp_path), (), mesh_of(2)
+    result = evaluate.evaluate(model, PLAIN, EXTRACTOR, workdir=tmp_path, step=0, given=Given())
+    assert json.loads(result.path.read_text())["fid_pixels"] > 0
+    assert "No evaluation.html: The report's plots need matplotlib." in capsys.readouterr().out
