@@ -1,94 +1,65 @@
-"""Checkpoints: orbax for the training state and the data iterator, JSON for the config beside them.
+"""Checkpoints of the training state and the data iterator, by orbax: asynchronous, atomic, and checked when read.
 
-workdir/config.json            the config of the run
-workdir/checkpoints/<step>/    state/ and data/, committed atomically
+CHECKPOINTS/<step>/state    the training state, each process writing what it holds
+                   data     where the data iterator stands
+                   about    fingerprints of the arrays, and what the run says of itself
+damaged_checkpoints/        beside it: what could not be read, and was passed over
 """
 
-import json
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import orbax.checkpoint as ocp
-from ml_collections import ConfigDict
+from etils import epath
+from jax.sharding import Mesh
 
 from score_jax.errors import InputError
-from score_jax.files import written_whole
+from score_jax.multihost import any_says
+from score_jax.training.fingerprint import differing, fingerprint
+from score_jax.training.sharding import sharded_by_size
 from score_jax.training.state import TrainState
 
-_FREE_SECTIONS = ("guidance", "sampler", "sampling", "likelihood", "evaluation")
-_FREE_KEYS = ("training.log_every", "training.checkpoint_every", "training.keep", "training.sample_every")
 
+class Restored(NamedTuple):
+    """What a checkpoint held.
 
-def save_config(workdir: Path, config: ConfigDict) -> None:
-    """Writes config.json atomically."""
-    with written_whole(workdir / "config.json") as temporary:
-        temporary.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
-
-
-def _tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _tuples(v) for k, v in value.items()}
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
-
-
-def load_config(workdir: Path) -> ConfigDict:
-    """The config that a workdir was trained with, locked.
-
-    Raises:
-      InputError: there is none, or it is not JSON.
+    Attributes:
+      state: the training state.
+      data: the data iterator's.
+      damaged: newer checkpoints that were passed over.
     """
-    path = workdir / "config.json"
-    if not path.is_file():
-        raise InputError(f"No config.json in {workdir}: expected the --workdir of a `train` run.")
-    try:
-        return ConfigDict(_tuples(json.loads(path.read_text()))).lock()
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is not JSON ({error}): restore it or train into a new --workdir.") from None
+
+    state: TrainState
+    data: dict
+    damaged: tuple[int, ...]
 
 
-def _flatten(config: ConfigDict) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in _tuples(json.loads(json.dumps(config.to_dict()))).items():
-        if isinstance(value, dict):
-            flat |= {f"{key}.{name}": leaf for name, leaf in value.items()}
-        else:
-            flat[key] = value
-    return flat
-
-
-def check_same_config(workdir: Path, config: ConfigDict) -> None:
-    """Refuses to resume a run with another config; what does not change the trained parameters is free.
-
-    `training.steps` is free too while the learning rate does not decay towards it.
-
-    Raises:
-      InputError: naming the keys that differ.
-    """
-    old, new = _flatten(load_config(workdir)), _flatten(config)
-    free = set(_FREE_KEYS) | {"data.data_dir"}
-    if new["optimizer.decay"] == "constant":
-        free.add("training.steps")
-    missing = object()
-    differ = [
-        f"{key} ({old.get(key)!r} there, {new.get(key)!r} here)"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key, missing) != new.get(key, missing)
-        and key not in free
-        and key.split(".")[0] not in _FREE_SECTIONS
-    ]
-    if differ:
-        raise InputError(
-            f"{workdir} holds a run of another config: {'; '.join(differ)}. Use a new --workdir, or the old values."
-        )
+def directory_of(workdir: Path, elsewhere: str) -> epath.Path:
+    """Where a run's checkpoints are: `training.checkpoints`, or else `checkpoints` in its workdir. Absolute."""
+    if "://" in elsewhere:
+        return epath.Path(elsewhere)
+    return epath.Path(Path(elsewhere or workdir / "checkpoints").absolute())
 
 
 class Checkpoints:
-    """The checkpoints of one workdir; a context manager that waits for saves in flight."""
+    """The checkpoints of one run; a context manager that waits for saves in flight.
 
-    def __init__(self, workdir: Path, keep: int = 3):
-        self.directory = (workdir / "checkpoints").absolute()
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+    Args:
+      directory: `directory_of`'s.
+      keep: newest ones that are kept.
+      keep_every: beside those, each whose step is a multiple of it; 0: none.
+      about: what each says of the run, JSON-able.
+    """
+
+    def __init__(
+        self, directory: epath.PathLike, keep: int = 3, keep_every: int = 0, about: dict[str, Any] | None = None
+    ):
+        self.directory = epath.Path(directory)
+        self._about = about or {}
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every or None, create=True)
         self._manager = ocp.CheckpointManager(self.directory, options=options)
 
     def __enter__(self) -> "Checkpoints":
@@ -102,48 +73,108 @@ class Checkpoints:
         """Step of the newest committed checkpoint."""
         return self._manager.latest_step()
 
+    @property
+    def steps(self) -> list[int]:
+        """Of all committed checkpoints, oldest first."""
+        return sorted(self._manager.all_steps())
+
     def save(self, state: TrainState, data_state: dict) -> None:
-        """Starts an asynchronous, atomic save; an earlier one that failed raises here."""
-        self._manager.check_for_errors()
-        items = ocp.args.Composite(state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(data_state))
-        self._manager.save(int(state.step), args=items)
+        """Starts an asynchronous, atomic save.
+
+        Raises:
+          InputError: this save could not begin, or the one before failed.
+        """
+        about = self._about | {"fingerprint": fingerprint(state)}
+        items = {
+            "state": ocp.args.StandardSave(state),
+            "data": ocp.args.JsonSave(data_state),
+            "about": ocp.args.JsonSave(about),
+        }
+        with self._one_line():
+            self._manager.check_for_errors()
+            self._manager.save(int(state.step), args=ocp.args.Composite(**items))
 
     def wait(self) -> None:
-        """Until everything is on disk."""
-        self._manager.wait_until_finished()
-        self._manager.check_for_errors()
+        """Until everything is on disk.
 
-    def restore(self, like: TrainState, step: int | None = None) -> tuple[TrainState, dict]:
-        """The state at `step` (the newest if None) and the data iterator's state.
+        Raises:
+          InputError: a save failed.
+        """
+        with self._one_line():
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+
+    @contextlib.contextmanager
+    def _one_line(self) -> Iterator[None]:
+        """Turns whatever a failed save raises into an InputError."""
+        try:
+            yield
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            raise InputError(
+                f"Cannot write a checkpoint in {self.directory}: {reason}. Make room there; the same command then goes "
+                f"on from step {self.latest or 0}."
+            ) from error
+
+    def restore(self, like: TrainState, step: int | None = None) -> Restored:
+        """The checkpoint at `step`; if None the newest that is whole, and a line on stdout for each that is not.
 
         Args:
-          like: a state of `jax.ShapeDtypeStruct` with shardings: where the arrays shall live.
+          like: a state of `jax.ShapeDtypeStruct` with shardings: where the arrays shall live, on any mesh.
           step: which checkpoint.
 
         Raises:
-          InputError: there is no such checkpoint, or it is of another network.
+          InputError: there is none, or it is damaged or of another network.
         """
-        steps = self._manager.all_steps()
-        step = self.latest if step is None else step
-        if step not in steps:
-            found = f"found steps {sorted(steps)}" if steps else "found none"
-            wanted = "a checkpoint" if step is None else f"checkpoint {step}"
-            raise InputError(f"No {wanted} in {self.directory}: {found}. Train first, or check --workdir.")
-        items = ocp.args.Composite(state=ocp.args.StandardRestore(like), data=ocp.args.JsonRestore())
+        wanted = self.steps[::-1] if step is None else [step] if step in self.steps else []
+        if not wanted:
+            found = f"found steps {self.steps}" if self.steps else "found none"
+            which = "a checkpoint" if step is None else f"checkpoint {step}"
+            raise InputError(f"No {which} in {self.directory}: {found}. Train first, or check --workdir.")
+        problems: list[str] = []
+        for candidate in wanted:
+            state, data, problem = self._read(candidate, like)
+            if not any_says(bool(problem)):
+                return Restored(state, data, tuple(wanted[: len(problems)]))
+            problems.append(problem or "another process cannot read it")
+            if candidate != wanted[-1] and jax.process_index() == 0:
+                print(f"Checkpoint {candidate} in {self.directory} is damaged: {problems[-1]}.", flush=True)
+        raise InputError(
+            f"Checkpoint {wanted[0]} in {self.directory} does not fit this config's network or is damaged"
+            f"{f', nor does any of {wanted[1:]}' if wanted[1:] else ''}: {problems[0]}"
+        )
+
+    def _read(self, step: int, like: TrainState) -> tuple[Any, dict, str]:
+        """State, data and what is wrong, "" if nothing."""
+        items = {"state": ocp.args.StandardRestore(like), "data": ocp.args.JsonRestore()}
+        if (self.directory / str(step) / "about").exists():  # absent before version 0.4
+            items["about"] = ocp.args.JsonRestore()
         try:
-            restored = self._manager.restore(step, args=items)
-        except (ValueError, KeyError, FileNotFoundError) as error:
-            first_line = str(error).strip().splitlines()[0][:200]
-            raise InputError(
-                f"Checkpoint {step} in {self.directory} does not fit this config's network or is damaged: {first_line}"
-            ) from error
-        state = restored["state"]
+            found = self._manager.restore(step, args=ocp.args.Composite(**items))
+        except Exception as error:  # whatever a damaged file makes a reader raise
+            return None, {}, (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        state = found["state"]
         if int(state.step) != step:
-            raise InputError(f"Checkpoint {step} in {self.directory} holds step {int(state.step)}: it is damaged.")
-        return state, restored["data"]
+            return None, {}, f"it holds step {int(state.step)}"
+        if found["about"] is not None and (wrong := differing(fingerprint(state), found["about"]["fingerprint"])):
+            return None, {}, f"{len(wrong)} arrays are not what was saved, {wrong[0]} first"
+        return state, found["data"], ""
+
+    def set_aside(self, steps: tuple[int, ...]) -> None:
+        """Moves damaged checkpoints out of the way of the ones that training will write; nothing is removed."""
+        aside = self.directory.parent / f"damaged_{self.directory.name}"
+        if steps and jax.process_index() == 0:
+            aside.mkdir(parents=True, exist_ok=True)
+            for step in steps:
+                taken = sum(path.name.split(".")[0] == str(step) for path in aside.iterdir())
+                (self.directory / str(step)).rename(aside / (f"{step}.{taken}" if taken else str(step)))
+        if steps:
+            any_says(False)  # until the first has moved them
+            self._manager.reload()
 
 
-def abstract_state(create, sharding: jax.sharding.Sharding) -> TrainState:
+def abstract_state(create: Callable[[], TrainState], mesh: Mesh) -> TrainState:
     """Shapes, dtypes and places of the state that `create()` would make, without making it."""
     shapes = jax.eval_shape(create)
-    return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=sharding), shapes)
+    places = sharded_by_size(shapes, mesh)
+    return jax.tree.map(lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes, places)

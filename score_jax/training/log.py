@@ -8,11 +8,14 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from score_jax.training.throughput import Meter
+
 
 class TrainingLog:
     """Writes scalars and images of a run; a context manager."""
 
-    def __init__(self, workdir: Path, total_steps: int, initial_step: int):
+    def __init__(self, workdir: Path, total_steps: int, initial_step: int, meter: Meter):
+        self._meter = meter
         self._active = jax.process_index() == 0
         if self._active:
             self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=initial_step)
@@ -41,14 +44,20 @@ class TrainingLog:
         self._bar.update()
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        """To TensorBoard, to loss.jsonl and beside the bar."""
+        """To TensorBoard and beside the bar, with the rates since the last call; `values` to loss.jsonl too."""
+        shown = values | self._meter.read(step)
         if not self._active:
             return
-        for name, value in values.items():
+        for name, value in shown.items():
             self._writer.add_scalar(name, value, step)
-        self._curve.write(json.dumps({"step": step, **values}) + "\n")
-        self._curve.flush()
-        self._bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()})
+        if values:
+            self._curve.write(json.dumps({"step": step, **values}) + "\n")
+            self._curve.flush()
+        self._bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()})
+
+    def pause(self) -> None:
+        """What follows is not training, and is not counted in its rates."""
+        self._meter.pause()
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
         """A uint8 image (h, w, 3) to TensorBoard."""

@@ -1,117 +1,161 @@
-"""The training loop: steps, logs, checkpoints; stops cleanly on SIGTERM and loudly on a loss that is not finite."""
+"""The training loop: steps, logs, checkpoints; ends cleanly when asked, and loudly on a loss that is not finite."""
 
-import contextlib
-import math
-import signal
-import threading
+import dataclasses
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
 from jaxtyping import Array
 
 from score_jax.errors import InputError
 from score_jax.training.checkpoint import Checkpoints
 from score_jax.training.log import TrainingLog
 from score_jax.training.state import TrainState
+from score_jax.training.step import TrainStep
+
+MAX_SKIPPED = 100
+"""Steps in a row that may be skipped before training ends all the same."""
 
 
-class Stop:
-    """True once the process has been asked to end (SIGTERM, as a preempted machine or a scheduler sends)."""
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """When what is done, in steps.
 
-    def __init__(self):
-        self._asked = threading.Event()
+    Attributes:
+      total_steps: optimizer steps in all.
+      log_every: between log lines.
+      checkpoint_every: between checkpoints; there is one at the end too.
+      sample_every: between grids of samples; 0 for none.
+    """
 
-    def __bool__(self) -> bool:
-        return self._asked.is_set()
-
-    def ask(self, *_) -> None:
-        """Ends the work at the next safe point."""
-        self._asked.set()
-
-
-@contextlib.contextmanager
-def stop_on_sigterm() -> Iterator[Stop]:
-    """A `Stop` that SIGTERM sets, for the time of the context (main thread only)."""
-    stop = Stop()
-    previous = signal.signal(signal.SIGTERM, stop.ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    total_steps: int
+    log_every: int
+    checkpoint_every: int
+    sample_every: int
 
 
-def _check_finite(step: int, metrics: dict[str, Array], indices: Array, checkpoints: Checkpoints) -> dict[str, float]:
-    """Metrics as floats; raises InputError where one is not finite. Waits for the step to be done."""
-    values = {name: float(value) for name, value in metrics.items()}
-    if all(math.isfinite(v) for v in values.values()):
-        return values
-    checkpoints.wait()
-    good = checkpoints.latest
-    last = f"the last good checkpoint is step {good} in {checkpoints.directory}" if good else "no checkpoint yet"
-    raise InputError(
-        f"Training diverged at step {step}: {values}; {last}. First examples of the batch: "
-        f"{indices[:8].tolist()}. Lower optimizer.learning_rate or optimizer.clip_norm, or check the data."
-    )
+@dataclasses.dataclass(frozen=True)
+class _Pending:
+    """A step in flight, looked at once the next one runs, so that the device never waits for the host."""
+
+    step: int
+    metrics: dict[str, Array]
+    indices: Array
+    asked_to_stop: Callable[[], bool]
+
+
+class _Watch:
+    """Looks at each step's numbers; remembers how many in a row were not finite."""
+
+    def __init__(self, workdir: Path, checkpoints: Checkpoints):
+        self._workdir, self._checkpoints, self._in_a_row = workdir, checkpoints, 0
+
+    def look(self, pending: _Pending) -> dict[str, float]:
+        """The metrics as floats; waits for the step to be done. Empty where they were looked at or the step skipped.
+
+        Raises:
+          InputError: one is not finite, and the step was not skipped or one too many was.
+        """
+        if not pending.metrics:
+            return {}
+        values = {name: float(value) for name, value in jax.device_get(pending.metrics).items()}
+        skipped = values.pop("skipped") > 0
+        if np.isfinite(list(values.values())).all():
+            self._in_a_row = 0
+            return values
+        self._in_a_row += 1
+        file = self._write_down(pending, values)
+        if skipped and self._in_a_row <= MAX_SKIPPED:
+            if jax.process_index() == 0:
+                print(f"Step {pending.step} skipped: {values}; its examples are in {file}.", flush=True)
+            return {}
+        self._checkpoints.wait()
+        good = self._checkpoints.latest
+        last = f"the last good checkpoint is step {good} in {self._checkpoints.directory}" if good else "none is saved"
+        after = f" after {self._in_a_row} skipped steps in a row" if skipped else ""
+        raise InputError(
+            f"Training diverged at step {pending.step}{after}: {values}; {last}; the batch's examples are in {file}. "
+            "Lower optimizer.learning_rate or optimizer.clip_norm, check the data, or set training.on_nonfinite=skip."
+        )
+
+    def _write_down(self, pending: _Pending, values: dict[str, float]) -> Path:
+        """Appends the step, its numbers and its examples' indices in the data set, for whoever looks for the cause."""
+        file, indices = self._workdir / "nonfinite.jsonl", pending.indices
+        if jax.process_count() > 1:
+            indices = multihost_utils.process_allgather(indices, tiled=True)
+        if jax.process_index() == 0:
+            told = {name: str(value) for name, value in values.items()}
+            row = {"step": pending.step, **told, "index": np.asarray(indices).tolist()}
+            with file.open("a") as lines:
+                lines.write(json.dumps(row) + "\n")
+        return file
 
 
 def run_training(
     state: TrainState,
-    train_step: Callable,
+    train_step: TrainStep,
     batches: Iterator[tuple[dict[str, Array], dict]],
     *,
     workdir: Path,
     checkpoints: Checkpoints,
-    total_steps: int,
-    log_every: int,
-    checkpoint_every: int,
-    sample_every: int,
-    draw_samples: Callable[[TrainState, TrainingLog], None],
-    stop: Stop,
+    log: TrainingLog,
+    schedule: Schedule,
+    draw_samples: Callable[[TrainState], None],
+    post_stop: Callable[[], Callable[[], bool]],
+    trace: Callable[[int], None] = lambda step: None,
 ) -> TrainState:
-    """Trains from `state` to `total_steps`, or until `stop`.
+    """Trains from `state` to `schedule.total_steps`, or until asked to stop.
 
     Args:
       state: where to begin; donated.
-      train_step: jitted `(state, batch) -> (state, metrics)`.
+      train_step: jitted.
       batches: pairs of a device batch and the data iterator's state after it.
-      workdir: where logs go.
-      checkpoints: where states go: every `checkpoint_every` steps, and at the end.
-      total_steps: optimizer steps in all.
-      log_every: steps between log lines.
-      checkpoint_every: steps between checkpoints.
-      sample_every: steps between calls of `draw_samples`; 0 for none.
+      workdir: where steps that were not finite are written down.
+      checkpoints: where states go.
+      log: where numbers go.
+      schedule: when.
       draw_samples: draws and logs a grid of samples.
-      stop: asked before every step.
+      post_stop: `any_process_asks`'s; asked after every step, answered one step later.
+      trace: called with each step's number once the step is under way.
 
     Returns:
-      The last state; its step is less than `total_steps` only after `stop`.
+      The last state; its step is less than `total_steps` only where training was asked to stop.
 
     Raises:
-      InputError: loss or gradient is not finite. No checkpoint of such a state is written.
+      InputError: loss or gradient is not finite, or a checkpoint cannot be written. No checkpoint holds a state after
+        a loss that was not finite.
     """
-    step = int(state.step)
-    pending: tuple[int, dict[str, Array], Array] | None = None
+    step, end = int(state.step), schedule.total_steps
+    pending: _Pending | None = None
+    watch, stopping = _Watch(workdir, checkpoints), False
     data_state: dict = {}
-    with TrainingLog(workdir, total_steps, step) as log:
-        while step < total_steps and not stop:
-            batch, data_state = next(batches)
-            state, metrics = train_step(state, batch)
-            step += 1
-            # Check the step before while this one runs, so that the device never waits for the host.
-            if pending is not None:
-                _check_finite(*pending, checkpoints)
-            pending = (step, metrics, batch["index"])
-            log.advance()
-            if step % log_every == 0 or step == total_steps:
-                log.scalars(step, _check_finite(*pending, checkpoints))
-            if step % checkpoint_every == 0 and step < total_steps:
-                _check_finite(*pending, checkpoints)
-                checkpoints.save(state, data_state)
-            if sample_every and step % sample_every == 0:
-                draw_samples(state, log)
+    while step < end and not stopping:
+        batch, data_state = next(batches)
+        state, metrics = train_step(state, batch)
+        step += 1
         if pending is not None:
-            _check_finite(*pending, checkpoints)
-            if checkpoints.latest != step:
+            watch.look(pending)
+            stopping = pending.asked_to_stop()
+        pending = _Pending(step, metrics, batch["index"], post_stop())
+        log.advance()
+        trace(step)
+        saving = step % schedule.checkpoint_every == 0 and step < end
+        logging = step % schedule.log_every == 0 or step == end
+        if saving or logging:
+            values, pending = watch.look(pending), dataclasses.replace(pending, metrics={})
+            if logging:
+                log.scalars(step, values)
+            if saving:
                 checkpoints.save(state, data_state)
-        checkpoints.wait()
+        if schedule.sample_every and step % schedule.sample_every == 0:
+            draw_samples(state)
+            log.pause()
+    if pending is not None:
+        watch.look(pending)
+        if checkpoints.latest != step:
+            checkpoints.save(state, data_state)
+    checkpoints.wait()
     return state

@@ -2,69 +2,118 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from einops import rearrange
+from jaxtyping import Array, Float, Int, PyTree
 
 from score_jax.arrays import keys_per_example
 from score_jax.losses.loss_history import LossHistory, remember
 from score_jax.training.optimizer import update_ema
 from score_jax.training.state import TrainState
-from score_jax.typing import KeyArray, KeyBatch, Params
+from score_jax.typing import KeyArray, KeyBatch, Params, Time
 
 Batch = dict[str, Array]
+Metrics = dict[str, Float[Array, ""]]
 
 
-class Losses(NamedTuple):
-    """What a loss returns, one value per example.
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """What training minimises: the mean of `factors * values` over the batch.
 
     Attributes:
-      values: their mean is minimised.
-      times: at which each was taken.
-      unweighted: without the factors of importance sampling.
+      draw: `draw(key, b, history) -> (times, factors)`: at which times a whole batch is trained, and the factors (b,)
+        that make its mean unbiased.
+      values: `values(params, batch, times, keys, dropout_key)`: one value (b,) per example, a function of this example,
+        its time and its key, and of the bits of dropout.
     """
 
-    values: Float[Array, "b"]
-    times: Float[Array, "b"]
-    unweighted: Float[Array, "b"]
+    draw: Callable[[KeyArray, int, LossHistory | None], tuple[Time, Float[Array, "b"]]]
+    values: Callable[[Params, Batch, Time, KeyBatch, KeyArray], Float[Array, "b"]]
 
 
-LossFn = Callable[[Params, Batch, KeyArray, KeyBatch, LossHistory | None], Losses]
-"""`loss(params, batch, key, keys, history)`; `keys` (b,) are the examples' own, `key` the batch's."""
+TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
 def make_train_step(
-    loss: LossFn, tx: optax.GradientTransformation, *, ema_decay: float, ema_warmup: bool
-) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Float[Array, ""]]]]:
-    """`train_step(state, batch) -> (state, metrics)`, with the mean of `loss` over the batch as the objective.
+    loss: Loss,
+    tx: optax.GradientTransformation,
+    *,
+    ema_decay: float,
+    ema_warmup: bool,
+    accumulate: int = 1,
+    skip_nonfinite: bool = False,
+) -> TrainStep:
+    """`train_step(state, batch) -> (state, metrics)`, with the weighted mean of `loss` over the batch as the objective.
 
-    Metrics: "loss" and "grad_norm" (before clipping). Randomness folds the step, then the example's place in the global
-    batch, so it does not depend on how the batch is sharded.
+    Metrics: "loss", "grad_norm" (before clipping), and "skipped", 1 where nothing was learnt. Randomness folds the
+    step, then the example's place in the global batch, so it does not depend on how the batch is sharded or parted.
+
+    Args:
+      loss: what is minimised.
+      tx: the optimizer.
+      ema_decay: of the average of parameters.
+      ema_warmup: whether the average forgets the first steps faster.
+      accumulate: equal parts of the batch that are computed one after another, in the memory of one.
+      skip_nonfinite: where loss or gradient is not finite, keep everything but the step as it was.
     """
+
+    def objective(params: Params, part: PyTree, dropout_key: KeyArray):
+        values = loss.values(params, part["batch"], part["times"], part["keys"], dropout_key)
+        return jnp.mean(part["factors"] * values), values
+
+    gradients = in_turns(jax.value_and_grad(objective, has_aux=True), accumulate)
 
     def train_step(state: TrainState, batch: Batch):
         key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
-        places: Int[Array, "b"] = jnp.arange(batch["image"].shape[0])
-        keys = keys_per_example(key, places)
-
-        def objective(params: Params) -> tuple[Float[Array, ""], Losses]:
-            losses = loss(params, batch, key, keys, state.history)
-            return jnp.mean(losses.values), losses
-
-        (value, losses), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+        time_key, dropout_key = jax.random.split(key)
+        b = batch["image"].shape[0]
+        places: Int[Array, "b"] = jnp.arange(b)
+        times, factors = loss.draw(time_key, b, state.history)
+        whole = {"batch": batch, "times": times, "factors": factors, "keys": keys_per_example(key, places)}
+        (value, values), grads = gradients(state.params, whole, dropout_key)
+        norm = optax.global_norm(grads)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        state = dataclasses.replace(
+        new = dataclasses.replace(
             state,
-            step=state.step + 1,
             params=params,
             ema_params=update_ema(state.ema_params, params, ema_decay, ema_warmup, state.step + 1),
             opt_state=opt_state,
-            history=None if state.history is None else remember(state.history, losses.times, losses.unweighted),
+            history=None if state.history is None else remember(state.history, times, values),
         )
-        return state, {"loss": value, "grad_norm": optax.global_norm(grads)}
+        skipped = ~(jnp.isfinite(value) & jnp.isfinite(norm)) if skip_nonfinite else jnp.array(False)
+        if skip_nonfinite:
+            new = jax.tree.map(lambda new, old: jnp.where(skipped, old, new), new, state)
+        metrics = {"loss": value, "grad_norm": norm, "skipped": skipped.astype(jnp.float32)}
+        return dataclasses.replace(new, step=state.step + 1), metrics
 
     return train_step
+
+
+def in_turns(gradients: Callable, parts: int) -> Callable:
+    """`gradients(params, whole, key) -> ((mean, values), grads)` over `parts` equal parts of the batch, one at a time.
+
+    Part i holds every parts-th example from i on, so that each device keeps the examples it has. Dropout draws other
+    bits for each part; but for those it is the same function.
+    """
+    if parts == 1:
+        return gradients
+
+    def parted(x: Array) -> Array:
+        return rearrange(x, "(b parts) ... -> parts b ...", parts=parts)
+
+    def in_parts(params: Params, whole: PyTree, key: KeyArray):
+        def add(total, part_and_index):
+            part, i = part_and_index
+            (mean, values), grads = gradients(params, part, jax.random.fold_in(key, i))
+            return jax.tree.map(jnp.add, total, (mean, grads)), values
+
+        zero = (jnp.zeros((), whole["factors"].dtype), jax.tree.map(jnp.zeros_like, params))
+        (mean, grads), values = jax.lax.scan(add, zero, (jax.tree.map(parted, whole), jnp.arange(parts)))
+        mean, grads = jax.tree.map(lambda x: x / parts, (mean, grads))
+        return (mean, rearrange(values, "parts b -> (b parts)")), grads
+
+    return in_parts

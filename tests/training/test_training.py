@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
@@ -8,30 +9,30 @@ import pytest
 
 from configs import base
 from score_jax.errors import InputError
-from score_jax.training.checkpoint import (
-    Checkpoints,
-    abstract_state,
-    check_same_config,
-    load_config,
-    save_config,
-)
-from score_jax.training.loop import Stop, run_training
+from score_jax.training.checkpoint import Checkpoints, abstract_state
+from score_jax.training.log import TrainingLog
+from score_jax.training.loop import Schedule, run_training
 from score_jax.training.optimizer import learning_rate_schedule, make_optimizer, update_ema
-from score_jax.training.sharding import check_divisible, make_mesh, replicated
+from score_jax.training.run_config import check_same_config, load_config, save_config
+from score_jax.training.sharding import check_divisible, make_mesh
 from score_jax.training.state import create_state
-from score_jax.training.step import Losses, make_train_step
+from score_jax.training.step import Loss, make_train_step
+from score_jax.training.stop import Stop, any_process_asks
+from score_jax.training.throughput import Meter
 
 
-def quadratic(tx=None):
+def quadratic(tx=None, **kwargs):
     """The least problem: parameters go to the mean of the images."""
     tx = tx or optax.sgd(0.5)
     create = lambda: create_state(lambda key: {"w": jnp.zeros(2)}, tx, jax.random.key(0))  # noqa: E731
 
-    def loss(params, batch, key, keys, history):
-        values = jnp.sum((params["w"][None] - batch["image"]) ** 2, axis=1) / 2
-        return Losses(values, jnp.zeros_like(values), values)
+    def values(params, batch, times, keys, dropout_key):
+        return jnp.sum((params["w"][None] - batch["image"]) ** 2, axis=1) / 2
 
-    return create, make_train_step(loss, tx, ema_decay=0.9, ema_warmup=False)
+    def draw(key, b, history):
+        return jnp.zeros(b), jnp.ones(b)
+
+    return create, make_train_step(Loss(draw, values), tx, ema_decay=0.9, ema_warmup=False, **kwargs)
 
 
 def batches(images=None):
@@ -41,19 +42,18 @@ def batches(images=None):
 
 
 def train(tmp_path, create, step, *, stop=None, steps=5, data=None, state=None):
-    with Checkpoints(tmp_path) as checkpoints:
+    meter, stop = Meter(2), Stop() if stop is None else stop
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints, TrainingLog(tmp_path, steps, 0, meter) as log:
         return run_training(
             create() if state is None else state,
             jax.jit(step),
             batches() if data is None else data,
             workdir=tmp_path,
             checkpoints=checkpoints,
-            total_steps=steps,
-            log_every=1,
-            checkpoint_every=2,
-            sample_every=0,
-            draw_samples=lambda state, log: None,
-            stop=Stop() if stop is None else stop,
+            log=log,
+            schedule=Schedule(total_steps=steps, log_every=1, checkpoint_every=2, sample_every=0),
+            draw_samples=lambda state: None,
+            post_stop=any_process_asks(stop, make_mesh()),
         )
 
 
@@ -70,10 +70,10 @@ def test_step_is_gradient_descent_and_ema_follows():
 def test_loop_saves_the_last_step_and_its_data_state(tmp_path):
     create, step = quadratic()
     state = train(tmp_path, create, step)
-    with Checkpoints(tmp_path) as checkpoints:
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         assert checkpoints.latest == 5
-        restored, data_state = checkpoints.restore(abstract_state(create, replicated(make_mesh())))
-    assert data_state == {"batches": 5}
+        restored, data_state, damaged = checkpoints.restore(abstract_state(create, make_mesh()))
+    assert data_state == {"batches": 5} and damaged == ()
     for ours, theirs in zip(jax.tree.leaves(state), jax.tree.leaves(restored), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -90,7 +90,7 @@ def test_a_stop_ends_training_with_a_checkpoint(tmp_path):
 
     state = train(tmp_path, create, step, stop=stop, data=until_third(), steps=100)
     assert int(state.step) == 3
-    with Checkpoints(tmp_path) as checkpoints:
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         assert checkpoints.latest == 3
 
 
@@ -103,22 +103,22 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_good_checkpoint(tmp
 
     with pytest.raises(InputError, match=r"diverged at step 5: .*nan.*last good checkpoint is step 4"):
         train(tmp_path, create, step, data=poisoned(), steps=50)
-    with Checkpoints(tmp_path) as checkpoints:
-        restored, _ = checkpoints.restore(abstract_state(create, replicated(make_mesh())))
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        restored = checkpoints.restore(abstract_state(create, make_mesh())).state
     assert np.isfinite(restored.params["w"]).all()
 
 
 def test_missing_and_foreign_checkpoints_are_said(tmp_path):
     create, step = quadratic()
-    like = abstract_state(create, replicated(make_mesh()))
+    like = abstract_state(create, make_mesh())
     with (
-        Checkpoints(tmp_path) as checkpoints,
+        Checkpoints(tmp_path / "checkpoints") as checkpoints,
         pytest.raises(InputError, match="No a?.*checkpoint.*Train first"),
     ):
         checkpoints.restore(like)
     train(tmp_path, create, step, steps=2)
     other = dataclasses.replace(like, params={"v": like.params["w"]}, ema_params={"v": like.params["w"]})
-    with Checkpoints(tmp_path) as checkpoints:
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         with pytest.raises(InputError, match="No checkpoint 7 .*found steps"):
             checkpoints.restore(like, 7)
         with pytest.raises(InputError, match="does not fit this config's network"):
@@ -145,6 +145,43 @@ def test_steps_are_not_free_under_a_decaying_rate(tmp_path):
     config.training.steps = 10
     with pytest.raises(InputError, match="training.steps"):
         check_same_config(tmp_path, config)
+
+
+def test_parts_of_a_batch_give_the_step_of_the_whole():
+    images = jax.random.normal(jax.random.key(0), (8, 2))
+    states = []
+    for parts in (1, 2, 4):
+        create, step = quadratic(optax.adam(0.1), accumulate=parts)
+        state = create()
+        for _ in range(3):
+            state, metrics = jax.jit(step)(state, {"image": images, "index": jnp.arange(8)})
+        states.append((state.params["w"], metrics["loss"], metrics["grad_norm"]))
+    for other in states[1:]:
+        for ours, theirs in zip(states[0], other, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_a_step_that_is_not_finite_is_skipped_where_asked(tmp_path, capsys):
+    create, step = quadratic(skip_nonfinite=True)
+
+    def poisoned():
+        for i, batch in enumerate(batches()):
+            yield batch if i != 2 else next(batches(jnp.full((2, 2), jnp.inf)))
+
+    state = train(tmp_path, create, step, data=poisoned(), steps=5)
+    clean = train(tmp_path / "clean", create, step, steps=4)
+    assert int(state.step) == 5
+    np.testing.assert_array_equal(state.params["w"], clean.params["w"])
+    assert "Step 3 skipped" in capsys.readouterr().out
+    row = json.loads((tmp_path / "nonfinite.jsonl").read_text())
+    assert row["step"] == 3 and row["index"] == [0, 1]
+
+
+def test_skipping_ends_when_nothing_else_is_done(tmp_path):
+    create, step = quadratic(skip_nonfinite=True)
+    nothing = ((next(batches(jnp.full((2, 2), jnp.nan)))[0], {}) for _ in range(1000))
+    with pytest.raises(InputError, match="diverged at step 101 after 101 skipped steps in a row"):
+        train(tmp_path, create, step, data=nothing, steps=1000)
 
 
 def test_learning_rate_schedules():

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# What the papers' largest trainings need on TPU slices, by the TPU compiler, one after another into docs/plans/*.json.
+# Takes hours on a small machine; what is there is not done again. Arguments name the plans to make; all of them by default:
+#   nohup launch/plan_all.sh > plan_all.log 2>&1 &
+#   launch/plan_all.sh cifar10 imagenet64
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if [[ -z ${VIRTUAL_ENV:-} ]]; then
+  # shellcheck source=launch/env.sh
+  source launch/env.sh tpu
+fi
+export JAX_PLATFORMS=cpu PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
+
+# NAME, config, topology.
+plans=(
+  "cifar10_ddpmpp configs/score_sde/vp/cifar10_ddpmpp_continuous.py v5e:4x4"
+  "cifar10_ncsnpp configs/score_sde/ve/cifar10_ncsnpp_continuous.py v5e:4x4"
+  "imagenet64 configs/adm/imagenet64.py v5e:4x4"
+  "imagenet128 configs/adm/imagenet128.py v5e:4x4"
+  "imagenet256 configs/adm/imagenet256.py v5e:4x4"
+  "imagenet512 configs/adm/imagenet512.py v5e:4x4"
+  "celebahq1024 configs/score_sde/ve/celebahq_ncsnpp_continuous.py v5e:2x4"
+)
+
+failed=0
+for plan in "${plans[@]}"; do
+  read -r name config topology <<<"$plan"
+  if (($#)) && [[ " $* " != *" $name "* ]]; then
+    continue
+  fi
+  echo "== $name"
+  python -m score_jax plan --config="$config" --topology="$topology" --programs=train --out="docs/plans/$name.json"
+  code=$?
+  if ((code > 1)); then # 1: compiled, and does not fit
+    echo "$name: FAILED ($code)"
+    failed=1
+  fi
+done
+exit "$failed"

@@ -1,0 +1,20 @@
+"""Configs of earlier versions."""
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from score_jax.builder.likelihood import LikelihoodOptions
+
+_TRAINING = {"keep_every": 0, "checkpoints": "", "accumulate": 1, "fsdp": 1, "on_nonfinite": "stop"}
+
+
+def completed(config: ConfigDict) -> ConfigDict:
+    """With the keys that it lacks, at their defaults."""
+    added = {"likelihood": dataclasses.asdict(LikelihoodOptions()), "training": _TRAINING}
+    with config.unlocked():
+        for section, values in added.items():
+            for key, value in values.items():
+                if key not in config[section]:
+                    config[section][key] = value
+    return config

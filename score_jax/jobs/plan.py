@@ -1,0 +1,256 @@
+"""`plan`: what training, sampling and likelihood need on a TPU slice, from the real compiler, without a TPU."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jaxtyping import PyTree
+from ml_collections import ConfigDict
+
+from score_jax import builder
+from score_jax.errors import InputError, unknown_name
+from score_jax.jobs.likelihood import by_ode, likelihood_program, precision
+from score_jax.jobs.results import write_json
+from score_jax.jobs.sample import Given, sampling_program
+from score_jax.jobs.train import compiled_step
+from score_jax.planning.chips import Chip
+from score_jax.planning.program import Program, compiled_program
+from score_jax.planning.topology import slice_devices
+from score_jax.training.checkpoint import abstract_state
+from score_jax.training.sharding import check_divisible, make_mesh, over_batch, replicated
+from score_jax.training.throughput import TRAINING_PER_FORWARD
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What trades memory for time in training."""
+
+    fsdp: int
+    remat: tuple[str, ...]
+    accumulate: int
+
+    def __str__(self) -> str:
+        return f"fsdp={self.fsdp} remat={'+'.join(self.remat) or 'none'} accumulate={self.accumulate}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """One program on one slice.
+
+    Attributes:
+      name: train, sample or likelihood.
+      setting: under which it was compiled.
+      batch_size: images at a time, over all chips.
+      program: what the compiler says of it.
+      flops: of the model, over all chips: of a training step (three forward passes, nothing recomputed), or of one
+        evaluation of the network.
+      state_bytes: per chip: parameters, average and optimizer state; of the others the parameters.
+    """
+
+    name: str
+    setting: Setting
+    batch_size: int
+    program: Program
+    flops: float
+    state_bytes: int
+
+    def as_dict(self, chip: Chip, chips: int) -> dict[str, Any]:
+        """For JSON: bytes per chip, and the floor of one step (or one evaluation) with its rate."""
+        floors = self.program.floor_seconds(chip)
+        # A loop's body is counted once, so the model's own operations bound it where they are more.
+        floors["matrix units"] = max(floors["matrix units"], self.flops / chips / chip.flops)
+        seconds = max(floors.values())
+        return {
+            "program": self.name,
+            "setting": str(self.setting),
+            "batch_size": self.batch_size,
+            "model_flops": self.flops,
+            "state_bytes": self.state_bytes,
+            **dataclasses.asdict(self.program),
+            "floor_seconds": floors,
+            "bound_by": max(floors, key=lambda name: floors[name]) if self.program.fits else "memory size",
+            "images_per_s_at_most": self.batch_size / seconds if self.program.fits else 0.0,
+        }
+
+
+def _placed(shape: tuple[int, ...], dtype: Any, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+
+
+def _images(experiment: builder.Experiment, mesh: Mesh, b: int) -> dict[str, jax.ShapeDtypeStruct]:
+    split = over_batch(mesh)
+    return {
+        "image": _placed((b, *experiment.image_shape), jnp.uint8, split),
+        "label": _placed((b,), jnp.int32, split),
+        "index": _placed((b,), jnp.int32, split),
+    }
+
+
+def _params(experiment: builder.Experiment, mesh: Mesh) -> PyTree:
+    place = replicated(mesh)
+    return jax.tree.map(lambda leaf: _placed(leaf.shape, leaf.dtype, place), experiment.network.shapes())
+
+
+def _key(mesh: Mesh) -> jax.ShapeDtypeStruct:
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    return _placed(key.shape, key.dtype, replicated(mesh))
+
+
+def _bytes(tree: PyTree) -> int:
+    """Per device, of abstract arrays with shardings."""
+    return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def lower_training(experiment: builder.Experiment, mesh: Mesh) -> tuple[Any, int, int]:
+    """The train step that `train` runs, lowered for a mesh; its batch size, and the bytes of its state per device."""
+    state, b = abstract_state(experiment.create_state, mesh), experiment.config.training.batch_size
+    lowered = compiled_step(experiment, mesh).lower(state, _images(experiment, mesh, b))
+    return lowered, b, _bytes(state)
+
+
+def lower_sampling(experiment: builder.Experiment, mesh: Mesh) -> tuple[Any, int, int]:
+    """The same of the sampler that `sample` runs."""
+    params, b = _params(experiment, mesh), experiment.config.sampling.batch_size
+    program: Any = sampling_program(experiment, mesh, 0, Given(), "truncated")
+    label, indices = jax.ShapeDtypeStruct((), jnp.int32), _images(experiment, mesh, b)["index"]
+    return program.lower(params, None, _key(mesh), indices, label, {}), b, _bytes(params)
+
+
+def lower_likelihood(experiment: builder.Experiment, mesh: Mesh) -> tuple[Any, int, int]:
+    """The same of the solve that `likelihood` runs."""
+    params, c = _params(experiment, mesh), experiment.likelihood
+    batch = _images(experiment, mesh, c.batch_size)
+    with precision(c.matmul_precision):
+        lowered = likelihood_program(mesh, by_ode(experiment, None)).lower(
+            params, _key(mesh), batch["image"], batch["label"], batch["index"]
+        )
+    return lowered, c.batch_size, _bytes(params)
+
+
+PROGRAMS: dict[str, Callable[[builder.Experiment, Mesh], tuple[Any, int, int]]] = {
+    "train": lower_training,
+    "sample": lower_sampling,
+    "likelihood": lower_likelihood,
+}
+_BATCH_KEYS = {"train": "training", "sample": "sampling", "likelihood": "likelihood"}
+
+
+def settings_to_try(given: Setting, devices: int, batch_size: int) -> Iterator[Setting]:
+    """From the one given to the one that needs least memory: split the state, recompute blocks, then part the batch."""
+    yield given
+    split = dataclasses.replace(given, fsdp=devices)
+    yield split
+    recomputing = dataclasses.replace(split, remat=("residual", "attention"))
+    yield recomputing
+    parts = 2 * given.accumulate
+    while batch_size % (parts * devices) == 0:
+        yield dataclasses.replace(recomputing, accumulate=parts)
+        parts *= 2
+
+
+def with_setting(config: ConfigDict, setting: Setting) -> ConfigDict:
+    """The config under another setting."""
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        config.training.fsdp, config.training.accumulate = setting.fsdp, setting.accumulate
+        config.network.remat = setting.remat
+    return config
+
+
+def plan(
+    config: ConfigDict, topology: str, programs: tuple[str, ...], *, search: bool, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Compiles the programs for a slice and says what they need, JSON-able.
+
+    Args:
+      config: the experiment.
+      topology: the slice, such as "v5e:4x4".
+      programs: of "train", "sample", "likelihood".
+      search: where training does not fit, try settings until one does.
+      say: told of progress.
+
+    Raises:
+      InputError: slice or program are unknown, a batch does not split over the chips, or there is no compiler.
+    """
+    for name in programs:
+        if name not in PROGRAMS:
+            raise unknown_name("program", name, PROGRAMS)
+    devices, chip = slice_devices(topology)
+    rows = []
+    for name in programs:
+        for found in _tried(config, devices, name, chip, search=search, say=say):
+            rows.append(found.as_dict(chip, len(devices)))
+    return {"topology": topology, "chips": len(devices), "chip": dataclasses.asdict(chip), "programs": rows}
+
+
+def _tried(config: ConfigDict, devices, name: str, chip: Chip, *, search: bool, say) -> Iterator[Planned]:
+    """What was compiled of one program, until it fits."""
+    c = config.training
+    given = Setting(len(devices) if c.fsdp == 0 else c.fsdp, tuple(config.network.get("remat", ())), c.accumulate)
+    settings = settings_to_try(given, len(devices), c.batch_size) if search and name == "train" else iter([given])
+    seen = set()
+    for setting in settings:
+        if setting in seen:
+            continue
+        seen.add(setting)
+        say(f"{name}: compiling for {len(devices)} chips, {setting} ...")
+        experiment = builder.experiment(with_setting(config, setting))
+        mesh = make_mesh(setting.fsdp if name == "train" else 1, devices)
+        section = _BATCH_KEYS[name]
+        check_divisible(config[section].batch_size, mesh, f"{section}.batch_size")
+        lowered, b, state_bytes = PROGRAMS[name](experiment, mesh)
+        program = compiled_program(lowered, chip)
+        forward = experiment.network.flops() * b
+        flops = TRAINING_PER_FORWARD * forward if name == "train" else forward
+        say(f"{name}: {'fits' if program.fits else 'does not fit'}, {program.compile_seconds:.0f} s.")
+        yield Planned(name, setting, b, program, flops, state_bytes)
+        if program.fits:
+            return
+
+
+def table(result: dict[str, Any]) -> str:
+    """For a reader; sizes per chip."""
+    gib, lines = 2**30, [f"{result['chips']} chips ({result['topology']})"]
+    for row in result["programs"]:
+        verdict = "fits" if row["fits"] else "DOES NOT FIT"
+        lines += [
+            "",
+            f"{row['program']}, {row['batch_size']} images: {verdict}   ({row['setting']})",
+            f"  memory       {row['memory'] / gib:8.2f} GiB of {row['limit'] / gib:.2f}, "
+            f"{(row['limit'] - row['memory']) / gib:+.2f} to spare",
+            f"  state        {row['state_bytes'] / gib:8.2f} GiB",
+        ]
+        if not row["fits"]:
+            continue
+        training = row["program"] == "train"
+        unit, images = ("step", "images/s") if training else ("evaluation", "evaluations of an image/s")
+        lines += [
+            f"  on the way   {row['temporaries'] / gib:8.2f} GiB",
+            f"  model FLOPs  {row['model_flops'] / 1e12:8.2f} T per {unit}, all chips",
+            f"  FLOPs        {row['flops'] / 1e12:8.2f} T, loops counted once",
+            f"  traffic      {row['bytes'] / gib:8.2f} GiB of memory, "
+            f"{sum(row['collectives'].values()) / gib:.3f} GiB between chips",
+            f"  floor        {1e3 * max(row['floor_seconds'].values()):8.2f} ms per {unit} ({row['bound_by']}), "
+            f"at most {row['images_per_s_at_most']:.0f} {images}",
+        ]
+    return "\n".join(lines)
+
+
+def kept(path: Path, command: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A result from its file, or computed and written there: a compilation is worth keeping.
+
+    Raises:
+      InputError: the file is of another command.
+    """
+    if not path.exists():
+        write_json(path, {"command": command} | compute())
+    found = json.loads(path.read_text())
+    if found.get("command") != command:
+        raise InputError(f"{path} holds the plan of another command ({found.get('command')}): remove it or rename it.")
+    return found

@@ -1,0 +1,63 @@
+"""What a chip can do, as its maker publishes it."""
+
+import dataclasses
+
+from score_jax.errors import unknown_name
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """Rates of one chip, as one jax device sees it.
+
+    Attributes:
+      flops: bfloat16 matrix operations per second, dense.
+      hbm_bytes: memory.
+      hbm_rate: bytes per second between memory and the cores.
+      link_rate: bytes per second that it exchanges with other chips of its slice, over all links and both directions.
+    """
+
+    flops: float
+    hbm_bytes: int
+    hbm_rate: float
+    link_rate: float
+
+
+_GIB = 2**30
+CHIPS = {
+    "v4": Chip(275e12, 32 * _GIB, 1228e9, 300e9),
+    "v5e": Chip(197e12, 16 * _GIB, 819e9, 200e9),
+    "v5p": Chip(459e12, 95 * _GIB, 2765e9, 600e9),
+    "v6e": Chip(918e12, 32 * _GIB, 1640e9, 448e9),
+}
+"""Google Cloud's pages of TPU system architecture; links: interchip interconnect per chip."""
+
+_KINDS = {
+    "TPU v4": CHIPS["v4"].flops,
+    "TPU v5 lite": CHIPS["v5e"].flops,
+    "TPU v5e": CHIPS["v5e"].flops,
+    "TPU v5": CHIPS["v5p"].flops,
+    "TPU v5p": CHIPS["v5p"].flops,
+    "TPU v6 lite": CHIPS["v6e"].flops,
+    "TPU v6e": CHIPS["v6e"].flops,
+    "A100": 312e12,
+    "H100": 989e12,
+    "H200": 989e12,
+}
+"""By jax's `device_kind`: as a whole for TPUs, a word of it for GPUs (SXM forms, dense)."""
+
+
+def chip_named(name: str) -> Chip:
+    """The chip of a slice such as "v5e".
+
+    Raises:
+      InputError: it is unknown.
+    """
+    if name not in CHIPS:
+        raise unknown_name("chip", name, CHIPS)
+    return CHIPS[name]
+
+
+def peak_flops(device_kind: str) -> float | None:
+    """Dense bfloat16 operations per second of a jax device; None where unknown, as on CPUs."""
+    words = (device_kind, *device_kind.split())
+    return next((_KINDS[word] for word in words if word in _KINDS), None)

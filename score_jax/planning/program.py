@@ -1,0 +1,76 @@
+"""One program compiled ahead of time: what it needs of each chip, and the least time it can take there."""
+
+import dataclasses
+import re
+import time
+from typing import Any
+
+import jax
+
+from score_jax.planning.chips import Chip
+from score_jax.planning.hlo import collective_bytes
+
+_UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_TOO_MUCH = re.compile(r"Used ([\d.]+)([KMGT]?)i?B? of ([\d.]+)([KMGT]?)i?B? hbm")
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What a program needs of each chip. Loops are counted once in all rates: `steps` says what one round of it is.
+
+    Attributes:
+      fits: whether the compiler placed it in memory.
+      compile_seconds: of this compilation.
+      memory: bytes at the peak; of a program that does not fit, what the compiler says it would use.
+      limit: bytes of memory that programs may use.
+      arguments: bytes of the arguments: parameters, optimizer state, batch.
+      temporaries: bytes of what is computed on the way: activations.
+      flops: operations.
+      bytes: to and from memory.
+      collectives: bytes by kind of collective.
+    """
+
+    fits: bool
+    compile_seconds: float
+    memory: float
+    limit: float
+    arguments: float = 0.0
+    temporaries: float = 0.0
+    flops: float = 0.0
+    bytes: float = 0.0
+    collectives: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def floor_seconds(self, chip: Chip) -> dict[str, float]:
+        """The least time of one round on each of the chip's three resources; the greatest of them bounds it."""
+        return {
+            "matrix units": self.flops / chip.flops,
+            "memory": self.bytes / chip.hbm_rate,
+            "links": sum(self.collectives.values()) / chip.link_rate,
+        }
+
+
+def compiled_program(lowered: Any, chip: Chip) -> Program:
+    """Compiles; a program that does not fit is a result, not an error."""
+    began = time.monotonic()
+    limit = chip.hbm_bytes
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        found = _TOO_MUCH.search(str(error))
+        if found is None:
+            raise
+        used, of = (float(found[i]) * _UNITS[found[i + 1]] for i in (1, 3))
+        return Program(False, time.monotonic() - began, memory=used, limit=of)
+    memory, costs = compiled.memory_analysis(), compiled.cost_analysis()
+    aliased = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return Program(
+        True,
+        time.monotonic() - began,
+        memory=aliased + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes,
+        limit=limit,
+        arguments=memory.argument_size_in_bytes,
+        temporaries=memory.temp_size_in_bytes,
+        flops=costs.get("flops", 0.0),
+        bytes=costs.get("bytes accessed", 0.0),
+        collectives=collective_bytes(compiled.as_text()),
+    )

@@ -1,0 +1,88 @@
+"""The config of a run, beside its checkpoints in the workdir, and what a resumed run may not change."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from score_jax.errors import InputError
+from score_jax.files import written_whole
+
+_FREE_SECTIONS = ("guidance", "sampler", "sampling", "likelihood", "evaluation")
+_FREE_KEYS = (
+    "data.data_dir",
+    "network.remat",
+    "training.accumulate",
+    "training.checkpoint_every",
+    "training.checkpoints",
+    "training.fsdp",
+    "training.keep",
+    "training.keep_every",
+    "training.log_every",
+    "training.on_nonfinite",
+    "training.sample_every",
+)
+
+
+def save_config(workdir: Path, config: ConfigDict) -> None:
+    """Writes config.json atomically."""
+    with written_whole(workdir / "config.json") as temporary:
+        temporary.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _tuples(v) for k, v in value.items()}
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def load_config(workdir: Path) -> ConfigDict:
+    """The config that a workdir was trained with, locked.
+
+    Raises:
+      InputError: there is none, or it is not JSON.
+    """
+    path = workdir / "config.json"
+    if not path.is_file():
+        raise InputError(f"No config.json in {workdir}: expected the --workdir of a `train` run.")
+    try:
+        return ConfigDict(_tuples(json.loads(path.read_text()))).lock()
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is not JSON ({error}): restore it or train into a new --workdir.") from None
+
+
+def _flatten(config: ConfigDict) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in _tuples(json.loads(json.dumps(config.to_dict()))).items():
+        if isinstance(value, dict):
+            flat |= {f"{key}.{name}": leaf for name, leaf in value.items()}
+        else:
+            flat[key] = value
+    return flat
+
+
+def check_same_config(workdir: Path, config: ConfigDict) -> None:
+    """Refuses to resume a run with another config; what does not change the trained parameters is free.
+
+    `training.steps` is free too while the learning rate does not decay towards it.
+
+    Raises:
+      InputError: naming the keys that differ.
+    """
+    old, new = _flatten(load_config(workdir)), _flatten(config)
+    free = set(_FREE_KEYS)
+    if new["optimizer.decay"] == "constant":
+        free.add("training.steps")
+    missing = object()
+    differ = [
+        f"{key} ({old.get(key)!r} there, {new.get(key)!r} here)"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key, missing) != new.get(key, missing)
+        and key not in free
+        and key.split(".")[0] not in _FREE_SECTIONS
+    ]
+    if differ:
+        raise InputError(
+            f"{workdir} holds a run of another config: {'; '.join(differ)}. Use a new --workdir, or the old values."
+        )

@@ -1,0 +1,82 @@
+"""What is read out of a compiled program, and in which order settings are tried; the TPU compiler where it is there."""
+
+import importlib.util
+import json
+
+import pytest
+
+from score_jax.cli.main import main
+from score_jax.errors import InputError
+from score_jax.jobs.plan import Setting, kept, settings_to_try
+from score_jax.planning.chips import CHIPS, peak_flops
+from score_jax.planning.hlo import collective_bytes
+from score_jax.planning.program import Program
+from score_jax.planning.topology import slice_devices
+from tiny import write_config
+
+HLO = """
+  %all-reduce.1 = f32[128,4]{1,0:T(8,128)} all-reduce(%x), channel_id=1
+  %ag = (bf16[8]{0}, bf16[64]{0}) all-gather-start(%y), dimensions={0}
+  %done = bf16[64]{0} all-gather-done(%ag)
+  %both = (f32[10]{0}, s32[2]{0}) all-reduce(%a, %b)
+  %add = f32[128,4]{1,0} add(%x, %x)
+"""
+
+
+def test_collectives_are_counted_once_each():
+    assert collective_bytes(HLO) == {"all-reduce": 128 * 4 * 4 + 40 + 8, "all-gather": 128}
+
+
+def test_the_floor_is_of_the_slowest_resource():
+    program = Program(True, 0.0, 1.0, 1.0, flops=197e12, bytes=2 * 819e9, collectives={"all-reduce": 10})
+    floor = program.floor_seconds(CHIPS["v5e"])
+    assert floor["matrix units"] == pytest.approx(1) and floor["memory"] == pytest.approx(2)
+    assert floor["links"] == pytest.approx(10 / 200e9)
+
+
+def test_chips_are_known_by_their_kind():
+    assert peak_flops("TPU v5 lite") == 197e12
+    assert peak_flops("TPU v5") == 459e12
+    assert peak_flops("NVIDIA H200") == 989e12
+    assert peak_flops("cpu") is None
+
+
+def test_settings_end_with_the_leanest():
+    tried = list(settings_to_try(Setting(1, (), 1), devices=4, batch_size=16))
+    assert tried == [
+        Setting(1, (), 1),
+        Setting(4, (), 1),
+        Setting(4, ("residual", "attention"), 1),
+        Setting(4, ("residual", "attention"), 2),
+        Setting(4, ("residual", "attention"), 4),
+    ]
+
+
+def test_a_plan_is_kept_and_never_taken_for_another(tmp_path):
+    path = tmp_path / "plan.json"
+    assert kept(path, "a", lambda: {"chips": 4})["chips"] == 4
+    assert kept(path, "a", lambda: {"chips": 5})["chips"] == 4
+    with pytest.raises(InputError, match="another command"):
+        kept(path, "b", dict)
+
+
+@pytest.mark.parametrize("name", ["v5e", "v9:2x2", "v5e:2"])
+def test_unknown_slices_are_said(name):
+    with pytest.raises(InputError, match=r"expected CHIP:SHAPE|Unknown chip"):
+        slice_devices(name)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
+def test_the_tpu_compiler_plans_training(tmp_path, capsys):
+    config = write_config(tmp_path)
+    assert main(["", "plan", f"--config={config}", "--topology=v5e:2x2", "--programs=train", "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)["programs"][0]
+    assert row["fits"] and 0 < row["state_bytes"] < row["memory"] < row["limit"]
+    assert row["collectives"]["all-reduce"] > 0 and row["flops"] > 0
+
+
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is not None, reason="libtpu is installed")
+def test_without_the_compiler_the_message_names_the_extra(tmp_path, capsys):
+    assert main(["", "plan", f"--config={write_config(tmp_path)}", "--programs=train"]) == 2
+    assert ".[tpu]" in capsys.readouterr().err

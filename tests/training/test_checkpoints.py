@@ -1,0 +1,121 @@
+"""A checkpoint is what was saved, or it is not used."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from score_jax.errors import InputError
+from score_jax.training.checkpoint import Checkpoints, abstract_state
+from score_jax.training.fingerprint import differing, fingerprint
+from score_jax.training.sharding import make_mesh, sharded_by_size
+from score_jax.training.state import create_state
+
+
+def create():
+    def init(key):
+        return {"w": jax.random.normal(key, (256, 128)), "b": jnp.arange(8.0)}
+
+    return create_state(init, optax.adam(1e-3), jax.random.key(0))
+
+
+def placed(mesh):
+    places = sharded_by_size(jax.eval_shape(create), mesh)
+    return jax.jit(create, out_shardings=places)()
+
+
+def at_step(state, step):
+    import dataclasses
+
+    return dataclasses.replace(state, step=jnp.asarray(step, jnp.int32))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    state = placed(make_mesh())
+    with Checkpoints(tmp_path / "c", about={"config": {}}) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(at_step(state, step), {"batches": step})
+        checkpoints.wait()
+    return tmp_path / "c"
+
+
+def test_fingerprints_see_any_word_and_no_sharding():
+    state = placed(make_mesh())
+    assert fingerprint(state) == fingerprint(placed(make_mesh(fsdp=4)))
+    tree = {"x": jnp.arange(6, dtype=jnp.bfloat16), "y": jnp.ones((2, 3))}
+    for other in ({**tree, "y": tree["y"].at[1, 2].set(1 + 2**-23)}, {**tree, "x": tree["x"][::-1]}):
+        assert len(differing(fingerprint(other), fingerprint(tree))) == 1
+    assert fingerprint(tree) == fingerprint(jax.tree.map(jnp.copy, tree))
+
+
+def test_the_state_is_split_by_size_and_restored_on_another_mesh(saved):
+    mesh = make_mesh(fsdp=8)
+    with Checkpoints(saved) as checkpoints:
+        split = checkpoints.restore(abstract_state(create, mesh)).state
+    for tree in (split.params, split.ema_params, split.opt_state[0].mu):
+        assert tree["w"].addressable_shards[0].data.size * 8 == tree["w"].size
+        assert tree["b"].addressable_shards[0].data.size == tree["b"].size
+    np.testing.assert_array_equal(split.params["w"], create().params["w"])
+
+
+def damages(folder):
+    """Each a way to harm a checkpoint."""
+
+    def largest():
+        return max((f for f in (folder / "state").rglob("*") if f.is_file()), key=lambda f: f.stat().st_size)
+
+    def truncate():
+        file = largest()
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+    def flip():
+        file = largest()
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 0x10
+        file.write_bytes(data)
+
+    def empty():
+        largest().write_bytes(b"")
+
+    def remove():
+        largest().unlink()
+
+    def metadata():
+        for file in (folder / "state").glob("_*"):
+            file.write_text("{")
+
+    def data_state():
+        for file in (folder / "data").rglob("*"):
+            if file.is_file():
+                file.write_text("{")
+
+    return {f.__name__: f for f in (truncate, flip, empty, remove, metadata, data_state)}
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "remove", "metadata", "data_state"])
+def test_a_damaged_checkpoint_is_passed_over_and_set_aside(saved, damage, capsys):
+    damages(saved / "2")[damage]()
+    like = abstract_state(create, make_mesh())
+    with Checkpoints(saved) as checkpoints:
+        restored = checkpoints.restore(like)
+        assert int(restored.state.step) == 1 and restored.data == {"batches": 1} and restored.damaged == (2,)
+        assert "Checkpoint 2" in capsys.readouterr().out
+        with pytest.raises(InputError, match="Checkpoint 2 .* damaged"):
+            checkpoints.restore(like, 2)
+        checkpoints.set_aside(restored.damaged)
+        assert checkpoints.steps == [1]
+        checkpoints.save(at_step(restored.state, 2), {"batches": 2})
+        checkpoints.wait()
+        assert checkpoints.steps == [1, 2]
+    assert (saved.parent / "damaged_c" / "2").is_dir()
+
+
+def test_some_checkpoints_are_kept_for_good(tmp_path):
+    state = placed(make_mesh())
+    with Checkpoints(tmp_path, keep=1, keep_every=2) as checkpoints:
+        for step in range(1, 6):
+            checkpoints.save(at_step(state, step), {})
+        checkpoints.wait()
+        assert checkpoints.steps == [2, 4, 5]
