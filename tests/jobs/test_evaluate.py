@@ -191,8 +191,9 @@ import jax
 jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
 from pathlib import Path
 from test_evaluate import EXTRACTOR, config_of
+from score_jax import multihost
 from score_jax.evaluation.protocols import PLAIN
-from score_jax.jobs import evaluate, multihost
+from score_jax.jobs import evaluate
 from score_jax.jobs.sample import Given
 from score_jax.training.sharding import make_mesh
 multihost._SECONDS = 0.1

@@ -158,7 +158,7 @@ def test_parts_of_a_batch_give_the_step_of_the_whole():
         states.append((state.params["w"], metrics["loss"], metrics["grad_norm"]))
     for other in states[1:]:
         for ours, theirs in zip(states[0], other, strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+            np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)  # of images of order 1
 
 
 def test_a_step_that_is_not_finite_is_skipped_where_asked(tmp_path, capsys):
