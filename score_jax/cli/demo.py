@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 
 from score_jax.cli.verb import parse_flags
+from score_jax.errors import InputError
 from score_jax.jobs.demo import demo
 
 _DESCRIPTION = """Trains a small model on real images, samples it, measures it, and writes report.html.
@@ -22,6 +23,8 @@ def main(argv: list[str]) -> int:
     values = parse_flags(argv, _DESCRIPTION, default_config=config)
     if values is None:
         return 0
+    if jax.process_count() > 1:
+        raise InputError("The demo is for one process: use train, sample, likelihood and evaluate for several.")
     workdir = Path(values.workdir or "runs/demo")
     if not demo(values.config, workdir):
         print("Stopped on SIGTERM; the same command resumes.")

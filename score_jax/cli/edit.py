@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jax
 import numpy as np
 from absl import flags
 
@@ -52,6 +53,8 @@ def main(argv: list[str]) -> int:
         label=c.label,
         given=given,
     )
+    if jax.process_index() > 0:
+        return 0
     out = Path(values.out or model.workdir)
     pictures = np.concatenate([task.shown[None], drawn.images[:63]])
     save_png(out / "edit.png", grid(pictures, columns=max(1, int(len(pictures) ** 0.5))))

@@ -11,6 +11,7 @@ from score_jax.jobs.enlarge import enlarging
 from score_jax.jobs.guide import load_classifier
 from score_jax.jobs.parts import Interrupted
 from score_jax.jobs.train import open_split
+from score_jax.multihost import print_once
 from score_jax.training.stop import stop_on_sigterm
 
 _DESCRIPTION = f"""Draws samples and compares them with real images; sample i depends on the seed and on i alone.
@@ -78,7 +79,7 @@ def main(argv: list[str]) -> int:
                 stop=stop,
             )
         except Interrupted as interrupted:
-            print(f"Evaluation stopped on SIGTERM: {interrupted}; the same command goes on.")
+            print_once(f"Evaluation stopped on SIGTERM: {interrupted}; the same command goes on.")
             return 0
     if result is not None:
         print("\n".join(result.lines))

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+import jax
+
 from score_jax.cli.extractors import imported, inception
 from score_jax.evaluation import feature_set, metrics
 from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, protocol_of
@@ -52,12 +54,15 @@ def main(argv: list[str]) -> int:
         return side_of(text, protocol, extractor, mesh, batch_size=options.batch_size, data_dir=options.data_dir)
 
     generated = side(options.generated)
-    if options.save is not None:
+    first = jax.process_index() == 0
+    if options.save is not None and first:
         feature_set.save(options.save, generated)
         print(f"Written: {options.save}")
     if options.real is None:
         return 0
     real = side(options.real)
+    if not first:
+        return 0
     values = metrics.measure(protocol, generated=generated, real=real, name=extractor.name, logits=extractor.logits)
     for line in metrics.lines(values):
         print(line)

@@ -12,6 +12,7 @@ from score_jax.jobs.dequantizer import fitted
 from score_jax.jobs.likelihood_summary import headline
 from score_jax.jobs.parts import Interrupted
 from score_jax.jobs.train import open_split
+from score_jax.multihost import print_once
 from score_jax.training.stop import stop_on_sigterm
 
 _DESCRIPTION = """Bits per dimension of the eval split, every example once.
@@ -49,7 +50,7 @@ def main(argv: list[str]) -> int:
                 dequantizer=dequantizer,
             )
         except Interrupted as interrupted:
-            print(f"Likelihood stopped on SIGTERM: {interrupted}; the same command goes on.")
+            print_once(f"Likelihood stopped on SIGTERM: {interrupted}; the same command goes on.")
             return 0
     if jax.process_index() > 0:
         return 0

@@ -4,7 +4,9 @@ import errno
 import importlib
 import os
 import sys
+import traceback
 
+from score_jax import cluster
 from score_jax.errors import InputError, unknown_name
 
 _VERBS = {
@@ -16,10 +18,14 @@ _VERBS = {
     "evaluate": "FID and its relatives of fresh samples, by the protocol of any evaluator",
     "fid": "the same of any two of folder, array file, data set and statistics",
     "convert": "read published weights into a folder that the other verbs take",
+    "inspect": "what a checkpoint holds, and whether it is whole",
+    "export": "parameters alone, for sharing, as safetensors or orbax",
     "demo": "train, sample, measure and report on real images, in one command",
     "plan": "what a TPU slice needs for a config, by the real compiler, without a TPU",
     "doctor": "what this machine has, and what is missing",
 }
+_NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+_BY_ALL_PROCESSES = ("train", "sample", "edit", "likelihood", "encode", "evaluate", "fid", "demo")
 
 _USAGE = "usage: python -m score_jax VERB [--workdir=DIR] [--config=FILE.py] [--config.section.key=value ...]\n"
 
@@ -51,25 +57,46 @@ def _help() -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Runs a verb; returns the exit code: 0 done, 2 bad input, 1 anything else that went wrong."""
+    """Runs a verb; returns the exit code: 0 done, 2 bad input, 3 another process is gone, 1 anything else."""
     verb = argv[1] if len(argv) > 1 else "--help"
     if verb in ("--help", "-h", "help"):
         print(_help())
         return 0
+    code = _code_of(verb, argv)
+    if code and cluster.is_joined():
+        cluster.leave(code)
+    return code
+
+
+def _run(verb: str, argv: list[str]) -> int:
+    if verb not in _VERBS:
+        raise unknown_name("verb", verb, _VERBS)
+    _use_all_cores()
+    _use_compile_cache()
+    if verb in _BY_ALL_PROCESSES and "--help" not in argv:
+        cluster.join()
+    return importlib.import_module(f"score_jax.cli.{verb}").main(argv[1:])
+
+
+def _code_of(verb: str, argv: list[str]) -> int:
+    """The exit code, after one line about what the user can mend; a bug comes with its traceback."""
+
+    def said(line: str, code: int) -> int:
+        print(f"score_jax {verb}{cluster.name_here()}: {line}", file=sys.stderr)
+        return code
+
     try:
-        if verb not in _VERBS:
-            raise unknown_name("verb", verb, _VERBS)
-        _use_all_cores()
-        _use_compile_cache()
-        return importlib.import_module(f"score_jax.cli.{verb}").main(argv[1:])
+        return _run(verb, argv)
     except InputError as error:
-        print(f"score_jax {verb}: {error}", file=sys.stderr)
-        return 2
+        return said(str(error), 2)
     except KeyboardInterrupt:
-        print(f"score_jax {verb}: interrupted; the same command resumes.", file=sys.stderr)
-        return 130
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        return said("interrupted; the same command resumes.", 130)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
+            return said(f"cannot write {error.filename or ''}: {error.strerror}.", 2)
+        if not cluster.is_joined():
             raise
-        print(f"score_jax {verb}: cannot write {error.filename or ''}: {error.strerror}.", file=sys.stderr)
-        return 2
+        if lost := cluster.lost_peer(error):
+            return said(lost, 3)
+        traceback.print_exc()
+        return 1

@@ -2,14 +2,18 @@
 
 from pathlib import Path
 
+import jax
 from absl import flags
 
-from score_jax.cli.verb import define_step, load_trained, parse_flags, with_aliases
+from score_jax.cli.verb import Trained, define_step, load_trained, parse_flags, with_aliases
 from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.jobs.enlarge import enlarging
 from score_jax.jobs.guide import load_classifier
+from score_jax.jobs.parts import Interrupted, parts_of
 from score_jax.jobs.results import provenance, write_arrays, write_json
-from score_jax.jobs.sample import draw
+from score_jax.jobs.sample import Drawn, draw
+from score_jax.multihost import print_once
+from score_jax.training.stop import stop_on_sigterm
 
 _DESCRIPTION = """Draws images from a trained model; image i depends on the seed and on i alone.
 
@@ -22,7 +26,8 @@ _DESCRIPTION = """Draws images from a trained model; image i depends on the seed
 respaced: its respacing) and --config.guidance.KEY. --base names images to enlarge, for a super-resolution model, as
 `sample` writes them (arr_0), with their classes (arr_1).
 
-Writes samples.png (a grid), samples.npz (arr_0: uint8 n h w c; arr_1: classes, if any) and samples.json into --out."""
+Writes samples.png (a grid), samples.npz (arr_0: uint8 n h w c; arr_1: classes, if any) and samples.json into --out. The
+same command again goes on where it was stopped, by SIGTERM or worse."""
 
 
 def _define(values: flags.FlagValues) -> None:
@@ -40,20 +45,41 @@ def main(argv: list[str]) -> int:
     c = model.config.sampling
     given = load_classifier(model.experiment, model.mesh)
     given, count = enlarging(given, model.config, values.base, c.num_samples)
+    asked = {"config": model.config.to_dict(), "step": model.step, "devices": model.mesh.size, "count": count}
+    parts = parts_of(model.workdir / "sample_parts", asked | {"given": given.digests(count)})
     trained = (model.experiment, model.params, model.mesh)
-    drawn = draw(*trained, range(count), batch_size=c.batch_size, seed=c.seed, label=c.label, given=given)
-    out = Path(values.out or model.workdir)
-    save_png(out / "samples.png", grid(drawn.images[:256], columns=int(min(256, count) ** 0.5)))
-    labelled = model.experiment.num_classes or given.classifier is not None
-    labels = {"arr_1": drawn.labels} if labelled else {}
-    write_arrays(out / "samples.npz", {"arr_0": drawn.images} | labels)
+    with stop_on_sigterm() as stop:
+        try:
+            drawn = draw(
+                *trained,
+                range(count),
+                batch_size=c.batch_size,
+                seed=c.seed,
+                label=c.label,
+                given=given,
+                parts=parts,
+                stop=stop,
+            )
+        except Interrupted as interrupted:
+            print_once(f"Sampling stopped on SIGTERM: {interrupted}; the same command goes on.")
+            return 0
+    if jax.process_index() == 0:
+        labelled = bool(model.experiment.num_classes or given.classifier is not None)
+        _write(Path(values.out or model.workdir), model, drawn, labelled=labelled)
+        parts.remove()
+    return 0
+
+
+def _write(out: Path, model: Trained, drawn: Drawn, *, labelled: bool) -> None:
+    save_png(out / "samples.png", grid(drawn.images[:256], columns=int(min(256, len(drawn.images)) ** 0.5)))
+    write_arrays(out / "samples.npz", {"arr_0": drawn.images} | ({"arr_1": drawn.labels} if labelled else {}))
     sampler = model.config.sampler.to_dict() | {"guidance": model.config.guidance.to_dict()}
     summary = {
         "count": len(drawn.images),
         "nfe_mean": float(drawn.nfe.mean()),
         "nfe_max": int(drawn.nfe.max()),
     }
-    facts = provenance(step=model.step, seed=c.seed, sampler=sampler, parameters="ema", rounding="truncated")
+    seed = model.config.sampling.seed
+    facts = provenance(step=model.step, seed=seed, sampler=sampler, parameters="ema", rounding="truncated")
     write_json(out / "samples.json", summary | facts)
     print(f"{len(drawn.images)} samples, {drawn.nfe.mean():.0f} evaluations each: {out / 'samples.png'}")
-    return 0

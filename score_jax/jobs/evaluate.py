@@ -1,7 +1,6 @@
 """`evaluate`: fresh samples against a reference, by the protocol of one evaluator."""
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -118,10 +117,7 @@ def draw_features(
       Interrupted: `stop`; the same call goes on.
     """
     request = dataclasses.replace(request, images=request.count if shards else SHOWN)
-    told = {
-        name: hashlib.sha256(rows.tobytes()).hexdigest() for name, rows in given.rows(np.arange(request.count)).items()
-    }
-    asked = {"devices": mesh.size, "given": told, "request": dataclasses.asdict(request)}
+    asked = {"devices": mesh.size, "given": given.digests(request.count), "request": dataclasses.asdict(request)}
     parts = parts_of(folder, {**what, **facts, **asked})
     first: list[np.ndarray] = []
     evaluations: list[np.ndarray] = []

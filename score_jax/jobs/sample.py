@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Callable, Iterable
 
 import jax
@@ -15,9 +16,10 @@ from score_jax.builder import Experiment, Guide, Known
 from score_jax.constraints import Measurement
 from score_jax.data.transforms import from_model_range, to_model_range
 from score_jax.errors import InputError
-from score_jax.jobs.parts import Columns, gathered, in_parts, joined
+from score_jax.jobs.parts import Columns, Parts, gathered, in_parts, joined
 from score_jax.samplers.sample import sample
 from score_jax.training.sharding import check_divisible, over_batch, replicated
+from score_jax.training.stop import Stop
 from score_jax.typing import Params, Rounding
 
 RANDOM_LABEL = -1
@@ -70,6 +72,10 @@ class Given:
         """The arrays of these samples, by name."""
         arrays = {name: getattr(self, name) for name in ("known", "low_res", "labels", "latents")}
         return {name: array[places] for name, array in arrays.items() if array is not None}
+
+    def digests(self, count: int) -> dict[str, str]:
+        """Hashes of the first `count` rows of the arrays, by name: what tells these conditions from others."""
+        return {n: hashlib.sha256(rows.tobytes()).hexdigest() for n, rows in self.rows(np.arange(count)).items()}
 
 
 _NOTHING = Given()
@@ -200,6 +206,8 @@ def draw(
     label: int = RANDOM_LABEL,
     given: Given = _NOTHING,
     rounding: Rounding = "truncated",
+    parts: Parts | None = None,
+    stop: Stop | None = None,
 ) -> Drawn:
     """Draws the samples with these global indices, in batches sharded over the mesh.
 
@@ -214,24 +222,26 @@ def draw(
       label: class of class-conditional or classifier-guided samples, or `RANDOM_LABEL`.
       given: what they are conditioned on; row i of its arrays belongs to the sample with the i-th of the indices.
       rounding: to uint8, see `transforms.from_model_range`.
+      parts: where finished batches are kept while the work lasts.
+      stop: ends the work after a batch.
 
     Raises:
       InputError: the batch does not split over the devices, there is no such class, or samples are not finite.
+      Interrupted: `stop`; the same call with the same parts goes on.
     """
     check_divisible(batch_size, mesh, "batch_size")
     indices = np.asarray(list(indices), np.int32)
     sampler = batch_sampler(
         experiment, params, mesh, seed=seed, num_saved=num_saved, label=label, given=given, rounding=rounding
     )
-    times = np.zeros(0)
 
     def compute(start: int, valid: int) -> Columns:
-        nonlocal times
         places = filled_up(start, valid, batch_size)
-        columns, saved = sampler(indices[places], places)
-        times = np.asarray(saved.addressable_data(0))
-        return gathered(columns, valid)
+        columns, times = sampler(indices[places], places)
+        saved = np.asarray(times.addressable_data(0))
+        return gathered(columns, valid) | {"times": np.broadcast_to(saved, (valid, len(saved)))}
 
-    whole = joined(list(in_parts(compute, count=len(indices), batch_size=batch_size, name="sample")))
+    batches = in_parts(compute, count=len(indices), batch_size=batch_size, name="sample", parts=parts, stop=stop)
+    whole = joined(list(batches))
     check_finite(whole["finite"])
-    return Drawn(whole["image"], whole["label"], whole["nfe"], whole["trajectory"], times)
+    return Drawn(whole["image"], whole["label"], whole["nfe"], whole["trajectory"], whole["times"][0])

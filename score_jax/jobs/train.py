@@ -30,6 +30,7 @@ from score_jax.training.sharding import check_divisible, make_mesh, over_batch, 
 from score_jax.training.state import TrainState
 from score_jax.training.stop import Stop, any_process_asks
 from score_jax.training.throughput import TRAINING_PER_FORWARD, Meter
+from score_jax.typing import Params
 
 _PREVIEWS = 64
 
@@ -158,8 +159,8 @@ def _initial_state(experiment: builder.Experiment, workdir: Path, mesh: Mesh) ->
         if jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, state.params):
             raise InputError(f"training.start_from={other} has another network: give both the same network section.")
         print_once(f"Starting from step {step} of {other}.")
-    elif (workdir / weights.FILE_NAME).is_file():
-        print_once(f"Starting from {workdir / weights.FILE_NAME}.")
+    elif weights.has_params(workdir):
+        print_once(f"Starting from the parameters in {workdir}.")
         params = weights.load_params(workdir, experiment.network.shapes(), replicated(mesh))
     else:
         return state
@@ -167,17 +168,25 @@ def _initial_state(experiment: builder.Experiment, workdir: Path, mesh: Mesh) ->
     return dataclasses.replace(state, params=copies[0], ema_params=copies[1])
 
 
-def restore_params(config: ConfigDict, experiment: builder.Experiment, workdir: Path, mesh, step: int | None = None):
-    """The averaged parameters of a workdir, replicated over `mesh`, and their step (0 for converted weights).
+def restore_params(
+    config: ConfigDict,
+    experiment: builder.Experiment,
+    workdir: Path,
+    mesh: Mesh,
+    step: int | None = None,
+    *,
+    averaged: bool = True,
+) -> tuple[Params, int]:
+    """The averaged parameters of a workdir, or the raw ones, and their step (0 for weights without a training).
 
     Raises:
       InputError: the workdir has no such checkpoint, or one of another network.
     """
     directory = directory_of(workdir, config.training.checkpoints)
     if not directory.is_dir():
-        if (workdir / weights.FILE_NAME).is_file():
+        if weights.has_params(workdir):
             return weights.load_params(workdir, experiment.network.shapes(), replicated(mesh)), 0
         raise InputError(f"No checkpoint in {directory}: expected those of a `train` run, or converted weights.")
     with Checkpoints(directory, config.training.keep, config.training.keep_every) as checkpoints:
         state = checkpoints.restore(abstract_state(experiment.create_state, mesh), step).state
-    return state.ema_params, int(state.step)
+    return (state.ema_params if averaged else state.params), int(state.step)

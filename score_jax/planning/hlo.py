@@ -10,6 +10,7 @@ _COLLECTIVE = re.compile(
     r"(?P<start>-start)?\("
 )
 _SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
+_COMMENT = re.compile(r"/\*.*?\*/")  # "/*index=5*/" in long tuples
 
 
 def collective_bytes(hlo: str) -> dict[str, int]:
@@ -18,7 +19,7 @@ def collective_bytes(hlo: str) -> dict[str, int]:
     Of an asynchronous one ("-start") the last of its shapes is the result.
     """
     totals: dict[str, int] = {}
-    for match in _COLLECTIVE.finditer(hlo):
+    for match in _COLLECTIVE.finditer(_COMMENT.sub("", hlo)):
         sizes = [
             _BYTES.get(dtype, 4) * math.prod(int(n) for n in dims.split(",") if n)
             for dtype, dims in _SHAPE.findall(match["shapes"])

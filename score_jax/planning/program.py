@@ -11,7 +11,10 @@ from score_jax.planning.chips import Chip
 from score_jax.planning.hlo import collective_bytes
 
 _UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_TOO_MUCH = re.compile(r"Used ([\d.]+)([KMGT]?)i?B? of ([\d.]+)([KMGT]?)i?B? hbm")
+_SIZE = r"([\d.]+)([KMGT]?)i?B?"
+_TOO_MUCH = re.compile(
+    rf"Used {_SIZE} of {_SIZE} hbm|required for HLO temporaries \({_SIZE}\) exceeds available HBM \({_SIZE}\)"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +52,15 @@ class Program:
         }
 
 
+def too_much(message: str) -> tuple[float, float] | None:
+    """Bytes used and bytes there are, of the compiler's message about a program that does not fit; None of others."""
+    found = _TOO_MUCH.search(message)
+    if found is None:
+        return None
+    used, used_unit, of, of_unit = (group for group in found.groups() if group is not None)
+    return float(used) * _UNITS[used_unit], float(of) * _UNITS[of_unit]
+
+
 def compiled_program(lowered: Any, chip: Chip) -> Program:
     """Compiles; a program that does not fit is a result, not an error."""
     began = time.monotonic()
@@ -56,10 +68,10 @@ def compiled_program(lowered: Any, chip: Chip) -> Program:
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        found = _TOO_MUCH.search(str(error))
-        if found is None:
+        sizes = too_much(str(error))
+        if sizes is None:
             raise
-        used, of = (float(found[i]) * _UNITS[found[i + 1]] for i in (1, 3))
+        used, of = sizes
         return Program(False, time.monotonic() - began, memory=used, limit=of)
     memory, costs = compiled.memory_analysis(), compiled.cost_analysis()
     aliased = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from jax.sharding import Mesh
@@ -35,6 +36,20 @@ class Restored(NamedTuple):
     state: TrainState
     data: dict
     damaged: tuple[int, ...]
+
+
+class Contents(NamedTuple):
+    """All that a checkpoint holds, on the host.
+
+    Attributes:
+      arrays: of the state, by path ("ema_params.Dense_0.kernel").
+      data: state of the data iterator.
+      about: what the run said of itself; empty before version 0.4.
+    """
+
+    arrays: dict[str, np.ndarray]
+    data: dict
+    about: dict[str, Any]
 
 
 def directory_of(workdir: Path, elsewhere: str) -> epath.Path:
@@ -109,11 +124,12 @@ class Checkpoints:
         """Turns whatever a failed save raises into an InputError."""
         try:
             yield
+        except jax.errors.JaxRuntimeError:  # another process is gone
+            raise
         except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             raise InputError(
-                f"Cannot write a checkpoint in {self.directory}: {reason}. Make room there; the same command then goes "
-                f"on from step {self.latest or 0}."
+                f"Cannot write a checkpoint in {self.directory}: {_first_line(error)}. Make room there; the same "
+                f"command then goes on from step {self.latest or 0}."
             ) from error
 
     def restore(self, like: TrainState, step: int | None = None) -> Restored:
@@ -152,13 +168,40 @@ class Checkpoints:
         try:
             found = self._manager.restore(step, args=ocp.args.Composite(**items))
         except Exception as error:  # whatever a damaged file makes a reader raise
-            return None, {}, (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            return None, {}, _first_line(error)
         state = found["state"]
         if int(state.step) != step:
             return None, {}, f"it holds step {int(state.step)}"
-        if found["about"] is not None and (wrong := differing(fingerprint(state), found["about"]["fingerprint"])):
-            return None, {}, f"{len(wrong)} arrays are not what was saved, {wrong[0]} first"
+        if problem := _problem(fingerprint(state), found["about"]):
+            return None, {}, problem
         return state, found["data"], ""
+
+    def read(self, step: int) -> Contents:
+        """All of the checkpoint at `step` as NumPy, on a machine of any kind, without its config.
+
+        Raises:
+          InputError: there is none, or it is damaged.
+        """
+        path = self.directory / str(step)
+        if step not in self.steps:
+            raise InputError(f"No checkpoint {step} in {self.directory}: found steps {self.steps}.")
+        try:
+            with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+                tree = reader.metadata(path / "state").item_metadata.tree
+                as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+                state = reader.restore(path / "state", args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+            with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+                about = reader.restore(path / "about") if (path / "about").exists() else {}
+                data = reader.restore(path / "data")
+        except Exception as error:  # whatever a damaged file makes a reader raise
+            raise InputError(f"Checkpoint {path} is damaged: {_first_line(error)}.") from error
+        arrays = {
+            jax.tree_util.keystr(name, simple=True, separator="."): np.asarray(leaf)
+            for name, leaf in jax.tree_util.tree_leaves_with_path(state)
+        }
+        if problem := _problem(fingerprint(arrays), about):
+            raise InputError(f"Checkpoint {path} is damaged: {problem}.")
+        return Contents(arrays, data, about)
 
     def set_aside(self, steps: tuple[int, ...]) -> None:
         """Moves damaged checkpoints out of the way of the ones that training will write; nothing is removed."""
@@ -171,6 +214,16 @@ class Checkpoints:
         if steps:
             any_says(False)  # until the first has moved them
             self._manager.reload()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def _problem(found: dict[str, int], about: dict[str, Any] | None) -> str:
+    """What the fingerprints say is wrong, "" if nothing, or if there are none."""
+    wrong = differing(found, about["fingerprint"]) if about else []
+    return f"{len(wrong)} arrays are not what was saved, {wrong[0]} first" if wrong else ""
 
 
 def abstract_state(create: Callable[[], TrainState], mesh: Mesh) -> TrainState:

@@ -42,10 +42,11 @@ def _sums(leaves: list[Array]) -> list[UInt32[Array, ""]]:
 
 
 def fingerprint(tree: PyTree) -> dict[str, int]:
-    """A number below 2^32 for each array of a tree, by its path."""
+    """A number below 2^32 for each array of a tree, by its path ("params.Dense_0.kernel")."""
     paths, leaves = zip(*jax.tree_util.tree_leaves_with_path(tree), strict=True)
     numbers = jax.device_get(_sums(list(leaves)))
-    return {jax.tree_util.keystr(path): int(np.asarray(number)) for path, number in zip(paths, numbers, strict=True)}
+    names = (jax.tree_util.keystr(path, simple=True, separator=".") for path in paths)
+    return {name: int(np.asarray(number)) for name, number in zip(names, numbers, strict=True)}
 
 
 def differing(found: dict[str, int], expected: dict[str, int]) -> list[str]:

@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 
 import jax
-import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
@@ -65,12 +64,6 @@ def _split(shape: tuple[int, ...], group: int) -> PartitionSpec:
         return PartitionSpec()
     longest = max(fits, key=lambda axis: (shape[axis], axis))
     return PartitionSpec(*("fsdp" if axis == longest else None for axis in range(len(shape))))
-
-
-def local_values(array: jax.Array) -> np.ndarray:
-    """This process's part of an array that is split along its leading axis, in order."""
-    shards = sorted(array.addressable_shards, key=lambda shard: shard.index[0].start or 0)
-    return np.concatenate([np.asarray(shard.data) for shard in shards])
 
 
 def check_divisible(batch_size: int, mesh: Mesh, key: str, accumulate: int = 1) -> None:

@@ -1,9 +1,14 @@
-"""Parameters alone, as one safetensors file: what a conversion writes and what `sample` reads without a checkpoint."""
+"""Parameters alone, for sharing: what a conversion or an export writes, and what `sample` reads without a checkpoint.
+
+params.safetensors    one file
+params/               or a folder of orbax's
+"""
 
 from pathlib import Path
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -12,7 +17,7 @@ from score_jax.errors import InputError
 from score_jax.files import written_whole
 from score_jax.typing import Params
 
-FILE_NAME = "params.safetensors"
+FILE_NAME, FOLDER_NAME = "params.safetensors", "params"
 
 
 def _name(path: tuple) -> str:
@@ -29,11 +34,36 @@ def save_params(workdir: Path, params: PyTree) -> Path:
     return workdir / FILE_NAME
 
 
+def save_params_orbax(workdir: Path, params: PyTree) -> Path:
+    """The same as a folder of orbax's; an older one is replaced."""
+    folder = (workdir / FOLDER_NAME).absolute()
+    with ocp.StandardCheckpointer() as writer:
+        writer.save(folder, params, force=True)
+    return folder
+
+
+def has_params(workdir: Path) -> bool:
+    """Whether a workdir holds parameters alone, in either form."""
+    return (workdir / FILE_NAME).is_file() or (workdir / FOLDER_NAME).is_dir()
+
+
+def _load_orbax(folder: Path, shapes: PyTree, sharding: jax.sharding.Sharding) -> Params:
+    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes)
+    try:
+        with ocp.StandardCheckpointer() as reader:
+            return reader.restore(folder.absolute(), like)
+    except Exception as error:  # whatever a damaged file makes a reader raise
+        reason = str(error).strip().splitlines()[0][:200]
+        raise InputError(
+            f"{folder} is damaged or of another network: {reason}. Check the config, or export again."
+        ) from error
+
+
 def load_params(workdir: Path, shapes: PyTree, sharding: jax.sharding.Sharding) -> Params:
     """The parameters of a workdir, placed by `sharding`.
 
     Args:
-      workdir: where `save_params` wrote.
+      workdir: where `save_params` or `save_params_orbax` wrote.
       shapes: shapes and dtypes that the network expects.
       sharding: where each array shall live.
 
@@ -41,6 +71,8 @@ def load_params(workdir: Path, shapes: PyTree, sharding: jax.sharding.Sharding) 
       InputError: the file is missing or damaged, or is of another network.
     """
     path = workdir / FILE_NAME
+    if not path.exists() and (workdir / FOLDER_NAME).is_dir():
+        return _load_orbax(workdir / FOLDER_NAME, shapes, sharding)
     try:
         with safe_open(path, framework="numpy") as file:
             found = set(file.keys())

@@ -10,7 +10,7 @@ from score_jax.errors import InputError
 from score_jax.jobs.plan import Setting, kept, settings_to_try
 from score_jax.planning.chips import CHIPS, peak_flops
 from score_jax.planning.hlo import collective_bytes
-from score_jax.planning.program import Program
+from score_jax.planning.program import Program, too_much
 from score_jax.planning.topology import slice_devices
 from tiny import write_config
 
@@ -18,7 +18,7 @@ HLO = """
   %all-reduce.1 = f32[128,4]{1,0:T(8,128)} all-reduce(%x), channel_id=1
   %ag = (bf16[8]{0}, bf16[64]{0}) all-gather-start(%y), dimensions={0}
   %done = bf16[64]{0} all-gather-done(%ag)
-  %both = (f32[10]{0}, s32[2]{0}) all-reduce(%a, %b)
+  %both = (f32[10]{0}, /*index=1*/s32[2]{0}) all-reduce(%a, %b)
   %add = f32[128,4]{1,0} add(%x, %x)
 """
 
@@ -32,6 +32,22 @@ def test_the_floor_is_of_the_slowest_resource():
     floor = program.floor_seconds(CHIPS["v5e"])
     assert floor["matrix units"] == pytest.approx(1) and floor["memory"] == pytest.approx(2)
     assert floor["links"] == pytest.approx(10 / 200e9)
+
+
+@pytest.mark.parametrize(
+    ("message", "used"),
+    [
+        ("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 20.10G of 15.75G hbm. Exceeded by 4G", 20.1),
+        (
+            "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries (18.87G) "
+            "exceeds available HBM (15.75G).",
+            18.87,
+        ),
+    ],
+)
+def test_what_does_not_fit_is_read_from_the_compilers_message(message, used):
+    assert too_much(message) == pytest.approx((used * 2**30, 15.75 * 2**30))
+    assert too_much("INTERNAL: something else") is None
 
 
 def test_chips_are_known_by_their_kind():

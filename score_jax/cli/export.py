@@ -1,0 +1,32 @@
+"""`python -m score_jax export`."""
+
+import argparse
+from pathlib import Path
+
+from score_jax.jobs.export import FORMATS, export
+
+_DESCRIPTION = """Writes the parameters of a trained model alone, with its config, into a folder for sharing.
+
+  python -m score_jax export runs/mnist shared/mnist
+  python -m score_jax export runs/mnist shared/mnist --format=orbax --parameters=raw --step=4000
+  python -m score_jax sample --workdir=shared/mnist
+
+Writes config.json, params.safetensors (or params/, of orbax) and export.json into OUT. `train --workdir=OUT` starts
+from them."""
+
+
+def main(argv: list[str]) -> int:
+    """Runs the verb."""
+    parser = argparse.ArgumentParser(
+        prog="score_jax export", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("workdir", type=Path, metavar="WORKDIR", help="of a train run")
+    parser.add_argument("out", type=Path, metavar="OUT", help="another folder")
+    parser.add_argument("--format", default="safetensors", choices=FORMATS)
+    parser.add_argument("--parameters", default="ema", choices=["ema", "raw"], help="averaged or not (default: ema)")
+    parser.add_argument("--step", type=int, help="of the checkpoint (default: the newest)")
+    options = parser.parse_args(argv[1:])
+    averaged = options.parameters == "ema"
+    count = export(options.workdir, options.out, options.format, step=options.step, averaged=averaged)
+    print(f"{count:,} parameters: {options.out}")
+    return 0

@@ -1,0 +1,47 @@
+"""`export`: the parameters of a trained model alone, in a folder that the other verbs take."""
+
+from pathlib import Path
+
+import jax
+
+from score_jax import builder
+from score_jax.builder.completion import completed
+from score_jax.errors import InputError, unknown_name
+from score_jax.jobs.results import provenance, write_json
+from score_jax.jobs.train import restore_params
+from score_jax.training.run_config import load_config, save_config
+from score_jax.training.sharding import make_mesh
+from score_jax.training.weights import save_params, save_params_orbax
+
+FORMATS = {"safetensors": save_params, "orbax": save_params_orbax}
+
+
+def export(workdir: Path, out: Path, form: str, *, step: int | None = None, averaged: bool = True) -> int:
+    """Writes config.json, the parameters and export.json into `out`; returns the number of parameters.
+
+    Args:
+      workdir: of a `train` run.
+      out: another folder, new or of an earlier export.
+      form: a key of `FORMATS`.
+      step: of the checkpoint; None: the newest.
+      averaged: the moving average of the parameters, which samples are drawn from; or the parameters themselves.
+
+    Raises:
+      InputError: there is no such checkpoint, or `out` holds a training run.
+    """
+    if form not in FORMATS:
+        raise unknown_name("format", form, FORMATS)
+    if (out / "checkpoints").exists():
+        raise InputError(f"{out} holds a training run: export into another folder.")
+    config = completed(load_config(workdir))
+    experiment = builder.experiment(config)
+    params, found = restore_params(config, experiment, workdir, make_mesh(), step, averaged=averaged)
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        config.training.checkpoints = ""  # of the run, not of this folder
+    save_config(out, config)
+    FORMATS[form](out, params)
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    facts = provenance(step=found, parameters="ema" if averaged else "raw", format=form, count=count)
+    write_json(out / "export.json", facts)
+    return count

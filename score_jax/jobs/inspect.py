@@ -1,0 +1,130 @@
+"""`inspect`: what a run's checkpoints hold, and whether they are whole; no config, network or accelerator is needed."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from etils import epath
+from safetensors import SafetensorError, safe_open
+
+from score_jax.errors import InputError
+from score_jax.training.checkpoint import Checkpoints, Contents, directory_of
+from score_jax.training.run_config import load_config
+from score_jax.training.weights import FILE_NAME
+
+
+def _checkpoints_in(path: str) -> tuple[epath.Path, int | None]:
+    """The folder of checkpoints that a path names, and the step where it names one checkpoint."""
+    folder = epath.Path(path) if "://" in path else epath.Path(Path(path).absolute())
+    if folder.name.isdecimal() and (folder / "state").is_dir():
+        return folder.parent, int(folder.name)
+    if "://" not in path and (Path(path) / "config.json").is_file():
+        folder = directory_of(Path(path), load_config(Path(path)).training.get("checkpoints", ""))
+    return folder, None
+
+
+def _bytes_on_disk(folder: epath.Path) -> int:
+    return sum(_bytes_on_disk(path) if path.is_dir() else path.stat().length for path in folder.iterdir())
+
+
+def _group(name: str) -> str:
+    """ "params" of "params.Dense_0.kernel"."""
+    return name.partition(".")[0]
+
+
+def _told(step: int, size: int, contents: Contents) -> dict[str, Any]:
+    groups: dict[str, dict[str, Any]] = {}
+    for name, array in contents.arrays.items():
+        group = groups.setdefault(_group(name), {"arrays": 0, "elements": 0, "bytes": 0, "dtypes": []})
+        group["arrays"] += 1
+        group["elements"] += array.size
+        group["bytes"] += array.nbytes
+        group["dtypes"] = sorted({*group["dtypes"], str(array.dtype)})
+    finite = all(np.isfinite(a).all() for a in contents.arrays.values() if np.issubdtype(a.dtype, np.floating))
+    about = {key: contents.about.get(key) for key in ("score_jax", "jax")}
+    config = contents.about.get("config", {})
+    return {
+        "step": step,
+        "whole": True,
+        "checked": bool(contents.about),
+        "finite": bool(finite),
+        "bytes_on_disk": size,
+        "batches": contents.data.get("batches"),
+        "groups": groups,
+        "written_by": about,
+        "network": config.get("network", {}).get("name"),
+        "data": config.get("data", {}).get("name"),
+    }
+
+
+def inspect(path: str, step: int | None = None) -> dict[str, Any]:
+    """What is there, JSON-able: "directory", and a row of "checkpoints" each, newest first, with a "problem" if damaged.
+
+    Args:
+      path: a workdir, a folder of checkpoints, or one of them; local or gs://.
+      step: of the one to look at; None: all.
+
+    Raises:
+      InputError: there is no checkpoint.
+    """
+    directory, named = _checkpoints_in(path)
+    step = named if step is None else step
+    if not directory.is_dir():
+        raise InputError(f"No checkpoints in {path}: expected a workdir, or a folder of checkpoints.")
+    rows = []
+    with Checkpoints(directory) as checkpoints:
+        if not checkpoints.steps:
+            raise InputError(f"No checkpoints in {directory}.")
+        for each in checkpoints.steps[::-1] if step is None else [step]:
+            size = _bytes_on_disk(directory / str(each))
+            try:
+                rows.append(_told(each, size, checkpoints.read(each)))
+            except InputError as error:
+                if step is not None:
+                    raise
+                rows.append({"step": each, "whole": False, "bytes_on_disk": size, "problem": str(error)})
+    return {"directory": str(directory), "checkpoints": rows}
+
+
+def arrays_of(path: str, step: int | None = None) -> list[tuple[str, tuple[int, ...], str]]:
+    """Name, shape and dtype of each array: of the newest checkpoint, or the one named, or of a file of parameters.
+
+    Raises:
+      InputError: there is nothing to read, or it is damaged.
+    """
+    file = Path(path) / FILE_NAME if "://" not in path else Path(path)
+    file = Path(path) if path.endswith(".safetensors") else file
+    if file.is_file():
+        try:
+            with safe_open(file, framework="numpy") as tensors:
+                slices = {name: tensors.get_slice(name) for name in sorted(tensors.keys())}
+                return [(name, tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()]
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"Cannot read {file}: {error}.") from None
+    directory, named = _checkpoints_in(path)
+    with Checkpoints(directory) as checkpoints:
+        wanted = named if step is None else step
+        contents = checkpoints.read(checkpoints.latest or 0 if wanted is None else wanted)
+    return [(name, array.shape, str(array.dtype)) for name, array in sorted(contents.arrays.items())]
+
+
+def table(found: dict[str, Any]) -> str:
+    """For a reader."""
+    lines = [found["directory"]]
+    for row in found["checkpoints"]:
+        size = f"{row['bytes_on_disk'] / 2**20:.1f} MiB"
+        if not row["whole"]:
+            lines.append(f"step {row['step']:>9}  {size:>12}  DAMAGED: {row['problem']}")
+            continue
+        verdict = "whole" if row["checked"] else "readable (written before there were fingerprints)"
+        verdict += "" if row["finite"] else ", NOT FINITE"
+        lines.append(f"step {row['step']:>9}  {size:>12}  {verdict}, {row['batches']} batches of data taken")
+    newest = next((row for row in found["checkpoints"] if row["whole"]), None)
+    if newest is not None:
+        by = newest["written_by"]
+        lines += ["", f"step {newest['step']}: {newest['network']} on {newest['data']}, by score_jax {by['score_jax']}"]
+        for name, group in newest["groups"].items():
+            count, size = f"{group['elements']:,} numbers", f"{group['bytes'] / 2**20:.1f} MiB"
+            dtypes = " ".join(group["dtypes"])
+            lines.append(f"  {name:<12}{count:>22} in {group['arrays']:>5} arrays, {size:>14}, {dtypes}")
+    return "\n".join(lines)

@@ -1,0 +1,129 @@
+"""Two processes started by launch/local.sh do what one does, and none of them is left waiting for the other."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from score_jax.training.checkpoint import Checkpoints
+from score_jax.training.log import read_curve
+from tiny import ROOT, environment, write_config
+
+pytestmark = pytest.mark.slow
+
+
+def local(*arguments, processes=2, devices=1):
+    """A job of so many processes, not waited for; its output in one."""
+    return subprocess.Popen(
+        ["launch/local.sh", str(processes), "--", *map(str, arguments)],
+        cwd=ROOT,
+        env=environment(devices) | {"VIRTUAL_ENV": os.environ.get("VIRTUAL_ENV", "none"), "GRACE": "60"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finished(job, code=0):
+    output, _ = job.communicate(timeout=240)
+    assert job.returncode == code, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The same training by two processes of one device, and by one process of two."""
+    folder = tmp_path_factory.mktemp("processes")
+    config = write_config(folder)
+    workdirs = folder / "two", folder / "one"
+    for workdir, processes in zip(workdirs, (2, 1), strict=True):
+        finished(
+            local("train", f"--config={config}", f"--workdir={workdir}", processes=processes, devices=3 - processes)
+        )
+    return workdirs
+
+
+def parameters(workdir, step=6):
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        arrays = checkpoints.read(step).arrays
+    return {name: array for name, array in arrays.items() if name.startswith("params.")}
+
+
+def test_two_processes_train_as_one_does(trained):
+    two, one = (read_curve(workdir) for workdir in trained)
+    np.testing.assert_allclose(list(two.values()), list(one.values()), rtol=1e-5)
+    assert list(two) == list(one) == [1, 2, 3, 4, 5, 6]
+    ours, theirs = (parameters(workdir) for workdir in trained)
+    for name in ours:
+        np.testing.assert_allclose(ours[name], theirs[name], atol=1e-5, err_msg=name)
+
+
+def test_two_processes_sample_and_measure_as_one_does(trained):
+    two, one = trained
+    results = {}
+    for processes in (2, 1):
+        out = two.parent / f"samples_{processes}"
+        finished(local("sample", f"--workdir={one}", f"--out={out}", processes=processes, devices=3 - processes))
+        finished(local("likelihood", f"--workdir={one}", processes=processes, devices=3 - processes))
+        images = np.load(out / "samples.npz")["arr_0"]
+        results[processes] = images, np.load(one / "likelihood.npz")["bits_per_dim"]
+    np.testing.assert_array_equal(results[2][0], results[1][0])
+    np.testing.assert_allclose(results[2][1], results[1][1], rtol=1e-5)
+    assert not (one / "sample_parts").exists() and not (one / "likelihood_parts").exists()
+
+
+def running(folder, *arguments):
+    """A job that has begun to train, and the pids of its processes by number."""
+    config = write_config(folder)
+    endless = (
+        "--config.training.steps=1000000",
+        "--config.training.checkpoint_every=20",
+        "--config.training.log_every=10",
+    )
+    job = local("train", f"--config={config}", f"--workdir={folder / 'run'}", *endless, *arguments)
+    end = time.monotonic() + 200
+    while not (folder / "run" / "checkpoints" / "20").exists():
+        assert job.poll() is None and time.monotonic() < end, job.communicate()
+        time.sleep(0.05)
+    pids = subprocess.run(["pgrep", "-P", str(job.pid), "-f", "score_jax"], capture_output=True, text=True, check=True)
+    return job, sorted(map(int, pids.stdout.split()))
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_dies_ends_the_others_with_a_message(tmp_path, victim):
+    job, pids = running(tmp_path)
+    began = time.monotonic()
+    os.kill(pids[victim], signal.SIGKILL)
+    output = finished(job, code=137)
+    assert time.monotonic() - began < 30
+    assert f"process {victim} was ended by signal 9" in output
+    assert f"(process {1 - victim} of 2): another process of this job ended" in output
+
+
+def test_a_notice_to_one_process_makes_all_save_after_the_same_step(tmp_path):
+    job, pids = running(tmp_path)
+    began = time.monotonic()
+    os.kill(pids[1], signal.SIGTERM)
+    output = finished(job)
+    assert time.monotonic() - began < 30
+    assert "[0] Training stopped on SIGTERM at step" in output
+    step = int(output.rpartition("Checkpoint at step ")[2].split()[0])
+    about = json.loads((tmp_path / "run" / "checkpoints" / str(step) / "about" / "metadata").read_text())
+    assert step % 20 and about["fingerprint"]
+
+
+def test_processes_with_other_configs_stop_before_the_first_step(tmp_path):
+    config = write_config(tmp_path)
+    text = (
+        config.read_text()
+        .replace("import base", "import base\nimport os")
+        .replace("1e-3", '1e-3 * (1 + int(os.environ["JAX_PROCESS_ID"]))')
+    )
+    config.write_text(text)
+    output = finished(local("train", f"--config={config}", f"--workdir={tmp_path / 'run'}"), code=2)
+    assert "config.optimizer.learning_rate is 0.001 on process 0 and 0.002 on process 1" in output
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,250 @@
+"""The launch scripts: shell that a linter passes, a manifest that its schema takes, and what they start and say.
+
+Python, gcloud, srun and scontrol are stand-ins that write down how they were called.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = sorted((ROOT / "launch").glob("*.sh"))
+
+
+def test_shellcheck_has_nothing_to_say():
+    assert len(SCRIPTS) >= 9
+    done = subprocess.run(["shellcheck", *SCRIPTS], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def jobset():
+    return yaml.safe_load((ROOT / "launch" / "gke_jobset.yaml").read_text())
+
+
+def test_the_jobs_of_the_jobset_are_valid():
+    (replicated,) = jobset()["spec"]["replicatedJobs"]
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "workers"}, **replicated["template"]}
+    kubernetes_validate.validate(job, "1.33", strict=True)
+    job["spec"]["parallelismm"] = 4
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(job, "1.33", strict=True)
+
+
+def test_the_jobset_asks_for_the_chips_of_its_topology():
+    values = jobset()
+    assert (values["apiVersion"], values["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
+    assert values["spec"].keys() == {"failurePolicy", "replicatedJobs"}
+    job = values["spec"]["replicatedJobs"][0]["template"]["spec"]
+    pod = job["template"]["spec"]
+    (container,) = pod["containers"]
+    rows, columns = map(int, pod["nodeSelector"]["cloud.google.com/gke-tpu-topology"].split("x"))
+    assert rows * columns == job["parallelism"] * int(container["resources"]["limits"]["google.com/tpu"])
+    assert job["parallelism"] == job["completions"] and job["completionMode"] == "Indexed"
+    assert job["podFailurePolicy"]["rules"][0]["onExitCodes"]["containerName"] == container["name"]
+    assert (ROOT / container["command"][0]).is_file()
+
+
+@pytest.fixture
+def stand_in(tmp_path):
+    """`stand_in(name, script)` puts a shell script before the real program; and a copy of launch/ with an empty env."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    shutil.copytree(ROOT / "launch", tmp_path / "launch")
+    (tmp_path / "launch" / "env.sh").write_text("")
+
+    def make(name, script):
+        (folder / name).write_text(f"#!/usr/bin/env bash\n{script}")
+        (folder / name).chmod(0o755)
+
+    return make
+
+
+def environment(folder, **more):
+    path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    clean = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS" and not k.startswith("JAX_")}
+    return clean | {"PATH": path, "VIRTUAL_ENV": "/none", "CALLS": str(folder / "calls")} | more
+
+
+def start(folder, *arguments, **more):
+    return subprocess.Popen(
+        arguments,
+        cwd=folder,
+        env=environment(folder, **more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(folder, *arguments, **more):
+    process = start(folder, *arguments, **more)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def until(path, text, seconds=20):
+    end = time.monotonic() + seconds
+    while not (path.exists() and text in path.read_text()):
+        assert time.monotonic() < end, path.read_text() if path.exists() else f"no {path}"
+        time.sleep(0.02)
+
+
+SLOW = """
+trap 'echo told >>"$CALLS${JAX_PROCESS_ID:-}"; kill %1; exit 0' TERM
+echo "$*" >>"$CALLS${JAX_PROCESS_ID:-}"
+sleep 60 &
+wait
+"""
+"""Tells that it has begun, and of SIGTERM."""
+FIND_PORT = "[[ $1 == -c ]] && echo 12345 && exit\n"
+
+
+def test_local_starts_one_process_of_each_number(tmp_path, stand_in):
+    shown = "$JAX_PROCESS_ID/$JAX_NUM_PROCESSES $JAX_COORDINATOR_ADDRESS $XLA_FLAGS"
+    stand_in("python", f'{FIND_PORT}echo "$*" >>"$CALLS$JAX_PROCESS_ID"; echo "{shown}"; echo no >&2')
+    code, out, err = run(tmp_path, "launch/local.sh", "3", "--", "train", "--workdir=a b")
+    assert code == 0
+    lines = sorted(out.splitlines())
+    devices = lines[0].rpartition("=")[2]
+    expected = [f"[{i}] {i}/3 localhost:12345  --xla_force_host_platform_device_count={devices}" for i in range(3)]
+    assert lines == expected and sorted(err.splitlines()) == ["[0] no", "[1] no", "[2] no"]
+    assert (tmp_path / "calls2").read_text() == "-m score_jax train --workdir=a b\n"
+
+
+@pytest.mark.parametrize("arguments", [(), ("2",), ("0", "--", "train"), ("x", "--", "train"), ("2", "train")])
+def test_local_says_how_it_is_called(tmp_path, stand_in, arguments):
+    code, _, err = run(tmp_path, "launch/local.sh", *arguments)
+    assert code == 2 and "launch/local.sh 2 -- train" in err
+
+
+def test_local_ends_with_the_code_of_the_first_that_failed(tmp_path, stand_in):
+    stand_in("python", FIND_PORT + "((JAX_PROCESS_ID)) && exit 2\nexec sleep 60")
+    began = time.monotonic()
+    code, _, err = run(tmp_path, "launch/local.sh", "2", "--", "train", GRACE="1")
+    assert code == 2 and "process 1 ended with exit code 2" in err
+    assert time.monotonic() - began < 20
+
+
+def test_local_passes_sigterm_on(tmp_path, stand_in):
+    stand_in("python", FIND_PORT + SLOW)
+    process = start(tmp_path, "launch/local.sh", "2", "--", "train")
+    for i in range(2):
+        until(tmp_path / f"calls{i}", "train")
+    time.sleep(0.2)  # for the traps to be set
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert all("told" in (tmp_path / f"calls{i}").read_text() for i in range(2))
+
+
+def test_a_node_that_was_told_to_end_is_not_done(tmp_path, stand_in):
+    stand_in("python", SLOW)
+    process = start(tmp_path, "launch/node.sh", "train", "--workdir=a b")
+    until(tmp_path / "calls", "-m score_jax train --workdir=a b")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 143 and "told" in (tmp_path / "calls").read_text()
+
+
+@pytest.mark.parametrize("code", [0, 2, 3])
+def test_a_node_ends_as_its_verb_does(tmp_path, stand_in, code):
+    stand_in("python", f"exit {code}")
+    assert run(tmp_path, "launch/node.sh", "train")[0] == code
+
+
+def test_a_slurm_job_that_is_told_to_end_queues_again(tmp_path, stand_in):
+    stand_in("srun", SLOW)
+    stand_in("scontrol", 'echo "scontrol $*" >>"$CALLS"')
+    there = {"SLURM_SUBMIT_DIR": str(tmp_path), "SLURM_JOB_ID": "7"}
+    process = start(tmp_path, "bash", "launch/slurm.sh", "train", "--workdir=a b", **there)
+    until(tmp_path / "calls", "--kill-on-bad-exit=1 launch/node.sh train --workdir=a b")
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=20)
+    assert "queueing again" in out and "scontrol requeue 7" in (tmp_path / "calls").read_text()
+
+
+def test_a_slurm_job_that_fails_does_not_queue_again(tmp_path, stand_in):
+    stand_in("srun", "exit 2")
+    stand_in("scontrol", 'echo "scontrol $*" >>"$CALLS"')
+    code, _, _ = run(tmp_path, "bash", "launch/slurm.sh", "train", SLURM_SUBMIT_DIR=str(tmp_path), SLURM_JOB_ID="7")
+    assert code == 2 and not (tmp_path / "calls").exists()
+
+
+# One machine, whose home is a folder. Its slice is there once it is asked for; `preempted` takes it away.
+GCLOUD = """
+echo "$*" >>"$CALLS"
+place=$PWD/cloud
+case "$3 $4" in
+  "queued-resources describe")
+    if [[ -e $place/preempted && -e $place/home/score_jax/ran ]]; then echo SUSPENDED
+    elif [[ -d $place/home ]]; then echo ACTIVE
+    else exit 1; fi ;;
+  "queued-resources create") mkdir -p "$place/home" ;;
+  "queued-resources delete") rm -rf "$place/home" "$place/preempted" ;;
+  "tpu-vm scp") cp "$5" "$place/home/score_jax.tar.gz" ;;
+  "tpu-vm ssh") cd "$place/home" && exec bash -c "${!##--command=}" ;;
+esac
+"""
+TPU = {"PROJECT": "p", "ZONE": "z", "ACCELERATOR": "v5litepod-4", "RUNTIME": "r", "POLL": "0.1"}
+
+
+@pytest.fixture
+def cloud(tmp_path, stand_in):
+    """A cloud in a folder; `python` ends with the codes in `codes`, one after another."""
+    stand_in("gcloud", GCLOUD)
+    stand_in(
+        "python",
+        'read -r code rest <"$CODES"; echo "$rest" >"$CODES"; echo "$*" >>"$CALLS.python"; touch ran; exit "$code"',
+    )
+    (tmp_path / "cloud").mkdir()
+    (tmp_path / "codes").write_text("0\n")
+    subprocess.run(
+        "git init -q . && git add launch && git -c user.name=a -c user.email=a@b commit -qm a",
+        shell=True,
+        cwd=tmp_path,
+        check=True,
+    )
+
+    def call(*arguments):
+        return run(tmp_path, "launch/tpu_pod.sh", "pod", *arguments, **TPU, CODES=str(tmp_path / "codes"))
+
+    return call
+
+
+def test_a_pod_is_made_and_trains(tmp_path, cloud):
+    assert cloud("create")[0] == 0 and cloud("install")[0] == 0
+    assert cloud("start", "train", "--workdir=a b")[0] == 0
+    assert cloud("wait")[0] == 0
+    assert (tmp_path / "calls.python").read_text() == "-m score_jax train --workdir=a b\n"
+    assert cloud("delete")[0] == 0 and not (tmp_path / "cloud" / "home").exists()
+    assert "--accelerator-type=v5litepod-4 --runtime-version=r" in (tmp_path / "calls").read_text()
+
+
+def test_a_preempted_pod_is_made_again(tmp_path, cloud):
+    (tmp_path / "cloud" / "preempted").touch()
+    (tmp_path / "codes").write_text("143 0\n")
+    code, out, err = cloud("keep", "train")
+    assert code == 0, err
+    assert out.count("starting again") == 1
+    calls = (tmp_path / "calls").read_text()
+    assert calls.count("queued-resources create") == 2 and calls.count("queued-resources delete") == 1
+
+
+def test_a_run_that_lost_a_process_starts_again_and_bad_input_ends_it(tmp_path, cloud):
+    (tmp_path / "codes").write_text("3 2\n")
+    code, out, _ = cloud("keep", "train")
+    assert code == 2 and out.count("starting again") == 1
+    assert (tmp_path / "calls").read_text().count("queued-resources create") == 1
+
+
+def test_the_pod_script_names_what_is_missing(tmp_path, stand_in):
+    code, _, err = run(tmp_path, "launch/tpu_pod.sh", "pod", "create", PROJECT="p", ZONE="z", RUNTIME="r")
+    assert code == 2 and "ACCELERATOR is not set" in err
