@@ -29,13 +29,6 @@ def get_config():
     return config
 """
 _DEVICES = "--xla_force_host_platform_device_count={}"
-_PROCESS = """
-import sys
-import jax
-jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
-from score_jax.cli import main
-sys.exit(main.main(["score_jax", "evaluate", *sys.argv[3:]]))
-"""
 
 
 def _environment(devices: int) -> dict[str, str]:
@@ -83,8 +76,9 @@ def _in_two_processes(*arguments: str) -> None:
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
-    command = [sys.executable, "-c", _PROCESS, address]
-    _done(*(subprocess.Popen([*command, str(i), *arguments], env=_environment(2), stdout=sys.stderr) for i in range(2)))
+    command = [sys.executable, "-m", "score_jax", "evaluate", *arguments]
+    job = _environment(2) | {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
+    _done(*(subprocess.Popen(command, env=job | {"JAX_PROCESS_ID": str(i)}, stdout=sys.stderr) for i in range(2)))
 
 
 def run_claims(folder: Path, *, count: int, quick: bool) -> list[Claim]:

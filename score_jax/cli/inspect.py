@@ -3,8 +3,6 @@
 import argparse
 import json
 
-from absl import logging
-
 from score_jax.jobs.inspect import arrays_of, inspect, table
 
 _DESCRIPTION = """Says what a run's checkpoints hold, and whether each is whole: every array is read and compared with
@@ -26,7 +24,6 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--arrays", action="store_true", help="list the arrays of the newest, or of --step")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     options = parser.parse_args(argv[1:])
-    logging.set_verbosity(logging.ERROR)  # orbax is surprised to be asked for one item
     if options.arrays:
         for name, shape, dtype in arrays_of(options.path, options.step):
             print(f"{name}  {list(shape)}  {dtype}")

@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -56,6 +57,12 @@ def _help() -> str:
     )
 
 
+def _quiet_libraries() -> None:
+    """Orbax's threads log each failure with a traceback, and raise it to us, who say it in one line."""
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 def main(argv: list[str]) -> int:
     """Runs a verb; returns the exit code: 0 done, 2 bad input, 3 another process is gone, 1 anything else."""
     verb = argv[1] if len(argv) > 1 else "--help"
@@ -73,6 +80,7 @@ def _run(verb: str, argv: list[str]) -> int:
         raise unknown_name("verb", verb, _VERBS)
     _use_all_cores()
     _use_compile_cache()
+    _quiet_libraries()
     if verb in _BY_ALL_PROCESSES and "--help" not in argv:
         cluster.join()
     return importlib.import_module(f"score_jax.cli.{verb}").main(argv[1:])

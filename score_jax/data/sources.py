@@ -4,10 +4,11 @@ import dataclasses
 import hashlib
 import operator
 import re
+import time
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any, SupportsIndex, TypeVar
 
 import numpy as np
 
@@ -15,8 +16,36 @@ from score_jax.data.dead_leaves import DeadLeavesImages
 from score_jax.data.images import decode, fit
 from score_jax.errors import InputError
 
+T = TypeVar("T")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 _DEAD_LEAVES_TRAIN, _DEAD_LEAVES_TEST = 1_000_000, 10_000
+
+
+WAITS = (0.1, 1.0, 5.0)
+"""Seconds before each further try to read a record: file systems of clusters fail now and then."""
+
+
+def _patiently(read: Callable[[], T], name: str) -> T:
+    """What `read` returns, tried again where it fails.
+
+    Raises:
+      InputError: it failed each time.
+    """
+    for wait in WAITS:
+        try:
+            return read()
+        except (InputError, IndexError):
+            raise
+        except Exception:  # whatever a file system or a reader raises
+            time.sleep(wait)
+    try:
+        return read()
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise InputError(
+            f"Cannot read {name}, tried {len(WAITS) + 1} times: {reason}. Mend or remove it, or check the file system; "
+            "the same command then goes on."
+        ) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +66,12 @@ class Source:
         return len(self.rows)
 
     def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
-        row = self.rows[operator.index(index)]
-        image = row["image"]
-        name = str(image) if isinstance(image, Path) else f"image {index} of {self.name}"
-        pixels = decode(image, name) if isinstance(image, bytes | Path) else image
+        row = _patiently(lambda: self.rows[operator.index(index)], f"record {index} of {self.name}")
+        image, name = row["image"], f"image {index} of {self.name}"
+        if isinstance(image, Path):
+            file, name = image, str(image)
+            image = _patiently(file.read_bytes, name)
+        pixels = decode(image, name) if isinstance(image, bytes) else image
         label = np.int32(row.get("label", 0))
         return {"image": self.prepare(pixels, name), "label": label, "index": np.int32(index)}
 

@@ -32,7 +32,7 @@ def _group(name: str) -> str:
     return name.partition(".")[0]
 
 
-def _told(step: int, size: int, contents: Contents) -> dict[str, Any]:
+def _told(step: int, contents: Contents) -> dict[str, Any]:
     groups: dict[str, dict[str, Any]] = {}
     for name, array in contents.arrays.items():
         group = groups.setdefault(_group(name), {"arrays": 0, "elements": 0, "bytes": 0, "dtypes": []})
@@ -48,7 +48,6 @@ def _told(step: int, size: int, contents: Contents) -> dict[str, Any]:
         "whole": True,
         "checked": bool(contents.about),
         "finite": bool(finite),
-        "bytes_on_disk": size,
         "batches": contents.data.get("batches"),
         "groups": groups,
         "written_by": about,
@@ -58,7 +57,7 @@ def _told(step: int, size: int, contents: Contents) -> dict[str, Any]:
 
 
 def inspect(path: str, step: int | None = None) -> dict[str, Any]:
-    """What is there, JSON-able: "directory", and a row of "checkpoints" each, newest first, with a "problem" if damaged.
+    """What is there, JSON-able: "directory", and "checkpoints", a row each, newest first; "problem" where damaged.
 
     Args:
       path: a workdir, a folder of checkpoints, or one of them; local or gs://.
@@ -69,20 +68,18 @@ def inspect(path: str, step: int | None = None) -> dict[str, Any]:
     """
     directory, named = _checkpoints_in(path)
     step = named if step is None else step
-    if not directory.is_dir():
-        raise InputError(f"No checkpoints in {path}: expected a workdir, or a folder of checkpoints.")
+    if not (directory.is_dir() and any(child.name.isdecimal() for child in directory.iterdir())):
+        raise InputError(f"No checkpoints in {directory}: expected a workdir, or a folder of checkpoints.")
     rows = []
     with Checkpoints(directory) as checkpoints:
-        if not checkpoints.steps:
-            raise InputError(f"No checkpoints in {directory}.")
         for each in checkpoints.steps[::-1] if step is None else [step]:
-            size = _bytes_on_disk(directory / str(each))
             try:
-                rows.append(_told(each, size, checkpoints.read(each)))
+                rows.append(_told(each, checkpoints.read(each)))
             except InputError as error:
                 if step is not None:
                     raise
-                rows.append({"step": each, "whole": False, "bytes_on_disk": size, "problem": str(error)})
+                rows.append({"step": each, "whole": False, "problem": str(error)})
+            rows[-1]["bytes_on_disk"] = _bytes_on_disk(directory / str(each))
     return {"directory": str(directory), "checkpoints": rows}
 
 

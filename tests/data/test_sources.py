@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
+from score_jax.data import sources
 from score_jax.data.builders.packaged import every_fifth_of_a_class
 from score_jax.data.dead_leaves import dead_leaves
 from score_jax.data.sources import open_source
@@ -177,3 +178,42 @@ def test_fingerprint_tells_contents_apart(tmp_path):
         np.save(tmp_path / "x.npy", images)
         prints.append(open_source(str(tmp_path / "x.npy"), "all", image_size=4, channels=1).fingerprint)
     assert prints[0] != prints[1]
+
+
+class Failing(list):
+    """Rows of which each read fails so many times before it works."""
+
+    def __init__(self, rows, failures):
+        super().__init__(rows)
+        self.failures = failures
+
+    def __getitem__(self, i):
+        if self.failures:
+            self.failures -= 1
+            raise OSError(5, "Input/output error")
+        return super().__getitem__(i)
+
+
+def failing(failures):
+    pixels = np.zeros((2, 2, 1), np.uint8)
+    rows = Failing([{"image": pixels, "label": 3}], failures)
+    return sources.Source("flaky:train", rows, lambda pixels, name: pixels)
+
+
+def test_a_record_that_fails_once_is_read_again(monkeypatch):
+    monkeypatch.setattr(sources, "WAITS", (0.0, 0.0))
+    assert failing(1)[0]["label"] == failing(2)[0]["label"] == 3
+
+
+def test_a_record_that_always_fails_is_named(monkeypatch):
+    monkeypatch.setattr(sources, "WAITS", (0.0, 0.0))
+    with pytest.raises(InputError, match="Cannot read record 0 of flaky:train, tried 3 times: .*Input/output error"):
+        failing(3)[0]
+
+
+def test_a_file_that_is_gone_is_named(folder, monkeypatch):
+    monkeypatch.setattr(sources, "WAITS", (0.0,))
+    source = open_source(f"folder:{folder}", "all", image_size=8, channels=3, resize_filter="bicubic")
+    (folder / "cat" / "1.png").unlink()
+    with pytest.raises(InputError, match=r"Cannot read .*cat/1.png, tried 2 times"):
+        source[1]

@@ -1,0 +1,260 @@
+"""Claims: nothing is lost when machines are.
+
+    python benchmarks/faults.py --json          all claims
+    python benchmarks/faults.py --quick         fewer kills and damages
+
+kills_survived        kill -9 at random moments of train, sample, likelihood and evaluate, in one process and in one of
+                      two, each followed by the same command; counted where the final result has the bits of the
+                      undisturbed run
+steps_lost            training steps behind the newest checkpoint on disk that a resumed run went back, at most
+corruptions_survived  of ten kinds of damage to the newest checkpoint, how many are found and passed over, and end in
+                      the bits of the undisturbed run
+sigterm_seconds       from the notice to the end of the job, the checkpoint written; the longest of one and two
+                      processes
+peer_death_seconds    from kill -9 of one process of two to the end of the other, with a message; the longest of either
+frozen_peer_seconds   the same where a process stands still, as a machine does that lost its network
+topology_restore      arrays that differ after 8 -> 1 -> 4 devices, fully sharded, and as NumPy
+
+Each run is a job of launch/local.sh on this machine, its devices those of the CPU.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+
+import jax
+from fault_jobs import (
+    SAVED_EVERY,
+    STEPS,
+    Job,
+    arguments_of,
+    committed,
+    differing,
+    result_of,
+    resumed_at,
+    workdir_of,
+    write_config,
+)
+
+from report import Claim, emit
+from score_jax import builder
+from score_jax.builder.completion import completed
+from score_jax.training.checkpoint import Checkpoints, abstract_state
+from score_jax.training.run_config import load_config
+from score_jax.training.sharding import make_mesh
+
+VERBS = ("train", "sample", "likelihood", "evaluate")
+
+
+def say(text: str) -> None:
+    """To the person who waits."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Kills:
+    """Kills at random moments, until there were enough; results compared with an undisturbed run."""
+
+    def __init__(self, folder: Path, config: Path, seed: int):
+        self._folder, self._config, self._random = folder, config, random.Random(seed)
+        self.survived = self.steps_lost = 0
+
+    def of(self, verb: str, processes: int, wanted: int) -> None:
+        """Adds `wanted` kills of a verb."""
+        reference = workdir_of(verb, self._folder, f"{verb}_{processes}")
+        job = Job(self._folder, arguments_of(verb, self._config, reference), processes).done()
+        seconds, expected = job.seconds(), result_of(verb, reference)
+        kills = 0
+        while kills < wanted:
+            workdir = workdir_of(verb, self._folder, "killed")
+            of_round = self._round(verb, processes, workdir, wanted - kills, seconds)
+            wrong = differing(result_of(verb, workdir), expected)
+            kills += of_round
+            if wrong:
+                say(f"{verb}, {processes} processes: {wrong[:3]} differ after {of_round} kills")
+            else:
+                self.survived += of_round
+            say(f"{verb}, {processes} processes: {kills} kills of {wanted}")
+
+    def _round(self, verb: str, processes: int, workdir: Path, most: int, seconds: float) -> int:
+        """The same command until it is done, killed up to `most` times; how often it was."""
+        kills, before = 0, 0
+        while True:
+            job = Job(self._folder, arguments_of(verb, self._config, workdir), processes)
+            moment = self._random.uniform(0, seconds) if kills < most else float("inf")
+            while job.is_running() and job.seconds() < moment:
+                time.sleep(0.005)
+            if job.is_running() and job.tell(self._random.randrange(processes), signal.SIGKILL):
+                kills += 1
+            code = job.wait()
+            if verb == "train" and "Resuming at" in job.output.read_text():
+                self.steps_lost = max(self.steps_lost, before - resumed_at(job))
+            before = committed(workdir)
+            if code == 0:
+                return kills
+
+
+def _largest(checkpoint: Path, pattern: str) -> Path:
+    return max((file for file in checkpoint.glob(pattern) if file.is_file()), key=lambda file: file.stat().st_size)
+
+
+def _flip(file: Path, place: float) -> None:
+    content = bytearray(file.read_bytes())
+    content[int(place * (len(content) - 1))] ^= 1 << 3
+    file.write_bytes(content)
+
+
+def _cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "a bit of the arrays": lambda c: _flip(_largest(c, "state/**/d/*"), 0.5),
+    "another bit of the arrays": lambda c: _flip(_largest(c, "state/**/d/*"), 0.9),
+    "arrays cut in half": lambda c: _cut(_largest(c, "state/**/d/*")),
+    "arrays emptied": lambda c: _largest(c, "state/**/d/*").write_bytes(b""),
+    "arrays removed": lambda c: _largest(c, "state/**/d/*").unlink(),
+    "the tree's description cut in half": lambda c: _cut(c / "state" / "_METADATA"),
+    "the data's place cut in half": lambda c: _cut(c / "data" / "metadata"),
+    "the fingerprints cut in half": lambda c: _cut(c / "about" / "metadata"),
+    "the state removed": lambda c: shutil.rmtree(c / "state"),
+    "all but the folder removed": lambda c: [shutil.rmtree(p) if p.is_dir() else p.unlink() for p in c.iterdir()],
+}
+
+
+def corruptions_survived(folder: Path, config: Path, damages: dict[str, Callable[[Path], object]]) -> int:
+    """How many damages to the newest checkpoint of a run are found, and end as if nothing had been."""
+    expected, survived = result_of("train", folder / "train_1"), 0
+    for name, damage in damages.items():
+        workdir = folder / "damaged"
+        shutil.rmtree(workdir, ignore_errors=True)
+        shutil.copytree(folder / "train_1", workdir)
+        damage(workdir / "checkpoints" / str(STEPS))
+        job = Job(folder, arguments_of("train", config, workdir), 1).done()
+        found = f"Checkpoint {STEPS} in" in job.output.read_text() and resumed_at(job) == STEPS - SAVED_EVERY
+        well = found and not differing(result_of("train", workdir), expected)
+        survived += well
+        say(f"{name}: {'passed over' if well else 'NOT FOUND OR NOT MENDED'}")
+    return survived
+
+
+def _training(folder: Path, config: Path, processes: int) -> Job:
+    """A training that has begun to save, and does not end by itself."""
+    workdir = workdir_of("train", folder, "endless")
+    endless = [
+        *arguments_of("train", config, workdir),
+        "--config.optimizer.decay=constant",
+        "--config.training.steps=1000000",
+    ]
+    job = Job(folder, endless, processes)
+    job.until(workdir / "checkpoints" / str(SAVED_EVERY))
+    return job
+
+
+def sigterm_seconds(folder: Path, config: Path) -> float:
+    """From SIGTERM to one process to the end of all."""
+    longest = 0.0
+    for processes in (1, 2):
+        job = _training(folder, config, processes)
+        began = time.monotonic()
+        job.tell(processes - 1, signal.SIGTERM)
+        job.done()
+        longest = max(longest, time.monotonic() - began)
+        said = int(job.output.read_text().rpartition("Checkpoint at step ")[2].split()[0])
+        assert said == committed(folder / "endless"), (said, committed(folder / "endless"))
+    return longest
+
+
+def peer_seconds(folder: Path, config: Path, victim: int, what: signal.Signals) -> float:
+    """From a signal to one process to the end of the other, with its message."""
+    job = _training(folder, config, 2)
+    other = job.pids()[1 - victim]
+    began = time.monotonic()
+    job.tell(victim, what)
+    while Path(f"/proc/{other}/cmdline").exists() and Path(f"/proc/{other}/cmdline").read_bytes():
+        time.sleep(0.01)
+    seconds = time.monotonic() - began
+    if what == signal.SIGSTOP:
+        job.tell(0, signal.SIGKILL)
+    job.wait()
+    text = job.output.read_text()
+    assert "another process of this job ended" in text or "another task died" in text, text[-2000:]
+    return seconds
+
+
+def topology_restore(folder: Path) -> int:
+    """Arrays that differ after a state has moved over other meshes and back to the host."""
+    config = completed(load_config(folder / "train_1"))
+    create = builder.experiment(config).create_state
+    directories = [folder / "train_1" / "checkpoints", *(folder / f"on_{count}" for count in (8, 1, 4))]
+    for source, target, count in zip(directories, directories[1:], (8, 1, 4), strict=False):
+        mesh = make_mesh(0, jax.devices()[:count])
+        with Checkpoints(source) as there, Checkpoints(target) as here:
+            found = there.restore(abstract_state(create, mesh), STEPS)
+            here.save(found.state, found.data)
+            here.wait()
+    contents = []
+    for directory in (directories[0], directories[-1]):
+        with Checkpoints(directory) as checkpoints:
+            contents.append(checkpoints.read(STEPS).arrays)
+    return len(differing(*contents))
+
+
+def measure(folder: Path, *, quick: bool) -> list[Claim]:
+    """All claims; runs lie in `folder`."""
+    config = write_config(folder)
+    say("training what the others use ...")
+    Job(folder, arguments_of("train", config, folder / "trained"), 1).done()
+    each = 1 if quick else 7
+    kills = Kills(folder, config, seed=0)
+    for verb in VERBS:
+        for processes in (1, 2):
+            kills.of(verb, processes, each)
+    damages = dict(list(DAMAGES.items())[:2]) if quick else DAMAGES
+    wanted = each * 2 * len(VERBS)
+    deaths = max(peer_seconds(folder, config, victim, signal.SIGKILL) for victim in (0, 1))
+    frozen = peer_seconds(folder, config, 1, signal.SIGSTOP)
+    return [
+        Claim("kills_survived", kills.survived, "kills", wanted, ">=", f"of {wanted}: the same bits in the end"),
+        Claim("steps_lost", kills.steps_lost, "steps", 0, "<=", "behind the newest checkpoint on disk"),
+        Claim(
+            "corruptions_survived",
+            corruptions_survived(folder, config, damages),
+            "",
+            len(damages),
+            ">=",
+            "kinds of damage to the newest checkpoint: found, passed over, the same bits in the end",
+        ),
+        Claim("sigterm_seconds", sigterm_seconds(folder, config), "s", 10, "<=", "notice to end, 1 and 2 processes"),
+        Claim("peer_death_seconds", deaths, "s", 40, "<=", "kill -9 of one of two to the end of the other"),
+        Claim("frozen_peer_seconds", frozen, "s", 90, "<=", "one of two stands still; to the end of the other"),
+        Claim("topology_restore", topology_restore(folder), "arrays", 0, "<=", "that differ: 8 -> 1 -> 4 -> NumPy"),
+    ]
+
+
+def main() -> int:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser.add_argument("--quick", action="store_true", help="one kill of each kind, two damages")
+    parser.add_argument("--folder", type=Path, help="where the runs lie; by default a folder that is removed")
+    options = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (options.folder or Path(temporary)).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        claims = measure(folder, quick=options.quick)
+    return emit("faults", claims, began, as_json=options.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
