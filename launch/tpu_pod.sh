@@ -66,11 +66,15 @@ create() {
   done
 }
 
+# The machines come with a Python that is too old.
+readonly PYTHON_THERE="command -v python3.11 python3.12 python3.13 || { sudo apt-get -q update && sudo apt-get -qy install python3.11-venv; }"
+
 install() {
   local archive
   archive=$(mktemp --suffix=.tar.gz) || return 1
   git archive --format=tar.gz --output="$archive" HEAD &&
     gcloud compute tpus tpu-vm scp "$archive" "$name:score_jax.tar.gz" "${place[@]}" --worker=all &&
+    on all "$PYTHON_THERE" &&
     on all "mkdir -p score_jax && tar xzf score_jax.tar.gz -C score_jax && cd score_jax && bash -c 'source launch/env.sh tpu'"
   local code=$?
   rm -f "$archive"

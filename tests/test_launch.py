@@ -200,6 +200,7 @@ TPU = {"PROJECT": "p", "ZONE": "z", "ACCELERATOR": "v5litepod-4", "RUNTIME": "r"
 def cloud(tmp_path, stand_in):
     """A cloud in a folder; `python` ends with the codes in `codes`, one after another."""
     stand_in("gcloud", GCLOUD)
+    stand_in("sudo", 'echo "sudo $*" >>"$CALLS"')
     stand_in(
         "python",
         'read -r code rest <"$CODES"; echo "$rest" >"$CODES"; echo "$*" >>"$CALLS.python"; touch ran; exit "$code"',

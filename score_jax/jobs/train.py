@@ -26,7 +26,14 @@ from score_jax.training.log import TrainingLog
 from score_jax.training.loop import Schedule, run_training
 from score_jax.training.profile import tracer
 from score_jax.training.run_config import check_same_config, load_config, save_config
-from score_jax.training.sharding import check_divisible, make_mesh, over_batch, replicated, sharded_by_size
+from score_jax.training.sharding import (
+    check_divisible,
+    gathered,
+    make_mesh,
+    over_batch,
+    replicated,
+    sharded_by_size,
+)
 from score_jax.training.state import TrainState
 from score_jax.training.stop import Stop, any_process_asks
 from score_jax.training.throughput import TRAINING_PER_FORWARD, Meter
@@ -109,7 +116,11 @@ def _identity(config: ConfigDict) -> dict[str, Any]:
 def compiled_step(experiment: builder.Experiment, mesh: Mesh) -> Any:
     """The `TrainStep` over a mesh, jitted: the state stays where it lives, and its old memory is given to the new."""
     places = sharded_by_size(jax.eval_shape(experiment.create_state), mesh)
-    return jax.jit(experiment.train_step, donate_argnums=0, out_shardings=(places, replicated(mesh)))
+
+    def train_step(state: TrainState, batch: dict[str, Any]):
+        return experiment.train_step(state, batch, lambda params: gathered(params, mesh))
+
+    return jax.jit(train_step, donate_argnums=0, out_shardings=(places, replicated(mesh)))
 
 
 def _claim_workdir(config: ConfigDict, workdir: Path, directory: epath.Path) -> None:

@@ -58,6 +58,14 @@ def sharded_by_size(shapes: PyTree, mesh: Mesh) -> PyTree:
     return jax.tree.map(lambda leaf: NamedSharding(mesh, _split(leaf.shape, mesh.shape["fsdp"])), shapes)
 
 
+def gathered(tree: PyTree, mesh: Mesh) -> PyTree:
+    """Whole on every device, within a jitted function.
+
+    Without it the compiler follows the weights and splits activations by their channels, which travel further.
+    """
+    return jax.lax.with_sharding_constraint(tree, replicated(mesh))
+
+
 def _split(shape: tuple[int, ...], group: int) -> PartitionSpec:
     fits = [axis for axis, length in enumerate(shape) if length % group == 0]
     if group == 1 or not fits or math.prod(shape) <= _SMALL:

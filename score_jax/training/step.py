@@ -1,6 +1,7 @@
 """One optimizer step as a pure function."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -37,6 +38,11 @@ class Loss:
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
+def as_they_are(params: Params) -> Params:
+    """No change of where parameters live."""
+    return params
+
+
 def make_train_step(
     loss: Loss,
     tx: optax.GradientTransformation,
@@ -47,6 +53,8 @@ def make_train_step(
     skip_nonfinite: bool = False,
 ) -> TrainStep:
     """`train_step(state, batch) -> (state, metrics)`, with the weighted mean of `loss` over the batch as the objective.
+
+    A third argument, `gather(params)`, brings split parameters together before the network uses them.
 
     Metrics: "loss", "grad_norm" (before clipping), and "skipped", 1 where nothing was learnt. Randomness folds the
     step, then the example's place in the global batch, so it does not depend on how the batch is sharded or parted.
@@ -60,13 +68,14 @@ def make_train_step(
       skip_nonfinite: where loss or gradient is not finite, keep everything but the step as it was.
     """
 
-    def objective(params: Params, part: PyTree, dropout_key: KeyArray):
+    def objective(params: Params, part: PyTree, dropout_key: KeyArray, gather: Callable[[Params], Params]):
+        params = gather(params)
         values = loss.values(params, part["batch"], part["times"], part["keys"], dropout_key)
         return jnp.mean(part["factors"] * values), values
 
-    gradients = in_turns(jax.value_and_grad(objective, has_aux=True), accumulate)
-
-    def train_step(state: TrainState, batch: Batch):
+    def train_step(state: TrainState, batch: Batch, gather: Callable[[Params], Params] = as_they_are):
+        of_objective = jax.value_and_grad(functools.partial(objective, gather=gather), has_aux=True)
+        gradients = in_turns(of_objective, accumulate)
         key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
         time_key, dropout_key = jax.random.split(key)
         b = batch["image"].shape[0]

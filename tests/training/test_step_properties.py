@@ -13,6 +13,7 @@ from configs import base
 from score_jax import builder
 from score_jax.builder.objective import build_loss
 from score_jax.jobs.train import compiled_step
+from score_jax.planning.hlo import collective_bytes
 from score_jax.training.checkpoint import abstract_state
 from score_jax.training.sharding import make_mesh, over_batch, sharded_by_size
 from score_jax.training.state import create_state
@@ -102,6 +103,19 @@ def test_memory_of_the_state_falls_with_the_devices_that_share_it():
         needed[group] = compiled.memory_analysis().argument_size_in_bytes
     for group in (2, 4, 8):
         assert needed[group] * group == pytest.approx(needed[1], rel=0.02)
+
+
+@pytest.mark.slow
+def test_of_split_parameters_the_weights_alone_travel():
+    """Each is gathered once, and its gradient summed; no activation crosses between devices."""
+    experiment, mesh = builder.experiment(config_of(channels=32)), make_mesh(fsdp=8)
+    parameters = 4 * sum(leaf.size for leaf in jax.tree.leaves(experiment.network.shapes()))
+    state = abstract_state(experiment.create_state, mesh)
+    images = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=over_batch(mesh)), batch(b=64))
+    moved = collective_bytes(compiled_step(experiment, mesh).lower(state, images).compile().as_text())
+    assert moved.keys() == {"all-gather", "all-reduce"}
+    assert 0.5 * parameters < moved["all-gather"] <= parameters
+    assert moved["all-reduce"] <= 1.05 * parameters
 
 
 _CONSTANT = re.compile(r'dense<"0x([0-9A-Fa-f]*)"|tensor<((?:\d+x)+)([a-z]+)(\d+)> \{[^}]*jax\.const')
