@@ -67,16 +67,17 @@ class Kills:
     def __init__(self, folder: Path, config: Path, seed: int):
         self._folder, self._config, self._random = folder, config, random.Random(seed)
         self.survived = self.steps_lost = 0
+        self._seconds = 0.0  # within which a run is killed: as long as one takes whose programs are compiled
 
     def of(self, verb: str, processes: int, wanted: int) -> None:
         """Adds `wanted` kills of a verb."""
         reference = workdir_of(verb, self._folder, f"{verb}_{processes}")
         job = Job(self._folder, arguments_of(verb, self._config, reference), processes).done()
-        seconds, expected = job.seconds(), result_of(verb, reference)
+        self._seconds, expected = job.seconds(), result_of(verb, reference)
         kills = 0
         while kills < wanted:
             workdir = workdir_of(verb, self._folder, "killed")
-            of_round = self._round(verb, processes, workdir, wanted - kills, seconds)
+            of_round = self._round(verb, processes, workdir, wanted - kills)
             wrong = differing(result_of(verb, workdir), expected)
             kills += of_round
             if wrong:
@@ -85,12 +86,12 @@ class Kills:
                 self.survived += of_round
             say(f"{verb}, {processes} processes: {kills} kills of {wanted}")
 
-    def _round(self, verb: str, processes: int, workdir: Path, most: int, seconds: float) -> int:
+    def _round(self, verb: str, processes: int, workdir: Path, most: int) -> int:
         """The same command until it is done, killed up to `most` times; how often it was."""
         kills, before = 0, 0
         while True:
             job = Job(self._folder, arguments_of(verb, self._config, workdir), processes)
-            moment = self._random.uniform(0, seconds) if kills < most else float("inf")
+            moment = self._random.uniform(0, self._seconds) if kills < most else float("inf")
             while job.is_running() and job.seconds() < moment:
                 time.sleep(0.005)
             if job.is_running() and job.tell(self._random.randrange(processes), signal.SIGKILL):
@@ -100,6 +101,7 @@ class Kills:
                 self.steps_lost = max(self.steps_lost, before - resumed_at(job))
             before = committed(workdir)
             if code == 0:
+                self._seconds = self._seconds if kills else job.seconds()
                 return kills
 
 
