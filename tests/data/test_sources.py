@@ -183,9 +183,7 @@ def test_fingerprint_tells_contents_apart(tmp_path):
 class Failing(list):
     """Rows of which each read fails so many times before it works."""
 
-    def __init__(self, rows, failures):
-        super().__init__(rows)
-        self.failures = failures
+    failures = 0
 
     def __getitem__(self, i):
         if self.failures:
@@ -196,8 +194,10 @@ class Failing(list):
 
 def failing(failures):
     pixels = np.zeros((2, 2, 1), np.uint8)
-    rows = Failing([{"image": pixels, "label": 3}], failures)
-    return sources.Source("flaky:train", rows, lambda pixels, name: pixels)
+    rows = Failing([{"image": pixels, "label": 3}])
+    source = sources.Source("flaky:train", rows, lambda pixels, name: pixels)
+    rows.failures = failures  # from now on: the type check of the tests reads rows too
+    return source
 
 
 def test_a_record_that_fails_once_is_read_again(monkeypatch):
