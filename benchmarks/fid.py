@@ -8,14 +8,10 @@ measured. The 50,000-image run is of a small model on 8 x 8 digits, whose featur
 """
 
 import argparse
-import contextlib
-import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
@@ -24,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from fid_runs import run_claims
+from peer import Peer, peer_of
 
 from report import Claim, emit
 from score_jax.convert.inception import params_of, random_state
@@ -34,46 +31,6 @@ from score_jax.evaluation.statistics import moments
 from score_jax.jobs.feature_sets import jitted
 from score_jax.training.sharding import make_mesh, over_batch
 from score_jax.training.throughput import process_peak_memory
-
-HERE = Path(__file__).parent
-
-
-class Peer:
-    """A process that answers one request a line."""
-
-    def __init__(self, python: Path):
-        command = [str(python), str(HERE / "fid_peer.py")]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, do: str, **arguments) -> dict:
-        """The answer.
-
-        Raises:
-          RuntimeError: the peer failed; its message is above.
-        """
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("The peer failed; its message is above.")
-        return json.loads(line)
-
-    def close(self) -> None:
-        """Ends it."""
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait()
-
-
-@contextlib.contextmanager
-def peer_of(python: Path) -> Iterator[Peer]:
-    """A peer for the time of the context."""
-    peer = Peer(python)
-    try:
-        yield peer
-    finally:
-        peer.close()
 
 
 def _seconds(function) -> tuple[float, object]:
@@ -185,7 +142,7 @@ def main() -> int:
         folder = Path(name)
         if arguments.peer_python is not None:
             quick = arguments.quick
-            with peer_of(arguments.peer_python) as peer:
+            with peer_of(arguments.peer_python, "fid_peer.py") as peer:
                 claims += feature_claims(peer, folder, count=8 if quick else 64, rounds=1 if quick else 5)
                 size = {"count": 600, "dim": 256} if quick else {"count": 10_000, "dim": 2048}
                 claims += statistics_claims(peer, folder, **size, rounds=1 if quick else 3)

@@ -1,22 +1,32 @@
 """Are the samplers right, and do they cost what their steps cost?
 
     python benchmarks/samplers.py [--json] [--quick] [--plot docs/images/sampler_orders.svg]
+    python benchmarks/samplers.py --only_loops --peer_python=peer/bin/python --reference=score_sde_pytorch \\
+        --reference=guided-diffusion [--loops=pc,ode,ddim] [--loop_steps=1000] [--loop_batch=8]
 
 order_*       order of convergence on a closed form, float64: of the end point (deterministic rules, a mixture in the
               plane, against a tight ODE solve) or of the variance (rules with noise, a normal law, carried exactly)
 two_sample_*  samples against draws of the true mixture: largest Kolmogorov-Smirnov statistic over eight directions
 overhead_*    time of the jitted sampler over that of a plain lax.scan of the same steps, on a UNet of 5 M parameters
+ratio_*       time of the original loop over that of our sampler, end to end, on the networks as published; clones of
+              the originals, and a Python for them, as `train_step.py` says
 """
 
 import argparse
 import functools
+import os
 import sys
+import tempfile
 import time
 from pathlib import Path
+
+if os.environ.get("JAX_PLATFORMS", "cpu") == "cpu":
+    os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")  # one fills 1.3 cores
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from sampler_speed import LOOPS, loop_claims
 from scipy.stats import ks_2samp
 
 from report import Claim, emit
@@ -334,23 +344,45 @@ def compile_claims(timed: bool) -> list[Claim]:
     return [*claims, Claim("recompiles", extra, "", 0.0, "<=", "other seed, other times, other guidance scale")]
 
 
+def rule_claims(*, quick: bool, plot: Path | None) -> list[Claim]:
+    """All claims that need no original."""
+    with _x64():
+        claims = order_claims(plot)
+    claims += [grid_claim(), *two_sample_claims(1000 if quick else 4000), parametrisation_claim()]
+    claims += compile_claims(timed=not quick)
+    return claims if quick else claims + overhead_claims(rounds=9, num_steps=10)
+
+
 def main() -> int:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
     parser.add_argument("--quick", action="store_true", help="fewer samples, no timing")
     parser.add_argument("--plot", type=Path, help="where to draw the convergence")
+    parser.add_argument("--only_loops", action="store_true", help="beside the originals alone")
+    parser.add_argument("--peer_python", type=Path, help="a Python with torch")
+    parser.add_argument("--reference", action="append", default=[], help="a clone of the original code; repeat it")
+    parser.add_argument("--loops", default=",".join(LOOPS), help=f"of {', '.join(LOOPS)}")
+    parser.add_argument("--loop_steps", type=int, default=50)
+    parser.add_argument("--loop_batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     jax.config.update("jax_default_matmul_precision", "highest")
     # Compile times are measured: nothing may come from a cache on disk.
     jax.config.update("jax_enable_compilation_cache", False)
     began = time.monotonic()
-    with _x64():
-        claims = order_claims(arguments.plot)
-    claims += [grid_claim(), *two_sample_claims(1000 if arguments.quick else 4000), parametrisation_claim()]
-    claims += compile_claims(timed=not arguments.quick)
-    if not arguments.quick:
-        claims += overhead_claims(rounds=9, num_steps=10)
+    claims = [] if arguments.only_loops else rule_claims(quick=arguments.quick, plot=arguments.plot)
+    if arguments.peer_python is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            claims += loop_claims(
+                arguments.peer_python,
+                arguments.reference,
+                Path(folder),
+                arguments.loops.split(","),
+                b=arguments.loop_batch,
+                steps=arguments.loop_steps,
+                rounds=arguments.rounds,
+            )
     return emit("samplers", claims, began, as_json=arguments.json)
 
 

@@ -58,5 +58,20 @@ def test_the_lineage_runs(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_input_keeps_ahead():
+    """Its rates are of a calm machine; here they are measured at all."""
+    result = subprocess.run(
+        [sys.executable, "benchmarks/input_pipeline.py", "--json", "--quick"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=580,
+    )
+    claims = {claim["name"]: claim for claim in json.loads(result.stdout)["claims"]}
+    assert {"input_arrays", "input_jpegs", "waiting"} == claims.keys(), result.stderr
+    assert claims["input_arrays"]["value"] > 100 and claims["input_jpegs"]["value"] > 10
+
+
+@pytest.mark.slow
 def test_an_evaluation_killed_and_rerun_is_the_same():
     assert quick("fid")["resume_identical"]["value"] == 1

@@ -29,6 +29,7 @@ def adm(name: str, image_size: int) -> ConfigDict:
         num_res_blocks=2,
         attention_resolutions=(32, 16, 8),
         dropout=0.0,
+        remat=(),
         learn_sigma=True,
         num_classes=None,
         num_heads=4,
@@ -62,6 +63,7 @@ def classifier(image_size: int) -> ConfigDict:
         num_classes=1000,
         pool="attention",
         num_head_channels=64,
+        remat=(),
         dtype="bfloat16",
     )
     config.loss.name = "classifier"

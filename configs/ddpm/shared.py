@@ -18,6 +18,7 @@ def ddpm() -> ConfigDict:
         num_res_blocks=2,
         attention_resolutions=(16,),
         dropout=0.0,
+        remat=(),
         dtype="float32",
     )
     config.prediction.update(output="eps", label="index")

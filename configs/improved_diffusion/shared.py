@@ -23,6 +23,7 @@ def improved(name: str, image_size: int) -> ConfigDict:
         num_res_blocks=3,
         attention_resolutions=(16, 8),
         dropout=0.0,
+        remat=(),
         learn_sigma=True,
         num_classes=None,
         num_heads=4,

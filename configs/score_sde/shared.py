@@ -98,6 +98,7 @@ def ddpm(config: ConfigDict, **network: object) -> None:
         "attend_every_up_block": False,
         "linear_scale": 0.1,
         "conditional": True,
+        "remat": (),
         "dtype": "float32",
     }
     base.replace_section(config, "network", name="ddpm", **(values | network))

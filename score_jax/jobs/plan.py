@@ -20,7 +20,7 @@ from score_jax.jobs.results import write_json
 from score_jax.jobs.sample import Given, sampling_program
 from score_jax.jobs.train import compiled_step
 from score_jax.planning.chips import Chip
-from score_jax.planning.program import Program, compiled_program
+from score_jax.planning.program import Program, compiled_program, compiler_effort
 from score_jax.planning.topology import slice_devices
 from score_jax.training.checkpoint import abstract_state
 from score_jax.training.sharding import check_divisible, make_mesh, over_batch, replicated
@@ -141,17 +141,21 @@ PROGRAMS: dict[str, Callable[[builder.Experiment, Mesh], tuple[Any, int, int]]] 
 _BATCH_KEYS = {"train": "training", "sample": "sampling", "likelihood": "likelihood"}
 
 
-def settings_to_try(given: Setting, devices: int, batch_size: int) -> Iterator[Setting]:
-    """From the one given to the one that needs least memory: split the state, recompute blocks, then part the batch."""
-    yield given
-    split = dataclasses.replace(given, fsdp=devices)
-    yield split
-    recomputing = dataclasses.replace(split, remat=("residual", "attention"))
-    yield recomputing
+def settings_to_try(given: Setting, devices: int, batch_size: int, *, recomputes: bool) -> list[Setting]:
+    """From the one given to the one that needs least memory: split the state, recompute blocks, then part the batch.
+
+    `recomputes`: the network can (`network.remat`).
+    """
+    leanest = dataclasses.replace(given, fsdp=devices)
+    settings = [given, leanest]
+    if recomputes:
+        leanest = dataclasses.replace(leanest, remat=("residual", "attention"))
+        settings.append(leanest)
     parts = 2 * given.accumulate
     while batch_size % (parts * devices) == 0:
-        yield dataclasses.replace(recomputing, accumulate=parts)
+        settings.append(dataclasses.replace(leanest, accumulate=parts))
         parts *= 2
+    return list(dict.fromkeys(settings))
 
 
 def with_setting(config: ConfigDict, setting: Setting) -> ConfigDict:
@@ -159,12 +163,19 @@ def with_setting(config: ConfigDict, setting: Setting) -> ConfigDict:
     config = config.copy_and_resolve_references()
     with config.unlocked():
         config.training.fsdp, config.training.accumulate = setting.fsdp, setting.accumulate
-        config.network.remat = setting.remat
+        if "remat" in config.network:
+            config.network.remat = setting.remat
     return config
 
 
 def plan(
-    config: ConfigDict, topology: str, programs: tuple[str, ...], *, search: bool, say: Callable[[str], None]
+    config: ConfigDict,
+    topology: str,
+    programs: tuple[str, ...],
+    *,
+    search: bool,
+    say: Callable[[str], None],
+    effort: str = "full",
 ) -> dict[str, Any]:
     """Compiles the programs for a slice and says what they need, JSON-able.
 
@@ -174,31 +185,32 @@ def plan(
       programs: of "train", "sample", "likelihood".
       search: where training does not fit, try settings until one does.
       say: told of progress.
+      effort: how hard the compiler tries, of `planning.program.EFFORTS`.
 
     Raises:
-      InputError: slice or program are unknown, a batch does not split over the chips, or there is no compiler.
+      InputError: slice, program or effort are unknown, a batch does not split over the chips, or there is no compiler.
     """
     for name in programs:
         if name not in PROGRAMS:
             raise unknown_name("program", name, PROGRAMS)
     devices, chip = slice_devices(topology)
     rows = []
-    for name in programs:
-        for found in _tried(config, devices, name, chip, search=search, say=say):
-            rows.append(found.as_dict(chip, len(devices)))
-    return {"topology": topology, "chips": len(devices), "chip": dataclasses.asdict(chip), "programs": rows}
+    with compiler_effort(effort):
+        for name in programs:
+            for found in _tried(config, devices, name, chip, search=search, say=say):
+                rows.append(found.as_dict(chip, len(devices)))
+    facts = {"topology": topology, "chips": len(devices), "chip": dataclasses.asdict(chip)}
+    return facts | {"effort": effort, "programs": rows}
 
 
 def _tried(config: ConfigDict, devices, name: str, chip: Chip, *, search: bool, say) -> Iterator[Planned]:
     """What was compiled of one program, until it fits."""
     c = config.training
     given = Setting(len(devices) if c.fsdp == 0 else c.fsdp, tuple(config.network.get("remat", ())), c.accumulate)
-    settings = settings_to_try(given, len(devices), c.batch_size) if search and name == "train" else iter([given])
-    seen = set()
+    settings = [given]
+    if search and name == "train":
+        settings = settings_to_try(given, len(devices), c.batch_size, recomputes="remat" in config.network)
     for setting in settings:
-        if setting in seen:
-            continue
-        seen.add(setting)
         say(f"{name}: compiling for {len(devices)} chips, {setting} ...")
         experiment = builder.experiment(with_setting(config, setting))
         mesh = make_mesh(setting.fsdp if name == "train" else 1, devices)
@@ -216,7 +228,7 @@ def _tried(config: ConfigDict, devices, name: str, chip: Chip, *, search: bool, 
 
 def table(result: dict[str, Any]) -> str:
     """For a reader; sizes per chip."""
-    gib, lines = 2**30, [f"{result['chips']} chips ({result['topology']})"]
+    gib, lines = 2**30, [f"{result['chips']} chips ({result['topology']}), {result['effort']} compilation"]
     for row in result["programs"]:
         verdict = "fits" if row["fits"] else "DOES NOT FIT"
         lines += [

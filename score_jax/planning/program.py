@@ -1,12 +1,15 @@
 """One program compiled ahead of time: what it needs of each chip, and the least time it can take there."""
 
+import contextlib
 import dataclasses
 import re
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 
+from score_jax.errors import unknown_name
 from score_jax.planning.chips import Chip
 from score_jax.planning.hlo import collective_bytes
 
@@ -15,6 +18,31 @@ _SIZE = r"([\d.]+)([KMGT]?)i?B?"
 _TOO_MUCH = re.compile(
     rf"Used {_SIZE} of {_SIZE} hbm|required for HLO temporaries \({_SIZE}\) exceeds available HBM \({_SIZE}\)"
 )
+
+
+EFFORTS = {"quick": "O1", "full": None}
+"""How hard the compiler tries: full, as for a run on the chips; quick, in about a fifth of the time, finds a program of
+the same operations and about the same memory, which holds fewer copies."""
+
+
+@contextlib.contextmanager
+def compiler_effort(name: str) -> Iterator[None]:
+    """Compilations within the context try as hard as `EFFORTS` says.
+
+    Raises:
+      InputError: there is no such effort.
+    """
+    if name not in EFFORTS:
+        raise unknown_name("effort", name, EFFORTS)
+    before = {option: getattr(jax.config, option) for option in ("jax_optimization_level", "jax_memory_fitting_level")}
+    level = EFFORTS[name]
+    try:
+        for option in before if level else ():
+            jax.config.update(option, level)
+        yield
+    finally:
+        for option, value in before.items():
+            jax.config.update(option, value)
 
 
 @dataclasses.dataclass(frozen=True)

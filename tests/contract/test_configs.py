@@ -123,9 +123,10 @@ def test_config_builds_is_locked_and_has_the_papers_size(path):
     name = path.removeprefix("configs/").removesuffix(".py")
     assert (name in PARAMETERS) != (name in UNCOUNTED)
     config = load(path)
-    builder.experiment(config)
+    network = builder.experiment(config).network
     if name in PARAMETERS:
         assert parameters(config) == PARAMETERS[name]
+        assert ("remat" in config.network) == hasattr(network.module, "remat")  # a flag of the command line can ask it
     with pytest.raises(AttributeError):
         config.training.batchsize = 3
     assert config.training.batch_size % 8 == 0 and config.likelihood.batch_size % 2 == 0

@@ -3,14 +3,17 @@
 import importlib.util
 import json
 
+import jax
 import pytest
 
+from configs.edm import cifar10_uncond_vp
+from score_jax import builder
 from score_jax.cli.main import main
 from score_jax.errors import InputError
-from score_jax.jobs.plan import Setting, kept, settings_to_try
+from score_jax.jobs.plan import Setting, kept, settings_to_try, with_setting
 from score_jax.planning.chips import CHIPS, peak_flops
 from score_jax.planning.hlo import collective_bytes
-from score_jax.planning.program import Program, too_much
+from score_jax.planning.program import Program, compiler_effort, too_much
 from score_jax.planning.topology import slice_devices
 from tiny import write_config
 
@@ -58,7 +61,7 @@ def test_chips_are_known_by_their_kind():
 
 
 def test_settings_end_with_the_leanest():
-    tried = list(settings_to_try(Setting(1, (), 1), devices=4, batch_size=16))
+    tried = settings_to_try(Setting(1, (), 1), devices=4, batch_size=16, recomputes=True)
     assert tried == [
         Setting(1, (), 1),
         Setting(4, (), 1),
@@ -66,6 +69,25 @@ def test_settings_end_with_the_leanest():
         Setting(4, ("residual", "attention"), 2),
         Setting(4, ("residual", "attention"), 4),
     ]
+    tried = settings_to_try(Setting(4, (), 1), devices=4, batch_size=8, recomputes=False)
+    assert tried == [Setting(4, (), 1), Setting(4, (), 2)]
+
+
+def test_a_setting_is_of_networks_that_cannot_recompute_too():
+    config = with_setting(cifar10_uncond_vp.get_config(), Setting(4, (), 2))
+    assert config.training.fsdp == 4 and config.training.accumulate == 2
+    builder.experiment(config)
+
+
+def test_effort_is_of_the_context_alone():
+    before = jax.config.jax_optimization_level, jax.config.jax_memory_fitting_level
+    with compiler_effort("quick"):
+        assert (jax.config.jax_optimization_level, jax.config.jax_memory_fitting_level) == ("O1", "O1")
+    assert (jax.config.jax_optimization_level, jax.config.jax_memory_fitting_level) == before
+    with compiler_effort("full"):
+        assert (jax.config.jax_optimization_level, jax.config.jax_memory_fitting_level) == before
+    with pytest.raises(InputError, match="quick"), compiler_effort("quik"):
+        pass
 
 
 def test_a_plan_is_kept_and_never_taken_for_another(tmp_path):

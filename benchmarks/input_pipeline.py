@@ -1,0 +1,116 @@
+"""Does the input keep ahead of the chips?
+
+    python benchmarks/input_pipeline.py [--json] [--quick]
+
+input_*: images per second out of the loader, in the batches that training takes, against what the four v5e chips of
+one host take at the most. waiting: how much longer a training step takes with the loader than with one batch that is
+there already, of a model small enough that its steps are short.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+from PIL import Image
+
+from report import Claim, emit
+from score_jax import builder
+from score_jax.data.loader import make_loader, prefetch_to_device
+from score_jax.data.sources import Source, open_source
+from score_jax.jobs.train import compiled_step
+from score_jax.training.sharding import make_mesh, over_batch
+
+sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package
+from configs.demo import mnist
+
+CIFAR10_PER_HOST = 8084 / 4
+"""docs/plans/cifar10_ddpmpp.json: 16 chips take at most so many images a second; four of them hang on a host."""
+IMAGENET64_PER_HOST = 500.0
+"""ADM 64 x 64 at half of v5e's matrix rate: 3 forward passes of 0.21 TFLOP an image on four chips of 197 TFLOP/s."""
+
+
+def _rate(source: Source, batch_size: int, seconds: float) -> float:
+    batches = make_loader(source, batch_size=batch_size, seed=0, flip=True, process_index=0, process_count=1)
+    for _ in range(4):
+        next(batches)
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        count += len(next(batches)["image"])
+    return count / (time.perf_counter() - began)
+
+
+def _arrays(folder: Path) -> Source:
+    images = np.random.default_rng(0).integers(0, 256, (20_000, 32, 32, 3), dtype=np.uint8)
+    np.savez(folder / "images.npz", images=images)
+    return open_source(str(folder / "images.npz"), "all", image_size=32, channels=3)
+
+
+def _photographs(folder: Path, count: int) -> Source:
+    """JPEGs of about ImageNet's size, 500 x 375, smooth as photographs are."""
+    rng = np.random.default_rng(0)
+    (folder / "photographs").mkdir()
+    for i in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8))
+        coarse.resize((500, 375), Image.Resampling.BICUBIC).save(folder / "photographs" / f"{i}.jpg", quality=90)
+    name = f"folder:{folder / 'photographs'}"
+    return open_source(name, "all", image_size=64, channels=3, resize_filter="bicubic")
+
+
+def rate_claims(folder: Path, seconds: float) -> list[Claim]:
+    """Of arrays in memory, and of photographs that are decoded, cropped and resized."""
+    sources = {
+        "arrays": (_arrays(folder), 128, CIFAR10_PER_HOST, "32 x 32 from an .npz"),
+        "jpegs": (_photographs(folder, 256), 128, IMAGENET64_PER_HOST, "JPEGs of 500 x 375 to 64 x 64, bicubic"),
+    }
+    return [
+        Claim(f"input_{name}", _rate(source, b, seconds), "images/s", target, ">=", f"{what}, batches of {b}, flips")
+        for name, (source, b, target, what) in sources.items()
+    ]
+
+
+def waiting_claim(folder: Path, steps: int) -> Claim:
+    """In turns: steps fed by the loader, and steps fed one batch again and again."""
+    config = mnist.get_config()
+    config.data.update(image_size=32, channels=3, resize_filter="none")
+    config.network.update(channels=16, channel_mult=(1, 2), attention_resolutions=())
+    config.training.batch_size = 64
+    experiment, mesh = builder.experiment(config), make_mesh()
+    step, state = compiled_step(experiment, mesh), jax.jit(experiment.create_state)()
+    loader = make_loader(_arrays(folder), batch_size=64, seed=0, flip=True, process_index=0, process_count=1)
+    batches = prefetch_to_device(loader, over_batch(mesh))
+    constant, _ = next(batches)
+    times: dict[str, list[float]] = {"loader": [], "constant": []}
+    state, _ = step(state, constant)
+    for _ in range(5):
+        for kind in times:
+            began = time.perf_counter()
+            for _ in range(steps):
+                batch = constant if kind == "constant" else next(batches)[0]
+                state, metrics = step(state, batch)
+            jax.block_until_ready(metrics)
+            times[kind].append((time.perf_counter() - began) / steps)
+    with_loader, without = (float(np.median(times[kind])) for kind in ("loader", "constant"))
+    how = f"{1e3 * with_loader:.1f} ms with the loader, {1e3 * without:.1f} without, {64 / without:.0f} images/s"
+    return Claim("waiting", with_loader / without - 1, "of a step", 0.1, "<=", f"{how}; medians of 5 rounds in turns")
+
+
+def main() -> int:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
+    parser.add_argument("--quick", action="store_true", help="for fewer seconds")
+    options = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        claims = rate_claims(folder, 1.0 if options.quick else 10.0)
+        claims.append(waiting_claim(folder, 3 if options.quick else 20))
+    return emit("input_pipeline", claims, began, as_json=options.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

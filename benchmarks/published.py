@@ -1,0 +1,135 @@
+"""Our side of what `torch_originals.py` has: the same published models, with its weights and images."""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from score_jax import builder
+from score_jax.convert.releases import load_published
+from score_jax.jobs.sample import batch_sampler
+from score_jax.jobs.train import compiled_step
+from score_jax.training.sharding import make_mesh, over_batch, replicated, sharded_by_size
+
+sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package
+from configs.adm import imagenet64, imagenet256
+from configs.score_sde.ve import cifar10_ncsnpp_continuous
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A published model.
+
+    Attributes:
+      release: whose weights the clone writes.
+      config: of the model.
+      labels: what the network is told in `forward`, of a batch of b.
+    """
+
+    release: str
+    config: ModuleType
+    labels: Callable[[int], np.ndarray]
+
+
+def _levels(b: int) -> np.ndarray:
+    return (np.arange(b) * 100 % 1000).astype(np.float32)
+
+
+PUBLISHED = {
+    "ncsnpp_cifar10": Published(
+        "score_sde_pytorch", cifar10_ncsnpp_continuous, lambda b: np.linspace(0.5, 20.0, b, dtype=np.float32)
+    ),
+    "adm64": Published("guided_diffusion", imagenet64, _levels),
+    "adm256": Published("guided_diffusion", imagenet256, _levels),
+}
+
+
+class Ours:
+    """A model with the other side's weights, and its jitted functions over all devices.
+
+    Args:
+      name: of `PUBLISHED`.
+      weights: the file that the other side wrote.
+      images: (b, h, w, c) in [-1, 1].
+      dtype: compute dtype.
+    """
+
+    def __init__(self, name: str, weights: Path, images: np.ndarray, dtype: str):
+        model = PUBLISHED[name]
+        self.config: ConfigDict = model.config.get_config()
+        self.config.network.dtype = dtype
+        self.config.training.batch_size = len(images)
+        self.experiment = builder.experiment(self.config)
+        self.mesh: Mesh = make_mesh()
+        split = over_batch(self.mesh)
+        params = load_published(model.release, weights, self.experiment.network)
+        self.params = jax.device_put(params, replicated(self.mesh))
+        self._x = jax.device_put(images, split)
+        self._labels = jax.device_put(model.labels(len(images)), split)
+        classes = np.arange(len(images), dtype=np.int32) % max(1, self.experiment.num_classes)
+        self._batch = jax.device_put(
+            {
+                "image": np.round((images + 1) * 127.5).astype(np.uint8),
+                "label": classes,
+                "index": np.arange(len(images), dtype=np.int32),
+            },
+            split,
+        )
+
+        def forward(params, x, label, classes):
+            return self.experiment.network.apply(params, x, label, **self.experiment.network.conditions(classes))
+
+        self._forward = jax.jit(forward, out_shardings=split)
+        self._step = compiled_step(self.experiment, self.mesh)
+        self._state = None
+
+    def forward(self) -> jax.Array:
+        """The network's output in evaluation."""
+        return jax.block_until_ready(self._forward(self.params, self._x, self._labels, self._batch["label"]))
+
+    def lower_step(self):
+        """The train step, lowered."""
+        return self._step.lower(self._fresh_state(), self._batch)
+
+    def _fresh_state(self):
+        places = sharded_by_size(jax.eval_shape(self.experiment.create_state), self.mesh)
+        state = jax.jit(self.experiment.create_state, out_shardings=places)()
+        copies = jax.device_put((self.params, self.params), (places.params, places.ema_params), may_alias=False)
+        return dataclasses.replace(state, params=copies[0], ema_params=copies[1])
+
+    def step(self) -> float:
+        """One optimizer step; the loss."""
+        self._state = self._fresh_state() if self._state is None else self._state
+        self._state, metrics = self._step(self._state, self._batch)
+        return float(jax.block_until_ready(metrics["loss"]))
+
+    def sampler(self, **how: object) -> Callable[[], tuple[np.ndarray, int]]:
+        """A batch of samples and evaluations of the network, by the `sampler` section with other values.
+
+        The first call compiles.
+        """
+        config = self.config.copy_and_resolve_references()
+        config.sampler.update(**how)
+        sampler = batch_sampler(builder.experiment(config), self.params, self.mesh, seed=0)
+        places = np.arange(len(self._x), dtype=np.int32)
+
+        def draw() -> tuple[np.ndarray, int]:
+            columns, _ = jax.block_until_ready(sampler(places, places))
+            return np.asarray(columns["image"]), int(np.asarray(columns["nfe"]).max())
+
+        return draw
+
+    def flops(self) -> float:
+        """Of one image's forward pass."""
+        return self.experiment.network.flops()
+
+
+def random_images(b: int, size: int) -> np.ndarray:
+    """Uniform in [-1, 1], (b, size, size, 3)."""
+    return np.random.default_rng(0).uniform(-1, 1, (b, size, size, 3)).astype(np.float32)

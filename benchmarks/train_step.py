@@ -1,0 +1,123 @@
+"""Is a training step as fast as the original's? In turns with clones of the original code, in one run.
+
+    python -m venv peer && peer/bin/pip install torch==2.13.0 ml_collections scipy tqdm
+    git clone https://github.com/yang-song/score_sde_pytorch && git clone https://github.com/openai/guided-diffusion
+    python benchmarks/train_step.py --peer_python=peer/bin/python \\
+        --reference=score_sde_pytorch --reference=guided-diffusion [--models=ncsnpp_cifar10,adm64] [--json]
+
+ratio_train_step_* and ratio_forward_*: the original's median time over ours, compilation apart. On both sides a step is
+loss, gradient, clipping, Adam and the average of the parameters. difference_*: of the outputs under the same weights.
+mfu_*: model FLOP utilisation, on chips whose rate is known.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the other side needs memory too
+if os.environ.get("JAX_PLATFORMS", "cpu") == "cpu":
+    os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")  # one fills 1.3 cores
+
+import jax
+import numpy as np
+from peer import Peer, peer_of
+from published import PUBLISHED, Ours, random_images
+
+from report import Claim, emit
+from score_jax.planning.chips import peak_flops
+from score_jax.training.throughput import TRAINING_PER_FORWARD
+
+MODES = ("eager", "channels_last_bf16", "compile")
+
+
+def _ratio(name: str, here: list[float], there: list[float], target: float, how: str) -> Claim:
+    """The median of pairs, and how they spread."""
+    ratios = np.array(there) / np.array(here)
+    how += f": {1e3 * np.median(here):.0f} ms here, {1e3 * np.median(there):.0f} there"
+    how += f", {len(here)} pairs, {ratios.min():.2f} to {ratios.max():.2f}"
+    return Claim(name, float(np.median(there) / np.median(here)), "", target, ">=", how)
+
+
+def _timed(function) -> float:
+    began = time.perf_counter()
+    function()
+    return time.perf_counter() - began
+
+
+def _difference(name: str, ours: Ours, peer: Peer, folder: Path) -> Claim:
+    peer.ask("forward", out=str(folder / "output.npy"))
+    expected = np.load(folder / "output.npy").transpose(0, 2, 3, 1)
+    found = np.asarray(ours.forward(), np.float32)
+    difference = float(np.abs(found - expected).max() / np.abs(expected).max())
+    return Claim(f"difference_{name}", difference, "of the largest", 1e-4, "<=", "outputs under the same weights")
+
+
+def model_claims(name: str, peer: Peer, folder: Path, *, b: int, rounds: int, dtype: str, modes: list[str]):
+    """Of one model, in turns with the original in each mode."""
+    size = PUBLISHED[name].config.get_config().data.image_size
+    images, claims = random_images(b, size), []
+    np.save(folder / "images.npy", np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    files = {"images": str(folder / "images.npy"), "weights": str(folder / "weights.pth")}
+    loaded, ours = peer.ask("load", model=name, mode="eager", **files), None
+    how = f"{loaded['parameters'] / 1e6:.1f} M parameters, batch of {b}, {dtype}"
+    ours = Ours(name, Path(files["weights"]), images, dtype)
+    if dtype == "float32":
+        claims.append(_difference(name, ours, peer, folder))
+    ours.step(), ours.forward()
+    for mode in modes:
+        if mode != "eager":
+            peer.ask("load", model=name, mode=mode, **files)
+        suffix = "" if mode == "eager" else f"_{mode}"
+        target = 1.5 if mode == "eager" and jax.default_backend() != "cpu" else 1.0
+        for what, run in (("train_step", ours.step), ("forward", ours.forward)):
+            ask = "step" if what == "train_step" else "forward"
+            peer.ask(ask), run()
+            pairs = [(_timed(run), peer.ask(ask)["seconds"]) for _ in range(rounds)]
+            here, there = map(list, zip(*pairs, strict=True))
+            claims.append(_ratio(f"ratio_{what}_{name}{suffix}", here, there, target, f"{how}, the original {mode}"))
+    return [*claims, *_utilisation(name, ours, b, rounds)]
+
+
+def _utilisation(name: str, ours: Ours, b: int, rounds: int) -> list[Claim]:
+    rate = peak_flops(jax.devices()[0].device_kind)
+    if rate is None:
+        return []
+    seconds = float(np.median([_timed(ours.step) for _ in range(rounds)]))
+    achieved = TRAINING_PER_FORWARD * ours.flops() * b / seconds / jax.device_count()
+    how = f"batch of {b}: {achieved / 1e12:.0f} TFLOP/s of {rate / 1e12:.0f}, three forward passes a step"
+    return [Claim(f"mfu_{name}", achieved / rate, "", 0.45, ">=", how)]
+
+
+def main() -> int:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
+    parser.add_argument("--peer_python", type=Path, required=True, help="a Python with torch")
+    parser.add_argument("--reference", action="append", required=True, help="a clone of the original code; repeat it")
+    parser.add_argument("--models", default="ncsnpp_cifar10", help=f"of {', '.join(PUBLISHED)}")
+    parser.add_argument("--modes", default="eager", help=f"of the original: {', '.join(MODES)}")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    options = parser.parse_args()
+    began, claims = time.monotonic(), []
+    with tempfile.TemporaryDirectory() as name:
+        for model in options.models.split(","):
+            with peer_of(options.peer_python, "torch_originals.py", *options.reference) as peer:
+                claims += model_claims(
+                    model,
+                    peer,
+                    Path(name),
+                    b=options.batch,
+                    rounds=options.rounds,
+                    dtype=options.dtype,
+                    modes=options.modes.split(","),
+                )
+    return emit("train_step", claims, began, as_json=options.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
