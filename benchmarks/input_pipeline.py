@@ -29,8 +29,8 @@ from configs.demo import mnist
 
 CIFAR10_PER_HOST = 8084 / 4
 """docs/plans/cifar10_ddpmpp.json: 16 chips take at most so many images a second; four of them hang on a host."""
-IMAGENET64_PER_HOST = 500.0
-"""ADM 64 x 64 at half of v5e's matrix rate: 3 forward passes of 0.21 TFLOP an image on four chips of 197 TFLOP/s."""
+IMAGENET64_PER_HOST = 2779 / 4
+"""docs/plans/imagenet64.json, likewise."""
 
 
 def _rate(source: Source, batch_size: int, seconds: float) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh
+from jax.sharding import Mesh
 from scipy.integrate import solve_ivp
 
 from report import Claim
@@ -24,7 +24,7 @@ from score_jax.likelihood import bits_per_dim, log_prob
 from score_jax.predictor import from_eps
 from score_jax.processes.gaussian import VP
 from score_jax.samplers.ode import ODE, AdaptiveODE, GridODE, probability_flow_drift
-from score_jax.training.sharding import over_batch, replicated
+from score_jax.training.sharding import make_mesh, over_batch, replicated
 
 sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package
 from configs import base
@@ -82,7 +82,7 @@ class Model:
 
 
 def _mesh(count: int) -> Mesh:
-    return jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:count])
+    return make_mesh(devices=jax.devices()[:count])
 
 
 def sharded_bits(model: Model, mesh: Mesh, count: int, ode: ODE) -> np.ndarray:
