@@ -15,7 +15,7 @@ import numpy as np
 from score_jax.training.checkpoint import Checkpoints
 
 ROOT = Path(__file__).parents[1]
-STEPS, SAVED_EVERY = 1200, 50
+STEPS, SAVED_EVERY = 400, 25
 _CONFIG = """
 from configs.demo import mnist
 
@@ -25,12 +25,12 @@ def get_config():
     config.data.update(name="digits", image_size=8, data_dir={data_dir!r})
     config.network.update(channels=8, channel_mult=(1, 2), attention_resolutions=())
     config.training.update(
-        batch_size=16, steps={steps}, log_every=50, checkpoint_every={every}, keep=3, sample_every=0
+        batch_size=16, steps={steps}, log_every=25, checkpoint_every={every}, keep=3, sample_every=0
     )
     config.sampler.update(name="euler_maruyama", num_steps=20)
-    config.sampling.update(num_samples=6000, batch_size=40)
+    config.sampling.update(num_samples=2000, batch_size=40)
     config.likelihood.update(num_examples=0, batch_size=8)
-    config.evaluation.update(num_samples=6000, batch_size=20)
+    config.evaluation.update(num_samples=2000, batch_size=20)
     return config
 """
 
