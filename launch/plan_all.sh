@@ -34,6 +34,8 @@ make() {
 wanted=("$@")
 make cifar10_ddpmpp configs/score_sde/vp/cifar10_ddpmpp_continuous.py v5e:4x4 --programs=train
 make cifar10_ncsnpp configs/score_sde/ve/cifar10_ncsnpp_continuous.py v5e:4x4 --programs=train
+make cifar10_ddpmpp_evaluation configs/score_sde/vp/cifar10_ddpmpp_continuous.py v5e:4x4 --programs=sample,likelihood \
+  --effort=quick
 make imagenet64 configs/adm/imagenet64.py v5e:4x4 --programs=train "${lean[@]}"
 make imagenet128 configs/adm/imagenet128.py v5e:4x4 --programs=train "${lean[@]}"
 make imagenet256 configs/adm/imagenet256.py v5e:4x4 --programs=train "${lean[@]}"

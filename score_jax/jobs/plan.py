@@ -62,8 +62,9 @@ class Planned:
 
     def as_dict(self, chip: Chip, chips: int) -> dict[str, Any]:
         """For JSON: bytes per chip, and the floor of one step (or one evaluation) with its rate."""
-        floors = self.program.floor_seconds(chip)
-        # A loop's body is counted once, so the model's own operations bound it where they are more.
+        # A loop's body is counted once: that of a parted batch, nearly all of its step, runs once for each part.
+        floors = {name: seconds * self.setting.accumulate for name, seconds in self.program.floor_seconds(chip).items()}
+        # The other loops are samplers' and solvers'; the model's own operations bound them where they are more.
         floors["matrix units"] = max(floors["matrix units"], self.flops / chips / chip.flops)
         seconds = max(floors.values())
         return {

@@ -10,7 +10,7 @@ from configs.edm import cifar10_uncond_vp
 from score_jax import builder
 from score_jax.cli.main import main
 from score_jax.errors import InputError
-from score_jax.jobs.plan import Setting, kept, settings_to_try, with_setting
+from score_jax.jobs.plan import Planned, Setting, kept, settings_to_try, with_setting
 from score_jax.planning.chips import CHIPS, peak_flops
 from score_jax.planning.hlo import collective_bytes
 from score_jax.planning.program import Program, compiler_effort, too_much
@@ -71,6 +71,14 @@ def test_settings_end_with_the_leanest():
     ]
     tried = settings_to_try(Setting(4, (), 1), devices=4, batch_size=8, recomputes=False)
     assert tried == [Setting(4, (), 1), Setting(4, (), 2)]
+
+
+def test_the_floor_of_a_parted_batch_is_of_all_its_parts():
+    program = Program(True, 0.0, 1.0, 1.0, flops=197e12, bytes=819e9, collectives={"all-gather": 400_000_000_000})
+    planned = Planned("train", Setting(1, (), 4), 64, program, flops=4 * 197e12, state_bytes=0)
+    row = planned.as_dict(CHIPS["v5e"], 1)
+    assert row["floor_seconds"] == pytest.approx({"matrix units": 4, "memory": 4, "links": 8})
+    assert row["images_per_s_at_most"] == pytest.approx(8) and row["bound_by"] == "links"
 
 
 def test_a_setting_is_of_networks_that_cannot_recompute_too():
