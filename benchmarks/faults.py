@@ -119,9 +119,10 @@ def _cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
+# Arrays lie at the head of a data file; its end may hold what nothing refers to any longer, and no reader sees.
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "a bit of the arrays": lambda c: _flip(_largest(c, "state/**/d/*"), 0.5),
-    "another bit of the arrays": lambda c: _flip(_largest(c, "state/**/d/*"), 0.9),
+    "another bit of the arrays": lambda c: _flip(_largest(c, "state/**/d/*"), 0.1),
     "arrays cut in half": lambda c: _cut(_largest(c, "state/**/d/*")),
     "arrays emptied": lambda c: _largest(c, "state/**/d/*").write_bytes(b""),
     "arrays removed": lambda c: _largest(c, "state/**/d/*").unlink(),
