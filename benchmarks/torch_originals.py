@@ -7,7 +7,6 @@ JSON request a line and answers with one. Imports nothing of this library; nothi
 """
 
 import contextlib
-import json
 import sys
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from unittest.mock import MagicMock
 
 import numpy as np
 import torch
+from answering import answer
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -230,18 +230,13 @@ class Peer:
 
 def main() -> None:
     """Answers until the input ends."""
-    answers, sys.stdout = sys.stdout, sys.stderr
     for clone in sys.argv[1:]:
         if not any((Path(clone) / original.marker).exists() for original in (ScoreSDE, GuidedDiffusion)):
             sys.exit(f"{clone} is no clone of score_sde_pytorch or guided-diffusion.")
         sys.path.insert(0, clone)
     if DEVICE.type == "cpu":
         torch.set_num_threads(2)
-    peer = Peer()
-    for line in sys.stdin:
-        request = json.loads(line)
-        answer = getattr(peer, request.pop("do"))(**request)
-        print(json.dumps(answer), file=answers, flush=True)
+    answer(Peer())
 
 
 if __name__ == "__main__":
