@@ -22,7 +22,7 @@ import numpy as np
 from fid_runs import run_claims
 from peer import Peer, peer_of
 
-from report import Claim, emit
+from report import Claim, emit, timed
 from score_jax.convert.inception import params_of, random_state
 from score_jax.evaluation.frechet import frechet_distance
 from score_jax.evaluation.inception import InceptionWeights, inception_extractor
@@ -31,12 +31,6 @@ from score_jax.evaluation.statistics import moments
 from score_jax.jobs.feature_sets import jitted
 from score_jax.training.sharding import make_mesh, over_batch
 from score_jax.training.throughput import process_peak_memory
-
-
-def _seconds(function) -> tuple[float, object]:
-    began = time.perf_counter()
-    found = function()
-    return time.perf_counter() - began, found
 
 
 def feature_claims(peer: Peer, folder: Path, *, count: int, rounds: int) -> list[Claim]:
@@ -58,7 +52,7 @@ def feature_claims(peer: Peer, folder: Path, *, count: int, rounds: int) -> list
         return peer.ask("features", out=str(folder / "features.npy"))["seconds"]
 
     ours(), theirs()
-    times = [(_seconds(ours)[0], theirs()) for _ in range(rounds)]
+    times = [(timed(ours)[0], theirs()) for _ in range(rounds)]
     here, there = (float(np.median(column)) for column in zip(*times, strict=True))
     found, expected = ours(), np.load(folder / "features.npy")
     how = f"{count} images of 32 x 32: {count / here:.1f} images/s here, {count / there:.1f} in torch-fidelity"
@@ -83,7 +77,7 @@ def statistics_claims(peer: Peer, folder: Path, *, count: int, dim: int, rounds:
 
     times, values = [], {}
     for _ in range(rounds):
-        here, values["ours"] = _seconds(ours)
+        here, values["ours"] = timed(ours)
         answers = {name: peer.ask(name, one=paths[0], other=paths[1]) for name in ("pytorch_fid", "torch_fidelity")}
         values |= {name: answer["value"] for name, answer in answers.items()}
         times.append([here, *(answer["seconds"] for answer in answers.values())])

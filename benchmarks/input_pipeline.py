@@ -8,6 +8,7 @@ there already, of a model small enough that its steps are short.
 """
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -21,16 +22,20 @@ from report import Claim, emit
 from score_jax import builder
 from score_jax.data.loader import make_loader, prefetch_to_device
 from score_jax.data.sources import Source, open_source
-from score_jax.jobs.train import compiled_step
+from score_jax.jobs.train import compiled_step, fresh_state
 from score_jax.training.sharding import make_mesh, over_batch
 
 sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package
 from configs.demo import mnist
 
-CIFAR10_PER_HOST = 8084 / 4
-"""docs/plans/cifar10_ddpmpp.json: 16 chips take at most so many images a second; four of them hang on a host."""
-IMAGENET64_PER_HOST = 2779 / 4
-"""docs/plans/imagenet64.json, likewise."""
+PLANS = Path(__file__).parents[1] / "docs" / "plans"
+CHIPS_OF_A_HOST = 4
+
+
+def _taken_by_a_host(plan: str) -> float:
+    """Images a second that the chips of one host take at the most, by a recorded plan of training."""
+    found = json.loads((PLANS / f"{plan}.json").read_text())
+    return found["programs"][-1]["images_per_s_at_most"] * CHIPS_OF_A_HOST / found["chips"]
 
 
 def _rate(source: Source, batch_size: int, seconds: float) -> float:
@@ -63,8 +68,13 @@ def _photographs(folder: Path, count: int) -> Source:
 def rate_claims(folder: Path, seconds: float) -> list[Claim]:
     """Of arrays in memory, and of photographs that are decoded, cropped and resized."""
     sources = {
-        "arrays": (_arrays(folder), 128, CIFAR10_PER_HOST, "32 x 32 from an .npz"),
-        "jpegs": (_photographs(folder, 256), 128, IMAGENET64_PER_HOST, "JPEGs of 500 x 375 to 64 x 64, bicubic"),
+        "arrays": (_arrays(folder), 128, _taken_by_a_host("cifar10_ddpmpp"), "32 x 32 from an .npz"),
+        "jpegs": (
+            _photographs(folder, 256),
+            128,
+            _taken_by_a_host("imagenet64"),
+            "JPEGs, 500 x 375 to 64 x 64, bicubic",
+        ),
     }
     return [
         Claim(f"input_{name}", _rate(source, b, seconds), "images/s", target, ">=", f"{what}, batches of {b}, flips")
@@ -79,7 +89,7 @@ def waiting_claim(folder: Path, steps: int) -> Claim:
     config.network.update(channels=16, channel_mult=(1, 2), attention_resolutions=())
     config.training.batch_size = 64
     experiment, mesh = builder.experiment(config), make_mesh()
-    step, state = compiled_step(experiment, mesh), jax.jit(experiment.create_state)()
+    step, state = compiled_step(experiment, mesh), fresh_state(experiment, mesh)
     loader = make_loader(_arrays(folder), batch_size=64, seed=0, flip=True, process_index=0, process_count=1)
     batches = prefetch_to_device(loader, over_batch(mesh))
     constant, _ = next(batches)

@@ -5,17 +5,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
+from peer import Peer
 
 from score_jax import builder
 from score_jax.convert.releases import load_published
 from score_jax.jobs.sample import batch_sampler
-from score_jax.jobs.train import compiled_step
-from score_jax.training.sharding import make_mesh, over_batch, replicated, sharded_by_size
+from score_jax.jobs.train import compiled_step, fresh_state, starting_from
+from score_jax.training.sharding import make_mesh, over_batch, replicated
 
 sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package
 from configs.adm import imagenet64, imagenet256
@@ -50,6 +52,9 @@ PUBLISHED = {
 }
 
 
+_WEIGHTS = "weights.pth"
+
+
 class Ours:
     """A model with the other side's weights, and its jitted functions over all devices.
 
@@ -57,10 +62,11 @@ class Ours:
       name: of `PUBLISHED`.
       weights: the file that the other side wrote.
       images: (b, h, w, c) in [-1, 1].
+      labels: (b,), what the network is told in `forward`.
       dtype: compute dtype.
     """
 
-    def __init__(self, name: str, weights: Path, images: np.ndarray, dtype: str):
+    def __init__(self, name: str, weights: Path, images: np.ndarray, labels: np.ndarray, dtype: str):
         model = PUBLISHED[name]
         self.config: ConfigDict = model.config.get_config()
         self.config.network.dtype = dtype
@@ -71,7 +77,7 @@ class Ours:
         params = load_published(model.release, weights, self.experiment.network)
         self.params = jax.device_put(params, replicated(self.mesh))
         self._x = jax.device_put(images, split)
-        self._labels = jax.device_put(model.labels(len(images)), split)
+        self._labels = jax.device_put(labels, split)
         classes = np.arange(len(images), dtype=np.int32) % max(1, self.experiment.num_classes)
         self._batch = jax.device_put(
             {
@@ -93,19 +99,10 @@ class Ours:
         """The network's output in evaluation."""
         return jax.block_until_ready(self._forward(self.params, self._x, self._labels, self._batch["label"]))
 
-    def lower_step(self):
-        """The train step, lowered."""
-        return self._step.lower(self._fresh_state(), self._batch)
-
-    def _fresh_state(self):
-        places = sharded_by_size(jax.eval_shape(self.experiment.create_state), self.mesh)
-        state = jax.jit(self.experiment.create_state, out_shardings=places)()
-        copies = jax.device_put((self.params, self.params), (places.params, places.ema_params), may_alias=False)
-        return dataclasses.replace(state, params=copies[0], ema_params=copies[1])
-
     def step(self) -> float:
         """One optimizer step; the loss."""
-        self._state = self._fresh_state() if self._state is None else self._state
+        if self._state is None:
+            self._state = starting_from(self.params, fresh_state(self.experiment, self.mesh))
         self._state, metrics = self._step(self._state, self._batch)
         return float(jax.block_until_ready(metrics["loss"]))
 
@@ -130,6 +127,18 @@ class Ours:
         return self.experiment.network.flops()
 
 
-def random_images(b: int, size: int) -> np.ndarray:
-    """Uniform in [-1, 1], (b, size, size, 3)."""
-    return np.random.default_rng(0).uniform(-1, 1, (b, size, size, 3)).astype(np.float32)
+def both_sides(name: str, peer: Peer, folder: Path, b: int, dtype: str = "float32") -> tuple[Ours, str]:
+    """The model with the weights of the original, which has loaded it eagerly, and what is compared, as words."""
+    size = PUBLISHED[name].config.get_config().data.image_size
+    images = np.random.default_rng(0).uniform(-1, 1, (b, size, size, 3)).astype(np.float32)
+    labels = PUBLISHED[name].labels(b)
+    np.savez(folder / "inputs.npz", images=images.transpose(0, 3, 1, 2), labels=labels)
+    loaded = load_original(name, peer, folder, "eager")
+    how = f"{loaded['parameters'] / 1e6:.1f} M parameters, {b} images of {size} x {size}, {dtype}, "
+    how += f"{jax.default_backend()}; PyTorch {loaded['torch']} on {loaded['device']}"
+    return Ours(name, folder / _WEIGHTS, images, labels, dtype), how
+
+
+def load_original(name: str, peer: Peer, folder: Path, mode: str) -> dict[str, Any]:
+    """Has the original load the model and the inputs that are in the folder; what it says of itself."""
+    return peer.ask("load", model=name, inputs=str(folder / "inputs.npz"), weights=str(folder / _WEIGHTS), mode=mode)

@@ -6,10 +6,13 @@ import json
 import os
 import platform
 import time
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +56,21 @@ def estimate(values) -> Estimate:
     """Of values (n,)."""
     values = np.asarray(values, np.float64)
     return Estimate(float(values.mean()), float(values.std() / len(values) ** 0.5))
+
+
+def timed(function: Callable[[], T]) -> tuple[float, T]:
+    """Seconds that it took, and what it returned."""
+    began = time.perf_counter()
+    found = function()
+    return time.perf_counter() - began, found
+
+
+def ratio_claim(name: str, pairs: list[tuple[float, float]], target: float, how: str) -> Claim:
+    """Their median time over ours, of pairs (ours, theirs) of seconds measured in turns, and how the pairs spread."""
+    here, there = np.array(pairs).T
+    how += f": {np.median(here):.3g} s here, {np.median(there):.3g} there"
+    how += f", {len(pairs)} pairs, {(there / here).min():.2f} to {(there / here).max():.2f}"
+    return Claim(name, float(np.median(there) / np.median(here)), "", target, ">=", how)
 
 
 def emit(benchmark: str, claims: list[Claim], began: float, *, as_json: bool) -> int:

@@ -1,16 +1,14 @@
 """Claims of `samplers.py` beside the original loops: whole samplers, from noise to images, in turns."""
 
 import dataclasses
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
 from peer import Peer, peer_of
-from published import PUBLISHED, Ours, random_images
+from published import both_sides
 
-from report import Claim
+from report import Claim, ratio_claim, timed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,27 +18,25 @@ class Loop:
     Attributes:
       model: of `PUBLISHED`.
       method: what the original calls it.
-      ours: our `sampler` section, less the steps.
-      adaptive: it chooses its steps by itself.
+      ours: our `sampler` section, of the number of steps.
     """
 
     model: str
     method: str
-    ours: dict[str, Any]
-    adaptive: bool = False
+    ours: Callable[[int], dict[str, Any]]
 
 
 LOOPS = {
-    "pc": Loop("ncsnpp_cifar10", "pc", {"discretisation": "score_sde"}),
-    "ode": Loop("ncsnpp_cifar10", "ode", {"name": "ode", "solver": "dopri5"}, adaptive=True),
-    "ddim": Loop("adm64", "ddim", {"name": "ddim"}),
+    "pc": Loop("ncsnpp_cifar10", "pc", lambda steps: {"discretisation": "score_sde", "num_steps": steps}),
+    "ode": Loop("ncsnpp_cifar10", "ode", lambda steps: {"name": "ode", "solver": "dopri5"}),
+    "ddim": Loop("adm64", "ddim", lambda steps: {"name": "ddim", "respacing": f"ddim{steps}"}),
 }
-"""Score SDE's predictor-corrector and probability flow (RK45, 1e-5), ADM's DDIM."""
+"""Score SDE's predictor-corrector and probability flow (RK45, 1e-5, which chooses its steps), ADM's DDIM."""
 
 
 def loop_claims(
     python: Path, references: list[str], folder: Path, names: list[str], *, b: int, steps: int, rounds: int
-):
+) -> list[Claim]:
     """Median time of the original loop over ours, of a batch of b with the network as published, in float32."""
     claims = []
     for name in names:
@@ -50,24 +46,12 @@ def loop_claims(
 
 
 def _claim(name: str, loop: Loop, peer: Peer, folder: Path, b: int, steps: int, rounds: int) -> Claim:
-    size = PUBLISHED[loop.model].config.get_config().data.image_size
-    images, weights = random_images(b, size), folder / "weights.pth"
-    np.save(folder / "images.npy", np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-    peer.ask("load", model=loop.model, mode="eager", images=str(folder / "images.npy"), weights=str(weights))
-    ours = Ours(loop.model, weights, images, "float32")
-    many = {"respacing": f"ddim{steps}"} if name == "ddim" else {"num_steps": steps}
-    draw = ours.sampler(**loop.ours, **({} if loop.adaptive else many))
+    ours, how = both_sides(loop.model, peer, folder, b)
+    draw = ours.sampler(**loop.ours(steps))
     draw()
-    pairs, nfe, other_nfe = [], 0, 0
+    pairs, nfe, answer = [], 0, {}
     for _ in range(rounds):
-        began = time.perf_counter()
-        _, nfe = draw()
-        here = time.perf_counter() - began
+        here, (_, nfe) = timed(draw)
         answer = peer.ask("sample", method=loop.method, steps=steps)
         pairs.append((here, answer["seconds"]))
-        other_nfe = answer["nfe"]
-    here, there = (np.array(column) for column in zip(*pairs, strict=True))
-    how = f"{b} images of {size} x {size}, {loop.model}: {np.median(here):.1f} s and NFE {nfe} here, "
-    how += f"{np.median(there):.1f} s and NFE {other_nfe} there; {rounds} pairs, "
-    how += f"{(there / here).min():.2f} to {(there / here).max():.2f}, on {jax.default_backend()}"
-    return Claim(f"ratio_{name}", float(np.median(there) / np.median(here)), "", 2.0, ">=", how)
+    return ratio_claim(f"ratio_{name}", pairs, 2.0, f"{how}, NFE {nfe} here and {answer['nfe']} there")

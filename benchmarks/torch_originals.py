@@ -56,10 +56,6 @@ class ScoreSDE:
         """The model as it is called: compiled, or as it is."""
         self._state["model"] = model
 
-    def labels(self, b: int) -> torch.Tensor:
-        """Noise levels."""
-        return torch.linspace(0.5, 20.0, b)
-
     def call(self, x, labels):
         """The network's output in evaluation."""
         return self._state["model"].eval()(x, labels)
@@ -69,7 +65,7 @@ class ScoreSDE:
         return self._step(self._state, (x + 1) / 2)
 
     def sampler(self, method: str, shape: tuple[int, ...], steps: int):
-        """Of `get_sampling_fn`, with this many noise levels; evaluations of the last call in `.nfe`."""
+        """Of `get_sampling_fn`, with this many noise levels; a call returns samples and evaluations."""
         self.config.sampling.method = method
         sde = self._sde_lib.VESDE(sigma_min=0.01, sigma_max=50, N=steps)
         draw = self._sampling.get_sampling_fn(self.config, sde, shape, lambda x: x, 1e-5)
@@ -101,7 +97,7 @@ class GuidedDiffusion:
             flags |= {"use_new_attention_order": True}
         else:
             flags |= {"num_channels": 256, "num_res_blocks": 2}
-        self._flags = flags
+        self._noise_schedule = flags["noise_schedule"]
         self.model, self._diffusion = script_util.create_model_and_diffusion(**flags)
         self.model.to(DEVICE)
         self._called = self.model
@@ -113,10 +109,6 @@ class GuidedDiffusion:
     def use(self, model) -> None:
         """The model as it is called: compiled, or as it is."""
         self._called = model
-
-    def labels(self, b: int) -> torch.Tensor:
-        """Levels of the chain."""
-        return torch.arange(b) * 100 % 1000
 
     def _classes(self, b: int) -> torch.Tensor:
         return torch.arange(b, device=DEVICE) % 1000
@@ -139,10 +131,11 @@ class GuidedDiffusion:
         return loss.detach()
 
     def sampler(self, method: str, shape: tuple[int, ...], steps: int):
-        """Its loop over a respaced chain: `ddim`, or `ancestral`."""
-        respacing = f"ddim{steps}" if method == "ddim" else str(steps)
-        _, diffusion = self._script_util.create_model_and_diffusion(**self._flags | {"timestep_respacing": respacing})
-        loop = diffusion.ddim_sample_loop if method == "ddim" else diffusion.p_sample_loop
+        """DDIM's loop over a respaced chain."""
+        assert method == "ddim", method
+        loop = self._script_util.create_gaussian_diffusion(
+            steps=1000, learn_sigma=True, noise_schedule=self._noise_schedule, timestep_respacing=f"ddim{steps}"
+        ).ddim_sample_loop
         conditions = {"y": self._classes(shape[0])}
         self.model.eval()
         return lambda: loop(self._called, shape, clip_denoised=True, model_kwargs=conditions, device=DEVICE)
@@ -170,13 +163,8 @@ class Peer:
     def __init__(self):
         self._original = self._context = None
 
-    def facts(self) -> dict:
-        """Of this side."""
-        device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "cpu"
-        return {"torch": torch.__version__, "device": device, "threads": torch.get_num_threads()}
-
-    def load(self, model: str, images: str, weights: str, mode: str) -> dict:
-        """The model, and images (b, 3, h, w) in [-1, 1]; writes its weights.
+    def load(self, model: str, inputs: str, weights: str, mode: str) -> dict:
+        """The model, images (b, 3, h, w) in [-1, 1] and labels (b,); writes its weights, and says what runs it.
 
         mode: eager (as published), channels_last_bf16 (autocast), or compile (both and torch.compile).
         """
@@ -184,7 +172,8 @@ class Peer:
         self._original = None
         self._original = original = ORIGINALS[model]()
         torch.save(original.model.state_dict(), weights)
-        x = torch.from_numpy(np.load(images))
+        arrays = np.load(inputs)
+        x, labels = torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])
         self._context = contextlib.nullcontext
         if mode != "eager":
             original.model.to(memory_format=torch.channels_last)
@@ -192,8 +181,10 @@ class Peer:
             self._context = lambda: torch.autocast(DEVICE.type, dtype=torch.bfloat16)
         if mode == "compile":
             original.use(torch.compile(original.model))
-        self._x, self._labels = x.to(DEVICE), original.labels(len(x)).to(DEVICE)
-        return {"parameters": sum(p.numel() for p in original.model.parameters())}
+        self._x, self._labels = x.to(DEVICE), labels.to(DEVICE)
+        device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "cpu"
+        count = sum(p.numel() for p in original.model.parameters())
+        return {"parameters": count, "torch": torch.__version__, "device": device}
 
     def forward(self, out: str = "") -> dict:
         """The output, and the time it took."""

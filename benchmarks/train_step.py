@@ -24,27 +24,13 @@ if os.environ.get("JAX_PLATFORMS", "cpu") == "cpu":
 import jax
 import numpy as np
 from peer import Peer, peer_of
-from published import PUBLISHED, Ours, random_images
+from published import PUBLISHED, Ours, both_sides, load_original
 
-from report import Claim, emit
+from report import Claim, emit, ratio_claim, timed
 from score_jax.planning.chips import peak_flops
 from score_jax.training.throughput import TRAINING_PER_FORWARD
 
 MODES = ("eager", "channels_last_bf16", "compile")
-
-
-def _ratio(name: str, here: list[float], there: list[float], target: float, how: str) -> Claim:
-    """The median of pairs, and how they spread."""
-    ratios = np.array(there) / np.array(here)
-    how += f": {1e3 * np.median(here):.0f} ms here, {1e3 * np.median(there):.0f} there"
-    how += f", {len(here)} pairs, {ratios.min():.2f} to {ratios.max():.2f}"
-    return Claim(name, float(np.median(there) / np.median(here)), "", target, ">=", how)
-
-
-def _timed(function) -> float:
-    began = time.perf_counter()
-    function()
-    return time.perf_counter() - began
 
 
 def _difference(name: str, ours: Ours, peer: Peer, folder: Path) -> Claim:
@@ -55,29 +41,21 @@ def _difference(name: str, ours: Ours, peer: Peer, folder: Path) -> Claim:
     return Claim(f"difference_{name}", difference, "of the largest", 1e-4, "<=", "outputs under the same weights")
 
 
-def model_claims(name: str, peer: Peer, folder: Path, *, b: int, rounds: int, dtype: str, modes: list[str]):
+def model_claims(
+    name: str, peer: Peer, folder: Path, *, b: int, rounds: int, dtype: str, modes: list[str]
+) -> list[Claim]:
     """Of one model, in turns with the original in each mode."""
-    size = PUBLISHED[name].config.get_config().data.image_size
-    images, claims = random_images(b, size), []
-    np.save(folder / "images.npy", np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-    files = {"images": str(folder / "images.npy"), "weights": str(folder / "weights.pth")}
-    loaded, ours = peer.ask("load", model=name, mode="eager", **files), None
-    how = f"{loaded['parameters'] / 1e6:.1f} M parameters, batch of {b}, {dtype}"
-    ours = Ours(name, Path(files["weights"]), images, dtype)
-    if dtype == "float32":
-        claims.append(_difference(name, ours, peer, folder))
-    ours.step(), ours.forward()
+    ours, how = both_sides(name, peer, folder, b, dtype)
+    claims = [_difference(name, ours, peer, folder)] if dtype == "float32" else []
     for mode in modes:
         if mode != "eager":
-            peer.ask("load", model=name, mode=mode, **files)
+            load_original(name, peer, folder, mode)
         suffix = "" if mode == "eager" else f"_{mode}"
         target = 1.5 if mode == "eager" and jax.default_backend() != "cpu" else 1.0
-        for what, run in (("train_step", ours.step), ("forward", ours.forward)):
-            ask = "step" if what == "train_step" else "forward"
-            peer.ask(ask), run()
-            pairs = [(_timed(run), peer.ask(ask)["seconds"]) for _ in range(rounds)]
-            here, there = map(list, zip(*pairs, strict=True))
-            claims.append(_ratio(f"ratio_{what}_{name}{suffix}", here, there, target, f"{how}, the original {mode}"))
+        for what, run, asked in (("train_step", ours.step, "step"), ("forward", ours.forward, "forward")):
+            peer.ask(asked), run()
+            pairs = [(timed(run)[0], peer.ask(asked)["seconds"]) for _ in range(rounds)]
+            claims.append(ratio_claim(f"ratio_{what}_{name}{suffix}", pairs, target, f"{how}, {mode}"))
     return [*claims, *_utilisation(name, ours, b, rounds)]
 
 
@@ -85,7 +63,7 @@ def _utilisation(name: str, ours: Ours, b: int, rounds: int) -> list[Claim]:
     rate = peak_flops(jax.devices()[0].device_kind)
     if rate is None:
         return []
-    seconds = float(np.median([_timed(ours.step) for _ in range(rounds)]))
+    seconds = float(np.median([timed(ours.step)[0] for _ in range(rounds)]))
     achieved = TRAINING_PER_FORWARD * ours.flops() * b / seconds / jax.device_count()
     how = f"batch of {b}: {achieved / 1e12:.0f} TFLOP/s of {rate / 1e12:.0f}, three forward passes a step"
     return [Claim(f"mfu_{name}", achieved / rate, "", 0.45, ">=", how)]

@@ -123,6 +123,19 @@ def compiled_step(experiment: builder.Experiment, mesh: Mesh) -> Any:
     return jax.jit(train_step, donate_argnums=0, out_shardings=(places, replicated(mesh)))
 
 
+def fresh_state(experiment: builder.Experiment, mesh: Mesh) -> TrainState:
+    """The state that training begins with, made where `compiled_step` keeps it."""
+    places = sharded_by_size(jax.eval_shape(experiment.create_state), mesh)
+    return jax.jit(experiment.create_state, out_shardings=places)()
+
+
+def starting_from(params: Params, state: TrainState) -> TrainState:
+    """A state with other parameters, as raw and as averaged ones, where its own are; `params` keep their memory."""
+    places = jax.tree.map(lambda leaf: leaf.sharding, (state.params, state.ema_params))
+    copies = jax.device_put((params, params), places, may_alias=False)
+    return dataclasses.replace(state, params=copies[0], ema_params=copies[1])
+
+
 def _claim_workdir(config: ConfigDict, workdir: Path, directory: epath.Path) -> None:
     """Writes config.json, unless the workdir is another run's."""
     if (workdir / "config.json").exists():
@@ -161,8 +174,7 @@ def _initial_state(experiment: builder.Experiment, workdir: Path, mesh: Mesh) ->
     Raises:
       InputError: the other run has no checkpoint, or another network.
     """
-    places = sharded_by_size(jax.eval_shape(experiment.create_state), mesh)
-    state = jax.jit(experiment.create_state, out_shardings=places)()
+    state = fresh_state(experiment, mesh)
     other = experiment.config.training.start_from
     if other:
         config = completed(load_config(Path(other)))
@@ -175,8 +187,7 @@ def _initial_state(experiment: builder.Experiment, workdir: Path, mesh: Mesh) ->
         params = weights.load_params(workdir, experiment.network.shapes(), replicated(mesh))
     else:
         return state
-    copies = jax.device_put((params, params), (places.params, places.ema_params), may_alias=False)
-    return dataclasses.replace(state, params=copies[0], ema_params=copies[1])
+    return starting_from(params, state)
 
 
 def restore_params(
