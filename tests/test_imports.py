@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "score_jax"
 ROOMS = (
-    ("typing", "arrays", "errors", "files", "multihost", "cluster"),
+    ("typing", "arrays", "errors", "files", "multihost", "cluster", "host_memory"),
     ("noise",),
     ("processes",),
     ("models",),

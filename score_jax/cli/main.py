@@ -9,6 +9,7 @@ import traceback
 
 from score_jax import cluster
 from score_jax.errors import InputError, unknown_name
+from score_jax.host_memory import keep_freed_memory
 
 _VERBS = {
     "train": "train a model, or resume its training",
@@ -79,6 +80,7 @@ def _run(verb: str, argv: list[str]) -> int:
     if verb not in _VERBS:
         raise unknown_name("verb", verb, _VERBS)
     _use_all_cores()
+    keep_freed_memory()
     _use_compile_cache()
     _quiet_libraries()
     if verb in _BY_ALL_PROCESSES and "--help" not in argv:

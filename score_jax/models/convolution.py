@@ -4,6 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 
+from score_jax.models import winograd
 from score_jax.models.initializers import bias_uniform, fan_in_uniform
 
 
@@ -40,6 +41,7 @@ def conv(
         kernel_init=kernel_init,
         bias_init=bias_init,
         dtype=dtype,
+        conv_general_dilated=winograd.conv_general_dilated,
         name=name,
         **kwargs,
     )

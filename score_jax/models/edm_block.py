@@ -12,6 +12,7 @@ from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float
 
 from score_jax.errors import InputError
+from score_jax.models import winograd
 from score_jax.models.attention import attend
 from score_jax.models.normalization import GroupNorm
 from score_jax.typing import Batch, Image, KeyArray, Resized
@@ -58,7 +59,17 @@ class Design:
 def conv(init: Init, x: Image, channels: int, name: str, dtype: Any, **kwargs: Any) -> Resized:
     """A 3 x 3 convolution of x; kwargs are those of `nn.Conv`."""
     bias_init = init.bias(9 * x.shape[-1])
-    return nn.Conv(channels, (3, 3), kernel_init=init.kernel, bias_init=bias_init, dtype=dtype, name=name, **kwargs)(x)
+    layer = nn.Conv(
+        channels,
+        (3, 3),
+        kernel_init=init.kernel,
+        bias_init=bias_init,
+        dtype=dtype,
+        conv_general_dilated=winograd.conv_general_dilated,
+        name=name,
+        **kwargs,
+    )
+    return layer(x)
 
 
 def linear(init: Init, x: Batch, features: int, name: str, dtype: Any = None, use_bias: bool = True) -> Batch:

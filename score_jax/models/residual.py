@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from score_jax.models import winograd
 from score_jax.models.initializers import fan_avg_uniform
 from score_jax.models.normalization import GroupNorm
 from score_jax.typing import Batch, Image, Resized
@@ -15,7 +16,15 @@ Resample = Callable[[Image], Resized]
 
 def conv(channels: int, name: str, dtype: Any, *, scale: float = 1.0, kernel: int = 3, **kwargs: Any) -> nn.Conv:
     """A convolution that keeps the size, initialised as in DDPM with this variance `scale`."""
-    return nn.Conv(channels, (kernel, kernel), kernel_init=fan_avg_uniform(scale), dtype=dtype, name=name, **kwargs)
+    return nn.Conv(
+        channels,
+        (kernel, kernel),
+        kernel_init=fan_avg_uniform(scale),
+        dtype=dtype,
+        conv_general_dilated=winograd.conv_general_dilated,
+        name=name,
+        **kwargs,
+    )
 
 
 def strided_conv(channels: int, name: str, dtype: Any) -> nn.Conv:
