@@ -2,12 +2,16 @@
 
 import contextlib
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+
+_KEEP_FREED = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**62)}
+"""What `score_jax.host_memory` asks of the allocator on this side."""
 
 
 class Peer:
@@ -21,7 +25,10 @@ class Peer:
 
     def __init__(self, python: Path, script: str, *arguments: str):
         command = [str(python), str(HERE / script), *arguments]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        environment = {**_KEEP_FREED, **os.environ}
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """The answer.

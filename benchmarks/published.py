@@ -15,6 +15,8 @@ from peer import Peer
 
 from score_jax import builder
 from score_jax.convert.releases import load_published
+from score_jax.host_memory import keep_freed_memory
+from score_jax.jobs.likelihood import by_ode, likelihood_program
 from score_jax.jobs.sample import batch_sampler
 from score_jax.jobs.train import compiled_step, fresh_state, starting_from
 from score_jax.training.sharding import make_mesh, over_batch, replicated
@@ -122,13 +124,33 @@ class Ours:
 
         return draw
 
+    def likelihood(self) -> Callable[[], tuple[np.ndarray, int]]:
+        """Bits/dim of the batch by the ODE at the config's tolerances, one step size for all, and evaluations.
+
+        The first call compiles.
+        """
+        config = self.config.copy_and_resolve_references()
+        config.likelihood.update(control="batch")
+        program = likelihood_program(self.mesh, by_ode(builder.experiment(config), None))
+        key, columns = jax.random.key(0), [self._batch[name] for name in ("image", "label", "index")]
+
+        def measure() -> tuple[np.ndarray, int]:
+            found = jax.block_until_ready(program(self.params, key, *columns))
+            return np.asarray(found["bits_per_dim"]), int(np.asarray(found["nfe"]).max())
+
+        return measure
+
     def flops(self) -> float:
         """Of one image's forward pass."""
         return self.experiment.network.flops()
 
 
 def both_sides(name: str, peer: Peer, folder: Path, b: int, dtype: str = "float32") -> tuple[Ours, str]:
-    """The model with the weights of the original, which has loaded it eagerly, and what is compared, as words."""
+    """The model with the weights of the original, which has loaded it eagerly, and what is compared, as words.
+
+    To be called before JAX computes.
+    """
+    keep_freed_memory()
     size = PUBLISHED[name].config.get_config().data.image_size
     images = np.random.default_rng(0).uniform(-1, 1, (b, size, size, 3)).astype(np.float32)
     labels = PUBLISHED[name].labels(b)

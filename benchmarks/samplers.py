@@ -16,7 +16,6 @@ import argparse
 import functools
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -26,7 +25,7 @@ if os.environ.get("JAX_PLATFORMS", "cpu") == "cpu":
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sampler_speed import LOOPS, loop_claims
+from loops import SAMPLERS, add_flags, loop_claims
 from scipy.stats import ks_2samp
 
 from report import Claim, emit
@@ -359,30 +358,14 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
     parser.add_argument("--quick", action="store_true", help="fewer samples, no timing")
     parser.add_argument("--plot", type=Path, help="where to draw the convergence")
-    parser.add_argument("--only_loops", action="store_true", help="beside the originals alone")
-    parser.add_argument("--peer_python", type=Path, help="a Python with torch")
-    parser.add_argument("--reference", action="append", default=[], help="a clone of the original code; repeat it")
-    parser.add_argument("--loops", default=",".join(LOOPS), help=f"of {', '.join(LOOPS)}")
-    parser.add_argument("--loop_steps", type=int, default=50)
-    parser.add_argument("--loop_batch", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=3)
+    add_flags(parser, SAMPLERS)
     arguments = parser.parse_args()
     jax.config.update("jax_default_matmul_precision", "highest")
     # Compile times are measured: nothing may come from a cache on disk.
     jax.config.update("jax_enable_compilation_cache", False)
     began = time.monotonic()
     claims = [] if arguments.only_loops else rule_claims(quick=arguments.quick, plot=arguments.plot)
-    if arguments.peer_python is not None:
-        with tempfile.TemporaryDirectory() as folder:
-            claims += loop_claims(
-                arguments.peer_python,
-                arguments.reference,
-                Path(folder),
-                arguments.loops.split(","),
-                b=arguments.loop_batch,
-                steps=arguments.loop_steps,
-                rounds=arguments.rounds,
-            )
+    claims += loop_claims(arguments, SAMPLERS)
     return emit("samplers", claims, began, as_json=arguments.json)
 
 

@@ -1,4 +1,4 @@
-"""The other side of `train_step.py` and `sampler_speed.py`: clones of the original code, in a Python of their own.
+"""The other side of `train_step.py`, `samplers.py`, `likelihood.py`: clones of the original code, in their own Python.
 
     python benchmarks/torch_originals.py CLONE [CLONE ...]
 
@@ -32,6 +32,7 @@ class ScoreSDE:
     def __init__(self):
         # The FIR filters have a version without CUDA, but the compiler is asked for at import.
         torch.utils.cpp_extension = sys.modules["torch.utils.cpp_extension"] = MagicMock()
+        import likelihood
         import losses
         import sampling
         import sde_lib
@@ -42,7 +43,7 @@ class ScoreSDE:
 
         self.config = cifar10_ncsnpp_continuous.get_config()
         self.config.device = DEVICE
-        self._sampling, self._sde_lib = sampling, sde_lib
+        self._sampling, self._sde_lib, self._likelihood = sampling, sde_lib, likelihood
         self.model = ncsnpp.NCSNpp(self.config).to(DEVICE)
         _move(self.model)
         sde = sde_lib.VESDE(sigma_min=0.01, sigma_max=50, N=1000)
@@ -70,6 +71,12 @@ class ScoreSDE:
         sde = self._sde_lib.VESDE(sigma_min=0.01, sigma_max=50, N=steps)
         draw = self._sampling.get_sampling_fn(self.config, sde, shape, lambda x: x, 1e-5)
         return lambda: draw(self._state["model"])
+
+    def likelihood(self, x):
+        """Bits/dim of images in [0, 1], with uniform noise, latents and evaluations, by `get_likelihood_fn`."""
+        sde = self._sde_lib.VESDE(sigma_min=0.01, sigma_max=50, N=1000)
+        images = (torch.round((x + 1) * 127.5) + torch.rand_like(x)) / 256
+        return self._likelihood.get_likelihood_fn(sde, lambda x: x)(self._state["model"], images)
 
 
 class GuidedDiffusion:
@@ -217,6 +224,14 @@ class Peer:
             _synchronise()
         seconds = time.perf_counter() - began
         return {"seconds": seconds, "nfe": int(found[1]) if isinstance(found, tuple) else steps}
+
+    def likelihood(self, method: str, steps: int) -> dict:
+        """Of the images; the original has one method, which chooses its steps."""
+        _synchronise()
+        began = time.perf_counter()
+        bits, _, nfe = self._original.likelihood(self._x)
+        _synchronise()
+        return {"seconds": time.perf_counter() - began, "nfe": int(nfe), "bits_per_dim": bits.tolist()}
 
 
 def main() -> None:

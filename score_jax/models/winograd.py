@@ -46,14 +46,21 @@ def conv_general_dilated(
     factors = (*window_strides, *(kwargs["lhs_dilation"] or ()), *(kwargs["rhs_dilation"] or ()))
     plain = set(factors) <= {1} and kwargs["feature_group_count"] == 1 and precision is None
     if rhs.shape[:-2] == (3, 3) and same and plain:
-        return _convolution.bind(lhs, rhs, transposed=False)
+        return _convolution.bind(lhs, rhs, transposed=False, precision=_ambient_precision())
     return lax.conv_general_dilated(lhs, rhs, window_strides, padding, precision=precision, **kwargs)
 
 
-def _direct(x: Image, k: Kernel, *, transposed: bool) -> Resized:
+def _ambient_precision() -> str | None:
+    """That of matrix products where this is traced, as lax takes it; where the program is lowered it may be another."""
+    config: Any = jax.config
+    return config.jax_default_matmul_precision
+
+
+def _direct(x: Image, k: Kernel, *, transposed: bool, precision: str | None) -> Resized:
     """The convolution, or its transpose with respect to x, by XLA's."""
     k, layout = (k[::-1, ::-1], "HWOI") if transposed else (k, "HWIO")
-    return lax.conv_general_dilated(x, k, (1, 1), "SAME", dimension_numbers=("NHWC", layout, "NHWC"))
+    layouts = ("NHWC", layout, "NHWC")
+    return lax.conv_general_dilated(x, k, (1, 1), "SAME", dimension_numbers=layouts, precision=precision)
 
 
 def _combine(coefficients: np.ndarray, parts: list[Array]) -> Array:
@@ -78,7 +85,7 @@ def _interleave(even_and_odd: list[Array], axis: int) -> Array:
     return jnp.stack(even_and_odd, axis + 1).reshape(*before, 2 * length[0], *after)
 
 
-def _winograd(x: Image, k: Kernel, *, transposed: bool) -> Resized:
+def _winograd(x: Image, k: Kernel, *, transposed: bool, precision: str | None) -> Resized:
     """The same as `_direct`, h and w even."""
     b, h, w, c = x.shape
     # XLA writes the padded array down once; unpadded, each of its 16 readers would compute x again.
@@ -88,44 +95,47 @@ def _winograd(x: Image, k: Kernel, *, transposed: bool) -> Resized:
     if transposed:
         kernels = [[kernels[i][j].T for j in _OF_REVERSED] for i in _OF_REVERSED]
     products = [
-        [(part.reshape(-1, c) @ kernel).reshape(b, h // 2, w // 2, -1) for part, kernel in zip(parts, row, strict=True)]
+        [
+            jnp.matmul(part.reshape(-1, c), kernel, precision=precision).reshape(b, h // 2, w // 2, -1)
+            for part, kernel in zip(parts, row, strict=True)
+        ]
         for parts, row in zip(inputs, kernels, strict=True)
     ]
     rows = [_interleave(_map(_OUTPUT, row), axis=2) for row in products]
     return _interleave(_map(_OUTPUT, rows), axis=1)
 
 
-def _for_cpu(x: Image, k: Kernel, *, transposed: bool) -> Resized:
+def _for_cpu(x: Image, k: Kernel, **how: Any) -> Resized:
     b, h, w, _ = x.shape
     large = min(h, w) >= _MIN_HEIGHT and min(k.shape[2:]) >= _MIN_CHANNELS and b * h * w // 4 >= _MIN_TILES
     wide = jnp.finfo(x.dtype).bits >= 32
     pays = large and wide and h % 2 == 0 and w % 2 == 0
-    return (_winograd if pays else _direct)(x, k, transposed=transposed)
+    return (_winograd if pays else _direct)(x, k, **how)
 
 
-def _for_batched(arguments, axes, *, transposed: bool):
+def _for_batched(arguments, axes, **how: Any):
     x, k = arguments
     if axes[1] is None:
         x = jnp.moveaxis(x, axes[0], 0)
-        y = _convolution.bind(x.reshape(-1, *x.shape[2:]), k, transposed=transposed)
+        y = _convolution.bind(x.reshape(-1, *x.shape[2:]), k, **how)
         return y.reshape(*x.shape[:2], *y.shape[1:]), 0
-    return jax.vmap(lambda x, k: _direct(x, k, transposed=transposed), axes)(x, k), 0
+    return jax.vmap(lambda x, k: _direct(x, k, **how), axes)(x, k), 0
 
 
-def _kernel_gradient(cotangent: Image, x: Resized, _, *, transposed: bool) -> Kernel:
+def _kernel_gradient(cotangent: Image, x: Resized, _, *, transposed: bool, **how: Any) -> Kernel:
     channels = x.shape[-1:] + cotangent.shape[-1:]
     k = jax.ShapeDtypeStruct((3, 3, *(reversed(channels) if transposed else channels)), x.dtype)
-    return jax.linear_transpose(lambda k: _direct(x, k, transposed=transposed), k)(cotangent)[0]
+    return jax.linear_transpose(lambda k: _direct(x, k, transposed=transposed, **how), k)(cotangent)[0]
 
 
-def _input_gradient(cotangent: Image, _, k: Kernel, *, transposed: bool) -> Resized:
-    return _convolution.bind(cotangent, k, transposed=not transposed)
+def _input_gradient(cotangent: Image, _, k: Kernel, *, transposed: bool, **how: Any) -> Resized:
+    return _convolution.bind(cotangent, k, transposed=not transposed, **how)
 
 
 _convolution = Primitive("convolution_3x3")
-_convolution.def_impl(jax.jit(_convolution.bind, static_argnames="transposed"))
+_convolution.def_impl(jax.jit(_convolution.bind, static_argnames=("transposed", "precision")))
 _convolution.def_abstract_eval(
-    lambda x, k, *, transposed: x.update(shape=(*x.shape[:3], k.shape[2 if transposed else 3]))
+    lambda x, k, *, transposed, **how: x.update(shape=(*x.shape[:3], k.shape[2 if transposed else 3]))
 )
 ad.defbilinear(_convolution, _input_gradient, _kernel_gradient)
 batching.primitive_batchers[_convolution] = _for_batched

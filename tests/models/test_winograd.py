@@ -91,6 +91,12 @@ def test_accelerators_are_given_their_own_convolution(platform):
     assert products(gradients(ours), *arrays(jnp.float32), platform=platform) == (0, 3)
 
 
+def test_the_precision_is_that_of_where_it_is_traced():
+    with jax.default_matmul_precision("highest"):
+        traced = jax.jit(gradients(ours)).trace(*arrays(jnp.float32))
+    assert traced.lower(lowering_platforms=("tpu",)).as_text().count("<precision HIGHEST>") == 2 * 3
+
+
 def test_a_cpu_is_given_sixteen_products():
     assert products(ours, *arrays(jnp.float32), platform="cpu") == (16, 0)
 
