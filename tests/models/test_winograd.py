@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from score_jax.models import winograd
+from score_jax.models.ncsnpp import NCSNpp
+from score_jax.models.network import Network
 
 
 def conv_of(channels, **kwargs):
@@ -138,3 +140,29 @@ def test_grouped_channels_are_xlas():
     x, k = arrays(jnp.float32, c=128)
     found = ours(x, k[:, :, :64], feature_group_count=2)
     np.testing.assert_array_equal(found, xlas(x, k[:, :, :64], feature_group_count=2))
+
+
+def test_a_networks_operations_are_those_of_what_accelerators_are_given(monkeypatch):
+    module = NCSNpp(
+        channels=64,
+        channel_mult=(1, 1),
+        num_res_blocks=1,
+        attention_resolutions=(),
+        dropout=0.0,
+        embedding="positional",
+        fourier_scale=1.0,
+        fir=False,
+        progressive_input="none",
+        scale_by_sigma=False,
+        centered=True,
+    )
+    network = Network(module, (16, 16, 3))
+
+    def on_a_cpu():
+        x, label = jnp.zeros((1, 16, 16, 3)), jnp.ones(1)
+        return jax.jit(network.apply).lower(network.shapes(), x, label).cost_analysis()["flops"]
+
+    assert on_a_cpu() < 0.8 * network.flops()
+    monkeypatch.setattr(winograd, "_MIN_TILES", 2**20)
+    jax.clear_caches()
+    assert on_a_cpu() == network.flops()
