@@ -92,7 +92,6 @@ def too_much(message: str) -> tuple[float, float] | None:
 def compiled_program(lowered: Any, chip: Chip) -> Program:
     """Compiles; a program that does not fit is a result, not an error."""
     began = time.monotonic()
-    limit = chip.hbm_bytes
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
@@ -106,10 +105,10 @@ def compiled_program(lowered: Any, chip: Chip) -> Program:
     return Program(
         True,
         time.monotonic() - began,
-        memory=aliased + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes,
-        limit=limit,
-        arguments=memory.argument_size_in_bytes,
-        temporaries=memory.temp_size_in_bytes,
+        memory=float(aliased + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes),
+        limit=float(chip.hbm_bytes),
+        arguments=float(memory.argument_size_in_bytes),
+        temporaries=float(memory.temp_size_in_bytes),
         flops=costs.get("flops", 0.0),
         bytes=costs.get("bytes accessed", 0.0),
         collectives=collective_bytes(compiled.as_text()),
