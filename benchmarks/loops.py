@@ -19,20 +19,26 @@ class Loop:
     Attributes:
       model: of `PUBLISHED`.
       asked: of the original: "sample" or "likelihood".
-      method: what the original calls it.
-      ours: from our model and the number of steps to a function that solves once and returns the result and the NFE.
+      request: with what, of the flags.
+      ours: from our model and the flags to a function that solves once and returns the result and the NFE.
       target: of the ratio.
     """
 
     model: str
     asked: str
-    method: str
-    ours: Callable[[Ours, int], Callable[[], tuple]]
+    request: Callable[[argparse.Namespace], dict]
+    ours: Callable[[Ours, argparse.Namespace], Callable[[], tuple]]
     target: float
 
 
 def _sampler(model: str, method: str, section: Callable[[int], dict]) -> Loop:
-    return Loop(model, "sample", method, lambda ours, steps: ours.sampler(**section(steps)), 2.0)
+    return Loop(
+        model,
+        "sample",
+        lambda flags: {"method": method, "steps": flags.loop_steps},
+        lambda ours, flags: ours.sampler(**section(flags.loop_steps)),
+        2.0,
+    )
 
 
 SAMPLERS = {
@@ -42,8 +48,16 @@ SAMPLERS = {
 }
 """Score SDE's predictor-corrector and probability flow (RK45, 1e-5, which chooses its steps), ADM's DDIM."""
 
-LIKELIHOOD = {"likelihood": Loop("ncsnpp_cifar10", "likelihood", "", lambda ours, steps: ours.likelihood(), 3.0)}
-"""Score SDE's, by RK45 at 1e-5."""
+LIKELIHOOD = {
+    "likelihood": Loop(
+        "ncsnpp_cifar10",
+        "likelihood",
+        lambda flags: {"tolerance": flags.loop_tolerance},
+        lambda ours, flags: ours.likelihood(flags.loop_tolerance),
+        3.0,
+    )
+}
+"""Score SDE's, by RK45."""
 
 
 def add_flags(parser: argparse.ArgumentParser, loops: dict[str, Loop]) -> None:
@@ -53,6 +67,7 @@ def add_flags(parser: argparse.ArgumentParser, loops: dict[str, Loop]) -> None:
     parser.add_argument("--reference", action="append", default=[], help="a clone of the original code; repeat it")
     parser.add_argument("--loops", default=",".join(loops), help=f"of {', '.join(loops)}")
     parser.add_argument("--loop_steps", type=int, default=50)
+    parser.add_argument("--loop_tolerance", type=float, default=1e-5, help="of the likelihood's solver")
     parser.add_argument("--loop_batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
 
@@ -71,11 +86,11 @@ def loop_claims(arguments: argparse.Namespace, loops: dict[str, Loop]) -> list[C
 
 def _claim(name: str, loop: Loop, peer: Peer, folder: Path, arguments: argparse.Namespace) -> Claim:
     ours, how = both_sides(loop.model, peer, folder, arguments.loop_batch)
-    solve = loop.ours(ours, arguments.loop_steps)
+    solve = loop.ours(ours, arguments)
     solve()
     pairs, nfe, answer = [], 0, {}
     for _ in range(arguments.rounds):
         here, (_, nfe) = timed(solve)
-        answer = peer.ask(loop.asked, method=loop.method, steps=arguments.loop_steps)
+        answer = peer.ask(loop.asked, **loop.request(arguments))
         pairs.append((here, answer["seconds"]))
     return ratio_claim(f"ratio_{name}", pairs, loop.target, f"{how}, NFE {nfe} here and {answer['nfe']} there")

@@ -124,13 +124,13 @@ class Ours:
 
         return draw
 
-    def likelihood(self) -> Callable[[], tuple[np.ndarray, int]]:
-        """Bits/dim of the batch by the ODE at the config's tolerances, one step size for all, and evaluations.
+    def likelihood(self, tolerance: float) -> Callable[[], tuple[np.ndarray, int]]:
+        """Bits/dim of the batch by the ODE at a tolerance, one step size for all, and evaluations.
 
         The first call compiles.
         """
         config = self.config.copy_and_resolve_references()
-        config.likelihood.update(control="batch")
+        config.likelihood.update(control="batch", rtol=tolerance, atol=tolerance)
         program = likelihood_program(self.mesh, by_ode(builder.experiment(config), None))
         key, columns = jax.random.key(0), [self._batch[name] for name in ("image", "label", "index")]
 

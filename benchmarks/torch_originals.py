@@ -72,11 +72,12 @@ class ScoreSDE:
         draw = self._sampling.get_sampling_fn(self.config, sde, shape, lambda x: x, 1e-5)
         return lambda: draw(self._state["model"])
 
-    def likelihood(self, x):
+    def likelihood(self, x, tolerance: float):
         """Bits/dim of images in [0, 1], with uniform noise, latents and evaluations, by `get_likelihood_fn`."""
         sde = self._sde_lib.VESDE(sigma_min=0.01, sigma_max=50, N=1000)
         images = (torch.round((x + 1) * 127.5) + torch.rand_like(x)) / 256
-        return self._likelihood.get_likelihood_fn(sde, lambda x: x)(self._state["model"], images)
+        measure = self._likelihood.get_likelihood_fn(sde, lambda x: x, rtol=tolerance, atol=tolerance)
+        return measure(self._state["model"], images)
 
 
 class GuidedDiffusion:
@@ -225,11 +226,11 @@ class Peer:
         seconds = time.perf_counter() - began
         return {"seconds": seconds, "nfe": int(found[1]) if isinstance(found, tuple) else steps}
 
-    def likelihood(self, method: str, steps: int) -> dict:
-        """Of the images; the original has one method, which chooses its steps."""
+    def likelihood(self, tolerance: float) -> dict:
+        """Of the images, by a method that chooses its steps."""
         _synchronise()
         began = time.perf_counter()
-        bits, _, nfe = self._original.likelihood(self._x)
+        bits, _, nfe = self._original.likelihood(self._x, tolerance)
         _synchronise()
         return {"seconds": time.perf_counter() - began, "nfe": int(nfe), "bits_per_dim": bits.tolist()}
 
