@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from score_jax.host_memory import keep_freed_memory
+
 HERE = Path(__file__).parent
 
 _KEEP_FREED = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**62)}
-"""What `score_jax.host_memory` asks of the allocator on this side."""
+"""What `keep_freed_memory` asks of the allocator on this side."""
 
 
 class Peer:
-    """A process that answers requests.
+    """A process that answers requests. To be started before JAX computes: both sides then have the same allocator.
 
     Args:
       python: its interpreter.
@@ -24,6 +26,7 @@ class Peer:
     """
 
     def __init__(self, python: Path, script: str, *arguments: str):
+        keep_freed_memory()
         command = [str(python), str(HERE / script), *arguments]
         environment = {**_KEEP_FREED, **os.environ}
         self._process = subprocess.Popen(

@@ -15,7 +15,6 @@ from peer import Peer
 
 from score_jax import builder
 from score_jax.convert.releases import load_published
-from score_jax.host_memory import keep_freed_memory
 from score_jax.jobs.likelihood import by_ode, likelihood_program
 from score_jax.jobs.sample import batch_sampler
 from score_jax.jobs.train import compiled_step, fresh_state, starting_from
@@ -146,11 +145,7 @@ class Ours:
 
 
 def both_sides(name: str, peer: Peer, folder: Path, b: int, dtype: str = "float32") -> tuple[Ours, str]:
-    """The model with the weights of the original, which has loaded it eagerly, and what is compared, as words.
-
-    To be called before JAX computes.
-    """
-    keep_freed_memory()
+    """The model with the weights of the original, which has loaded it eagerly, and what is compared, as words."""
     size = PUBLISHED[name].config.get_config().data.image_size
     images = np.random.default_rng(0).uniform(-1, 1, (b, size, size, 3)).astype(np.float32)
     labels = PUBLISHED[name].labels(b)

@@ -24,7 +24,8 @@ HEARTBEAT_SECONDS = 30
 """A process that was silent for so long is dead; the coordinator then ends the others."""
 _GRACE_SECONDS = 2.0
 _KEYS = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-_TPU_DEVICES = ("/dev/accel0", "/dev/vfio/0")
+TPU_DEVICE_FILES = ("/dev/accel0", "/dev/vfio/0")
+"""One of them exists on a machine with TPU chips."""
 
 
 def launcher(environment: Mapping[str, str], *, has_tpu: bool) -> str | None:
@@ -46,7 +47,7 @@ def launcher(environment: Mapping[str, str], *, has_tpu: bool) -> str | None:
 
 
 def _has_tpu() -> bool:
-    return importlib.util.find_spec("libtpu") is not None and any(Path(file).exists() for file in _TPU_DEVICES)
+    return importlib.util.find_spec("libtpu") is not None and any(Path(file).exists() for file in TPU_DEVICE_FILES)
 
 
 def _stated(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -5,7 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-_ACCELERATORS = ("/dev/accel0", "/dev/vfio/0", "/dev/nvidia0", "/dev/kfd")
+from score_jax.cluster import TPU_DEVICE_FILES
+
+_ACCELERATORS = (*TPU_DEVICE_FILES, "/dev/nvidia0", "/dev/kfd")
 
 # Parameters of glibc's mallopt(3).
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
