@@ -87,6 +87,7 @@ def get_config() -> ConfigDict:
     training.keep_every = 0  # beside those, each whose step is a multiple; 0: none
     training.checkpoints = ""  # where they go, gs://BUCKET/FOLDER too; "": checkpoints/ in the workdir
     training.accumulate = 1  # parts of the batch computed one after another, to fit into memory
+    training.steps_per_dispatch = 1  # that the devices are handed at a time, between logs, checkpoints and samples
     training.fsdp = 1  # devices that share one copy of parameters and optimizer state; 0: all of them
     training.on_nonfinite = "stop"  # where loss or gradient is not finite: stop, or skip the step
     training.sample_every = 50_000  # 0: no sample grids during training

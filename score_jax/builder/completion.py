@@ -6,7 +6,14 @@ from ml_collections import ConfigDict
 
 from score_jax.builder.likelihood import LikelihoodOptions
 
-_TRAINING = {"keep_every": 0, "checkpoints": "", "accumulate": 1, "fsdp": 1, "on_nonfinite": "stop"}
+_TRAINING = {
+    "keep_every": 0,
+    "checkpoints": "",
+    "accumulate": 1,
+    "fsdp": 1,
+    "steps_per_dispatch": 1,
+    "on_nonfinite": "stop",
+}
 
 
 def completed(config: ConfigDict) -> ConfigDict:

@@ -1,6 +1,7 @@
 """`train`: from a config to a workdir with a trained model; the same call again resumes."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from score_jax.training.sharding import (
     sharded_by_size,
 )
 from score_jax.training.state import TrainState
+from score_jax.training.step import TrainStep, in_sequence
 from score_jax.training.stop import Stop, any_process_asks
 from score_jax.training.throughput import TRAINING_PER_FORWARD, Meter
 from score_jax.typing import Params
@@ -71,6 +73,9 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
     stop = Stop() if stop is None else stop
     agree("config", _identity(config))
     experiment, c = builder.experiment(config), config.training
+    for key in ("batch_size", "accumulate", "steps_per_dispatch", "log_every", "checkpoint_every"):
+        if c[key] < 1:
+            raise InputError(f"training.{key}={c[key]}: give at least 1.")
     mesh = make_mesh(c.fsdp)
     check_divisible(c.batch_size, mesh, "training.batch_size", c.accumulate)
     source = on_first_then_all(lambda: open_split(config, "train_split"))
@@ -96,12 +101,12 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
         with TrainingLog(workdir, c.steps, int(state.step), _meter(experiment)) as log:
             return run_training(
                 state,
-                compiled_step(experiment, mesh),
+                compiled_steps(experiment, mesh),
                 prefetch_to_device(batches, over_batch(mesh)),
                 workdir=workdir,
                 checkpoints=checkpoints,
                 log=log,
-                schedule=Schedule(c.steps, c.log_every, c.checkpoint_every, c.sample_every),
+                schedule=Schedule(c.steps, c.log_every, c.checkpoint_every, c.sample_every, c.steps_per_dispatch),
                 draw_samples=lambda state: _draw_samples(experiment, state, mesh, workdir, log),
                 post_stop=any_process_asks(stop, mesh),
                 trace=tracer(workdir / "profile", int(state.step)) if profile else lambda step: None,
@@ -115,12 +120,21 @@ def _identity(config: ConfigDict) -> dict[str, Any]:
 
 def compiled_step(experiment: builder.Experiment, mesh: Mesh) -> Any:
     """The `TrainStep` over a mesh, jitted: the state stays where it lives, and its old memory is given to the new."""
+    return _compiled(_step_over(mesh, experiment), experiment, mesh)
+
+
+def compiled_steps(experiment: builder.Experiment, mesh: Mesh) -> Any:
+    """The `TrainSteps` over a mesh, jitted likewise; a program for each number of batches."""
+    return _compiled(in_sequence(_step_over(mesh, experiment)), experiment, mesh)
+
+
+def _step_over(mesh: Mesh, experiment: builder.Experiment) -> TrainStep:
+    return lambda state, batch: experiment.train_step(state, batch, lambda params: gathered(params, mesh))
+
+
+def _compiled(of_state: Callable, experiment: builder.Experiment, mesh: Mesh) -> Any:
     places = sharded_by_size(jax.eval_shape(experiment.create_state), mesh)
-
-    def train_step(state: TrainState, batch: dict[str, Any]):
-        return experiment.train_step(state, batch, lambda params: gathered(params, mesh))
-
-    return jax.jit(train_step, donate_argnums=0, out_shardings=(places, replicated(mesh)))
+    return jax.jit(of_state, donate_argnums=0, out_shardings=(places, replicated(mesh)))
 
 
 def fresh_state(experiment: builder.Experiment, mesh: Mesh) -> TrainState:

@@ -39,9 +39,9 @@ class TrainingLog:
             self._writer.close()
             self._curve.close()
 
-    def advance(self) -> None:
-        """One step is done."""
-        self._bar.update()
+    def advance(self, steps: int) -> None:
+        """So many more are done."""
+        self._bar.update(steps)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """To TensorBoard and beside the bar, with the rates since the last call; `values` to loss.jsonl too."""

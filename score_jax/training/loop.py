@@ -14,7 +14,7 @@ from score_jax.errors import InputError
 from score_jax.training.checkpoint import Checkpoints
 from score_jax.training.log import TrainingLog
 from score_jax.training.state import TrainState
-from score_jax.training.step import TrainStep
+from score_jax.training.step import TrainSteps
 
 MAX_SKIPPED = 100
 """Steps in a row that may be skipped before training ends all the same."""
@@ -29,21 +29,28 @@ class Schedule:
       log_every: between log lines.
       checkpoint_every: between checkpoints; there is one at the end too.
       sample_every: between grids of samples; 0 for none.
+      per_dispatch: steps that the devices are handed at a time, as long as nothing is to be done between them.
     """
 
     total_steps: int
     log_every: int
     checkpoint_every: int
     sample_every: int
+    per_dispatch: int = 1
+
+    def next_steps(self, step: int) -> int:
+        """How many are handed over after `step`."""
+        events = [every for every in (self.log_every, self.checkpoint_every, self.sample_every) if every]
+        return min(self.per_dispatch, self.total_steps - step, *(every - step % every for every in events))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Pending:
-    """A step in flight, looked at once the next one runs, so that the device never waits for the host."""
+    """Steps in flight, looked at once the next ones run, so that the device never waits for the host."""
 
-    step: int
+    steps: range
     metrics: dict[str, Array]
-    indices: Array
+    indices: list[Array]
     asked_to_stop: Callable[[], bool]
 
 
@@ -54,41 +61,46 @@ class _Watch:
         self._workdir, self._checkpoints, self._in_a_row = workdir, checkpoints, 0
 
     def look(self, pending: _Pending) -> dict[str, float]:
-        """The metrics as floats; waits for the step to be done. Empty where they were looked at or the step skipped.
+        """The last step's metrics as floats; waits for it. Empty where they were looked at before, or it was skipped.
 
         Raises:
-          InputError: one is not finite, and the step was not skipped or one too many was.
+          InputError: one of a step is not finite, and the step was not skipped or one too many was.
         """
         if not pending.metrics:
             return {}
-        values = {name: float(value) for name, value in jax.device_get(pending.metrics).items()}
-        skipped = values.pop("skipped") > 0
+        values, metrics = {}, jax.device_get(pending.metrics)
+        for i, (step, indices) in enumerate(zip(pending.steps, pending.indices, strict=True)):
+            values = self._look_at(step, {name: float(of_all[i]) for name, of_all in metrics.items()}, indices)
+        return values
+
+    def _look_at(self, step: int, metrics: dict[str, float], indices: Array) -> dict[str, float]:
+        values = {name: value for name, value in metrics.items() if name != "skipped"}
         if np.isfinite(list(values.values())).all():
             self._in_a_row = 0
             return values
         self._in_a_row += 1
-        file = self._write_down(pending, values)
+        file, skipped = self._write_down(step, values, indices), metrics["skipped"] > 0
         if skipped and self._in_a_row <= MAX_SKIPPED:
             if jax.process_index() == 0:
-                print(f"Step {pending.step} skipped: {values}; its examples are in {file}.", flush=True)
+                print(f"Step {step} skipped: {values}; its examples are in {file}.", flush=True)
             return {}
         self._checkpoints.wait()
         good = self._checkpoints.latest
         last = f"the last good checkpoint is step {good} in {self._checkpoints.directory}" if good else "none is saved"
         after = f" after {self._in_a_row} skipped steps in a row" if skipped else ""
         raise InputError(
-            f"Training diverged at step {pending.step}{after}: {values}; {last}; the batch's examples are in {file}. "
+            f"Training diverged at step {step}{after}: {values}; {last}; the batch's examples are in {file}. "
             "Lower optimizer.learning_rate or optimizer.clip_norm, check the data, or set training.on_nonfinite=skip."
         )
 
-    def _write_down(self, pending: _Pending, values: dict[str, float]) -> Path:
+    def _write_down(self, step: int, values: dict[str, float], indices: Array) -> Path:
         """Appends the step, its numbers and its examples' indices in the data set, for whoever looks for the cause."""
-        file, indices = self._workdir / "nonfinite.jsonl", pending.indices
+        file = self._workdir / "nonfinite.jsonl"
         if jax.process_count() > 1:
             indices = multihost_utils.process_allgather(indices, tiled=True)
         if jax.process_index() == 0:
             told = {name: str(value) for name, value in values.items()}
-            row = {"step": pending.step, **told, "index": np.asarray(indices).tolist()}
+            row = {"step": step, **told, "index": np.asarray(indices).tolist()}
             with file.open("a") as lines:
                 lines.write(json.dumps(row) + "\n")
         return file
@@ -96,7 +108,7 @@ class _Watch:
 
 def run_training(
     state: TrainState,
-    train_step: TrainStep,
+    train_steps: TrainSteps,
     batches: Iterator[tuple[dict[str, Array], dict]],
     *,
     workdir: Path,
@@ -111,15 +123,15 @@ def run_training(
 
     Args:
       state: where to begin; donated.
-      train_step: jitted.
+      train_steps: jitted.
       batches: pairs of a device batch and the data iterator's state after it.
       workdir: where steps that were not finite are written down.
       checkpoints: where states go.
       log: where numbers go.
       schedule: when.
       draw_samples: draws and logs a grid of samples.
-      post_stop: `any_process_asks`'s; asked after every step, answered one step later.
-      trace: called with each step's number once the step is under way.
+      post_stop: `any_process_asks`'s; asked after every dispatch, answered one dispatch later.
+      trace: called with the last step's number once a dispatch is under way.
 
     Returns:
       The last state; its step is less than `total_steps` only where training was asked to stop.
@@ -133,14 +145,16 @@ def run_training(
     watch, stopping = _Watch(workdir, checkpoints), False
     data_state: dict = {}
     while step < end and not stopping:
-        batch, data_state = next(batches)
-        state, metrics = train_step(state, batch)
-        step += 1
+        taken = [next(batches) for _ in range(schedule.next_steps(step))]
+        data_state = taken[-1][1]
+        state, metrics = train_steps(state, tuple(batch for batch, _ in taken))
+        steps = range(step + 1, step + 1 + len(taken))
+        step = steps[-1]
         if pending is not None:
             watch.look(pending)
             stopping = pending.asked_to_stop()
-        pending = _Pending(step, metrics, batch["index"], post_stop())
-        log.advance()
+        pending = _Pending(steps, metrics, [batch["index"] for batch, _ in taken], post_stop())
+        log.advance(len(taken))
         trace(step)
         saving = step % schedule.checkpoint_every == 0 and step < end
         logging = step % schedule.log_every == 0 or step == end

@@ -9,18 +9,22 @@ WARMUP, STEPS = 5, 5
 
 
 def tracer(folder: Path, first: int) -> Callable[[int], None]:
-    """`trace(step)`, to be called after each step: records `STEPS` of them, `WARMUP` after step `first`.
+    """`trace(step)`, to be called after each dispatch: records at least `STEPS` steps, from `WARMUP` after `first` on.
 
     Each process writes its own devices' trace into the folder.
     """
+    before = after = None  # the recorded steps
 
     def trace(step: int) -> None:
-        if step == first + WARMUP:
+        nonlocal before, after
+        if before is None and step >= first + WARMUP:
+            before = step
             jax.profiler.start_trace(str(folder))
-        elif step == first + WARMUP + STEPS:
+        elif before is not None and after is None and step >= before + STEPS:
+            after = step
             jax.effects_barrier()
             jax.profiler.stop_trace()
             if jax.process_index() == 0:
-                print(f"Trace of steps {step - STEPS + 1} to {step} in {folder}: xprof --logdir={folder}", flush=True)
+                print(f"Trace of steps {before + 1} to {after} in {folder}: xprof --logdir={folder}", flush=True)
 
     return trace

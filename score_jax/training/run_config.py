@@ -22,6 +22,7 @@ _FREE_KEYS = (
     "training.log_every",
     "training.on_nonfinite",
     "training.sample_every",
+    "training.steps_per_dispatch",
 )
 
 

@@ -36,6 +36,7 @@ class Loss:
 
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+TrainSteps = Callable[[TrainState, tuple[Batch, ...]], tuple[TrainState, dict[str, Float[Array, "k"]]]]
 
 
 def as_they_are(params: Params) -> Params:
@@ -100,6 +101,15 @@ def make_train_step(
         return dataclasses.replace(new, step=state.step + 1), metrics
 
     return train_step
+
+
+def in_sequence(train_step: TrainStep) -> TrainSteps:
+    """`train_steps(state, batches) -> (state, metrics)`: a step on each of k batches, one program; metrics are (k,)."""
+
+    def train_steps(state: TrainState, batches: tuple[Batch, ...]):
+        return jax.lax.scan(train_step, state, jax.tree.map(lambda *arrays: jnp.stack(arrays), *batches))
+
+    return train_steps
 
 
 def in_turns(gradients: Callable, parts: int) -> Callable:

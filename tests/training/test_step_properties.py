@@ -12,7 +12,7 @@ import pytest
 from configs import base
 from score_jax import builder
 from score_jax.builder.objective import build_loss
-from score_jax.jobs.train import compiled_step
+from score_jax.jobs.train import compiled_step, compiled_steps, fresh_state
 from score_jax.planning.hlo import collective_bytes
 from score_jax.training.checkpoint import abstract_state
 from score_jax.training.sharding import make_mesh, over_batch, sharded_by_size
@@ -106,13 +106,30 @@ def test_memory_of_the_state_falls_with_the_devices_that_share_it():
 
 
 @pytest.mark.slow
+def test_two_steps_in_one_program_are_two_steps():
+    experiment, mesh = builder.experiment(config_of()), make_mesh(fsdp=2)
+    batches = [jax.device_put(batch(seed), over_batch(mesh)) for seed in (0, 1)]
+    step, one = compiled_step(experiment, mesh), fresh_state(experiment, mesh)
+    losses = []
+    for each in batches:
+        one, metrics = step(one, each)
+        losses.append(metrics["loss"])
+    two, metrics = compiled_steps(experiment, mesh)(fresh_state(experiment, mesh), tuple(batches))
+    np.testing.assert_allclose(metrics["loss"], losses, rtol=1e-6)
+    for ours, theirs in zip(jax.tree.leaves(two), jax.tree.leaves(one), strict=True):
+        assert ours.sharding == theirs.sharding
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)  # of steps of 1e-3
+
+
+@pytest.mark.slow
 def test_of_split_parameters_the_weights_alone_travel():
-    """Each is gathered once, and its gradient summed; no activation crosses between devices."""
+    """Each is gathered once a step, and its gradient summed; no activation crosses between devices."""
     experiment, mesh = builder.experiment(config_of(channels=32)), make_mesh(fsdp=8)
     parameters = 4 * sum(leaf.size for leaf in jax.tree.leaves(experiment.network.shapes()))
     state = abstract_state(experiment.create_state, mesh)
     images = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=over_batch(mesh)), batch(b=64))
-    moved = collective_bytes(compiled_step(experiment, mesh).lower(state, images).compile().as_text())
+    two_steps = compiled_steps(experiment, mesh).lower(state, (images, images)).compile()
+    moved = collective_bytes(two_steps.as_text())  # their loop is counted once
     assert moved.keys() == {"all-gather", "all-reduce"}
     assert 0.5 * parameters < moved["all-gather"] <= parameters
     assert moved["all-reduce"] <= 1.05 * parameters

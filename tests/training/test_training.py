@@ -9,14 +9,16 @@ import pytest
 
 from configs import base
 from score_jax.errors import InputError
+from score_jax.jobs import train as job
 from score_jax.training.checkpoint import Checkpoints, abstract_state
-from score_jax.training.log import TrainingLog
+from score_jax.training.log import TrainingLog, read_curve
 from score_jax.training.loop import Schedule, run_training
 from score_jax.training.optimizer import learning_rate_schedule, make_optimizer, update_ema
+from score_jax.training.profile import tracer
 from score_jax.training.run_config import check_same_config, load_config, save_config
 from score_jax.training.sharding import check_divisible, make_mesh
 from score_jax.training.state import create_state
-from score_jax.training.step import Loss, make_train_step
+from score_jax.training.step import Loss, in_sequence, make_train_step
 from score_jax.training.stop import Stop, any_process_asks
 from score_jax.training.throughput import Meter
 
@@ -41,17 +43,19 @@ def batches(images=None):
         yield {"image": images, "index": jnp.arange(2)}, {"batches": i + 1}
 
 
-def train(tmp_path, create, step, *, stop=None, steps=5, data=None, state=None):
+def train(tmp_path, create, step, *, stop=None, steps=5, data=None, state=None, log_every=1, per_dispatch=1):
     meter, stop = Meter(2), Stop() if stop is None else stop
     with Checkpoints(tmp_path / "checkpoints") as checkpoints, TrainingLog(tmp_path, steps, 0, meter) as log:
         return run_training(
             create() if state is None else state,
-            jax.jit(step),
+            jax.jit(in_sequence(step)),
             batches() if data is None else data,
             workdir=tmp_path,
             checkpoints=checkpoints,
             log=log,
-            schedule=Schedule(total_steps=steps, log_every=1, checkpoint_every=2, sample_every=0),
+            schedule=Schedule(
+                steps, log_every, checkpoint_every=2 * log_every, sample_every=0, per_dispatch=per_dispatch
+            ),
             draw_samples=lambda state: None,
             post_stop=any_process_asks(stop, make_mesh()),
         )
@@ -184,6 +188,57 @@ def test_skipping_ends_when_nothing_else_is_done(tmp_path):
         train(tmp_path, create, step, data=nothing, steps=1000)
 
 
+def test_steps_handed_over_together_are_those_handed_over_singly(tmp_path):
+    create, step = quadratic(optax.adam(0.1))
+
+    def changing():
+        for i in range(100):
+            yield {"image": jnp.array([[1.0, 2.0], [3.0, i]]), "index": jnp.array([i, i + 1])}, {"batches": i + 1}
+
+    found = {}
+    for count in (1, 3):
+        folder = tmp_path / str(count)
+        state = train(folder, create, step, data=changing(), steps=11, log_every=4, per_dispatch=count)
+        with Checkpoints(folder / "checkpoints") as checkpoints:
+            data_state = checkpoints.restore(abstract_state(create, make_mesh())).data
+        found[count] = jax.device_get(state), data_state, read_curve(folder)
+    assert found[3][1] == {"batches": 11} and list(found[3][2]) == [4, 8, 11]
+    jax.tree.map(lambda one, three: np.testing.assert_allclose(three, one, rtol=1e-6), found[1], found[3])
+
+
+def test_a_step_that_is_not_finite_is_named_among_those_handed_over_with_it(tmp_path, capsys):
+    def poisoned():
+        for i in range(100):
+            images = jnp.full((2, 2), jnp.nan if i == 4 else 1.0)
+            yield {"image": images, "index": jnp.array([2 * i, 2 * i + 1])}, {"batches": i + 1}
+
+    create, step = quadratic(skip_nonfinite=True)
+    state = train(tmp_path / "skip", create, step, data=poisoned(), steps=8, log_every=8, per_dispatch=4)
+    assert np.isfinite(state.params["w"]).all() and "Step 5 skipped" in capsys.readouterr().out
+    row = json.loads((tmp_path / "skip" / "nonfinite.jsonl").read_text())
+    assert row["step"] == 5 and row["index"] == [8, 9]
+    create, step = quadratic()
+    with pytest.raises(InputError, match=r"diverged at step 5: .*last good checkpoint is step 4"):
+        train(tmp_path / "stop", create, step, data=poisoned(), steps=50, log_every=2, per_dispatch=4)
+
+
+def test_steps_are_handed_over_up_to_the_next_event():
+    schedule = Schedule(23, log_every=10, checkpoint_every=15, sample_every=0, per_dispatch=4)
+    step, sizes = 0, []
+    while step < 23:
+        sizes.append(schedule.next_steps(step))
+        step += sizes[-1]
+    assert sizes == [4, 4, 2, 4, 1, 4, 1, 3]  # to 10, 15, 20 and the end
+
+
+def test_a_trace_has_at_least_its_steps_however_many_are_handed_over(tmp_path, capsys):
+    trace = tracer(tmp_path, 100)
+    for step in (104, 108, 112, 116, 120):
+        trace(step)
+    assert "Trace of steps 109 to 116" in capsys.readouterr().out
+    assert list(tmp_path.rglob("*.xplane.pb"))
+
+
 def test_learning_rate_schedules():
     warm = learning_rate_schedule(1.0, 10, "constant", 100)
     np.testing.assert_allclose([warm(0), warm(5), warm(10), warm(99)], [0, 0.5, 1, 1])
@@ -213,6 +268,15 @@ def test_ema_warmup_forgets_the_start():
     np.testing.assert_allclose(average["w"], 0.9, rtol=1e-6)
     late = update_ema({"w": jnp.zeros(())}, {"w": jnp.ones(())}, 0.9999, True, jnp.asarray(10**7))
     np.testing.assert_allclose(late["w"], 1e-4, rtol=1e-2)
+
+
+@pytest.mark.parametrize("key", ["batch_size", "accumulate", "steps_per_dispatch", "log_every", "checkpoint_every"])
+def test_counts_below_one_are_refused_before_anything_is_written(tmp_path, key):
+    config = base.get_config()
+    config.training[key] = 0
+    with pytest.raises(InputError, match=rf"training\.{key}=0: give at least 1"):
+        job.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_batch_that_does_not_split_is_refused():
