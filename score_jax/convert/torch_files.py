@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from score_jax.convert.unpickle import DTypeMark, Storage, refuse, resolve, unpickle
+from score_jax.convert.unpickle import DTypeMark, ScriptModule, Storage, refuse, resolve, unpickle
 from score_jax.errors import InputError
 
 LEGACY_START = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
@@ -20,13 +20,15 @@ _MAX_RATIO = 200
 def read_zip(archive: zipfile.ZipFile) -> Any:
     """The object of a zip archive: NAME/data.pkl, with storages in NAME/data/KEY.
 
+    A TorchScript archive has the same, and a module as its object, which becomes its state dict. The code is not read.
+
     Raises:
       InputError: the archive is damaged, is no PyTorch file, or wants to execute something.
     """
     members = {info.filename: info for info in archive.infolist()}
     pickles = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise InputError("The archive has no data.pkl: it is no PyTorch checkpoint (TorchScript is not read).")
+        raise InputError("The archive has no data.pkl: it is no PyTorch checkpoint.")
     folder = pickles[0].removesuffix("data.pkl")
 
     def member(name: str) -> bytes:
@@ -48,7 +50,8 @@ def read_zip(archive: zipfile.ZipFile) -> Any:
 
         return Storage(_ordered(kind.dtype, order), read)
 
-    return resolve(unpickle(io.BytesIO(member(pickles[0])), storage, lambda data: _storage_file(data)))
+    found = unpickle(io.BytesIO(member(pickles[0])), storage, lambda data: _storage_file(data))
+    return resolve(found.tensors() if isinstance(found, ScriptModule) else found)
 
 
 def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:

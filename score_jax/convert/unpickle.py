@@ -47,6 +47,7 @@ _TORCH_DTYPES = {
     "bool": "BoolStorage",
 }
 _MAX_DEPTH = 64
+_MAX_ATTRIBUTES, _MAX_NAME = 2**16, 2**9
 
 
 def refuse(what: str) -> InputError:
@@ -148,6 +149,32 @@ class _Attributes(_Inert):
         self.values = state
 
 
+class ScriptModule(_Attributes):
+    """A stand-in for a class that a TorchScript archive brings as code of its own, which is not read."""
+
+    __slots__ = ()
+
+    def tensors(self) -> dict[str, Any]:
+        """Placeholders of the tensors in it and in the modules within, by their names in a state dict."""
+        found, waiting, seen = {}, [("", self)], 0
+        for prefix, module in waiting:
+            seen += len(module.values)
+            if seen > _MAX_ATTRIBUTES:
+                raise refuse("its modules are nested without end")
+            for name, value in module.values.items():
+                if isinstance(value, _Tensor | ScriptModule) and not _is_name(name, prefix):
+                    raise refuse(f"a module has an attribute {name!r:.100}")
+                if isinstance(value, ScriptModule):
+                    waiting.append((f"{prefix}{name}.", value))
+                elif isinstance(value, _Tensor):
+                    found[f"{prefix}{name}"] = value
+        return found
+
+
+def _is_name(name: Any, prefix: str) -> bool:
+    return isinstance(name, str) and len(prefix) + len(name) < _MAX_NAME
+
+
 class _NumpyDType(_Inert):
     __slots__ = ("dtype",)
 
@@ -226,6 +253,13 @@ def _latin1(text: Any, encoding: Any = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+def _typed(value: Any, *kind: Any) -> Any:
+    """Of TorchScript's containers, which say the type of their elements."""
+    if not isinstance(value, list | dict):
+        raise refuse("a container is something else")
+    return value
+
+
 def _sequence(values: Any = ()) -> tuple:
     if not isinstance(values, tuple | list):
         raise refuse("a sequence is made of something else")
@@ -254,6 +288,8 @@ _GLOBALS: dict[tuple[str, str], Any] = {
 for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
     _GLOBALS[_module, "_reconstruct"] = _Callable(lambda *args: _NumpyArray())
     _GLOBALS[_module, "scalar"] = _Callable(_numpy_scalar)
+for _name in ("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag"):
+    _GLOBALS["torch.jit._pickle", _name] = _Callable(_typed)
 for _name, _dtype in STORAGE_TYPES.items():
     for _module in ("torch", "torch.storage", "torch.cuda"):
         _GLOBALS[_module, _name] = DTypeMark(_dtype)
@@ -273,6 +309,8 @@ class _Unpickler(pickle.Unpickler):
             return _Callable(self._from_bytes)
         if module.startswith("torch.nn.modules.") and name.isidentifier():
             return _Attributes
+        if f"{module}.".startswith("__torch__.") and name.isidentifier():
+            return ScriptModule
         if (module, name) not in _GLOBALS:
             raise refuse(f"it wants to call {module}.{name}")
         return _GLOBALS[module, name]
