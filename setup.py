@@ -20,6 +20,7 @@ def read_version() -> str:
 JAX = "jax{}>=0.10,<0.13"
 
 DEMO = ["scikit-learn>=1.5", "mlxtend>=0.23.4", "matplotlib>=3.9"]
+TEXT = ["ftfy>=6.3", "regex>=2024.5"]
 DEV = [
     "pytest>=8.3",
     "pytest-cov>=6.0",
@@ -41,6 +42,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["score_jax", "score_jax.*"]),
+    package_data={"score_jax.data": ["vocabularies/*"]},
     python_requires=">=3.11",
     install_requires=[
         JAX.format(""),
@@ -72,6 +74,7 @@ setup(
         "cuda": [JAX.format("[cuda12]")],
         "tpu": [JAX.format("[tpu]"), "gcsfs>=2024.10"],
         "demo": DEMO,
-        "dev": DEV + DEMO,
+        "text": TEXT,
+        "dev": DEV + DEMO + TEXT,
     },
 )

@@ -18,6 +18,7 @@ PACKAGE = "score_jax"
 EXTRAS = {
     "cuda": "runs on NVIDIA GPUs",
     "tpu": "runs on TPUs",
+    "text": "prompts, by CLIP's tokenizer",
     "demo": "the demo's data set, its classifier and its plots",
     "dev": "tests and linters",
 }

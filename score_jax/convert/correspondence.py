@@ -43,11 +43,11 @@ class Counterpart:
 
     def ours(self, tensor: np.ndarray) -> np.ndarray:
         """The tensor in our layout."""
-        return np.ascontiguousarray(rearrange(tensor, self.layout))
+        return np.asarray(rearrange(tensor, self.layout), order="C")
 
     def theirs(self, parameter: np.ndarray) -> np.ndarray:
         """Our parameter in the published layout."""
-        return np.ascontiguousarray(rearrange(parameter, " -> ".join(reversed(self.layout.split(" -> ")))))
+        return np.asarray(rearrange(parameter, " -> ".join(reversed(self.layout.split(" -> ")))), order="C")
 
 
 Table = Callable[[Path], Counterpart]

@@ -37,7 +37,7 @@ def with_channels(image: UInt8[np.ndarray, "h w c"], channels: int) -> UInt8[np.
     """Grey (1) or RGB (3)."""
     if image.shape[-1] == channels:
         return image
-    pixels = PILImage.fromarray(image.squeeze()) if image.shape[-1] == 1 else PILImage.fromarray(image[..., :3])
+    pixels = PILImage.fromarray(image.squeeze(-1)) if image.shape[-1] == 1 else PILImage.fromarray(image[..., :3])
     converted = np.asarray(pixels.convert("L" if channels == 1 else "RGB"))
     return converted if converted.ndim == 3 else converted[..., None]
 

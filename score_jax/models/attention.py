@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from einops import rearrange
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from score_jax.models.initializers import fan_avg_uniform
 from score_jax.models.normalization import GroupNorm
@@ -14,13 +14,24 @@ from score_jax.typing import Image
 
 
 def attend(
-    q: Float[Array, "b n heads d"], k: Float[Array, "b m heads d"], v: Float[Array, "b m heads d"]
+    q: Float[Array, "b n heads d"],
+    k: Float[Array, "b m heads d"],
+    v: Float[Array, "b m heads d"],
+    mask: Bool[Array, "_ _ n m"] | None = None,
 ) -> Float[Array, "b n heads d"]:
-    """softmax(q k^T / sqrt d) v per head, by `jax.nn.dot_product_attention` with its softmax in float32."""
+    """softmax(q k^T / sqrt d) v per head, by `jax.nn.dot_product_attention` with its softmax in float32.
+
+    Args:
+      q: queries.
+      k: keys.
+      v: values.
+      mask: (b or 1, heads or 1, n, m), which keys a query sees, at least one; None: all.
+    """
     if q.dtype != jnp.float64:
-        return jax.nn.dot_product_attention(q, k, v)
+        return jax.nn.dot_product_attention(q, k, v, mask=mask)
     # The library function takes its softmax in float32 always, which would cap float64 runs at 1e-7.
-    weights = jax.nn.softmax(jnp.einsum("bnhd,bmhd->bhnm", q, k) / q.shape[-1] ** 0.5)
+    logits = jnp.einsum("bnhd,bmhd->bhnm", q, k) / q.shape[-1] ** 0.5
+    weights = jax.nn.softmax(logits if mask is None else jnp.where(mask, logits, -jnp.inf))
     return jnp.einsum("bhnm,bmhd->bnhd", weights, v)
 
 
