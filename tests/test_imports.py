@@ -8,13 +8,13 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "score_jax"
 ROOMS = (
     ("typing", "arrays", "errors", "files", "multihost", "cluster", "host_memory"),
-    ("noise",),
+    ("noise", "augmentations"),
     ("processes",),
     ("models",),
     ("predictor", "preconditioning"),
     ("coordinates", "reverse"),
     ("losses",),
-    ("guidance", "constraints"),
+    ("guidance", "text_guidance", "constraints"),
     ("samplers",),
     ("divergence",),
     ("likelihood",),
