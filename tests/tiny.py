@@ -40,7 +40,8 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment(devices: int = 1) -> dict[str, str]:
-    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
+    quick = "--xla_backend_optimization_level=0"  # see conftest.py
+    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {quick}", "JAX_PLATFORMS": "cpu"}
     cache = {
         "JAX_COMPILATION_CACHE_DIR": os.environ["JAX_COMPILATION_CACHE_DIR"],
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

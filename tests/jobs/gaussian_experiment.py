@@ -74,7 +74,7 @@ def in_two_processes(program, folder):
         address = f"localhost:{free.getsockname()[1]}"
     here = Path(__file__).parent
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0",
         "PYTHONPATH": os.pathsep.join([str(here.parents[1]), str(here)]),
         "JAX_PLATFORMS": "cpu",
     }
