@@ -135,6 +135,15 @@ def get_config() -> ConfigDict:
     # label: class of class-conditional samples; -1: each of a class drawn at random.
     config.sampling = ConfigDict({"num_samples": 64, "batch_size": 64, "seed": 0, "label": -1})
 
+    # Of edits by text (Blended Diffusion), on images in [-1, 1].
+    config.edit = edit = ConfigDict()
+    edit.skip = 25  # steps left out at the noisy end: the edit begins with the image at the noise level that follows
+    edit.views = 8  # that CLIP looks at, all but one of them warped at random
+    edit.text_scale = 1000.0  # factors: of the distance between image and text,
+    edit.range_scale = 50.0  # of how far the belief leaves [-1, 1],
+    edit.perceptual_scale = 0.0  # and of LPIPS and mean square outside the mask, 0: off; 1000 and 10000 as published
+    edit.square_scale = 0.0
+
     config.likelihood = likelihood = ConfigDict()
     likelihood.method = "ode"  # ode (exact), vlb (of a chain), bound (K of Sohl-Dickstein et al. 2015)
     likelihood.num_examples = 0  # of the eval split; 0: all

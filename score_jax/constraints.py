@@ -139,6 +139,20 @@ def held_before(step, measurement: Measurement, known: Callable[[Noise, Time], B
     return wrapped
 
 
+def believing(step):
+    """The step with the x0 that it went by in place of its mean, so that a walk ends in the model's belief.
+
+    Of a rule that asks the model once, about its x and t.
+    """
+
+    def wrapped(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
+        prediction = predictor(x, t)
+        x, _ = step(noise, x, t, s, lambda x, t: prediction)
+        return x, prediction.x0
+
+    return wrapped
+
+
 def slerp(a: Batch, b: Batch, weight: Float[Array, ""] | float) -> Batch:
     """Spherical interpolation of latents (b, ...): a at weight 0, b at 1 (Song et al. 2021a, appendix D.5)."""
     flat_a, flat_b = a.reshape(a.shape[0], -1), b.reshape(b.shape[0], -1)

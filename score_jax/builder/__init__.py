@@ -15,7 +15,7 @@ from score_jax import guidance
 from score_jax.builder.likelihood import LikelihoodOptions, flow_of, options
 from score_jax.builder.naming import choose, construct
 from score_jax.builder.objective import area_means, build_loss, history_of
-from score_jax.builder.sampling import Guide, Known, Sampling, build_sampling, scale_of
+from score_jax.builder.sampling import Guide, Known, Sampling, Start, build_sampling, scale_of
 from score_jax.errors import InputError
 from score_jax.models.adm import ADM
 from score_jax.models.adm_classifier import ADMClassifier
@@ -148,9 +148,11 @@ class Experiment:
             return self
         return dataclasses.replace(self, process=process, predict=build_predict(self.config, self.network, process))
 
-    def sampling(self, *, guide: Guide | None = None, known: Known | None = None) -> Sampling:
-        """How to sample, as the `sampler` section says, with a classifier's guidance or a measurement to hold."""
-        return build_sampling(self.config, self.process, guide=guide, known=known)
+    def sampling(
+        self, *, guide: Guide | None = None, known: Known | None = None, start: Start | None = None
+    ) -> Sampling:
+        """How to sample, as the `sampler` section says; with guidance, a measurement to hold, images to begin with."""
+        return build_sampling(self.config, self.process, guide=guide, known=known, start=start)
 
 
 def build_network(config: ConfigDict) -> Network:

@@ -4,6 +4,7 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
+from score_jax.builder.edit import EditOptions
 from score_jax.builder.likelihood import LikelihoodOptions
 
 _TRAINING = {
@@ -18,9 +19,15 @@ _TRAINING = {
 
 def completed(config: ConfigDict) -> ConfigDict:
     """With the keys that it lacks, at their defaults."""
-    added = {"likelihood": dataclasses.asdict(LikelihoodOptions()), "training": _TRAINING}
+    added = {
+        "likelihood": dataclasses.asdict(LikelihoodOptions()),
+        "training": _TRAINING,
+        "edit": dataclasses.asdict(EditOptions()),
+    }
     with config.unlocked():
         for section, values in added.items():
+            if section not in config:
+                config[section] = ConfigDict()
             for key, value in values.items():
                 if key not in config[section]:
                     config[section][key] = value

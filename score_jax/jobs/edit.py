@@ -1,4 +1,4 @@
-"""`edit`: an image completed where it is unknown, or coloured, by a model that was trained for neither."""
+"""`edit`: an image completed, coloured, or painted by a text, by a model that was trained for none of it."""
 
 import dataclasses
 from pathlib import Path
@@ -13,7 +13,7 @@ from score_jax.data import images
 from score_jax.errors import InputError, unknown_name
 from score_jax.jobs.sample import Given
 
-TASKS = ("inpaint", "colorize")
+TASKS = ("inpaint", "colorize", "blend")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,11 +24,13 @@ class Task:
       measurement: how it is seen.
       image: the image (h, w, c).
       shown: the image as it is known, the rest grey.
+      painted: 1 where the image is painted anew; colorize paints everywhere.
     """
 
     measurement: constraints.Measurement
     image: UInt8[np.ndarray, "h w c"]
     shown: UInt8[np.ndarray, "h w c"]
+    painted: Float[np.ndarray, "h w 1"]
 
     def given(self, given: Given, count: int) -> Given:
         """For `count` samples that all have this knowledge."""
@@ -43,7 +45,9 @@ def _fitted(path: str, config: ConfigDict, channels: int) -> UInt8[np.ndarray, "
 
 
 def read_task(config: ConfigDict, task: str, image: str, mask: str | None) -> Task:
-    """The image, and for inpainting the mask: white where the image is to be painted anew, black where it is kept.
+    """The image and the mask: white where the image is to be painted anew, black where it is kept.
+
+    A blend without a mask paints everywhere.
 
     Raises:
       InputError: the task is unknown, a file is missing or no image, or the mask leaves nothing to paint.
@@ -55,11 +59,13 @@ def read_task(config: ConfigDict, task: str, image: str, mask: str | None) -> Ta
         if config.data.channels != 3:
             raise InputError(f"--task=colorize needs a model of 3 channels, this one has {config.data.channels}.")
         grey = pixels.mean(axis=-1, keepdims=True).round().astype(np.uint8)
-        return Task(constraints.grey(), pixels, np.repeat(grey, 3, axis=-1))
-    if not mask:
+        return Task(constraints.grey(), pixels, np.repeat(grey, 3, axis=-1), np.ones_like(grey, np.float32))
+    if not mask and task == "inpaint":
         raise InputError("--task=inpaint needs --mask=FILE: an image that is white where the picture is unknown.")
-    known: Float[np.ndarray, "h w 1"] = (_fitted(mask, config, 1) < 128).astype(np.float32)
-    if known.all():
+    painted = np.ones((*pixels.shape[:2], 1), np.float32)
+    if mask:
+        painted = (_fitted(mask, config, 1) >= 128).astype(np.float32)
+    if not painted.any():
         raise InputError(f"The mask {mask} is black everywhere: make white what is to be painted anew.")
-    shown = np.where(known > 0, pixels, 128).astype(np.uint8)
-    return Task(constraints.mask(jnp.asarray(known)[None]), pixels, shown)
+    shown = pixels if task == "blend" else np.where(painted > 0, 128, pixels).astype(np.uint8)
+    return Task(constraints.mask(jnp.asarray(1 - painted)[None]), pixels, shown, painted)

@@ -12,12 +12,14 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt8
 
 from score_jax.arrays import keys_per_example
-from score_jax.builder import Experiment, Guide, Known
+from score_jax.builder import Experiment, Guide, Known, Start
 from score_jax.constraints import Measurement
 from score_jax.data.transforms import from_model_range, to_model_range
 from score_jax.errors import InputError
 from score_jax.jobs.parts import Columns, Parts, gathered, in_parts, joined
+from score_jax.jobs.text_guide import TextGuide
 from score_jax.samplers.sample import sample
+from score_jax.text_guidance import log_prob_of_belief
 from score_jax.training.sharding import check_divisible, over_batch, replicated
 from score_jax.training.stop import Stop
 from score_jax.typing import Params, Rounding
@@ -25,6 +27,7 @@ from score_jax.typing import Params, Rounding
 RANDOM_LABEL = -1
 """In place of a class: each sample of a class drawn from its seed and index."""
 _LABEL_STREAM = 0x1ABE1
+_VIEW_STREAM = 0x71E35
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Given:
     Attributes:
       classifier: a classifier's experiment, whose gradient guides.
       classifier_params: its parameters.
+      text: a text whose likeness guides an edit of the images `known`, blended into what is measured of them.
       measurement: what is known of each image, held to `known`.
       known: images (n, h, w, c) that are measured, uint8.
       low_res: images (n, h', w', c) to enlarge, uint8.
@@ -62,11 +66,17 @@ class Given:
 
     classifier: Experiment | None = None
     classifier_params: Params | None = None
+    text: TextGuide | None = None
     measurement: Measurement | None = None
     known: UInt8[np.ndarray, "n h w c"] | None = None
     low_res: UInt8[np.ndarray, "n _ _ c"] | None = None
     labels: Int[np.ndarray, "n"] | None = None
     latents: Float[np.ndarray, "n h w c"] | None = None
+
+    @property
+    def guide_params(self) -> Params | None:
+        """Of the networks that guide."""
+        return self.classifier_params if self.text is None else self.text.params
 
     def rows(self, places: Int[np.ndarray, "b"]) -> dict[str, np.ndarray]:
         """The arrays of these samples, by name."""
@@ -81,11 +91,9 @@ class Given:
 _NOTHING = Given()
 
 
-def _guide(given: Given, labels: Int[Array, "b"], classifier_params: Params | None, scale: float) -> Guide | None:
+def _by_classifier(classifier: Experiment, params: Params, labels: Int[Array, "b"], scale: float) -> Guide:
     """The classifier's log-probability of the labels."""
-    if given.classifier is None:
-        return None
-    classify = functools.partial(given.classifier.predict, classifier_params)
+    classify = functools.partial(classifier.predict, params)
 
     def log_prob(x, t):
         return jnp.take_along_axis(jax.nn.log_softmax(classify(x, t)), labels[:, None], axis=1)[:, 0]
@@ -97,29 +105,41 @@ def _guide(given: Given, labels: Int[Array, "b"], classifier_params: Params | No
 def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: Given, rounding: Rounding) -> Callable:
     """The sampler of an experiment, compiled once however often samples are drawn.
 
-    Of parameters, a classifier's, a key, indices (b,), a label, and the rows of `given`.
+    Of parameters, those of what guides, a key, indices (b,), a label, and the rows of `given`.
     """
 
-    def draw_batch(params: Params, classifier_params, key, batch_indices, label, rows):
+    def draw_batch(params: Params, guide_params, key, batch_indices, label, rows):
         keys = keys_per_example(jax.random.fold_in(key, _LABEL_STREAM), batch_indices)
         classes = experiment.num_classes if given.classifier is None else given.classifier.network.module.num_classes
         uniform = jax.vmap(lambda key: jax.random.randint(key, (), 0, max(1, classes)))(keys)
         labels = rows.get("labels", jnp.where(label == RANDOM_LABEL, uniform, label))
         to_range = functools.partial(to_model_range, value_range=experiment.value_range)
-        known = None
+        known, start, blended = None, None, given.text is not None
         if given.measurement is not None:
-            known = Known(given.measurement, given.measurement.operator(to_range(rows["known"])))
+            known = Known(given.measurement, given.measurement.operator(to_range(rows["known"])), blended)
+        if given.text is not None:
+            start = Start(to_range(rows["known"]), given.text.options.skip)
+            views = keys_per_example(jax.random.fold_in(key, _VIEW_STREAM), batch_indices)
         conditions = {"labels": labels} | ({"low_res": to_range(rows["low_res"])} if "low_res" in rows else {})
 
-        def how(labels):
-            guide = _guide(given, labels, classifier_params, experiment.config.guidance.scale)
-            return experiment.sampling(guide=guide, known=known)
+        def model_of(conditions):
+            return experiment.predictor(params, **conditions, guided=given.classifier is None)
+
+        def how(conditions):
+            guide = None
+            if given.classifier is not None:
+                scale = experiment.config.guidance.scale
+                guide = _by_classifier(given.classifier, guide_params, conditions["labels"], scale)
+            if given.text is not None and start is not None:
+                model = model_of(conditions)
+                loss = given.text.loss(guide_params, views, start.images)
+                guide = Guide(log_prob_of_belief(loss, model, experiment.process), 1.0)
+            return experiment.sampling(guide=guide, known=known, start=start)
 
         def predictor(x, t, conditions):
-            model = experiment.predictor(params, **conditions, guided=given.classifier is None)
-            return how(conditions["labels"]).see(model)(x, t)
+            return how(conditions).see(model_of(conditions))(x, t)
 
-        sampling = how(labels)
+        sampling = how(conditions)
         samples = sample(
             predictor,
             sampling.process,
@@ -175,7 +195,7 @@ def batch_sampler(
 
     def sampler(indices: np.ndarray, places: np.ndarray) -> tuple[dict[str, Array], Array]:
         rows = {name: on_devices(array) for name, array in given.rows(places).items()}
-        return draw_batch(params, given.classifier_params, key, on_devices(indices), np.int32(label), rows)
+        return draw_batch(params, given.guide_params, key, on_devices(indices), np.int32(label), rows)
 
     return sampler
 

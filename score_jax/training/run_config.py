@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from score_jax.errors import InputError
 from score_jax.files import written_whole
 
-_FREE_SECTIONS = ("guidance", "sampler", "sampling", "likelihood", "evaluation")
+_FREE_SECTIONS = ("edit", "guidance", "sampler", "sampling", "likelihood", "evaluation")
 _FREE_KEYS = (
     "data.data_dir",
     "network.remat",

@@ -37,6 +37,8 @@ PARAMETERS = {
     "adm/lsun_cat": 552_814_086,
     "adm/lsun_horse": 552_814_086,
     "adm/lsun_horse_nodropout": 552_814_086,
+    "blended_diffusion/imagenet256": 552_814_086,
+    "blended_diffusion/imagenet512": 558_997_638,
     "ddpm/celeba64": 78_700_803,
     "ddpm/celebahq_256": 113_673_219,
     "ddpm/cifar10": 35_746_307,

@@ -21,12 +21,16 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]  # for its neighbour, and for `configs`
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(HERE.parents[1] / ".cache" / "jax"))
 
+import blended_cases
+import clip_cases
+import clip_text_cases
 import edm_cases
 import flow_cases
 import guided_cases
 import inception_cases
 import jax
 import jax.numpy as jnp
+import lpips_cases
 import metric_cases
 import ncsn_cases
 import numpy as np
@@ -43,7 +47,20 @@ from score_jax.preconditioning import PRECONDITIONINGS, denoise
 from score_jax.predictor import network_predictor
 
 X64_LIMIT = 1e-9
-_TOPICS = (guided_cases, song_cases, flow_cases, ncsn_cases, edm_cases, primitive_cases, inception_cases, metric_cases)
+_TOPICS = (
+    guided_cases,
+    song_cases,
+    flow_cases,
+    ncsn_cases,
+    edm_cases,
+    primitive_cases,
+    inception_cases,
+    metric_cases,
+    blended_cases,
+    clip_cases,
+    clip_text_cases,
+    lpips_cases,
+)
 HANDLERS = {case: run for topic in _TOPICS for case, run in topic.HANDLERS.items()}
 ADAPTIVE = ("out/sample", "out/sample_denoised", "out/bpd", "out/z")
 """What an adaptive solver ends in: two right ones differ by their tolerance, in float64 too."""
@@ -98,6 +115,9 @@ def compare(file: ParityFile, name: str, ours: np.ndarray, x64: bool) -> Result:
     """Our array against the file's, by the file's rule, or to `X64_LIMIT` of its scale."""
     kind, _, rest = name.partition("/")
     reference = file.arrays.get(f"{kind}64/{rest}", file.arrays[name])
+    if file.meta["tolerance"] == "exact":  # ids and texts
+        same = np.array_equal(ours, reference)
+        return Result(str(file.path), name, float(not same), 0.0 if same else np.inf)
     adaptive = flow_cases.__name__ == handler(file).__module__
     own_rounding = file.meta["system"] == "metrics" and re.match(metric_cases.OWN_ROUNDING, name) is not None
     # A few outputs were made in float32 alone.

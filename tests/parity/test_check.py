@@ -14,11 +14,14 @@ HERE = Path(__file__).parent
 SHIPPED = sorted((HERE / "files").rglob("*.npz"))
 FOLDER = Path(os.environ.get("SCORE_JAX_PARITY", HERE.parents[2] / "shared" / "parity"))
 SYSTEMS = (
+    "blended_diffusion",
+    "clip",
     "ddpm",
     "edm",
     "guided_diffusion",
     "improved_diffusion",
     "inception",
+    "lpips",
     "metrics",
     "ncsn",
     "ncsnv2",
