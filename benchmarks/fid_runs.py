@@ -22,7 +22,7 @@ from configs.demo import mnist
 def get_config():
     config = mnist.get_config()
     config.data.update(name="digits", image_size=8, data_dir={data_dir!r})
-    config.network.update(channels=8, channel_mult=(1, 2), attention_resolutions=())
+    config.network.update(channels=8, channel_mult={channel_mult}, attention_resolutions=())
     config.training.update(batch_size=32, steps=60, log_every=20, checkpoint_every=60, sample_every=60)
     config.sampler.update(name="euler_maruyama", num_steps=10)
     config.evaluation.update(num_samples={count}, batch_size={batch})
@@ -85,7 +85,8 @@ def run_claims(folder: Path, *, count: int, quick: bool) -> list[Claim]:
     """A small model on digits, evaluated with `count` samples; on other devices and processes with fewer."""
     batch = min(250, count // 8)
     config, trained = folder / "config.py", folder / "trained"
-    config.write_text(_CONFIG.format(data_dir=str(folder / "tfds"), count=count, batch=batch))
+    mult = (1,) if quick else (1, 2)
+    config.write_text(_CONFIG.format(data_dir=str(folder / "tfds"), channel_mult=mult, count=count, batch=batch))
     _done(_verb("train", f"--config={config}", f"--workdir={trained}"))
     # The classifier is trained once, so that all runs see the same features.
     _done(_verb("evaluate", f"--workdir={trained}", "--num_samples=8"))

@@ -139,6 +139,20 @@ def held_before(step, measurement: Measurement, known: Callable[[Noise, Time], B
     return wrapped
 
 
+def blended_after(step, process: NoiseSchedule, measurement: Measurement, y: Batch, draws: int):
+    """A step whose result has the measurement y at the noise level that it comes from (Avrahami et al. 2022).
+
+    What else the step returns, its mean or its belief, stays as it is. Arguments are those of `held_after`.
+    """
+
+    def wrapped(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
+        x, other = step(noise, x, t, s, predictor)
+        z = later(noise, draws)(0)
+        return replace(measurement, x, noised(process, measurement, y, t, z)), other
+
+    return wrapped
+
+
 def believing(step):
     """The step with the x0 that it went by in place of its mean, so that a walk ends in the model's belief.
 

@@ -9,13 +9,15 @@ the belief where there is much noise, the state where there is little. Constants
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from einops import reduce
 from jaxtyping import Array, Float
 
 from score_jax.arrays import broadcast_right
 from score_jax.augmentations import Views
-from score_jax.predictor import Predictor
+from score_jax.guidance import by_gradient
+from score_jax.predictor import Prediction, Predictor
 from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.typing import Image, Time
 
@@ -24,6 +26,8 @@ Distance = Callable[[Image, Time], Float[Array, "b"]]
 """`distance(image, t)`: of each image from what is wanted; t may choose the views that are drawn of it."""
 Loss = Callable[[Image, Image, Time], Float[Array, "b"]]
 """`loss(x0, seen, t)`: of each image."""
+Pull = Callable[[Image, Time], tuple[Prediction, Image]]
+"""`pull(x_t, t)`: what the model predicts, and where a loss of it falls."""
 
 _LEAST_NORM = 1e-12
 
@@ -111,11 +115,29 @@ def background_loss(
     return loss
 
 
-def log_prob_of_belief(loss: Loss, predictor: Predictor, process: NoiseSchedule) -> Distance:
-    """-loss, a function of (x_t, t) through the model: a log-probability that `guidance` takes the gradient of."""
+def pull(loss: Loss, predictor: Predictor, process: NoiseSchedule) -> Pull:
+    """The model's prediction and -grad of the loss through it with respect to x_t, of one evaluation."""
 
-    def log_prob(x: Image, t: Time) -> Float[Array, "b"]:
-        x0, sigma = predictor(x, t).x0, broadcast_right(process.sigma(t), x)
-        return -loss(x0, sigma * x0 + (1 - sigma) * x, t)
+    def of(x: Image, t: Time) -> tuple[Prediction, Image]:
+        sigma = broadcast_right(process.sigma(t), x)
 
-    return log_prob
+        def total(x: Image) -> tuple[Float[Array, ""], Prediction]:
+            prediction = predictor(x, t)
+            x0 = prediction.x0
+            return -jnp.sum(loss(x0, sigma * x0 + (1 - sigma) * x, t)), prediction
+
+        gradient, prediction = jax.grad(total, has_aux=True)(x)
+        return prediction, gradient
+
+    return of
+
+
+def pulled(loss: Loss, predictor: Predictor, process: NoiseSchedule) -> Predictor:
+    """The score plus the gradient, as `guidance.by_gradient`, of one evaluation."""
+    both = pull(loss, predictor, process)
+
+    def guided(x: Image, t: Time) -> Prediction:
+        prediction, gradient = both(x, t)
+        return by_gradient(lambda x, t: prediction, process, lambda x, t: gradient)(x, t)
+
+    return guided

@@ -3,17 +3,18 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from score_jax import text_guidance
-from score_jax.constraints import believing, held_after, mask
-from score_jax.guidance import log_prob_gradient
+from score_jax.constraints import believing, blended_after, mask
+from score_jax.guidance import by_gradient
 from score_jax.noise import replay
 from score_jax.predictor import score_predictor
 from score_jax.processes.chain import vp_chain
 from score_jax.processes.gaussian import VP
 from score_jax.samplers.chain import run_chain
 from score_jax.samplers.grids import levels
-from score_jax.samplers.steps import ddim
+from score_jax.samplers.steps import ancestral, ddim, pulled_ancestral
 
 PROCESS = VP()
 NORMAL = score_predictor(lambda x, t: -x, PROCESS)  # of data N(0, 1): so is x_t, and x0 is alpha x_t
@@ -61,9 +62,37 @@ def test_the_gradient_goes_through_the_model_and_stays_within_the_mask(x64):
 
     x, t = jax.random.normal(jax.random.key(0), (2, 4, 4, 3)), jnp.array([0.2, 0.9])
     loss = text_guidance.edit_loss(square, MASK, text_scale=3.0, range_scale=0.0)
-    gradient = log_prob_gradient(text_guidance.log_prob_of_belief(loss, NORMAL, PROCESS), 1.0)(x, t)
+    prediction, gradient = text_guidance.pull(loss, NORMAL, PROCESS)(x, t)
     alpha, sigma = PROCESS.alpha(t)[:, None, None, None], PROCESS.sigma(t)[:, None, None, None]
     np.testing.assert_allclose(gradient, -3 * (sigma * alpha + 1 - sigma) ** 2 * x * MASK, rtol=1e-10, atol=1e-12)
+    np.testing.assert_array_equal(prediction.x0, NORMAL(x, t).x0)
+
+
+@pytest.mark.parametrize("rule", ["ancestral", "ddim"])
+def test_one_evaluation_guides_as_two_do(rule):
+    """A model evaluated once for what it predicts and for the gradient: the step of the two taken apart."""
+    chain = vp_chain("linear", 100)
+    predictor = score_predictor(lambda x, t: -jnp.tanh(x), chain)
+    loss = text_guidance.edit_loss(
+        lambda image, t: jnp.sum(image**3, axis=(1, 2, 3)), MASK, text_scale=0.5, range_scale=1.0
+    )
+    x, z = jax.random.normal(jax.random.key(0), (2, 2, 4, 4, 3))
+    t = jnp.array([3.0, 70.0])
+
+    def gradient(x, t):
+        return text_guidance.pull(loss, predictor, chain)(x, t)[1]
+
+    if rule == "ancestral":
+        found = pulled_ancestral(chain, loss)(lambda j: z, x, t, t - 1, predictor)
+        expected = ancestral(chain, gradient=gradient)(lambda j: z, x, t, t - 1, predictor)
+        belief = predictor(x, t).x0
+    else:
+        once = text_guidance.pulled(loss, predictor, chain)
+        apart = by_gradient(predictor, chain, gradient)
+        found, expected = (believing(ddim(chain))(lambda j: z, x, t, t - 1, model) for model in (once, apart))
+        belief = apart(x, t).x0
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found[1], belief, rtol=1e-5, atol=1e-6)
 
 
 def test_the_background_is_held_outside_the_mask():
@@ -83,9 +112,9 @@ def test_a_blended_walk_has_the_image_at_the_level_it_came_from_and_ends_in_the_
     image, start = jnp.full((2, 4, 4, 3), 0.5), jax.random.normal(jax.random.key(1), (2, 4, 4, 3))
     stored = jax.random.normal(jax.random.key(2), (2 * count, 2, 4, 4, 3))
     outside = mask(1 - MASK)
-    step = held_after(ddim(chain), chain, outside, outside.operator(image), 1, at_start=True)
+    step = blended_after(believing(ddim(chain)), chain, outside, outside.operator(image), 1)
     grid = levels(np.arange(count))
-    walk = run_chain(believing(step), predictor, replay(stored, 2), start, grid, tuple(range(count + 1)))
+    walk = run_chain(step, predictor, replay(stored, 2), start, grid, tuple(range(count + 1)))
     for i in range(count):
         t = jnp.full(2, grid[i])
         state, before = walk.kept[i + 1], walk.kept[i]

@@ -14,9 +14,7 @@ def get_config():
     config = base.get_config()
     config.data.update(name="dead_leaves", image_size=8, channels=1, flip=True, dequantize=True)
     config.data.update(train_split="train[:64]", eval_split="test[:10]")
-    config.network.update(
-        channels=8, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(4,), dropout=0.1
-    )
+    config.network.update(channels=8, channel_mult=(1,), num_res_blocks=1, attention_resolutions=(8,), dropout=0.1)
     config.optimizer.update(learning_rate=1e-3, warmup_steps=2)
     config.ema.decay = 0.5
     config.training.update(batch_size=16, steps=6, log_every=1, checkpoint_every=2, sample_every=0)

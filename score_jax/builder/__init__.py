@@ -12,10 +12,11 @@ from jaxtyping import Array, Int
 from ml_collections import ConfigDict
 
 from score_jax import guidance
+from score_jax.builder.edit import Edit
 from score_jax.builder.likelihood import LikelihoodOptions, flow_of, options
 from score_jax.builder.naming import choose, construct
 from score_jax.builder.objective import area_means, build_loss, history_of
-from score_jax.builder.sampling import Guide, Known, Sampling, Start, build_sampling, scale_of
+from score_jax.builder.sampling import Guide, Known, Sampling, build_sampling, scale_of
 from score_jax.errors import InputError
 from score_jax.models.adm import ADM
 from score_jax.models.adm_classifier import ADMClassifier
@@ -148,11 +149,9 @@ class Experiment:
             return self
         return dataclasses.replace(self, process=process, predict=build_predict(self.config, self.network, process))
 
-    def sampling(
-        self, *, guide: Guide | None = None, known: Known | None = None, start: Start | None = None
-    ) -> Sampling:
-        """How to sample, as the `sampler` section says; with guidance, a measurement to hold, images to begin with."""
-        return build_sampling(self.config, self.process, guide=guide, known=known, start=start)
+    def sampling(self, *, guide: Guide | None = None, known: Known | None = None, edit: Edit | None = None) -> Sampling:
+        """How to sample, as the `sampler` section says; with guidance, a measurement to hold, or an edit by text."""
+        return build_sampling(self.config, self.process, guide=guide, known=known, edit=edit)
 
 
 def build_network(config: ConfigDict) -> Network:

@@ -1,15 +1,30 @@
-"""The `edit` section of a config: how strongly a text pulls at an edit, and where it begins."""
+"""The `edit` section of a config, and a sampler that blends what it paints into images (Avrahami et al. 2022)."""
 
 import dataclasses
+from collections.abc import Callable
 
+import jax.numpy as jnp
+from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
+from score_jax.arrays import normal_per_example
+from score_jax.builder.naming import choose
+from score_jax.constraints import Measurement, believing, blended_after
 from score_jax.errors import InputError
+from score_jax.predictor import Predictor
+from score_jax.processes.gaussian import NoiseSchedule
+from score_jax.reverse import VARIANCES
+from score_jax.samplers import steps
+from score_jax.samplers.sample import FixedSteps
+from score_jax.text_guidance import Loss, pulled
+from score_jax.typing import Batch, KeyBatch
+
+Grid = Float[Array, "_"]
 
 
 @dataclasses.dataclass(frozen=True)
 class EditOptions:
-    """Of edits by text (Avrahami et al. 2022); defaults are those of the published code.
+    """The section; defaults are those of the published code.
 
     Attributes:
       skip: steps left out at the noisy end: the edit begins with the image at the noise level that follows.
@@ -42,3 +57,65 @@ def edit_options(config: ConfigDict) -> EditOptions:
       InputError: a value is out of range.
     """
     return EditOptions(**config.edit)
+
+
+@dataclasses.dataclass(frozen=True)
+class Edit:
+    """An edit of images.
+
+    Attributes:
+      images: (b, ...), in the model's range.
+      kept: what is kept of them.
+      skip: steps left out at the noisy end.
+      loss: what the edit is to make small.
+    """
+
+    images: Batch
+    kept: Measurement
+    skip: int
+    loss: Loss
+
+
+def begun(grid: Grid, skip: int) -> Grid:
+    """The grid without its first steps.
+
+    Raises:
+      InputError: none is left.
+    """
+    count = len(grid) - 1
+    if not 0 <= skip < count:
+        raise InputError(f"edit.skip={skip} of {count} steps: give 0 to {count - 1}.")
+    return grid[skip:]
+
+
+def noised(process: NoiseSchedule, grid: Grid, images: Batch) -> Callable[[KeyBatch, Batch], Batch]:
+    """What sampling begins with: the images at the first time of the grid."""
+
+    def initial(keys: KeyBatch, like: Batch) -> Batch:
+        return process.perturb(images, jnp.full(len(images), grid[0], images.dtype), normal_per_example(keys, images))
+
+    return initial
+
+
+def blending(config: ConfigDict, process: NoiseSchedule, grid: Grid, edit: Edit) -> FixedSteps:
+    """The sampler, with what is kept blended in after every step; it ends in the model's belief.
+
+    Raises:
+      InputError: it is another than ancestral or ddim.
+    """
+    c = config.sampler
+    rules: dict[str, Callable[[], steps.Step]] = {
+        "ancestral": lambda: steps.pulled_ancestral(
+            process, edit.loss, choose("sampler.variance", VARIANCES, c.variance)
+        ),
+        "ddim": lambda: believing(steps.ddim(process, c.eta)),
+    }
+    if c.name not in rules:
+        raise InputError(f"A blend needs a sampler of one evaluation a step: --solver={' or '.join(rules)}.")
+    y = edit.kept.operator(edit.images)
+    return FixedSteps(blended_after(rules[c.name](), process, edit.kept, y, draws=1), grid, len(grid) - 1)
+
+
+def guided(config: ConfigDict, model: Predictor, process: NoiseSchedule, edit: Edit) -> Predictor:
+    """What the sampler sees of the model; an ancestral step shifts its mean by the gradient itself."""
+    return model if config.sampler.name == "ancestral" else pulled(edit.loss, model, process)

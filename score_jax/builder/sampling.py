@@ -12,9 +12,9 @@ from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 from score_jax import coordinates, guidance, predictor
-from score_jax.arrays import normal_per_example
+from score_jax.builder.edit import Edit, begun, blending, guided, noised
 from score_jax.builder.naming import choose
-from score_jax.constraints import Measurement, believing, held_after
+from score_jax.constraints import Measurement, held_after
 from score_jax.coordinates import View, log_prob_seen, seen
 from score_jax.errors import InputError, unknown_name
 from score_jax.predictor import Predictor
@@ -35,29 +35,15 @@ LogProb = Callable[[Batch, Time], Float[Array, "b"]]
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """What is known of the images: y (b, ...) of a measurement.
-
-    Attributes:
-      blended: held at the noise level that a step comes from, as Blended Diffusion has it, which ends in the model's
-        last belief; otherwise at the one it leads to.
-    """
+    """What is known of the images: y (b, ...) of a measurement."""
 
     measurement: Measurement
     y: Batch
-    blended: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Start:
-    """Images (b, ...) that sampling begins with, noised, instead of noise; and how many steps that saves."""
-
-    images: Batch
-    skip: int
 
 
 @dataclasses.dataclass(frozen=True)
 class Guide:
-    """What guides: a log-probability of a condition, of the model's (x_t, t), and the scale of its gradient."""
+    """A classifier: its log-probability of a condition, of the model's (x_t, t), and the scale of its gradient."""
 
     log_prob: LogProb
     scale: float | Float[Array, ""]
@@ -196,9 +182,9 @@ def _method(config: ConfigDict, walk: _Walk, gradient, known: Known | None) -> F
         step, evaluations, draws = rule
         if known is None:
             return rule
-        at_start = known.blended or walk.original is not None
-        wrapped = held_after(step, process, known.measurement, known.y, draws, at_start=at_start)
-        return believing(wrapped) if known.blended else wrapped, evaluations, draws + 1
+        marginals = process
+        wrapped = held_after(step, marginals, known.measurement, known.y, draws, at_start=walk.original is not None)
+        return wrapped, evaluations, draws + 1
 
     def fixed(rule: Rule, saved: int = 0) -> FixedSteps:
         step, evaluations, _ = held(rule)
@@ -244,57 +230,28 @@ def _uniform_start(keys: KeyBatch, like: Batch) -> Batch:
 INITIAL = {"prior": None, "uniform": _uniform_start}
 
 
-BLENDS = ("ancestral", "ddim")
-"""Samplers that ask the model once a step, at its x and t, so that a blended edit can end in its belief."""
-
-
-def _begun(walk: _Walk, start: Start | None) -> _Walk:
-    """With the first steps left out.
-
-    Raises:
-      InputError: none is left.
-    """
-    if start is None:
-        return walk
-    if not 0 <= start.skip < walk.num_steps:
-        raise InputError(f"edit.skip={start.skip} of {walk.num_steps} steps: give 0 to {walk.num_steps - 1}.")
-    return dataclasses.replace(walk, grid=walk.grid[start.skip :])
-
-
-def _noised(walk: _Walk, start: Start) -> Callable[[KeyBatch, Batch], Batch]:
-    """The images at the first time of the grid."""
-
-    def initial(keys: KeyBatch, like: Batch) -> Batch:
-        t = jnp.full(like.shape[:1], walk.grid[0], like.dtype)
-        return walk.process.perturb(start.images, t, normal_per_example(keys, like))
-
-    return initial
-
-
 def build_sampling(
     config: ConfigDict,
     process: NoiseSchedule,
     *,
     guide: Guide | None = None,
     known: Known | None = None,
-    start: Start | None = None,
+    edit: Edit | None = None,
 ) -> Sampling:
     """The `sampler` section for a model of this process.
 
     Args:
       config: the experiment.
       process: what the model was trained on.
-      guide: what guides, e.g. a classifier.
+      guide: a classifier that guides.
       known: a measurement to hold.
-      start: images to begin with.
+      edit: images to begin with, and what guides them; without `guide` and `known`.
 
     Raises:
       InputError: a name is unknown, or the sampler does not go with the process.
     """
     c = config.sampler
     initial = choose("sampler.initial", INITIAL, c.initial)
-    if known is not None and known.blended and c.name not in BLENDS:
-        raise InputError(f"A blend needs a sampler of one evaluation a step: --solver={' or '.join(BLENDS)}.")
     if c.name == "ode":
         if known is not None:
             raise InputError("The ODE cannot hold a measurement: choose another --solver, e.g. ddim.")
@@ -302,12 +259,14 @@ def build_sampling(
         method: FixedSteps | AdaptiveODE = AdaptiveODE(c.solver, c.rtol, c.atol)
     else:
         with jax.ensure_compile_time_eval():  # grids are values, also where this is called in a traced function
-            walk = _begun(_walk(config, process), start)
-        initial = initial if start is None else _noised(walk, start)
+            walk = _walk(config, process)
+            walk = walk if edit is None else dataclasses.replace(walk, grid=begun(walk.grid, edit.skip))
     gradient = None
     if guide is not None:
         gradient = guidance.log_prob_gradient(log_prob_seen(guide.log_prob, walk.view), guide.scale)
-    if c.name != "ode":
+    if edit is not None:
+        method, initial = blending(config, walk.process, walk.grid, edit), noised(walk.process, walk.grid, edit.images)
+    elif c.name != "ode":
         method = _method(config, walk, gradient, known)
     low, high = config.data.value_range
     bounds: dict[str, Callable[[Predictor], Predictor]] = {
@@ -322,9 +281,12 @@ def build_sampling(
 
     def see(model: Predictor) -> Predictor:
         model = bound(seen(model, walk.view))
+        if edit is not None:
+            return guided(config, model, walk.process, edit)
         return model if gradient is None or by_mean else guidance.by_gradient(model, walk.process, gradient)
 
     t_min, denoise = _end(config, process, walk)
+    denoise = denoise and edit is None  # which ends in the model's belief already
     return Sampling(walk.process, Sampler(method, t_min, denoise, initial, c.temperature), see)
 
 

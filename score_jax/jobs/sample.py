@@ -12,14 +12,13 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt8
 
 from score_jax.arrays import keys_per_example
-from score_jax.builder import Experiment, Guide, Known, Start
+from score_jax.builder import Edit, Experiment, Guide, Known
 from score_jax.constraints import Measurement
 from score_jax.data.transforms import from_model_range, to_model_range
 from score_jax.errors import InputError
 from score_jax.jobs.parts import Columns, Parts, gathered, in_parts, joined
 from score_jax.jobs.text_guide import TextGuide
 from score_jax.samplers.sample import sample
-from score_jax.text_guidance import log_prob_of_belief
 from score_jax.training.sharding import check_divisible, over_batch, replicated
 from score_jax.training.stop import Stop
 from score_jax.typing import Params, Rounding
@@ -114,32 +113,28 @@ def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: 
         uniform = jax.vmap(lambda key: jax.random.randint(key, (), 0, max(1, classes)))(keys)
         labels = rows.get("labels", jnp.where(label == RANDOM_LABEL, uniform, label))
         to_range = functools.partial(to_model_range, value_range=experiment.value_range)
-        known, start, blended = None, None, given.text is not None
-        if given.measurement is not None:
-            known = Known(given.measurement, given.measurement.operator(to_range(rows["known"])), blended)
-        if given.text is not None:
-            start = Start(to_range(rows["known"]), given.text.options.skip)
-            views = keys_per_example(jax.random.fold_in(key, _VIEW_STREAM), batch_indices)
         conditions = {"labels": labels} | ({"low_res": to_range(rows["low_res"])} if "low_res" in rows else {})
+        known, edit = None, None
+        if given.measurement is not None:
+            images = to_range(rows["known"])
+            if given.text is None:
+                known = Known(given.measurement, given.measurement.operator(images))
+            else:
+                views = keys_per_example(jax.random.fold_in(key, _VIEW_STREAM), batch_indices)
+                loss = given.text.loss(guide_params, views, images)
+                edit = Edit(images, given.measurement, given.text.options.skip, loss)
 
-        def model_of(conditions):
-            return experiment.predictor(params, **conditions, guided=given.classifier is None)
-
-        def how(conditions):
+        def how(labels):
             guide = None
             if given.classifier is not None:
-                scale = experiment.config.guidance.scale
-                guide = _by_classifier(given.classifier, guide_params, conditions["labels"], scale)
-            if given.text is not None and start is not None:
-                model = model_of(conditions)
-                loss = given.text.loss(guide_params, views, start.images)
-                guide = Guide(log_prob_of_belief(loss, model, experiment.process), 1.0)
-            return experiment.sampling(guide=guide, known=known, start=start)
+                guide = _by_classifier(given.classifier, guide_params, labels, experiment.config.guidance.scale)
+            return experiment.sampling(guide=guide, known=known, edit=edit)
 
         def predictor(x, t, conditions):
-            return how(conditions).see(model_of(conditions))(x, t)
+            model = experiment.predictor(params, **conditions, guided=given.classifier is None)
+            return how(conditions["labels"]).see(model)(x, t)
 
-        sampling = how(conditions)
+        sampling = how(labels)
         samples = sample(
             predictor,
             sampling.process,

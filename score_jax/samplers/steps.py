@@ -15,6 +15,7 @@ from score_jax.noise import Noise, later
 from score_jax.predictor import Predictor
 from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
 from score_jax.reverse import Variance, fixed_small, reverse_kernel
+from score_jax.text_guidance import Loss, pull
 from score_jax.typing import Batch, Time
 
 Step = Callable[[Noise, Batch, Time, Time, Predictor], tuple[Batch, Batch]]
@@ -85,6 +86,21 @@ def ancestral(process: NoiseSchedule, variance: Variance = fixed_small, gradient
         mean = kernel.mean if gradient is None else kernel.mean + kernel.variance * gradient(x, t)
         noisy = broadcast_right(process.sigma(s), x) > 0
         return jnp.where(noisy, mean + jnp.exp(0.5 * kernel.log_variance) * noise(0), mean), mean
+
+    return step
+
+
+def pulled_ancestral(process: NoiseSchedule, loss: Loss, variance: Variance = fixed_small) -> Step:
+    """`ancestral`, guided by a loss of what the model believes in, the x0 that it returns in place of the mean.
+
+    Blended Diffusion (Avrahami et al. 2022). One evaluation, one draw.
+    """
+
+    def step(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
+        prediction, gradient = pull(loss, predictor, process)(x, t)
+        shifted = ancestral(process, variance, lambda x, t: gradient)
+        x, _ = shifted(noise, x, t, s, lambda x, t: prediction)
+        return x, prediction.x0
 
     return step
 

@@ -10,9 +10,9 @@ from einops import rearrange
 
 from score_jax import text_guidance
 from score_jax.augmentations import average_pooled, tiled
-from score_jax.constraints import believing, held_after, mask
+from score_jax.constraints import believing, blended_after, mask
 from score_jax.coordinates import of_levels, seen
-from score_jax.guidance import by_gradient, log_prob_gradient
+from score_jax.guidance import by_gradient
 from score_jax.models.clip_input import normalised
 from score_jax.noise import replay
 from score_jax.predictor import OUTPUTS, Prediction
@@ -102,23 +102,26 @@ def edit(file, dtype) -> dict[str, np.ndarray]:
         return dataclasses.replace(OUTPUTS["eps"](output, x, t, full), variance=variance)
 
     predictor = seen(model, of_levels(kept))
-    log_prob = text_guidance.log_prob_of_belief(_loss(given, c, image, edited, dtype), predictor, chain)
+    pull = text_guidance.pull(_loss(given, c, image, edited, dtype), predictor, chain)
     # The original's loss finds its level by a division, which may end one lower.
     asked = np.floor(kept.astype(np.float32) * np.float32(len(kept) / _LEVELS)).astype(int)
-    gradient = log_prob_gradient(lambda x, t: log_prob(x, jnp.asarray(asked, dtype)[t.astype(int)]), 1.0)
+
+    def gradient(x: jax.Array, t: jax.Array) -> jax.Array:
+        return pull(x, jnp.asarray(asked, dtype)[t.astype(int)])[1]
+
     if c["ddim"]:
-        step, predictor = ddim(chain), by_gradient(predictor, chain, gradient)
+        step, predictor = believing(ddim(chain)), by_gradient(predictor, chain, gradient)
     else:
-        step = ancestral(chain, VARIANCES["learned_range"], gradient)
+        step = believing(ancestral(chain, VARIANCES["learned_range"], gradient))
     draws = [rearrange(given["noise"], "i b c h w -> i b h w c")]
     if not c["local"]:
-        step = held_after(step, chain, mask(1 - edited), image * (1 - edited), 1, at_start=True)
+        step = blended_after(step, chain, mask(1 - edited), image * (1 - edited), 1)
         draws.append(np.broadcast_to(rearrange(given["bg_noise"], "i 1 c h w -> i 1 h w c"), draws[0].shape))
     stored = jnp.asarray(rearrange(np.stack(draws), "draws i ... -> (i draws) ..."), dtype)
     count, noise = len(kept) - c["skip"], jnp.asarray(rearrange(given["x_T"], _NHWC), dtype)
     start = chain.perturb(jnp.broadcast_to(image, noise.shape), jnp.full(len(noise), count - 1, dtype), noise)
     grid, every = levels(np.arange(count)).astype(dtype), tuple(range(1, count + 1))
-    walk = run_chain(believing(step), predictor, replay(stored, len(draws)), start, grid, every)
+    walk = run_chain(step, predictor, replay(stored, len(draws)), start, grid, every)
     t, visited = jnp.arange(len(kept), dtype=dtype), np.arange(count)[::-1]
     log_small = VARIANCES["fixed_small"](chain, None, t[:, None], t, t - 1)[1]
     return {
