@@ -114,12 +114,14 @@ def edit(file, dtype) -> dict[str, np.ndarray]:
     else:
         step = believing(ancestral(chain, VARIANCES["learned_range"], gradient))
     draws = [rearrange(given["noise"], "i b c h w -> i b h w c")]
+    noise = jnp.asarray(rearrange(given["x_T"], _NHWC), dtype)
+    images = jnp.broadcast_to(image, noise.shape)
     if not c["local"]:
-        step = blended_after(step, chain, mask(1 - edited), image * (1 - edited), 1)
+        step = blended_after(step, chain, mask(1 - edited), images * (1 - edited), 1)
         draws.append(np.broadcast_to(rearrange(given["bg_noise"], "i 1 c h w -> i 1 h w c"), draws[0].shape))
     stored = jnp.asarray(rearrange(np.stack(draws), "draws i ... -> (i draws) ..."), dtype)
-    count, noise = len(kept) - c["skip"], jnp.asarray(rearrange(given["x_T"], _NHWC), dtype)
-    start = chain.perturb(jnp.broadcast_to(image, noise.shape), jnp.full(len(noise), count - 1, dtype), noise)
+    count = len(kept) - c["skip"]
+    start = chain.perturb(images, jnp.full(len(noise), count - 1, dtype), noise)
     grid, every = levels(np.arange(count)).astype(dtype), tuple(range(1, count + 1))
     walk = run_chain(step, predictor, replay(stored, len(draws)), start, grid, every)
     t, visited = jnp.arange(len(kept), dtype=dtype), np.arange(count)[::-1]
