@@ -4,7 +4,8 @@
 
 input_*: images per second out of the loader, in the batches that training takes, against what the four v5e chips of
 one host take at the most. waiting: how much longer a training step takes with the loader than with one batch that is
-there already, of a model small enough that its steps are short.
+there already, of a model small enough that its steps are short. dispatch: how much faster steps of a tiny model are
+when ten of them are handed to the devices at a time.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from report import Claim, emit
 from score_jax import builder
 from score_jax.data.loader import make_loader, prefetch_to_device
 from score_jax.data.sources import Source, open_source
-from score_jax.jobs.train import compiled_step, fresh_state
+from score_jax.jobs.train import compiled_step, compiled_steps, fresh_state
 from score_jax.training.sharding import make_mesh, over_batch
 
 sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package
@@ -108,6 +109,37 @@ def waiting_claim(folder: Path, steps: int) -> Claim:
     return Claim("waiting", with_loader / without - 1, "of a step", 0.1, "<=", f"{how}; medians of 5 rounds in turns")
 
 
+def dispatch_claim(steps: int) -> Claim:
+    """In turns: steps one at a time, each looked at once the next is under way as training does, and ten at a time."""
+    config = mnist.get_config()
+    config.data.update(image_size=8, channels=1)
+    config.network.update(channels=8, channel_mult=(1,), attention_resolutions=())
+    config.training.batch_size = 16
+    experiment, mesh = builder.experiment(config), make_mesh()
+    train_steps, together = compiled_steps(experiment, mesh), (1, 10)
+    columns = {"image": np.zeros((16, 8, 8, 1), np.uint8), "label": np.zeros(16, np.int32), "index": np.arange(16)}
+    batch = jax.device_put(columns, over_batch(mesh))
+    states = {k: fresh_state(experiment, mesh) for k in together}
+
+    def seconds(k: int, count: int) -> float:
+        began, before = time.perf_counter(), None
+        for _ in range(count // k):
+            states[k], metrics = train_steps(states[k], (batch,) * k)
+            if before is not None:
+                jax.device_get(before)
+            before = metrics
+        jax.block_until_ready(states[k])
+        return (time.perf_counter() - began) / count
+
+    for k in together:
+        seconds(k, 10)
+    times = np.array([[seconds(k, steps) for k in together] for _ in range(5)])
+    singly, by_ten = 1e3 * np.median(times, axis=0)
+    ratios = times[:, 0] / times[:, 1]
+    how = f"{singly:.1f} ms a step singly, {by_ten:.1f} by ten; 5 rounds, {ratios.min():.2f} to {ratios.max():.2f}"
+    return Claim("dispatch", float(np.median(ratios)), "", 1.0, ">=", how)
+
+
 def main() -> int:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -119,6 +151,7 @@ def main() -> int:
         folder = Path(name)
         claims = rate_claims(folder, 1.0 if options.quick else 10.0)
         claims.append(waiting_claim(folder, 3 if options.quick else 20))
+    claims.append(dispatch_claim(10 if options.quick else 200))
     return emit("input_pipeline", claims, began, as_json=options.json)
 
 

@@ -71,7 +71,7 @@ def test_the_lineage_runs(tmp_path):
 def test_the_input_keeps_ahead():
     """Its rates are of a calm machine; here they are measured at all."""
     claims = measured("input_pipeline")
-    assert {"input_arrays", "input_jpegs", "waiting"} == claims.keys()
+    assert {"input_arrays", "input_jpegs", "waiting", "dispatch"} == claims.keys()
     assert claims["input_arrays"]["value"] > 100 and claims["input_jpegs"]["value"] > 10
 
 
