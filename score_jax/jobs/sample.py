@@ -183,14 +183,14 @@ def batch_sampler(
     if label != RANDOM_LABEL and not 0 <= label < classes:
         raise InputError(f"sampling.label={label}, but the model has {classes} classes: expected 0 to {classes - 1}.")
     draw_batch, split = sampling_program(experiment, mesh, num_saved, given, rounding), over_batch(mesh)
-    key = jax.random.key(seed)
+    key, guide_params = jax.random.key(seed), jax.device_put(given.guide_params, replicated(mesh))
 
     def on_devices(rows: np.ndarray) -> Array:
         return jax.make_array_from_callback(rows.shape, split, lambda part: rows[part])
 
     def sampler(indices: np.ndarray, places: np.ndarray) -> tuple[dict[str, Array], Array]:
         rows = {name: on_devices(array) for name, array in given.rows(places).items()}
-        return draw_batch(params, given.guide_params, key, on_devices(indices), np.int32(label), rows)
+        return draw_batch(params, guide_params, key, on_devices(indices), np.int32(label), rows)
 
     return sampler
 
