@@ -113,12 +113,23 @@ def held_after(step, process: NoiseSchedule, measurement: Measurement, y: Batch,
         nothing is known, and has the clean measurement.
     """
 
+    noisily = _held_noisily(step, process, measurement, y, draws, at_start=at_start)
+
     def wrapped(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
-        x, mean = step(noise, x, t, s, predictor)
-        z, level = later(noise, draws)(0), t if at_start else s
-        clean = broadcast_right(process.alpha(level), y) * y
-        x = replace(measurement, x, noised(process, measurement, y, level, z))
+        x, mean = noisily(noise, x, t, s, predictor)
+        clean = broadcast_right(process.alpha(t if at_start else s), y) * y
         return x, replace(measurement, x if at_start else mean, clean)
+
+    return wrapped
+
+
+def _held_noisily(step, process: NoiseSchedule, measurement: Measurement, y: Batch, draws: int, *, at_start: bool):
+    """What `held_after` does to the state; what else the step returns stays as it is."""
+
+    def wrapped(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
+        x, other = step(noise, x, t, s, predictor)
+        z, level = later(noise, draws)(0), t if at_start else s
+        return replace(measurement, x, noised(process, measurement, y, level, z)), other
 
     return wrapped
 
@@ -144,13 +155,7 @@ def blended_after(step, process: NoiseSchedule, measurement: Measurement, y: Bat
 
     What else the step returns, its mean or its belief, stays as it is. Arguments are those of `held_after`.
     """
-
-    def wrapped(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
-        x, other = step(noise, x, t, s, predictor)
-        z = later(noise, draws)(0)
-        return replace(measurement, x, noised(process, measurement, y, t, z)), other
-
-    return wrapped
+    return _held_noisily(step, process, measurement, y, draws, at_start=True)
 
 
 def believing(step):

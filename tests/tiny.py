@@ -37,9 +37,13 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "score_jax", *map(str, arguments)]
 
 
+def xla_flags(devices: int) -> str:
+    """Without LLVM's optimisations, which double the time of compiling a network once; benchmarks run with them."""
+    return f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
+
+
 def environment(devices: int = 1) -> dict[str, str]:
-    quick = "--xla_backend_optimization_level=0"  # see conftest.py
-    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {quick}", "JAX_PLATFORMS": "cpu"}
+    flags = {"XLA_FLAGS": xla_flags(devices), "JAX_PLATFORMS": "cpu"}
     cache = {
         "JAX_COMPILATION_CACHE_DIR": os.environ["JAX_COMPILATION_CACHE_DIR"],
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

@@ -12,11 +12,9 @@ Avrahami et al. 2022: 100 of 1000 levels, the first 25 left out, learned varianc
 from ml_collections import ConfigDict
 
 from configs.adm import imagenet256_uncond
+from configs.blended_diffusion import shared
 
 
 def get_config() -> ConfigDict:
-    """The model of the ADM paper, another sampler; 32 results, four at a time, of which the best are shown first."""
-    config = imagenet256_uncond.get_config()
-    config.sampler.update(respacing="100", threshold="none")
-    config.sampling.update(num_samples=32, batch_size=4)
-    return config
+    """The model of the ADM paper, another sampler."""
+    return shared.edits(imagenet256_uncond.get_config())

@@ -12,11 +12,9 @@ draws another at every step). Not run here with these weights.
 from ml_collections import ConfigDict
 
 from configs.adm import imagenet512
+from configs.blended_diffusion import shared
 
 
 def get_config() -> ConfigDict:
     """The model of the ADM paper, another sampler."""
-    config = imagenet512.get_config()
-    config.sampler.update(respacing="100", threshold="none")
-    config.sampling.update(num_samples=32, batch_size=4)
-    return config
+    return shared.edits(imagenet512.get_config())

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 from score_jax.arrays import normal_per_example
-from score_jax.builder.naming import choose
+from score_jax.builder.naming import check_counts, choose
 from score_jax.constraints import Measurement, believing, blended_after
 from score_jax.errors import InputError
 from score_jax.predictor import Predictor
@@ -43,8 +43,7 @@ class EditOptions:
     square_scale: float = 0.0
 
     def __post_init__(self):
-        if self.views < 1:
-            raise InputError(f"edit.views={self.views}: give at least 1.")
+        check_counts("edit", vars(self), ("views",))
         for key, value in dataclasses.asdict(self).items():
             if value < 0:
                 raise InputError(f"edit.{key}={value}: give 0 (off) or more.")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from score_jax.builder.naming import choose
+from score_jax.builder.naming import check_counts, choose
 from score_jax.coordinates import View, itself
 from score_jax.divergence import Divergence
 from score_jax.errors import InputError, unknown_name
@@ -69,9 +69,7 @@ class LikelihoodOptions:
                 raise unknown_name(f"likelihood.{key}", getattr(self, key), names)
         if self.dequantization == "variational" and self.method != "ode":
             raise InputError(f"likelihood.dequantization=variational is of method=ode, not of method={self.method}.")
-        for key in ("importance_samples", "num_steps", "dequantizer_steps"):
-            if getattr(self, key) < 1:
-                raise InputError(f"likelihood.{key}={getattr(self, key)}: give at least 1.")
+        check_counts("likelihood", vars(self), ("importance_samples", "num_steps", "dequantizer_steps"))
         if self.control not in (*CONTROLS, "grid"):
             raise unknown_name("likelihood.control", self.control, (*CONTROLS, "grid"))
         # The rest is checked where it is made.

@@ -1,10 +1,12 @@
 """A section of a config, `{name, **arguments}`, to what the name stands for."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from score_jax.errors import unknown_name
+from ml_collections import ConfigDict
+
+from score_jax.errors import InputError, unknown_name
 
 
 def construct(section: str, table: Mapping[str, Callable], values: dict[str, Any]) -> Any:
@@ -20,6 +22,13 @@ def construct(section: str, table: Mapping[str, Callable], values: dict[str, Any
         if key not in known:
             raise unknown_name(f"key of {section}:", key, known)
     return name(**values)
+
+
+def check_counts(section: str, values: Mapping[str, Any] | ConfigDict, keys: Iterable[str]) -> None:
+    """Raises InputError where one of these values of a section is below 1."""
+    for key in keys:
+        if values[key] < 1:
+            raise InputError(f"{section}.{key}={values[key]}: give at least 1.")
 
 
 def choose(key: str, table: Mapping[str, Any], name: str) -> Any:

@@ -5,7 +5,6 @@ import itertools
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +13,7 @@ from jaxtyping import PyTree
 
 from score_jax.convert.correspondence import CONV, LINEAR, SAME, Counterpart, StateDict, Table, to_ours, to_theirs
 from score_jax.convert.correspondence import Path as ParameterPath
-from score_jax.convert.readers import read_checkpoint
+from score_jax.convert.readers import read_tensors
 from score_jax.errors import InputError
 from score_jax.models.clip import CLIP, CLIPNetwork, TextTransformer, parameter_shapes
 from score_jax.models.clip_resnet import REDUCTION, ModifiedResNet
@@ -259,9 +258,7 @@ def load_clip(path: Path) -> CLIPNetwork:
     Raises:
       InputError: the file is missing, damaged, or no CLIP's.
     """
-    state: Any = read_checkpoint(path)
-    if not isinstance(state, dict) or not all(isinstance(tensor, np.ndarray) for tensor in state.values()):
-        raise InputError(f"{path} holds no tensors by name: expected OpenAI's CLIP, such as ViT-B-16.pt.")
+    state = read_tensors(path, "expected OpenAI's CLIP, such as ViT-B-16.pt")
     try:
         return clip_of(state)
     except InputError as error:

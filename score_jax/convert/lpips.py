@@ -16,7 +16,7 @@ from jaxtyping import PyTree
 
 from score_jax.convert.correspondence import CONV, Counterpart, StateDict, to_ours, to_theirs
 from score_jax.convert.correspondence import Path as ParameterPath
-from score_jax.convert.readers import read_checkpoint
+from score_jax.convert.readers import read_tensors
 from score_jax.errors import InputError
 from score_jax.models.lpips import LPIPS, VGG16_WIDTHS, LPIPSNetwork, Widths, parameter_shapes
 
@@ -126,10 +126,7 @@ def load_lpips(vgg: Path, heads: Path) -> LPIPSNetwork:
     Raises:
       InputError: a file is missing or damaged, or of another network.
     """
-    states = [read_checkpoint(path) for path in (vgg, heads)]
-    for path, state in zip((vgg, heads), states, strict=True):
-        if not isinstance(state, dict) or not all(isinstance(tensor, np.ndarray) for tensor in state.values()):
-            raise InputError(f"{path} holds no tensors by name: get {_WHERE}.")
+    states = [read_tensors(path, f"get {_WHERE}") for path in (vgg, heads)]
     try:
         return lpips_of(*states)
     except InputError as error:

@@ -41,6 +41,18 @@ def read_checkpoint(path: Path) -> Any:
         raise InputError(f"{path}: the archive is damaged ({error}): download it again.") from None
 
 
+def read_tensors(path: Path, advice: str) -> dict[str, np.ndarray]:
+    """The tensors of a checkpoint that has nothing else, by name.
+
+    Raises:
+      InputError: see `read_checkpoint`, or the file holds other things; the advice says what to do then.
+    """
+    state = read_checkpoint(path)
+    if not isinstance(state, dict) or not all(isinstance(tensor, np.ndarray) for tensor in state.values()):
+        raise InputError(f"{path} holds no tensors by name: {advice}.")
+    return state
+
+
 def _read_bytes(data: bytes) -> Any:
     if data.startswith(torch_files.LEGACY_START):
         return torch_files.read_legacy(data)

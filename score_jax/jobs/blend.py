@@ -6,19 +6,20 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 from ml_collections import ConfigDict
 
 from score_jax.builder.edit import edit_options
 from score_jax.convert.clip import load_clip
 from score_jax.convert.lpips import load_lpips
 from score_jax.data.tokenizer import tokenize
+from score_jax.data.transforms import to_model_range
 from score_jax.errors import InputError
 from score_jax.jobs.edit import Task
 from score_jax.jobs.text_guide import Perceptual, TextGuide
 from score_jax.models.clip_input import normalised
 from score_jax.text_guidance import spherical_distance
-from score_jax.typing import Params
+from score_jax.typing import Image, Params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,8 @@ def load_guide(config: ConfigDict, prompt: str, task: Task, files: Weights) -> T
         )
     clip = load_clip(files.clip)
     text = clip.encode_text(clip.params, tokenize([prompt]))
-    params, perceptual = {"clip": clip.params}, None
+    params: dict[str, Params] = {"clip": clip.params}
+    perceptual: Perceptual = _no_lpips
     if options.perceptual_scale:
         params["lpips"], perceptual = _lpips(files)
     return TextGuide(
@@ -66,6 +68,10 @@ def load_guide(config: ConfigDict, prompt: str, task: Task, files: Weights) -> T
         mask=task.painted[None],
         options=options,
     )
+
+
+def _no_lpips(params: Params, a: Image, b: Image) -> Float[Array, "b"]:
+    return jnp.zeros(len(a), a.dtype)
 
 
 def _lpips(files: Weights) -> tuple[Params, Perceptual]:
@@ -87,8 +93,8 @@ def distances(guide: TextGuide, images: UInt8[np.ndarray, "n h w c"], *, batch_s
     """
 
     @jax.jit
-    def of(params: Params, pixels: UInt8[jax.Array, "b h w c"]) -> Float[jax.Array, "b"]:
-        painted = pixels / 255.0 * jnp.asarray(guide.mask)
+    def of(params: Params, pixels: UInt8[Array, "b h w c"]) -> Float[Array, "b"]:
+        painted = to_model_range(pixels, (0.0, 1.0)) * jnp.asarray(guide.mask)
         shape = (len(pixels), guide.size, guide.size, pixels.shape[-1])
         features = guide.embed(params, jax.image.resize(painted, shape, "bilinear"))
         return spherical_distance(features, guide.text)

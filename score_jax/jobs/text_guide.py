@@ -1,6 +1,7 @@
 """What guides an edit by text: CLIP, the text, and the place of the edit."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -25,7 +26,7 @@ class TextGuide:
 
     Attributes:
       embed: CLIP's image tower.
-      perceptual: LPIPS, where the background is held by it.
+      perceptual: LPIPS; 0 where the background is not held by it.
       params: of both, what `embed` and `perceptual` are given.
       text: features (1, d) of the text.
       size: side of the images that CLIP takes.
@@ -34,7 +35,7 @@ class TextGuide:
     """
 
     embed: Embed
-    perceptual: Perceptual | None
+    perceptual: Perceptual
     params: Params
     text: Features
     size: int
@@ -60,10 +61,7 @@ class TextGuide:
         if not o.perceptual_scale and not o.square_scale:
             return wanted
 
-        def perceptual(a: Image, b: Image) -> Float[Array, "b"]:
-            return jnp.zeros(len(a), a.dtype) if self.perceptual is None else self.perceptual(params, a, b)
-
-        kept = background_loss(
-            perceptual, images, mask, perceptual_scale=o.perceptual_scale, square_scale=o.square_scale
-        )
+        perceptual = functools.partial(self.perceptual, params)
+        scales = {"perceptual_scale": o.perceptual_scale, "square_scale": o.square_scale}
+        kept = background_loss(perceptual, images, mask, **scales)
         return lambda x0, seen, t: wanted(x0, seen, t) + kept(x0, seen, t)

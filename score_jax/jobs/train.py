@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 import score_jax
 from score_jax import builder
 from score_jax.builder.completion import completed
+from score_jax.builder.naming import check_counts
 from score_jax.data.loader import make_loader, prefetch_to_device
 from score_jax.data.sources import Source, open_source
 from score_jax.errors import InputError
@@ -73,9 +74,7 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
     stop = Stop() if stop is None else stop
     agree("config", _identity(config))
     experiment, c = builder.experiment(config), config.training
-    for key in ("batch_size", "accumulate", "steps_per_dispatch", "log_every", "checkpoint_every"):
-        if c[key] < 1:
-            raise InputError(f"training.{key}={c[key]}: give at least 1.")
+    check_counts("training", c, ("batch_size", "accumulate", "steps_per_dispatch", "log_every", "checkpoint_every"))
     mesh = make_mesh(c.fsdp)
     check_divisible(c.batch_size, mesh, "training.batch_size", c.accumulate)
     source = on_first_then_all(lambda: open_split(config, "train_split"))
