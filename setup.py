@@ -17,7 +17,7 @@ def read_version() -> str:
 
 
 # jax without extras and without jaxlib: an installation that already drives an accelerator stays as it is.
-JAX = "jax{}>=0.10,<0.13"
+JAX = "jax{}>=0.10,!=0.10.2,<0.13"
 
 DEMO = ["scikit-learn>=1.5", "mlxtend>=0.23.4", "matplotlib>=3.9"]
 TEXT = ["ftfy>=6.3", "regex>=2024.5"]
@@ -48,7 +48,7 @@ setup(
         JAX.format(""),
         "flax>=0.12.8",
         "optax>=0.2.8",
-        "orbax-checkpoint>=0.12.8",
+        "orbax-checkpoint>=0.12.8,<1",
         "diffrax>=0.7.2",
         "equinox>=0.13.8",
         "optimistix>=0.0.10",

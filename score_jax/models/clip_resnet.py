@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from score_jax.models.attention import attend
 from score_jax.models.clip_transformer import HEAD_CHANNELS
+from score_jax.models.cpu_convolution import conv_general_dilated
 from score_jax.models.resampling import mean_down
 from score_jax.typing import Image, Resized
 
@@ -45,10 +46,7 @@ class Unit(nn.Module):
         scale = constant("scale", 1.0) * jax.lax.rsqrt(constant("var", 1.0) + _EPS)
         bias = constant("bias", 0.0) - constant("mean", 0.0) * scale
         padding = [(self.kernel // 2, self.kernel // 2)] * 2
-        strides, layout = (self.stride, self.stride), ("NHWC", "HWIO", "NHWC")
-        y = jax.lax.conv_general_dilated(
-            x, kernel * scale[None, None, None], strides, padding, dimension_numbers=layout
-        )
+        y = conv_general_dilated(x, kernel * scale[None, None, None], (self.stride, self.stride), padding)
         return y + bias[None, None, None]
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from score_jax.models import winograd
+from score_jax.models.cpu_convolution import conv_general_dilated
 from score_jax.models.initializers import bias_uniform, fan_in_uniform
 
 
@@ -41,7 +41,7 @@ def conv(
         kernel_init=kernel_init,
         bias_init=bias_init,
         dtype=dtype,
-        conv_general_dilated=winograd.conv_general_dilated,
+        conv_general_dilated=conv_general_dilated,
         name=name,
         **kwargs,
     )

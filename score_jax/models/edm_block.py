@@ -12,8 +12,8 @@ from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float
 
 from score_jax.errors import InputError
-from score_jax.models import winograd
 from score_jax.models.attention import attend
+from score_jax.models.cpu_convolution import conv_general_dilated
 from score_jax.models.normalization import GroupNorm
 from score_jax.typing import Batch, Image, KeyArray, Resized
 
@@ -65,7 +65,7 @@ def conv(init: Init, x: Image, channels: int, name: str, dtype: Any, **kwargs: A
         kernel_init=init.kernel,
         bias_init=bias_init,
         dtype=dtype,
-        conv_general_dilated=winograd.conv_general_dilated,
+        conv_general_dilated=conv_general_dilated,
         name=name,
         **kwargs,
     )

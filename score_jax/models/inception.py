@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from score_jax.models.cpu_convolution import conv_general_dilated
+
 _EPS = 1e-3
 CLASSES = 1008
 SPATIAL = 7
@@ -46,7 +48,7 @@ class Unit(nn.Module):
 def convolved(unit: Unit, x: Maps, stride: int = 1, padding: str | Sequence[tuple[int, int]] = "SAME") -> Maps:
     """One convolution with its activation; "SAME" pads by half of the (odd) kernel on each side, the stride being 1."""
     kernel, bias = unit.folded(x.shape[-1])
-    y = jax.lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    y = conv_general_dilated(x, kernel, (stride, stride), padding)
     return nn.relu(y + bias[None, None, None])
 
 

@@ -7,6 +7,7 @@ Nothing below the readout knows the time. The result is a pair (z, s) for `dpm20
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -14,8 +15,13 @@ from einops import reduce, repeat
 from jaxtyping import Array
 
 from score_jax.errors import InputError
+from score_jax.models.cpu_convolution import conv_general_dilated
 from score_jax.models.dpm2015 import temporal_bumps
 from score_jax.typing import Image, Resized, Time
+
+
+def _conv(features: int, size: tuple[int, int], name: str, **kwargs: Any) -> nn.Conv:
+    return nn.Conv(features, size, conv_general_dilated=conv_general_dilated, name=name, **kwargs)
 
 
 class MultiScaleConvolution(nn.Module):
@@ -41,7 +47,7 @@ class MultiScaleConvolution(nn.Module):
         for k in range(self.scales):
             small = reduce(x, "b (h p) (w q) c -> b h w c", "mean", p=2**k, q=2**k)
             # One bias serves all scales: their sum would be the same function.
-            small = nn.Conv(self.features, size, use_bias=k == 0, name=f"scale_{k}")(small)
+            small = _conv(self.features, size, f"scale_{k}", use_bias=k == 0)(small)
             total = total + repeat(small, "b h w c -> b (h p) (w q) c", p=2**k, q=2**k)
         return self.activation(total / self.scales**0.5)
 
@@ -93,9 +99,9 @@ class MultiScaleNetwork(nn.Module):
             paths.append(hidden.reshape(batch, height, width, self.dense_outputs))
         hidden = jnp.concatenate(paths, axis=-1)
         for i, features in enumerate(self.upper):
-            hidden = jnp.tanh(nn.Conv(features, (1, 1), name=f"upper_{i}")(hidden))
+            hidden = jnp.tanh(_conv(features, (1, 1), f"upper_{i}")(hidden))
         outputs = channels * 2 * self.bumps
-        readout = nn.Conv(outputs, (1, 1), kernel_init=nn.initializers.zeros, name="readout")(hidden)
+        readout = _conv(outputs, (1, 1), "readout", kernel_init=nn.initializers.zeros)(hidden)
         weights = temporal_bumps(t, self.num_levels, self.bumps, self.bump_width)
         both = jnp.einsum("bhwckj,bj->kbhwc", readout.reshape(batch, height, width, channels, 2, self.bumps), weights)
         return both[0], both[1]

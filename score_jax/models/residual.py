@@ -6,7 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from score_jax.models import winograd
+from score_jax.models.cpu_convolution import conv_general_dilated
 from score_jax.models.initializers import fan_avg_uniform
 from score_jax.models.normalization import GroupNorm
 from score_jax.typing import Batch, Image, Resized
@@ -21,7 +21,7 @@ def conv(channels: int, name: str, dtype: Any, *, scale: float = 1.0, kernel: in
         (kernel, kernel),
         kernel_init=fan_avg_uniform(scale),
         dtype=dtype,
-        conv_general_dilated=winograd.conv_general_dilated,
+        conv_general_dilated=conv_general_dilated,
         name=name,
         **kwargs,
     )

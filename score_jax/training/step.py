@@ -107,6 +107,9 @@ def in_sequence(train_step: TrainStep) -> TrainSteps:
     """`train_steps(state, batches) -> (state, metrics)`: a step on each of k batches, one program; metrics are (k,)."""
 
     def train_steps(state: TrainState, batches: tuple[Batch, ...]):
+        if len(batches) == 1:  # no loop: XLA compiles some operations better outside of one
+            state, metrics = train_step(state, batches[0])
+            return state, {name: value[None] for name, value in metrics.items()}
         return jax.lax.scan(train_step, state, jax.tree.map(lambda *arrays: jnp.stack(arrays), *batches))
 
     return train_steps
