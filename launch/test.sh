@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every check that CI runs. Arguments go to pytest, and then the coverage threshold is off:
+# Every check that CI runs. Arguments go to pytest, and then the coverage threshold and the guard of speed are off:
 #   launch/test.sh                            all checks
 #   launch/test.sh tests/cli -k doctor        some tests
 set -euo pipefail
@@ -18,4 +18,5 @@ if (($#)); then
   python -m pytest "$@"
 else
   python -m pytest -n 2 --cov=score_jax --cov-report=term --cov-fail-under=85
+  python benchmarks/guard.py
 fi

@@ -1,8 +1,22 @@
 """`python -m score_jax VERB`."""
 
+import importlib.metadata
+import os
 import sys
 
-from score_jax.cli.main import main
+
+def _quiet_compile_cache() -> None:
+    """Keeps jaxlib 0.10.1 from taking every program of its own cache for another machine's, 6 kB of text at a time.
+
+    It compares what LLVM was asked with what the processor has, and runs the program all the same. The variable is read
+    where jaxlib is first imported.
+    """
+    if importlib.metadata.version("jaxlib") == "0.10.1":
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 
 if __name__ == "__main__":
+    _quiet_compile_cache()
+    from score_jax.cli.main import main
+
     sys.exit(main(sys.argv))

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "score_jax"
 ROOMS = (
-    ("typing", "arrays", "errors", "files", "multihost", "cluster", "host_memory"),
+    ("typing", "arrays", "errors", "files", "multihost", "cluster", "host_memory", "jax_versions"),
     ("noise", "augmentations"),
     ("processes",),
     ("models",),
@@ -23,6 +23,7 @@ ROOMS = (
     ("data",),
     ("planning",),
     ("training",),
+    ("self_test",),
     ("convert",),
     ("builder",),
     ("jobs",),

@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
     config.loss.time_sampling = "stratified_mixture"
     config.optimizer.update(learning_rate=2e-3, warmup_steps=100, decay="cosine")
     config.ema.update(decay=0.995, warmup=True)
-    config.training.update(batch_size=64, steps=1800, log_every=20, checkpoint_every=400, keep=2, sample_every=600)
+    config.training.update(batch_size=64, steps=3000, log_every=20, checkpoint_every=500, keep=2, sample_every=1000)
     config.sampler.num_steps = 150
     config.sampling.num_samples = 64
     config.likelihood.update(num_examples=128, batch_size=64, rtol=1e-4, atol=1e-4, sensitivity_batches=0)

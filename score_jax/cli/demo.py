@@ -26,6 +26,8 @@ def main(argv: list[str]) -> int:
     if jax.process_count() > 1:
         raise InputError("The demo is for one process: use train, sample, likelihood and evaluate for several.")
     workdir = Path(values.workdir or "runs/demo")
-    if not demo(values.config, workdir):
-        print("Stopped on SIGTERM; the same command resumes.")
-    return 0
+    stop = demo(values.config, workdir)
+    if stop is None:
+        return 0
+    print(f"Stopped on {stop.cause}; the same command resumes.")
+    return stop.exit_code

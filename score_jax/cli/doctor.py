@@ -1,4 +1,4 @@
-"""`doctor`: what this machine has, and what is missing."""
+"""`doctor`: what this machine has, what is missing, and whether it computes right."""
 
 import argparse
 import dataclasses
@@ -13,6 +13,8 @@ from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+
+from score_jax.jax_versions import INSTALL, known_defects, said_of
 
 PACKAGE = "score_jax"
 EXTRAS = {
@@ -126,6 +128,32 @@ def check_devices(nvidia_driver: bool) -> tuple[dict[str, Any], list[Problem]]:
     return {"platform": kind.platform, "kind": kind.device_kind, "count": len(devices)}, problems
 
 
+def check_release(platform: str | None) -> list[Problem]:
+    """Whether the installed jax is known to compute wrong numbers.
+
+    Args:
+      platform: what JAX computes on, None where it finds no device.
+    """
+    problems = []
+    for release, defect in known_defects().items():
+        here = defect.platform in ("all", platform)
+        elsewhere = "" if here else f"; this machine computes on {platform or 'no device'}"
+        problems.append(Problem(f"{said_of(release, defect)}{elsewhere}: {INSTALL}.", here))
+    return problems
+
+
+def check_numerics() -> tuple[list[dict[str, Any]], list[Problem]]:
+    """What JAX computes on this machine's devices against what is right: the results of the self-test."""
+    try:
+        from score_jax.self_test import suite
+    except ImportError as error:
+        reason = str(error).splitlines()[0]
+        return [], [Problem(f"The numerics are not tested ({reason}): install what is missing first.", True)]
+    results = suite.run()
+    problems = [Problem(result.message, True) for result in results if not result.ok]
+    return [dataclasses.asdict(result) for result in results], problems
+
+
 def _folder(path: Path) -> dict[str, Any]:
     """A folder that may not be there yet: free space and rights are those of the nearest one above it."""
     there = next(p for p in (path, *path.parents) if p.exists())
@@ -155,20 +183,38 @@ def check_folders() -> tuple[dict[str, Any], list[Problem]]:
     return {name: folder for name, (folder, _) in folders.items()}, problems
 
 
-def examine() -> dict[str, Any]:
-    """Everything as one JSON object; "ok" is whether what is required is there."""
-    checks = {
+def examine(numerics: bool = True) -> dict[str, Any]:
+    """Everything as one JSON object; "ok" is whether what is required is there.
+
+    Args:
+      numerics: also run the self-test, which takes about 20 s on two cores; without it, or without a device, "numerics"
+        is an empty list.
+    """
+    checks: dict[str, tuple[Any, list[Problem]]] = {
         "python": check_python(),
         "packages": check_packages(),
         "devices": check_devices(nvidia_driver=shutil.which("nvidia-smi") is not None),
         "folders": check_folders(),
     }
-    problems = [p for _, found in checks.values() for p in found]
+    devices, _ = checks["devices"]
+    checks["numerics"] = check_numerics() if numerics and devices else ([], [])
+    problems = [p for _, found in checks.values() for p in found] + check_release(devices.get("platform"))
     return {
         **{name: report for name, (report, _) in checks.items()},
         "problems": [dataclasses.asdict(p) for p in problems],
         "ok": not any(p.required for p in problems),
     }
+
+
+def _numerics_table(results: list[dict[str, Any]]) -> list[str]:
+    if not results:
+        return []
+    lines = ["", "Numerics  largest error, what rounding explains"]
+    for r in results:
+        error, bound = ("-" if number is None else f"{number:.1e}" for number in (r["error"], r["bound"]))
+        end = f"  {r['message']}" if r["ok"] and r["message"] else "" if r["ok"] else "  <- wrong"
+        lines.append(f"  {r['name']:<32}{error:<10}{bound:<8}{end}".rstrip())
+    return lines
 
 
 def table(report: dict[str, Any]) -> str:
@@ -188,18 +234,23 @@ def table(report: dict[str, Any]) -> str:
     for name, folder in report["folders"].items():
         state = "" if folder["exists"] else ", made when needed"
         lines.append(f"  {name:<16}{folder['path']} ({folder['free_gb']} GB free{state})")
+    lines += _numerics_table(report["numerics"])
     lines += ["", *(f"{'Problem' if p['required'] else 'Note'}: {p['what']}" for p in report["problems"])]
-    lines.append("What is required is there." if report["ok"] else "Something required is missing.")
+    lines.append("What is required is there." if report["ok"] else "Something required is missing or wrong.")
     return "\n".join(lines)
 
 
 def main(argv: list[str]) -> int:
-    """Prints the report; returns 0 if what is required is there, else 1."""
+    """Prints the report; returns 0 if what is required is there and computes right, else 1."""
     parser = argparse.ArgumentParser(
-        prog=f"{PACKAGE} {argv[0]}", description="What this machine has, and what is missing."
+        prog=f"{PACKAGE} {argv[0]}",
+        description="What this machine has, what is missing, and whether it computes right.",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser.add_argument("--no_numerics", action="store_true", help="without testing what jax computes")
     args = parser.parse_args(argv[1:])
-    report = examine()
+    if not args.no_numerics:
+        print("Testing what jax computes, for half a minute (--no_numerics leaves it out) ...", file=sys.stderr)
+    report = examine(numerics=not args.no_numerics)
     print(json.dumps(report, indent=2) if args.json else table(report))
     return 0 if report["ok"] else 1

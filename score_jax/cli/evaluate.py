@@ -12,7 +12,7 @@ from score_jax.jobs.guide import load_classifier
 from score_jax.jobs.parts import Interrupted
 from score_jax.jobs.train import open_split
 from score_jax.multihost import print_once
-from score_jax.training.stop import stop_on_sigterm
+from score_jax.training.stop import stop_on_signals
 
 _DESCRIPTION = f"""Draws samples and compares them with real images; sample i depends on the seed and on i alone.
 
@@ -28,7 +28,7 @@ features are those of a small classifier trained on the labels of the train spli
 images (b, h, w, c) to vectors (b, d) named with --features, and the reference is the eval split.
 
 Writes evaluation.json, .html, .png and .npz (statistics of the samples) into the workdir, evaluation_PROTOCOL.* under a
-protocol. The same command again goes on where it was stopped, by SIGTERM or worse."""
+protocol. The same command again goes on where it was stopped, by SIGTERM, Ctrl-C or worse."""
 
 
 def _define(values: flags.FlagValues) -> None:
@@ -65,7 +65,7 @@ def main(argv: list[str]) -> int:
     given = load_classifier(model.experiment, model.mesh)
     given, c.num_samples = enlarging(given, model.config, values.base, c.num_samples)
     protocol, extractor = _measured_by(values, model)
-    with stop_on_sigterm() as stop:
+    with stop_on_signals() as stop:
         try:
             result = evaluate.evaluate(
                 (model.experiment, model.params, model.mesh),
@@ -79,8 +79,8 @@ def main(argv: list[str]) -> int:
                 stop=stop,
             )
         except Interrupted as interrupted:
-            print_once(f"Evaluation stopped on SIGTERM: {interrupted}; the same command goes on.")
-            return 0
+            print_once(f"Evaluation stopped on {stop.cause}: {interrupted}; the same command goes on.")
+            return stop.exit_code
     if result is not None:
         print("\n".join(result.lines))
         print(f"Written: {result.path}")

@@ -13,7 +13,7 @@ from score_jax.jobs.likelihood_summary import headline
 from score_jax.jobs.parts import Interrupted
 from score_jax.jobs.train import open_split
 from score_jax.multihost import print_once
-from score_jax.training.stop import stop_on_sigterm
+from score_jax.training.stop import stop_on_signals
 
 _DESCRIPTION = """Bits per dimension of the eval split, every example once.
 
@@ -24,7 +24,8 @@ _DESCRIPTION = """Bits per dimension of the eval split, every example once.
   python -m score_jax likelihood --workdir=runs/mnist --config.likelihood.probes=8
 
 Writes likelihood.json (mean, errors, conventions) and likelihood.npz (per example) into the workdir; of the bounds
-likelihood_vlb and likelihood_bound. The same command again goes on where it was stopped, by SIGTERM or worse."""
+likelihood_vlb and likelihood_bound. The same command again goes on where it was stopped, by SIGTERM, Ctrl-C
+or worse."""
 
 
 def main(argv: list[str]) -> int:
@@ -37,7 +38,7 @@ def main(argv: list[str]) -> int:
     facts = {"step": model.step, "seed": model.experiment.likelihood.seed, "data": source.fingerprint}
     parts = model.workdir / "likelihood_parts"
     dequantizer = _dequantizer(model)
-    with stop_on_sigterm() as stop:
+    with stop_on_signals() as stop:
         try:
             result = likelihood.measure(
                 model.experiment,
@@ -50,8 +51,8 @@ def main(argv: list[str]) -> int:
                 dequantizer=dequantizer,
             )
         except Interrupted as interrupted:
-            print_once(f"Likelihood stopped on SIGTERM: {interrupted}; the same command goes on.")
-            return 0
+            print_once(f"Likelihood stopped on {stop.cause}: {interrupted}; the same command goes on.")
+            return stop.exit_code
     if jax.process_index() > 0:
         return 0
     path = likelihood.save(model.workdir, result, facts)

@@ -10,6 +10,7 @@ import traceback
 from score_jax import cluster
 from score_jax.errors import InputError, unknown_name
 from score_jax.host_memory import keep_freed_memory
+from score_jax.jax_versions import refuse_known_wrong
 
 _VERBS = {
     "train": "train a model, or resume its training",
@@ -24,7 +25,7 @@ _VERBS = {
     "export": "parameters alone, for sharing, as safetensors or orbax",
     "demo": "train, sample, measure and report on real images, in one command",
     "plan": "what a TPU slice needs for a config, by the real compiler, without a TPU",
-    "doctor": "what this machine has, and what is missing",
+    "doctor": "what this machine has, what is missing, and whether it computes right",
 }
 _NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 _BY_ALL_PROCESSES = ("train", "sample", "edit", "likelihood", "encode", "evaluate", "fid", "demo")
@@ -85,6 +86,7 @@ def _run(verb: str, argv: list[str]) -> int:
     _quiet_libraries()
     if verb in _BY_ALL_PROCESSES and "--help" not in argv:
         cluster.join()
+        refuse_known_wrong(os.environ)  # which may start JAX's backend: not before the processes are joined
     return importlib.import_module(f"score_jax.cli.{verb}").main(argv[1:])
 
 

@@ -13,7 +13,7 @@ from score_jax.jobs.parts import Interrupted, parts_of
 from score_jax.jobs.results import provenance, write_arrays, write_json
 from score_jax.jobs.sample import Drawn, draw
 from score_jax.multihost import print_once
-from score_jax.training.stop import stop_on_sigterm
+from score_jax.training.stop import stop_on_signals
 
 _DESCRIPTION = """Draws images from a trained model; image i depends on the seed and on i alone.
 
@@ -27,7 +27,7 @@ respaced: its respacing) and --config.guidance.KEY. --base names images to enlar
 `sample` writes them (arr_0), with their classes (arr_1).
 
 Writes samples.png (a grid), samples.npz (arr_0: uint8 n h w c; arr_1: classes, if any) and samples.json into --out. The
-same command again goes on where it was stopped, by SIGTERM or worse."""
+same command again goes on where it was stopped, by SIGTERM, Ctrl-C or worse."""
 
 
 def _define(values: flags.FlagValues) -> None:
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
     asked = {"config": model.config.to_dict(), "step": model.step, "devices": model.mesh.size, "count": count}
     parts = parts_of(model.workdir / "sample_parts", asked | {"given": given.digests(count)})
     trained = (model.experiment, model.params, model.mesh)
-    with stop_on_sigterm() as stop:
+    with stop_on_signals() as stop:
         try:
             drawn = draw(
                 *trained,
@@ -61,8 +61,8 @@ def main(argv: list[str]) -> int:
                 stop=stop,
             )
         except Interrupted as interrupted:
-            print_once(f"Sampling stopped on SIGTERM: {interrupted}; the same command goes on.")
-            return 0
+            print_once(f"Sampling stopped on {stop.cause}: {interrupted}; the same command goes on.")
+            return stop.exit_code
     if jax.process_index() == 0:
         labelled = bool(model.experiment.num_classes or given.classifier is not None)
         _write(Path(values.out or model.workdir), model, drawn, labelled=labelled)

@@ -6,7 +6,7 @@ from score_jax.cli.config_flags import required_workdir
 from score_jax.cli.verb import parse_flags
 from score_jax.jobs.train import train
 from score_jax.multihost import print_once
-from score_jax.training.stop import stop_on_sigterm
+from score_jax.training.stop import stop_on_signals
 
 _DESCRIPTION = """Trains a model; the same command again resumes it from its newest checkpoint.
 
@@ -14,7 +14,7 @@ _DESCRIPTION = """Trains a model; the same command again resumes it from its new
   python -m score_jax train --config=... --workdir=... --config.training.batch_size=64
   python -m score_jax train --config=... --workdir=... --config.training.checkpoints=gs://BUCKET/RUN
 
-SIGTERM saves a checkpoint and exits with 0."""
+SIGTERM saves a checkpoint and exits with 0; Ctrl-C saves one too, and exits with 130."""
 
 
 def _define(values: flags.FlagValues) -> None:
@@ -27,9 +27,10 @@ def main(argv: list[str]) -> int:
     if values is None:
         return 0
     workdir = required_workdir(values)
-    with stop_on_sigterm() as stop:
+    with stop_on_signals() as stop:
         state = train(values.config, workdir, stop, profile=values.profile)
     step, total = int(state.step), values.config.training.steps
-    done = "done" if step >= total else f"stopped on SIGTERM at step {step} of {total}; the same command resumes"
+    finished = step >= total
+    done = "done" if finished else f"stopped on {stop.cause} at step {step} of {total}; the same command resumes"
     print_once(f"Training {done}. Checkpoint at step {step} in {workdir}.")
-    return 0
+    return 0 if finished else stop.exit_code

@@ -1,12 +1,14 @@
 """`demo`: train, sample, measure, report. A demo cut short resumes."""
 
+import dataclasses
 import importlib.metadata
 import json
+import math
 import platform
-import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -22,13 +24,17 @@ from score_jax.jobs import evaluate, likelihood
 from score_jax.jobs.feature_sets import array_features
 from score_jax.jobs.results import provenance, write_json
 from score_jax.jobs.sample import Drawn, draw
+from score_jax.jobs.stage_times import StageTimes
 from score_jax.jobs.train import open_split, restore_params, train
+from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.training.log import read_curve
 from score_jax.training.sharding import make_mesh
-from score_jax.training.stop import stop_on_sigterm
+from score_jax.training.stop import Stop, stop_on_signals
 from score_jax.typing import Params
 
-_TRAJECTORIES, _STATES, _GRID = 6, 9, 64
+_TRAJECTORIES, _SAVED, _STATES, _GRID = 6, 61, 9, 64
+_CELL = 64
+"""Pixels of a small image's side in the pictures."""
 
 
 def _say(text: str) -> None:
@@ -127,6 +133,19 @@ def _report(
     )
 
 
+def from_noise_to_image(saved: Drawn, process: NoiseSchedule) -> Drawn:
+    """The samples with as many states of their trajectories as a page shows, in about even steps of the image's share.
+
+    Args:
+      saved: samples with many states.
+      process: whose alpha is that share.
+    """
+    alpha = np.asarray(process.alpha(jnp.asarray(saved.times)))
+    wanted = np.linspace(alpha[0], alpha[-1], _STATES)
+    states = np.unique(np.abs(alpha[None] - wanted[:, None]).argmin(axis=1))
+    return dataclasses.replace(saved, trajectory=saved.trajectory[:, states], times=saved.times[states])
+
+
 def _measure_likelihood(
     model: tuple[builder.Experiment, Params, Mesh], source: Source, workdir: Path, step: int
 ) -> dict:
@@ -164,28 +183,24 @@ def _print_summary(measured: dict) -> None:
         print(f"{name:<17}{measured[name]:8.2f} +- {measured[f'{name}_standard_error']:.2f}")
 
 
-def demo(config: ConfigDict, workdir: Path) -> bool:
-    """Everything in one go; False where SIGTERM ended the training, with a checkpoint.
+def demo(config: ConfigDict, workdir: Path) -> Stop | None:
+    """Everything in one go; what asked it to stop, where the training was ended early, with a checkpoint.
 
-    Writes report.html, samples.png, metrics.json, checkpoints and TensorBoard events into `workdir`. A finished demo is
-    not run again.
+    Writes report.html, samples.png, trajectories.png, metrics.json, checkpoints and TensorBoard events into `workdir`.
+    A finished demo is not run again.
     """
     metrics_path = workdir / "metrics.json"
     if metrics_path.exists() and json.loads(metrics_path.read_text())["step"] == config.training.steps:
         print(f"This demo is done: see {workdir / 'report.html'}. Use another --workdir to run it again.")
-        return True
-    began = time.monotonic()
-    durations: dict[str, float] = {}
-
-    def took(stage: str) -> None:
-        durations[stage] = time.monotonic() - began - sum(durations.values())
+        return None
+    times = StageTimes(workdir / "stage_times.json")
 
     _say(f"1/5 Training for {config.training.steps} steps on {jax.device_count()} x {jax.devices()[0].device_kind}")
-    with stop_on_sigterm() as stop:
+    with stop_on_signals() as stop:
         state = train(config, workdir, stop)
-    took("training")
-    if stop:
-        return False
+    times.took("training")
+    if int(state.step) < config.training.steps:
+        return stop
     mesh, experiment = make_mesh(), builder.experiment(config)
     params, step = restore_params(config, experiment, workdir, mesh)
     model, c = (experiment, params, mesh), config.evaluation
@@ -193,20 +208,25 @@ def demo(config: ConfigDict, workdir: Path) -> bool:
     _say(f"2/5 Sampling {c.num_samples} images with {config.sampler.name}")
     drawn = draw(*model, range(c.num_samples), batch_size=c.batch_size * mesh.size, seed=c.seed)
     few = mesh.size * -(-_TRAJECTORIES // mesh.size)
-    trajectory = draw(*model, range(few), batch_size=few, seed=c.seed, num_saved=_STATES)
-    save_png(workdir / "samples.png", grid(drawn.images[:_GRID], columns=8))
-    took("sampling")
+    saved = draw(*model, range(few), batch_size=few, seed=c.seed, num_saved=_SAVED)
+    trajectory = from_noise_to_image(saved, experiment.process)
+    scale = math.ceil(_CELL / config.data.image_size)
+    save_png(workdir / "samples.png", grid(drawn.images[:_GRID], columns=8, scale=scale))
+    strips = trajectory.trajectory.reshape(-1, *experiment.image_shape)
+    save_png(workdir / "trajectories.png", grid(strips, columns=len(trajectory.times), scale=scale))
+    times.took("sampling")
 
     held_out = open_split(config, "eval_split")
     _say(f"3/5 Exact likelihood of {config.likelihood.num_examples or len(held_out)} held-out images")
     likelihood_summary = _measure_likelihood(model, held_out, workdir, step)
-    took("likelihood")
+    times.took("likelihood")
 
     _say("4/5 Distances to held-out images")
     training, labels = evaluate.load_images(open_split(config, "train_split"))
     classifier = evaluate.trained_classifier(training, labels, workdir / "digit_classifier.npz")
     measured = _compare(drawn, training, held_out, classifier, mesh, config)
-    took("distances")
+    classes = digit_features.predict_classes(classifier, drawn.images)
+    times.took("distances")
 
     _say("5/5 Report")
     measured |= {
@@ -216,10 +236,9 @@ def demo(config: ConfigDict, workdir: Path) -> bool:
         "likelihood": likelihood_summary,
         **provenance(reference=held_out.fingerprint),
     }
-    classes = digit_features.predict_classes(classifier, drawn.images)
-    _report(workdir, config, drawn, trajectory, training, classes, measured, durations)
-    took("report")
-    write_json(metrics_path, measured | {"seconds": durations | {"total": time.monotonic() - began}})
+    _report(workdir, config, drawn, trajectory, training, classes, measured, times.seconds | {"so far": times.total})
+    times.took("report")
+    write_json(metrics_path, measured | {"seconds": times.seconds | {"total": times.total}})
     _print_summary(measured)
-    print(f"{time.monotonic() - began:.0f} s. Open {workdir / 'report.html'}")
-    return True
+    print(f"{times.total:.0f} s. Open {workdir / 'report.html'}")
+    return None

@@ -14,7 +14,7 @@ them. `image` is the transpose with respect to x: the gradient of the input; `ke
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -84,7 +84,7 @@ def conv_general_dilated(
     dilated_by_name = isinstance(padding, str) and image_dilation != (1, 1)  # which lax refuses
     if kwargs.get("feature_group_count", 1) != 1 or dilated_by_name:
         return lax.conv_general_dilated(lhs, rhs, window_strides, padding, precision=precision, **kwargs)
-    size, kernel = lhs.shape[1:3], rhs.shape[:2]
+    size, kernel = _pair(lhs.shape[1:3]), _pair(rhs.shape[:2])
     if isinstance(padding, str):
         reach = [_spread(m, r) for m, r in _zip(kernel, kernel_dilation)]
         padding = lax.padtype_to_pads(size, reach, window_strides, padding)
@@ -222,12 +222,13 @@ def _primitive(
     mlir.register_lowering(primitive, mlir.lower_fun(on_cpu, multiple_results=False), platform="cpu")
 
     def batched(arguments: Sequence[Array], places: Sequence[int | None], *, geometry: Geometry):
-        if None not in places:
+        mapped = [i for i, place in enumerate(places) if place is not None]
+        if len(mapped) == 2:
             return jax.vmap(lambda a, b: direct(a, b, geometry=geometry), tuple(places))(*arguments), 0
-        which = 0 if places[1] is None else 1
+        which = mapped[0]
         own, of_result = axes[which]
         widened = list(arguments)
-        many = jnp.moveaxis(arguments[which], places[which], own)
+        many = jnp.moveaxis(arguments[which], cast(int, places[which]), own)
         widened[which] = many.reshape(*many.shape[:own], -1, *many.shape[own + 2 :])
         found = primitive.bind(*widened, geometry=geometry)
         split = (many.shape[own], found.shape[of_result] // many.shape[own])

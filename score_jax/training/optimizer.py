@@ -30,7 +30,7 @@ def clip_by_global_norm(limit: float) -> optax.GradientTransformation:
     """Gradients times limit / (norm + 1e-6) where that is below 1: as PyTorch clips, and so the originals."""
 
     def update(gradients: Params, params: Params | None) -> Params:
-        factor = jnp.minimum(1.0, limit / (optax.global_norm(gradients) + 1e-6))
+        factor = jnp.minimum(1.0, limit / (optax.tree.norm(gradients) + 1e-6))
         return jax.tree.map(lambda g: g * factor.astype(g.dtype), gradients)
 
     return optax.stateless(update)

@@ -84,7 +84,7 @@ def make_train_step(
         times, factors = loss.draw(time_key, b, state.history)
         whole = {"batch": batch, "times": times, "factors": factors, "keys": keys_per_example(key, places)}
         (value, values), grads = gradients(state.params, whole, dropout_key)
-        norm = optax.global_norm(grads)
+        norm = optax.tree.norm(grads)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         new = dataclasses.replace(

@@ -1,8 +1,10 @@
-"""Being asked to end: by SIGTERM, as a preempted machine or a scheduler sends."""
+"""Being asked to end: by SIGTERM, as a preempted machine or a scheduler sends, or by Ctrl-C."""
 
 import contextlib
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import jax
@@ -12,12 +14,16 @@ from jax.sharding import Mesh
 
 from score_jax.training.sharding import over_batch, replicated
 
+IMPATIENCE_SECONDS = 1.0
+"""A second Ctrl-C later than this after the first ends the process at once; one key press may arrive twice."""
+
 
 class Stop:
     """True once the process has been asked to end."""
 
     def __init__(self):
         self._asked = threading.Event()
+        self._interrupted: float | None = None
 
     def __bool__(self) -> bool:
         return self._asked.is_set()
@@ -26,16 +32,42 @@ class Stop:
         """Ends the work at the next safe point."""
         self._asked.set()
 
+    def interrupt(self, *_) -> None:
+        """The same by Ctrl-C.
+
+        Raises:
+          KeyboardInterrupt: it is asked again.
+        """
+        now = time.monotonic()
+        if self._interrupted is None:
+            self._interrupted = now
+            print(" Stopping at the next safe point; Ctrl-C again ends at once.", file=sys.stderr, flush=True)
+        elif now - self._interrupted > IMPATIENCE_SECONDS:
+            raise KeyboardInterrupt
+        self.ask()
+
+    @property
+    def cause(self) -> str:
+        """What asked, for messages; SIGTERM to another process where none asked this one."""
+        return "SIGTERM" if self._interrupted is None else "Ctrl-C"
+
+    @property
+    def exit_code(self) -> int:
+        """Of a command that ends as asked: as a shell has it after Ctrl-C, so that a script ends too; 0 otherwise."""
+        return 0 if self._interrupted is None else 128 + signal.SIGINT
+
 
 @contextlib.contextmanager
-def stop_on_sigterm() -> Iterator[Stop]:
-    """A `Stop` that SIGTERM sets, for the time of the context (main thread only)."""
+def stop_on_signals() -> Iterator[Stop]:
+    """A `Stop` that SIGTERM and Ctrl-C set, for the time of the context (main thread only)."""
     stop = Stop()
-    previous = signal.signal(signal.SIGTERM, stop.ask)
+    handlers = {signal.SIGTERM: stop.ask, signal.SIGINT: stop.interrupt}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def any_process_asks(stop: Stop, mesh: Mesh) -> Callable[[], Callable[[], bool]]:

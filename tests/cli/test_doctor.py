@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import sys
 from pathlib import Path
 
 import jax
@@ -9,7 +10,15 @@ import pytest
 from packaging.requirements import Requirement
 
 from score_jax.cli import doctor
+from score_jax.self_test import suite
+from score_jax.self_test.check import Result
 
+RESULTS = [
+    Result("sums", 1e-7, 2e-7, True, ""),
+    Result("products", 1e-3, 1e-2, True, "TF32 here"),
+    Result("doubles", None, None, True, "not tested: this machine has none"),
+]
+WRONG = Result("softmax of rows", 3e-1, 2e-7, False, "The softmax is wrong: install another jax.")
 REQUIREMENTS = [
     "numpy>=1.0",
     "scipy>=10000",
@@ -18,6 +27,14 @@ REQUIREMENTS = [
     'no-such-plugin; extra == "tpu"',
     'no-such-backport; python_version < "3.0"',
 ]
+
+
+@pytest.fixture(autouse=True)
+def results(monkeypatch: pytest.MonkeyPatch) -> list[Result]:
+    """What the self-test says; itself it is tested in tests/test_self_test.py."""
+    said = list(RESULTS)
+    monkeypatch.setattr(suite, "run", lambda: said)
+    return said
 
 
 @pytest.fixture
@@ -128,3 +145,59 @@ def test_an_old_python_is_a_problem(monkeypatch):
     _, problems = doctor.check_python()
     assert [p.required for p in problems] == [True]
     assert "3.10.13" in problems[0].what
+
+
+def test_the_numerics_have_a_line_each(declared, capsys):
+    declared(["numpy>=1.0"])
+    assert doctor.main(["doctor"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    first = lines.index("Numerics  largest error, what rounding explains")
+    assert [line.split() for line in lines[first + 1 : first + 4]] == [
+        ["sums", "1.0e-07", "2.0e-07"],
+        ["products", "1.0e-03", "1.0e-02", "TF32", "here"],
+        ["doubles", "-", "-", "not", "tested:", "this", "machine", "has", "none"],
+    ]
+    assert lines[first + 1].index("1.0e-07") == lines[first + 2].index("1.0e-03")
+
+
+def test_numbers_that_are_wrong_are_a_required_problem(declared, results, capsys):
+    declared(["numpy>=1.0"])
+    results.append(WRONG)
+    assert doctor.main(["doctor"]) == 1
+    text = capsys.readouterr().out
+    assert "<- wrong" in next(line for line in text.splitlines() if line.startswith("  softmax of rows"))
+    assert f"Problem: {WRONG.message}\nSomething required is missing or wrong.\n" in text
+    assert doctor.main(["doctor", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert [r["ok"] for r in report["numerics"]] == [True, True, True, False]
+    assert report["numerics"][-1]["error"] == WRONG.error and report["numerics"][2]["error"] is None
+
+
+def test_the_numerics_can_be_left_out(declared, monkeypatch, capsys):
+    declared(["numpy>=1.0"])
+    monkeypatch.setattr(suite, "run", lambda: pytest.fail("the self-test was run"))
+    assert doctor.main(["doctor", "--json", "--no_numerics"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["numerics"] == [] and said.err == ""
+
+
+def test_without_a_device_the_numerics_are_not_tested(monkeypatch):
+    monkeypatch.setattr(suite, "run", lambda: pytest.fail("the self-test was run"))
+    monkeypatch.setattr(doctor, "check_devices", lambda nvidia_driver: ({}, [doctor.Problem("no device", True)]))
+    assert doctor.examine()["numerics"] == []
+
+
+def test_a_package_that_the_self_test_misses_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "score_jax.self_test", None)
+    results, problems = doctor.check_numerics()
+    assert results == [] and [p.required for p in problems] == [True]
+    assert "score_jax.self_test" in problems[0].what and "\n" not in problems[0].what
+
+
+@pytest.mark.parametrize(("platform", "required"), [("cpu", True), ("gpu", False), (None, False)])
+def test_a_release_that_is_known_to_be_wrong_is_listed(platform, required, monkeypatch):
+    real = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.10.2" if name == "jaxlib" else real(name))
+    (problem,) = doctor.check_release(platform)
+    assert problem.required is required
+    assert problem.what.startswith("jaxlib 0.10.2 computes wrong numbers on CPUs") and "install jax" in problem.what

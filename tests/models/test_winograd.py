@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from score_jax.models import winograd
+from score_jax.models.cpu_convolution import conv_general_dilated
 from score_jax.models.ncsnpp import NCSNpp
 from score_jax.models.network import Network
 
@@ -16,7 +17,7 @@ def conv_of(channels, **kwargs):
 
 
 def ours(x, k, **kwargs):
-    conv = conv_of(k.shape[-1], conv_general_dilated=winograd.conv_general_dilated, **kwargs)
+    conv = conv_of(k.shape[-1], conv_general_dilated=conv_general_dilated, **kwargs)
     return conv.apply({"params": {"kernel": k}}, x)
 
 

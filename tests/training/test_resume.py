@@ -65,7 +65,8 @@ def test_kill_9_then_resume_is_bit_identical(undisturbed, tmp_path):
     assert read_curve(reference) == read_curve(workdir)
 
 
-def test_sigterm_saves_and_exits_0(undisturbed, tmp_path):
+@pytest.mark.parametrize(("number", "code", "cause"), [(signal.SIGTERM, 0, "SIGTERM"), (signal.SIGINT, 130, "Ctrl-C")])
+def test_sigterm_and_ctrl_c_save(undisturbed, tmp_path, number, code, cause):
     config, reference = undisturbed
     workdir = tmp_path / "run"
     arguments = ("train", f"--config={config}", f"--workdir={workdir}")
@@ -78,10 +79,10 @@ def test_sigterm_saves_and_exits_0(undisturbed, tmp_path):
         text=True,
     )
     wait_for(lambda: len(read_curve(workdir)) > 2, process)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert "stopped on SIGTERM" in out
+    assert process.returncode == code, err
+    assert f"stopped on {cause}" in out and "Traceback" not in err
     steps = [int(path.name) for path in (workdir / "checkpoints").iterdir()]
     assert len(steps) == 1 and steps[0] in read_curve(workdir)
     curve = read_curve(workdir)

@@ -1,0 +1,83 @@
+"""The models of `in_loops.py`: networks of the demo and of ADM, of one level, so that they compile soon."""
+
+import functools
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from score_jax import builder
+from score_jax.training.sharding import make_mesh, over_batch, replicated
+
+sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package
+from configs import base
+from configs.demo import mnist
+
+SIZE = 16
+"""Height and width of images."""
+
+
+class Model:
+    """An experiment on all devices, and a batch of it."""
+
+    def __init__(self, config: ConfigDict):
+        self.experiment = builder.experiment(config)
+        self.mesh = make_mesh()
+        self.size = config.training.batch_size
+
+    @functools.cached_property
+    def params(self) -> Any:
+        """Fresh ones, moved from where they begin, at which last layers are 0."""
+
+        def moved(key):
+            return jax.tree.map(
+                lambda leaf: leaf + 0.02 * jax.random.normal(jax.random.key(leaf.size), leaf.shape),
+                self.experiment.network.init(key),
+            )
+
+        return jax.jit(moved, out_shardings=replicated(self.mesh))(jax.random.key(0))
+
+    @functools.cached_property
+    def batch(self) -> dict[str, jax.Array]:
+        """As the loader gives it."""
+        return self.rows(self.size)
+
+    def rows(self, count: int) -> dict[str, jax.Array]:
+        """A batch of so many."""
+        images = np.random.default_rng(0).integers(0, 256, (count, *self.experiment.image_shape), dtype=np.uint8)
+        numbers = np.arange(count, dtype=np.int32)
+        return self.split({"image": images, "label": np.zeros_like(numbers), "index": numbers})
+
+    def split(self, arrays: Any) -> Any:
+        """Over the devices."""
+        return jax.device_put(arrays, over_batch(self.mesh))
+
+    def noise(self) -> tuple[jax.Array, jax.Array]:
+        """States (b, h, w, c), and times (b,) in the middle of the process."""
+        x = jax.random.normal(jax.random.key(1), (self.size, *self.experiment.image_shape))
+        return self.split((x, jnp.full(self.size, 0.5)))
+
+
+def demo_config(loss: str = "denoising", *, batch_size: int, channels: int = 32, **training: int) -> ConfigDict:
+    """The demo's, with a network of its kind that has one level, trained by any loss."""
+    config = mnist.get_config()
+    config.network.update(channels=channels, channel_mult=(1,), attention_resolutions=())
+    config.training.update(batch_size=batch_size, **training)
+    config.loss.name = loss
+    return config
+
+
+def adm_config(name: str, *, batch_size: int, channels: int = 32, **network: Any) -> ConfigDict:
+    """A UNet or classifier of ADM with one level, for RGB images, sampled by DDIM."""
+    config = base.get_config()
+    network = {"learn_sigma": False} | network if name == "adm" else network
+    unet = dict(channels=channels, channel_mult=(1,), num_res_blocks=1, attention_resolutions=())
+    base.replace_section(config, "network", name=name, dropout=0.0, dtype="float32", **unet, **network)
+    config.data.update(image_size=SIZE, channels=3)
+    config.sampler.update(name="ddim", num_steps=6, denoise=False)
+    config.training.batch_size = batch_size
+    return config
