@@ -12,14 +12,13 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from in_loops_likelihood import drift_programs
 from in_loops_models import SIZE, Model, adm_config, demo_config
 from in_loops_sampling import guided_pair, plain_pair
 from in_loops_training import (
-    Bare,
+    Training,
     accumulation_pair,
     dispatch_pair,
-    drift_programs,
-    gradient_program,
     loop_pair,
     loss_of,
 )
@@ -41,29 +40,21 @@ _BATCHES = 200
 
 def pairs(folder: Path) -> dict[str, Callable[[], Pair]]:
     """What makes each of them, by name, in the order of measuring; files go into the folder."""
-    training, unet = _Training(folder), functools.cache(lambda: Model(adm_config("adm", batch_size=32)))
+    training, unet = Training(batch_size=32), functools.cache(lambda: Model(adm_config("adm", batch_size=32)))
     return {
-        "train_loop": lambda: loop_pair(training.model, training.bare, folder, "train_loop"),
+        "train_loop": lambda: loop_pair("train_loop", training.model, training.bare, folder),
         "train_dispatch": lambda: dispatch_pair("train_dispatch", training.model, training.bare),
-        "train_accumulate": lambda: accumulation_pair(training.model, training.gradient, "train_accumulate"),
+        "train_accumulate": lambda: accumulation_pair("train_accumulate", training.model, training.gradient),
         "network_gradient": lambda: gradient_pair(training.model, training.gradient),
         "loader": loader_pair,
-        "sampler": lambda: plain_pair(unet(), "sampler"),
+        "sampler": lambda: plain_pair("sampler", unet()),
         "sampler_guided": lambda: guided_pair("sampler_guided"),
-        "network_forward": lambda: forward_pair(unet()),
         "likelihood": lambda: likelihood_pair(Model(demo_config(batch_size=16))),
+        "network_forward": lambda: forward_pair(unet()),
         "kernel_gradient": convolution_pair,
         "features": features_pair,
         **command_pairs(folder),
     }
-
-
-class _Training:
-    """What the pairs of training share."""
-
-    def __init__(self, folder: Path):
-        self.model = Model(demo_config(batch_size=32))
-        self.bare, self.gradient = Bare(self.model), gradient_program(self.model)
 
 
 def gradient_pair(model: Model, gradient: Callable) -> Pair:

@@ -5,7 +5,7 @@ convolution took 20 to 60 times as long once. For each use that differentiates n
 the real thing over that of the same work in programs of their own, in turns, in one process.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from in_loops_sampling import sampling_pairs
@@ -17,16 +17,12 @@ from report import Claim
 BOUND = 1.1
 
 
-def pairs(folder: Path) -> Iterator[Pair]:
-    """All of them, `loop_ratio` first; files go into the folder."""
-    yield from training_pairs(folder)
-    yield from sampling_pairs()
+def pairs(folder: Path) -> dict[str, Callable[[], Pair]]:
+    """What makes each of them, `loop_ratio` first; files go into the folder."""
+    return training_pairs(folder) | sampling_pairs()
 
 
 def loop_claims(folder: Path, rounds: int) -> list[Claim]:
     """Each ratio against its bound; one above it is measured once more, in three times as many rounds."""
-    claims = []
-    for pair in pairs(folder):
-        ratio = settled(pair, rounds, lambda value: value <= BOUND)
-        claims.append(Claim(pair.name, ratio.value, "", BOUND, "<=", ratio.how))
-    return claims
+    ratios = [settled(make(), rounds, lambda value: value <= BOUND) for make in pairs(folder).values()]
+    return [Claim(ratio.name, ratio.value, "", BOUND, "<=", ratio.how) for ratio in ratios]

@@ -1,5 +1,6 @@
 """The models of `in_loops.py`: networks of the demo and of ADM, of one level, so that they compile soon."""
 
+import dataclasses
 import functools
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from score_jax import builder
-from score_jax.training.sharding import make_mesh, over_batch, replicated
+from score_jax.training.sharding import make_mesh, over_batch, replicated, sharded_by_size
+from score_jax.training.state import TrainState
 
 sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package
 from configs import base
@@ -31,15 +33,16 @@ class Model:
 
     @functools.cached_property
     def params(self) -> Any:
-        """Fresh ones, moved from where they begin, at which last layers are 0."""
+        """Random ones, of the host: to compile what initialises a network takes longer than to measure it."""
+        return jax.device_put(_random(self.experiment.network.shapes()), replicated(self.mesh))
 
-        def moved(key):
-            return jax.tree.map(
-                lambda leaf: leaf + 0.02 * jax.random.normal(jax.random.key(leaf.size), leaf.shape),
-                self.experiment.network.init(key),
-            )
-
-        return jax.jit(moved, out_shardings=replicated(self.mesh))(jax.random.key(0))
+    def state(self) -> TrainState:
+        """A training state of its own with the same parameters, where a training step keeps it."""
+        shapes = jax.eval_shape(self.experiment.create_state)
+        empty = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+        params, average = (_random(shapes.params) for _ in range(2))
+        state = dataclasses.replace(empty, params=params, ema_params=average)
+        return jax.device_put(state, sharded_by_size(shapes, self.mesh))
 
     @functools.cached_property
     def batch(self) -> dict[str, jax.Array]:
@@ -56,10 +59,22 @@ class Model:
         """Over the devices."""
         return jax.device_put(arrays, over_batch(self.mesh))
 
+    @property
+    def words(self) -> str:
+        """Its sizes."""
+        count = sum(leaf.size for leaf in jax.tree.leaves(self.experiment.network.shapes()))
+        h, w, c = self.experiment.image_shape
+        return f"{count / 1e6:.2g} M parameters, {self.size} images of {h} x {w} x {c}"
+
     def noise(self) -> tuple[jax.Array, jax.Array]:
         """States (b, h, w, c), and times (b,) in the middle of the process."""
         x = jax.random.normal(jax.random.key(1), (self.size, *self.experiment.image_shape))
         return self.split((x, jnp.full(self.size, 0.5)))
+
+
+def _random(shapes: Any) -> Any:
+    rng = np.random.default_rng(0)
+    return jax.tree.map(lambda leaf: 0.05 * rng.standard_normal(leaf.shape, np.float32), shapes)
 
 
 def demo_config(loss: str = "denoising", *, batch_size: int, channels: int = 32, **training: int) -> ConfigDict:

@@ -1,5 +1,6 @@
 """Samplers with guidance beside single evaluations of the guided model: pairs of `in_loops.py`."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ from score_jax.jobs.sample import Given, sampling_program
 from score_jax.jobs.text_guide import TextGuide
 from score_jax.models.clip import CLIP, TextTransformer
 from score_jax.models.clip_input import normalised
-from score_jax.models.clip_resnet import ModifiedResNet
+from score_jax.models.clip_vision import VisionTransformer
 from score_jax.training.sharding import over_batch, replicated
 
 _FEATURES = 32
@@ -45,7 +46,7 @@ def _pair(name: str, model: Model, given: Given, evaluate: Callable, *arguments:
     )
 
 
-def plain_pair(model: Model, name: str) -> Pair:
+def plain_pair(name: str, model: Model) -> Pair:
     """Without guidance."""
 
     def evaluate(params, x, t):
@@ -56,7 +57,7 @@ def plain_pair(model: Model, name: str) -> Pair:
     return _pair(name, model, Given(), program, model.params, *model.noise())
 
 
-def classifier_pair(model: Model, classifier: Model, name: str) -> Pair:
+def _classifier_pair(name: str, model: Model, classifier: Model) -> Pair:
     """With the gradient of a classifier."""
     e = model.experiment
 
@@ -75,8 +76,8 @@ def classifier_pair(model: Model, classifier: Model, name: str) -> Pair:
 
 
 def _text_guide(options: EditOptions) -> TextGuide:
-    """A small CLIP of convolutions with random weights, and a random text; all of the image is painted."""
-    vision = ModifiedResNet(image_size=32, width=16, layers=(1, 1, 1, 1), features=_FEATURES)
+    """A small CLIP with random weights, its patches by a convolution, and a random text; the whole image is painted."""
+    vision = VisionTransformer(image_size=32, patch=4, width=64, layers=1, heads=1, features=_FEATURES)
     text = TextTransformer(vocabulary=8, context=4, width=64, layers=1, heads=1, features=_FEATURES)
     clip = clip_of(random_state(0, CLIP(vision, text)))
     return TextGuide(
@@ -117,13 +118,22 @@ def guided_pair(name: str) -> Pair:
     model = Model(adm_config("adm", batch_size=32))
     config = adm_config("adm_classifier", batch_size=32, num_classes=10, pool="adaptive")
     config.loss.name = "classifier"
-    return classifier_pair(model, Model(config), name)
+    return _classifier_pair(name, model, Model(config))
 
 
-def sampling_pairs() -> list[Pair]:
-    """All of sampling that differentiates a network."""
-    configs = [adm_config("adm", batch_size=16) for _ in range(2)]
-    for config, name in zip(configs, ("ddim", "ancestral"), strict=True):
-        config.sampler.name = name
-        config.edit.update(skip=0, views=2)
-    return [guided_pair("loop_ratio_classifier_guidance"), *text_pairs(*map(Model, configs))]
+def sampling_pairs() -> dict[str, Callable[[], Pair]]:
+    """What makes those of sampling that differentiates a network, by name."""
+
+    @functools.cache
+    def edits() -> list[Pair]:
+        configs = [adm_config("adm", batch_size=16) for _ in range(2)]
+        for config, name in zip(configs, ("ddim", "ancestral"), strict=True):
+            config.sampler.name = name
+            config.edit.update(skip=0, views=2)
+        return text_pairs(*map(Model, configs))
+
+    return {
+        "loop_ratio_classifier_guidance": lambda: guided_pair("loop_ratio_classifier_guidance"),
+        "loop_ratio_text_guidance": lambda: edits()[0],
+        "loop_ratio_blend": lambda: edits()[1],
+    }

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from in_loops_likelihood import likelihood_training_pair
 from in_loops_models import Model, demo_config
 from ratios import Pair, seconds, silence
 
@@ -16,9 +17,7 @@ from score_jax.arrays import keys_per_example
 from score_jax.builder.objective import build_loss
 from score_jax.data.loader import make_loader, prefetch_to_device
 from score_jax.data.sources import open_source
-from score_jax.divergence import Divergence
-from score_jax.jobs.train import compiled_step, compiled_steps, fresh_state
-from score_jax.samplers.ode import GridODE, example_drift, solve
+from score_jax.jobs.train import compiled_step, compiled_steps
 from score_jax.training.checkpoint import Checkpoints
 from score_jax.training.log import TrainingLog
 from score_jax.training.loop import Schedule, run_training
@@ -30,7 +29,6 @@ from score_jax.training.throughput import Meter
 PARTS = 4
 """Steps of a dispatch, and parts of a batch that are accumulated."""
 _STEPS_OF_A_ROUND = 6
-_ODE_STEPS = 2
 _NEVER = 10**9
 
 
@@ -44,7 +42,7 @@ class Bare:
     def seconds(self, times: int = 1) -> float:
         """Of a step, the mean of so many."""
         if self._state is None:
-            self._state = fresh_state(self.model.experiment, self.model.mesh)
+            self._state = self.model.state()
         return seconds(self._once, times=times)
 
     def _once(self) -> jax.Array:
@@ -69,7 +67,7 @@ class RealLoop:
     def seconds(self) -> float:
         """Of a step, from that of the first dispatch of the round to that of the last."""
         if self._state is None:
-            self._state = fresh_state(self._model.experiment, self._model.mesh)
+            self._state = self._model.state()
         begin = int(self._state.step)
         end, times = begin + _STEPS_OF_A_ROUND, []
         with (
@@ -92,20 +90,20 @@ class RealLoop:
         return (times[-1] - times[0]) / (len(times) - 1)
 
 
-def loop_pair(model: Model, bare: Bare, folder: Path, name: str = "loop_ratio") -> Pair:
+def loop_pair(name: str, model: Model, bare: Bare, folder: Path) -> Pair:
     """A step of `train` beside the bare one."""
     real = RealLoop(model, folder)
     return Pair(
         name,
         real.seconds,
         lambda: bare.seconds(_STEPS_OF_A_ROUND - 1),
-        f"a step through the training loop over a jitted one, {_told(model)}",
+        f"a step through the training loop over a jitted one, {model.words}",
     )
 
 
 def dispatch_pair(name: str, model: Model, bare: Bare) -> Pair:
     """Steps handed over together beside the same number, one after another."""
-    steps, states = compiled_steps(model.experiment, model.mesh), [fresh_state(model.experiment, model.mesh)]
+    steps, states = compiled_steps(model.experiment, model.mesh), [model.state()]
 
     def together() -> jax.Array:
         state, metrics = steps(states.pop(), (model.batch,) * PARTS)
@@ -116,16 +114,16 @@ def dispatch_pair(name: str, model: Model, bare: Bare) -> Pair:
         name,
         lambda: seconds(together) / PARTS,
         lambda: bare.seconds(PARTS),
-        f"a step of {PARTS} in one program over one of its own, {_told(model)}",
+        f"a step of {PARTS} in one program over one of its own, {model.words}",
     )
 
 
-def accumulation_pair(model: Model, gradient: Callable, name: str = "loop_ratio_accumulate") -> Pair:
+def accumulation_pair(name: str, model: Model, gradient: Callable) -> Pair:
     """A step on a batch in parts beside as many gradients of a part, each a call, and one update."""
     config = model.experiment.config.copy_and_resolve_references()
     config.training.accumulate = PARTS
     whole, part, key = Bare(Model(config)), model.rows(model.size // PARTS), jax.random.key(0)
-    state, update = fresh_state(model.experiment, model.mesh), _update_program(model)
+    state, update = model.state(), _update_program(model)
     zero = jax.tree.map(jnp.zeros_like, state.params)
 
     def in_calls() -> Any:
@@ -138,7 +136,7 @@ def accumulation_pair(model: Model, gradient: Callable, name: str = "loop_ratio_
         name,
         lambda: whole.seconds(2),
         lambda: seconds(in_calls, times=2),
-        f"a step in {PARTS} parts over {PARTS} gradients of a part, added up, and an update, {_told(model)}",
+        f"a step in {PARTS} parts over {PARTS} gradients of a part, added up, and an update, {model.words}",
     )
 
 
@@ -180,90 +178,36 @@ def _update_program(model: Model) -> Callable:
             optax.global_norm(gradient),
         )
 
-    program = jax.jit(run, out_shardings=replicated(model.mesh))
-    return lambda total, state: program(total, state, tx.init(state.params))
+    program, opt_state = jax.jit(run, out_shardings=replicated(model.mesh)), tx.init(model.params)
+    return lambda total, state: program(total, state, opt_state)
 
 
-def likelihood_training_pair(model: Model) -> Pair:
-    """A step of training by the exact likelihood beside the evaluations of the drift that the solve makes, by call."""
-    whole, values, pullbacks = Bare(model), *evaluations_of_a_gradient(_ODE_STEPS)
-    forward, backward = drift_programs(model)
-    arguments = (model.params, *model.noise())
+class Training:
+    """A model of the demo's kind, and the programs that pairs share."""
 
-    def in_calls() -> float:
-        return values * seconds(forward, *arguments, times=4) + pullbacks * seconds(backward, *arguments, times=4)
-
-    return Pair(
-        "loop_ratio_likelihood_training",
-        whole.seconds,
-        in_calls,
-        f"a step through the ODE over its {values} drifts with divergence and {pullbacks} pullbacks, {_told(model)}",
-    )
+    def __init__(self, batch_size: int):
+        self.model = Model(demo_config(batch_size=batch_size))
+        self.bare, self.gradient = Bare(self.model), gradient_program(self.model)
 
 
-def drift_programs(model: Model, derivative: str = "forward") -> tuple[Callable, Callable]:
-    """The drift with its divergence of a batch, and its pullback to parameters and states."""
-    e, divergence = model.experiment, Divergence(derivative=derivative)
+def training_pairs(folder: Path) -> dict[str, Callable[[], Pair]]:
+    """What makes those of training, by name."""
+    training = Training(batch_size=64)
 
-    def drifts(params, x, t):
-        def predictor(x, t):
-            return e.predict(params, x, t, train=True, rngs={"dropout": jax.random.key(0)})
+    def sliced() -> Pair:
+        model = Model(demo_config("sliced", batch_size=16))
+        return dispatch_pair("loop_ratio_sliced", model, Bare(model))
 
-        def of_one(x, t):
-            probes = divergence.draw(jax.random.key(0), x)
-            return divergence.of(lambda x: example_drift(predictor, e.process, x, t, None), x, probes)
+    def likelihood() -> Pair:
+        config = demo_config("likelihood", batch_size=8, channels=16)
+        config.loss.ode_steps = 2
+        model = Model(config)
+        return likelihood_training_pair(Bare(model).seconds, model)
 
-        return jax.vmap(of_one)(x, t)
-
-    def pullback(params, x, t):
-        value, transposed = jax.vjp(lambda params, x: drifts(params, x, t), params, x)
-        return transposed(value)
-
-    return jax.jit(drifts), jax.jit(pullback)
-
-
-def evaluations_of_a_gradient(steps: int) -> tuple[int, int]:
-    """Values of the vector field and pullbacks, each with a value of its own, in the gradient of a solve on a grid."""
-    counts = {"values": 0, "pullbacks": 0}
-
-    def counting(name: str, y: jax.Array) -> jax.Array:
-        def count(y):
-            counts[name] += 1
-            return y
-
-        return jax.pure_callback(count, jax.ShapeDtypeStruct(y.shape, y.dtype), y, vmap_method="expand_dims")
-
-    @jax.custom_vjp
-    def field(y):
-        return jnp.sin(counting("values", y))
-
-    field.defvjp(lambda y: (field(y), y), lambda y, g: (counting("pullbacks", g * jnp.cos(y)),))
-    ode = GridODE(tuple(np.linspace(0.0, 1.0, steps + 1).tolist()), differentiable=True)
-
-    def end(y):
-        return jnp.sum(solve(lambda t, y, _: field(y), y, None, 0.0, 1.0, ode).y)
-
-    jax.block_until_ready(jax.jit(jax.value_and_grad(end))(jnp.ones((1, 2))))
-    return counts["values"] - counts["pullbacks"], counts["pullbacks"]
-
-
-def _told(model: Model) -> str:
-    count = sum(leaf.size for leaf in jax.tree.leaves(model.experiment.network.shapes()))
-    h, w, c = model.experiment.image_shape
-    return f"{count / 1e6:.2g} M parameters, {model.size} images of {h} x {w} x {c}"
-
-
-def training_pairs(folder: Path) -> list[Pair]:
-    """All of training."""
-    model = Model(demo_config(batch_size=64))
-    bare = Bare(model)
-    sliced = Model(demo_config("sliced", batch_size=32))
-    by_likelihood = demo_config("likelihood", batch_size=8, channels=16)
-    by_likelihood.loss.ode_steps = _ODE_STEPS
-    return [
-        loop_pair(model, bare, folder),
-        dispatch_pair("loop_ratio_dispatch", model, bare),
-        accumulation_pair(model, gradient_program(model)),
-        dispatch_pair("loop_ratio_sliced", sliced, Bare(sliced)),
-        likelihood_training_pair(Model(by_likelihood)),
-    ]
+    return {
+        "loop_ratio": lambda: loop_pair("loop_ratio", training.model, training.bare, folder),
+        "loop_ratio_dispatch": lambda: dispatch_pair("loop_ratio_dispatch", training.model, training.bare),
+        "loop_ratio_accumulate": lambda: accumulation_pair("loop_ratio_accumulate", training.model, training.gradient),
+        "loop_ratio_sliced": sliced,
+        "loop_ratio_likelihood_training": likelihood,
+    }

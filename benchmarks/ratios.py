@@ -55,14 +55,14 @@ def seconds(function: Callable, *arguments: object, times: int = 1) -> float:
 
 
 def measured(pair: Pair, rounds: int) -> Ratio:
-    """The median over rounds; each is in the other order than the one before, the first is not counted."""
+    """The median over rounds, each in the other order than the one before; compilation lies before the first."""
+    _once(pair, above_first=True)
     began, found = time.perf_counter(), []
-    for i in range(rounds + 1):
-        above, below = _once(pair, above_first=i % 2 == 0)
-        found.append((above, below))
+    for i in range(rounds):
+        found.append(_once(pair, above_first=i % 2 == 0))
         if time.perf_counter() - began > _PATIENCE_SECONDS:
             break
-    above, below = np.array(found[1:] or found).T
+    above, below = np.array(found).T
     ratios = above / below
     how = f"{pair.how}: {np.median(above):.3g} s and {np.median(below):.3g} s"
     how += f", {len(ratios)} rounds, {ratios.min():.2f} to {ratios.max():.2f}"

@@ -10,9 +10,9 @@ loop_ratio_*: the same of all else that differentiates networks in a loop, see `
     python benchmarks/train_step.py --peer_python=peer/bin/python \\
         --reference=score_sde_pytorch --reference=guided-diffusion [--models=ncsnpp_cifar10,adm64] [--json]
 
-ratio_train_step_* and ratio_forward_*: in turns with clones of the original code, its median time over ours, compilation
-apart. On both sides a step is loss, gradient, clipping, Adam and the average of the parameters. difference_*: of the
-outputs under the same weights. mfu_*: model FLOP utilisation, on chips whose rate is known.
+ratio_train_step_* and ratio_forward_*: in turns with clones of the original code, its median time over ours,
+compilation apart. On both sides a step is loss, gradient, clipping, Adam and the average of the parameters.
+difference_*: of the outputs under the same weights. mfu_*: model FLOP utilisation, on chips whose rate is known.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from pathlib import Path
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the other side needs memory too
 if os.environ.get("JAX_PLATFORMS", "cpu") == "cpu":
     os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")  # one fills 1.3 cores
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".cache" / "jax"))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA repeats at each program what it thinks of the cached code
 
 import jax

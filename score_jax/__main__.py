@@ -6,12 +6,12 @@ import sys
 
 
 def _quiet_compile_cache() -> None:
-    """Keeps jaxlib 0.10.1 from taking every program of its own cache for another machine's, 6 kB of text at a time.
+    """Keeps jaxlib before 0.10.2 from taking each program of its own cache for another machine's, in 6 kB of text.
 
     It compares what LLVM was asked with what the processor has, and runs the program all the same. The variable is read
     where jaxlib is first imported.
     """
-    if importlib.metadata.version("jaxlib") == "0.10.1":
+    if importlib.metadata.version("jaxlib") in ("0.10.0", "0.10.1"):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 

@@ -11,6 +11,7 @@ to 1.8 times as long.
 
 import functools
 import operator
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +41,7 @@ def pays(x: Image, k: Kernel) -> bool:
     return large and jnp.finfo(x.dtype).bits >= 32 and h % 2 == 0 and w % 2 == 0
 
 
-def winograd(x: Image, k: Kernel, *, transposed: bool, precision: object) -> Resized:
+def winograd(x: Image, k: Kernel, *, transposed: bool, precision: Any) -> Resized:
     """The convolution of x (b, h, w, c), h and w even, with k (3, 3, c, d), padded to keep the size.
 
     Args:
