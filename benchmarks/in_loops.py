@@ -5,7 +5,7 @@ convolution took 20 to 60 times as long once. For each use that differentiates n
 the real thing over that of the same work in programs of their own, in turns, in one process.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from in_loops_sampling import sampling_pairs
@@ -15,6 +15,8 @@ from ratios import Pair, settled
 from report import Claim
 
 BOUND = 1.1
+QUICK = ("loop_ratio", "loop_ratio_dispatch", "loop_ratio_accumulate")
+"""Those of the quick form, which share one network; `guard.py` has ratios of the other uses on smaller ones."""
 
 
 def pairs(folder: Path) -> dict[str, Callable[[], Pair]]:
@@ -22,7 +24,14 @@ def pairs(folder: Path) -> dict[str, Callable[[], Pair]]:
     return training_pairs(folder) | sampling_pairs()
 
 
-def loop_claims(folder: Path, rounds: int) -> list[Claim]:
-    """Each ratio against its bound; one above it is measured once more, in three times as many rounds."""
-    ratios = [settled(make(), rounds, lambda value: value <= BOUND) for make in pairs(folder).values()]
+def loop_claims(folder: Path, rounds: int, names: Collection[str] = ()) -> list[Claim]:
+    """Each ratio against its bound; one above it is measured once more, in three times as many rounds.
+
+    Args:
+      folder: for files.
+      rounds: of each.
+      names: of the ratios; all of them by default.
+    """
+    chosen = [make for name, make in pairs(folder).items() if not names or name in names]
+    ratios = [settled(make(), rounds, lambda value: value <= BOUND) for make in chosen]
     return [Claim(ratio.name, ratio.value, "", BOUND, "<=", ratio.how) for ratio in ratios]

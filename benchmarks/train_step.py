@@ -30,7 +30,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA repeats at each progra
 
 import jax
 import numpy as np
-from in_loops import loop_claims
+from in_loops import QUICK, loop_claims
 from peer import Peer, peer_of
 from published import PUBLISHED, Ours, both_sides, load_original
 
@@ -78,29 +78,6 @@ def _utilisation(name: str, ours: Ours, b: int, rounds: int) -> list[Claim]:
     return [Claim(f"mfu_{name}", achieved / rate, "", 0.45, ">=", how)]
 
 
-def main() -> int:
-    """Runs the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
-    parser.add_argument("--quick", action="store_true", help="in loops and outside alone, in few rounds")
-    parser.add_argument("--peer_python", type=Path, help="a Python with torch; without it, in loops and outside alone")
-    parser.add_argument("--reference", action="append", default=[], help="a clone of the original code; repeat it")
-    parser.add_argument("--models", default="ncsnpp_cifar10", help=f"of {', '.join(PUBLISHED)}")
-    parser.add_argument("--modes", default="eager", help=f"of the original: {', '.join(MODES)}")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
-    options = parser.parse_args()
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        if options.quick or options.peer_python is None:
-            keep_freed_memory()  # as the command line does
-            claims = loop_claims(Path(folder), rounds=3 if options.quick else 15)
-        else:
-            claims = peer_claims(Path(folder), options)
-    return emit("train_step", claims, began, as_json=options.json)
-
-
 def peer_claims(folder: Path, options: argparse.Namespace) -> list[Claim]:
     """Of all models that are asked for, each beside a process of the original's."""
     claims = []
@@ -116,6 +93,30 @@ def peer_claims(folder: Path, options: argparse.Namespace) -> list[Claim]:
                 modes=options.modes.split(","),
             )
     return claims
+
+
+def main() -> int:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
+    parser.add_argument("--quick", action="store_true", help="the loops of training alone, in few rounds")
+    parser.add_argument("--peer_python", type=Path, help="a Python with torch; without it, in loops and outside alone")
+    parser.add_argument("--reference", action="append", default=[], help="a clone of the original code; repeat it")
+    parser.add_argument("--models", default="ncsnpp_cifar10", help=f"of {', '.join(PUBLISHED)}")
+    parser.add_argument("--modes", default="eager", help=f"of the original: {', '.join(MODES)}")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    options = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        if options.quick or options.peer_python is None:
+            keep_freed_memory()  # as the command line does
+            quick = {"rounds": 3, "names": QUICK}
+            claims = loop_claims(Path(folder), **(quick if options.quick else {"rounds": 9}))
+        else:
+            claims = peer_claims(Path(folder), options)
+    return emit("train_step", claims, began, as_json=options.json)
 
 
 if __name__ == "__main__":

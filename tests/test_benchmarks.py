@@ -72,7 +72,7 @@ def test_the_lineage_runs(tmp_path):
 def test_what_runs_in_a_loop_is_as_fast_as_outside():
     """Medians of rounds in turns; a ratio above its bound has been measured again in more of them."""
     claims = quick("train_step", devices=2)
-    assert next(iter(claims)) == "loop_ratio" and len(claims) == 8
+    assert list(claims) == ["loop_ratio", "loop_ratio_dispatch", "loop_ratio_accumulate"]
     assert all(claim["target"] == 1.1 and claim["value"] > 0.3 for claim in claims.values())
 
 
