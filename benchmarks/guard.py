@@ -59,9 +59,9 @@ TABLE = {
         2.0, 60.0, 1, "`train` does more before its first step, or programs are not found in the cache"
     ),
 }
-"""Measured on two cores, idle and with a load of 5, under jax 0.10.1 and 0.12.0.1, and wide of all of it: one regression
-made ratios of training 16 to 25, those of a guided sampler and of a likelihood 5 and 13. Far below means that what a time
-is compared with has become slow."""
+"""Measured on two cores, calm and with a load of 5, under jax 0.10.1 and 0.12.0.1, and wide of all of it. For scale: one
+regression took the ratios of training to 16 to 25, that of a guided sampler to 5, that of the likelihood to 13, and the
+kernel's to 200. Far below means that what a time is compared with has become slow."""
 
 
 def guarded(ratio: Ratio) -> Claim:
