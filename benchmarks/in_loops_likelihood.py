@@ -3,13 +3,17 @@
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from in_loops_models import Model
 from ratios import Pair, seconds
 
 from score_jax.divergence import Divergence
-from score_jax.samplers.ode import GridODE, example_drift, solve
+from score_jax.samplers.ode import example_drift
+
+ODE_STEPS = 2
+_PULLBACKS = 1 + 6 * ODE_STEPS
+"""Of the solve's gradient: one for each evaluation by dopri5, with a value of its own."""
+_VALUES = _PULLBACKS + 7
+"""Of the solve itself, and of its first step once more, from the one checkpoint that diffrax keeps of two steps."""
 
 
 def likelihood_training_pair(whole: Callable[[], float], model: Model) -> Pair:
@@ -17,20 +21,19 @@ def likelihood_training_pair(whole: Callable[[], float], model: Model) -> Pair:
 
     Args:
       whole: seconds of a step.
-      model: that is trained by its likelihood.
+      model: that is trained by its likelihood, in `ODE_STEPS`.
     """
-    values, pullbacks = evaluations_of_a_gradient(model.experiment.config.loss.ode_steps)
     forward, backward = drift_programs(model)
     arguments = (model.params, *model.noise())
 
     def in_calls() -> float:
-        return values * seconds(forward, *arguments, times=4) + pullbacks * seconds(backward, *arguments, times=4)
+        return _VALUES * seconds(forward, *arguments, times=4) + _PULLBACKS * seconds(backward, *arguments, times=4)
 
     return Pair(
         "loop_ratio_likelihood_training",
         whole,
         in_calls,
-        f"a step through the ODE over its {values} drifts with divergence and {pullbacks} pullbacks, {model.words}",
+        f"a step through the ODE over its {_VALUES} drifts with divergence and {_PULLBACKS} pullbacks, {model.words}",
     )
 
 
@@ -53,28 +56,3 @@ def drift_programs(model: Model, derivative: str = "forward") -> tuple[Callable,
         return transposed(value)
 
     return jax.jit(drifts), jax.jit(pullback)
-
-
-def evaluations_of_a_gradient(steps: int) -> tuple[int, int]:
-    """Values of the vector field and pullbacks, each with a value of its own, in the gradient of a solve on a grid."""
-    counts = {"values": 0, "pullbacks": 0}
-
-    def counting(name: str, y: jax.Array) -> jax.Array:
-        def count(y):
-            counts[name] += 1
-            return y
-
-        return jax.pure_callback(count, jax.ShapeDtypeStruct(y.shape, y.dtype), y, vmap_method="expand_dims")
-
-    @jax.custom_vjp
-    def field(y):
-        return jnp.sin(counting("values", y))
-
-    field.defvjp(lambda y: (field(y), y), lambda y, g: (counting("pullbacks", g * jnp.cos(y)),))
-    ode = GridODE(tuple(np.linspace(0.0, 1.0, steps + 1).tolist()), differentiable=True)
-
-    def end(y):
-        return jnp.sum(solve(lambda t, y, _: field(y), y, None, 0.0, 1.0, ode).y)
-
-    jax.block_until_ready(jax.jit(jax.value_and_grad(end))(jnp.ones((1, 2))))
-    return counts["values"] - counts["pullbacks"], counts["pullbacks"]

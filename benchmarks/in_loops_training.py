@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from in_loops_likelihood import likelihood_training_pair
+from in_loops_likelihood import ODE_STEPS, likelihood_training_pair
 from in_loops_models import Model, demo_config
 from ratios import Pair, seconds, silence
 
@@ -200,7 +200,7 @@ def training_pairs(folder: Path) -> dict[str, Callable[[], Pair]]:
 
     def likelihood() -> Pair:
         config = demo_config("likelihood", batch_size=8, channels=16)
-        config.loss.ode_steps = 2
+        config.loss.ode_steps = ODE_STEPS
         model = Model(config)
         return likelihood_training_pair(Bare(model).seconds, model)
 

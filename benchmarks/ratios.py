@@ -46,11 +46,10 @@ class Ratio:
 
 
 def seconds(function: Callable, *arguments: object, times: int = 1) -> float:
-    """Of a call whose arrays are waited for, the mean of so many calls, each given the same arguments."""
+    """Of a call whose arrays are waited for, the mean of so many calls, one after another with the same arguments."""
     began = time.perf_counter()
     for _ in range(times):
-        found = function(*arguments)
-    jax.block_until_ready(found)
+        jax.block_until_ready(function(*arguments))
     return (time.perf_counter() - began) / times
 
 
