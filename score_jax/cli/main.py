@@ -7,6 +7,8 @@ import os
 import sys
 import traceback
 
+import jax
+
 from score_jax import cluster
 from score_jax.errors import InputError, unknown_name
 from score_jax.host_memory import keep_freed_memory
@@ -47,7 +49,8 @@ def _use_all_cores() -> None:
 
 def _use_compile_cache() -> None:
     """Compiled programs are kept between runs, so that resuming does not compile again."""
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.expanduser("~/.cache/score_jax/jax"))
+    folder = os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.expanduser("~/.cache/score_jax/jax"))
+    jax.config.update("jax_compilation_cache_dir", folder)  # JAX has read its environment already
 
 
 def _help() -> str:

@@ -68,7 +68,15 @@ class Geometry:
 
 
 def conv_general_dilated(
-    lhs: Image, rhs: Array, window_strides: Sequence[int], padding: Any, *, precision: Any = None, **kwargs: Any
+    lhs: Image,
+    rhs: Array,
+    window_strides: Sequence[int],
+    padding: Any,
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: Any = _LAYOUTS,
+    feature_group_count: int = 1,
+    precision: Any = None,
 ) -> Resized:
     """`lax.conv_general_dilated` of NHWC images with an HWIO kernel, as `flax.linen.Conv` calls it.
 
@@ -77,13 +85,27 @@ def conv_general_dilated(
       rhs: kernel (kh, kw, c, d).
       window_strides: as in lax.
       padding: as in lax.
+      lhs_dilation: as in lax.
+      rhs_dilation: as in lax.
+      dimension_numbers: as in lax; other layouts are left to it.
+      feature_group_count: as in lax; channels in groups are left to it.
       precision: as in lax.
-      **kwargs: lhs_dilation, rhs_dilation, feature_group_count, dimension_numbers; channels in groups are left to lax.
     """
-    image_dilation, kernel_dilation = (_pair(kwargs.get(name) or (1, 1)) for name in ("lhs_dilation", "rhs_dilation"))
+    image_dilation, kernel_dilation = _pair(lhs_dilation or (1, 1)), _pair(rhs_dilation or (1, 1))
+    layouts = (lax.conv_dimension_numbers(lhs.shape, rhs.shape, names) for names in (dimension_numbers, _LAYOUTS))
     dilated_by_name = isinstance(padding, str) and image_dilation != (1, 1)  # which lax refuses
-    if kwargs.get("feature_group_count", 1) != 1 or dilated_by_name:
-        return lax.conv_general_dilated(lhs, rhs, window_strides, padding, precision=precision, **kwargs)
+    if feature_group_count != 1 or dilated_by_name or next(layouts) != next(layouts):
+        return lax.conv_general_dilated(
+            lhs,
+            rhs,
+            window_strides,
+            padding,
+            lhs_dilation,
+            rhs_dilation,
+            dimension_numbers,
+            feature_group_count,
+            precision=precision,
+        )
     size, kernel = _pair(lhs.shape[1:3]), _pair(rhs.shape[:2])
     if isinstance(padding, str):
         reach = [_spread(m, r) for m, r in _zip(kernel, kernel_dilation)]
@@ -152,8 +174,13 @@ def _canonical(
     kernel_dilation: Pair,
     precision: Any,
 ) -> Resized:
-    """`lax.conv_general_dilated` of NHWC and HWIO."""
-    if math.prod(k.shape[:2]) > math.prod(x.shape[1:3]):  # XLA would take the kernel for the image; with its border not
+    """`lax.conv_general_dilated` of NHWC and HWIO.
+
+    Where the kernel has more pixels than the image XLA would swap the two, and where one side is cropped and the other
+    padded its CPU kernels read beside the image; with its border in place neither happens.
+    """
+    swapped = math.prod(k.shape[:2]) > math.prod(x.shape[1:3])
+    if swapped or min(side for sides in padding for side in sides) < 0:
         (top, bottom), (left, right) = padding
         borders = ((0, 0, 0), (top, bottom, image_dilation[0] - 1), (left, right, image_dilation[1] - 1), (0, 0, 0))
         x = lax.optimization_barrier(lax.pad(x, jnp.zeros((), x.dtype), borders))
@@ -216,10 +243,19 @@ def _primitive(
       axes: for each argument, one of its axes and the axis of the result that become longer together.
     """
     primitive = Primitive(f"convolution_{name}")
-    primitive.def_impl(jax.jit(primitive.bind, static_argnames="geometry"))
+    jitted = jax.jit(primitive.bind, static_argnames="geometry")
+
+    def run(a: Array, b: Array, *, geometry: Geometry) -> Array:
+        config: Any = jax.config
+        return (direct if config.jax_disable_jit else jitted)(a, b, geometry=geometry)
+
+    def lowered_for_cpu(a: Array, b: Array, *, geometry: Geometry) -> Array:
+        return (on_cpu if min(geometry.output) else direct)(a, b, geometry=geometry)
+
+    primitive.def_impl(run)
     primitive.def_abstract_eval(lambda a, b, *, geometry: a.update(shape=shape(a.shape, b.shape, geometry)))
     mlir.register_lowering(primitive, mlir.lower_fun(direct, multiple_results=False))
-    mlir.register_lowering(primitive, mlir.lower_fun(on_cpu, multiple_results=False), platform="cpu")
+    mlir.register_lowering(primitive, mlir.lower_fun(lowered_for_cpu, multiple_results=False), platform="cpu")
 
     def batched(arguments: Sequence[Array], places: Sequence[int | None], *, geometry: Geometry):
         mapped = [i for i, place in enumerate(places) if place is not None]
@@ -229,9 +265,10 @@ def _primitive(
         own, of_result = axes[which]
         widened = list(arguments)
         many = jnp.moveaxis(arguments[which], cast(int, places[which]), own)
-        widened[which] = many.reshape(*many.shape[:own], -1, *many.shape[own + 2 :])
+        together = many.shape[own] * many.shape[own + 1]
+        widened[which] = many.reshape(*many.shape[:own], together, *many.shape[own + 2 :])
         found = primitive.bind(*widened, geometry=geometry)
-        split = (many.shape[own], found.shape[of_result] // many.shape[own])
+        split = many.shape[own : own + 2]
         return found.reshape(*found.shape[:of_result], *split, *found.shape[of_result + 1 :]), of_result
 
     batching.primitive_batchers[primitive] = batched

@@ -1,6 +1,7 @@
 """Being asked to end: by SIGTERM, as a preempted machine or a scheduler sends, or by Ctrl-C."""
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -33,17 +34,13 @@ class Stop:
         self._asked.set()
 
     def interrupt(self, *_) -> None:
-        """The same by Ctrl-C.
-
-        Raises:
-          KeyboardInterrupt: it is asked again.
-        """
+        """The same by Ctrl-C; asked again it ends the process, since an exception may be lost in a callback."""
         now = time.monotonic()
         if self._interrupted is None:
             self._interrupted = now
             print(" Stopping at the next safe point; Ctrl-C again ends at once.", file=sys.stderr, flush=True)
         elif now - self._interrupted > IMPATIENCE_SECONDS:
-            raise KeyboardInterrupt
+            os._exit(128 + signal.SIGINT)
         self.ask()
 
     @property

@@ -40,6 +40,7 @@ CASES = {
     "padded beyond the kernel": Case(padding=((5, 5), (4, 6))),
     "image smaller than the kernel": Case(kernel=(5, 5), padding=((2, 2), (2, 2)), image=(2, 3)),
     "one pixel": Case(image=(1, 1)),
+    "cropped before, padded behind": Case(padding=((-1, 1), (0, 0))),
 }
 
 
@@ -199,3 +200,39 @@ def test_padding_by_name_of_a_transposed_convolution_is_refused_as_by_lax():
     ours, _ = both(Case(lhs_dilation=(2, 2), padding="SAME"))
     with pytest.raises(ValueError, match="String padding is not implemented for transposed convolution"):
         ours(*arrays(Case()))
+
+
+@pytest.mark.parametrize("case", [Case(kernel=(9, 9), padding="VALID"), Case(image=(0, 4), padding="SAME")])
+def test_empty_outputs_have_empty_values_and_zero_gradients(case):
+    ours, laxs = both(case)
+    x, k = arrays(case)
+    for found, expected in zip(jax.jit(gradients(ours))(x, k), jax.jit(gradients(laxs))(x, k), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_mapped_over_nothing_they_are_empty():
+    ours, _ = both(CASES["plain"])
+    x, k = arrays(CASES["plain"])
+    found = jax.vmap(gradients(ours), (0, None))(jnp.zeros((0, *x.shape)), k)
+    assert [array.shape[0] for array in found] == [0, 0, 0]
+
+
+def test_with_jit_disabled_they_are_the_same():
+    ours, _ = both(CASES["plain"])
+    x, k = arrays(CASES["plain"])
+    with jax.disable_jit():
+        eager = gradients(ours)(x, k)
+    for found, expected in zip(eager, jax.jit(gradients(ours))(x, k), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_other_layouts_are_laxs_and_unknown_arguments_are_refused():
+    x, k = arrays(CASES["plain"])
+    layouts = ("NCHW", "HWIO", "NCHW")
+    found, expected = (
+        conv(x.transpose(0, 3, 1, 2), k, (1, 1), "SAME", dimension_numbers=layouts)
+        for conv in (conv_general_dilated, lax.conv_general_dilated)
+    )
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(TypeError, match="batch_group_count"):
+        conv_general_dilated(x, k, (1, 1), "SAME", batch_group_count=2)
