@@ -74,8 +74,6 @@ def join(environment: Mapping[str, str] = os.environ) -> None:
     if found is None or jax.distributed.is_initialized():
         return
     stated = _stated(environment) if found == "jax" else {}
-    # On CPUs programs of the processes may overlap, in another order in each, and then wait for each other for ever.
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
     # JAX's own service would take SIGTERM for itself.
     jax.config.update("jax_enable_preemption_service", False)
     try:
