@@ -87,7 +87,9 @@ def running(folder, *arguments):
     job = local("train", f"--config={config}", f"--workdir={folder / 'run'}", *endless, *arguments)
     end = time.monotonic() + 200
     while not (folder / "run" / "checkpoints" / "20").exists():
-        assert job.poll() is None and time.monotonic() < end, job.communicate()
+        if time.monotonic() >= end:
+            job.kill()
+        assert job.poll() is None, job.communicate()
         time.sleep(0.05)
     pids = subprocess.run(["pgrep", "-P", str(job.pid), "-f", "score_jax"], capture_output=True, text=True, check=True)
     return job, sorted(map(int, pids.stdout.split()))
