@@ -74,7 +74,7 @@ def join(environment: Mapping[str, str] = os.environ) -> None:
     if found is None or jax.distributed.is_initialized():
         return
     stated = _stated(environment) if found == "jax" else {}
-    # Programs of several processes that jaxlib 0.10.1 loads from the compile cache wait for each other for ever on CPUs.
+    # What several processes load from the compile cache waits for ever on CPUs, with jaxlib 0.10.1.
     if environment.get("JAX_PLATFORMS") == "cpu":
         jax.config.update("jax_enable_compilation_cache", False)
     # JAX's own service would take SIGTERM for itself.
