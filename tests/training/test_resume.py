@@ -40,11 +40,14 @@ def assert_bit_identical(a, b):
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
 
 
-def wait_for(condition, process, seconds=120):
+def wait_for(condition, process, seconds=240):
+    """Waits until the condition holds; a process that hangs is asked where (PYTHONFAULTHANDLER is set for all)."""
     end = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
+        if time.monotonic() > end:
+            process.send_signal(signal.SIGABRT)
+            pytest.fail(f"Nothing came of it in {seconds} s: {process.communicate()}")
         time.sleep(0.02)
 
 
