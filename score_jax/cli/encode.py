@@ -40,25 +40,27 @@ def main(argv: list[str]) -> int:
     coder = encode.coder(model.experiment, model.params)
     columns = encode.encode(coder, model.mesh, source, count)
     found = encode.summary(columns)
-    if values.against:
+    whole = not found["failed"]
+    if values.against and whole:
         found |= {"against": values.against} | _agreement(columns, model, Path(values.against), source, count)
     pairs = min(_PAIRS, count // 2)
-    arcs = encode.interpolate(coder, columns, pairs) if pairs else None
+    arcs = encode.interpolate(coder, columns, pairs) if pairs and whole else None
     if jax.process_index() > 0:
         return 0
     out = model.workdir
     write_arrays(out / "encode.npz", columns)
     write_json(out / "encode.json", found | provenance(step=model.step, data=source.fingerprint))
+    if not whole:
+        raise InputError(
+            f"{found['failed']} of {count} images do not come back (the first is number {found['first_failed']}; ok in "
+            f"{out / 'encode.npz'}): check that the weights are finite, or loosen likelihood.rtol and likelihood.atol."
+        )
     if arcs is not None:
         save_png(out / "interpolation.png", grid(arcs, columns=len(encode.WEIGHTS)))
     print(f"There and back: {found['rms_error_levels']:.3f} levels of 255 (rms), {found['nfe_mean']:.0f} evaluations.")
     if values.against:
         print(f"Correlation of the latents with those of {values.against}: {found['correlation']:.3f}.")
     print(f"Written: {out / 'encode.json'}, encode.npz, interpolation.png")
-    if found["failed"]:
-        raise InputError(
-            f"{found['failed']} solves gave up (ok in encode.npz): loosen likelihood.rtol and likelihood.atol."
-        )
     return 0
 
 

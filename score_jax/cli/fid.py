@@ -5,11 +5,14 @@ from pathlib import Path
 
 import jax
 
+from score_jax.builder.naming import check_counts
 from score_jax.cli.extractors import imported, inception
+from score_jax.errors import InputError
 from score_jax.evaluation import feature_set, metrics
+from score_jax.evaluation.feature_set import FeatureSet
 from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, protocol_of
-from score_jax.jobs.compare import side_of
-from score_jax.jobs.results import provenance, write_json
+from score_jax.jobs.compare import Side, check_sides, features_of, open_side
+from score_jax.jobs.results import check_result, provenance, write_json
 from score_jax.training.sharding import make_mesh
 
 _DESCRIPTION = """Compares generated images A with real images B under the protocol of one evaluator.
@@ -21,6 +24,13 @@ _DESCRIPTION = """Compares generated images A with real images B under the proto
 Each of A and B is a folder of images, an .npz or .npy of uint8 images (arr_0), an .npz of statistics (mu and sigma:
 ours, pytorch-fid's, EDM's, guided-diffusion's), or NAME:SPLIT of a TFDS data set. With A alone, --save keeps its
 statistics."""
+
+
+def _statistics_path(path: Path) -> Path:
+    """Where statistics are kept: an .npz, which a name without a suffix becomes."""
+    if path.suffix not in ("", ".npz"):
+        raise InputError(f"--save={path}: statistics are kept in an .npz file: give a name that ends so.")
+    return path.with_suffix(".npz")
 
 
 def main(argv: list[str]) -> int:
@@ -41,8 +51,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--save", type=Path, help="an .npz for A's statistics")
     parser.add_argument("--json", type=Path, help="a file for the result")
     options = parser.parse_args(argv[1:])
+    check_counts("fid", vars(options), ("batch_size",))
     if options.real is None and options.save is None:
         parser.error("B is missing: real images, or --save=FILE.npz to keep the statistics of A alone")
+    save = None if options.save is None else _statistics_path(options.save)
     if options.features:
         protocol, extractor = PLAIN, imported(options.features)
     else:
@@ -50,20 +62,26 @@ def main(argv: list[str]) -> int:
         extractor = inception(protocol, options.inception_weights, allow_other=options.allow_other_weights)
     mesh = make_mesh()
 
-    def side(text: str):
-        return side_of(text, protocol, extractor, mesh, batch_size=options.batch_size, data_dir=options.data_dir)
+    texts = [options.generated] + ([] if options.real is None else [options.real])
+    sides = [open_side(text, protocol, extractor, data_dir=options.data_dir) for text in texts]
+    if options.real is not None:
+        check_sides(sides[0], sides[1], extractor)
 
-    generated = side(options.generated)
+    def measured(side: Side) -> FeatureSet:
+        return features_of(side, protocol, extractor, mesh, batch_size=options.batch_size)
+
+    generated = measured(sides[0])
     first = jax.process_index() == 0
-    if options.save is not None and first:
-        feature_set.save(options.save, generated)
-        print(f"Written: {options.save}")
+    if save is not None and first:
+        feature_set.save(save, generated)
+        print(f"Written: {save}")
     if options.real is None:
         return 0
-    real = side(options.real)
+    real = measured(sides[1])
     if not first:
         return 0
     values = metrics.measure(protocol, generated=generated, real=real, name=extractor.name, logits=extractor.logits)
+    check_result(values)
     for line in metrics.lines(values):
         print(line)
     if options.json is not None:

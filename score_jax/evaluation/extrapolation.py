@@ -28,8 +28,8 @@ class Extrapolated:
     """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     counts: Int[np.ndarray, "m"]
     distances: Float[np.ndarray, "m"]
 
@@ -55,7 +55,7 @@ def _line(count: int, of_rows: Callable[[Int[np.ndarray, "n"]], float], seed: in
         return float(np.polyfit(1 / counts[points], values[points], 1)[1])
 
     if len(counts) < 3:
-        return Extrapolated(float(values[-1]), float("nan"), float("nan"), counts, values)
+        return Extrapolated(float(values[-1]), None, None, counts, values)
     draws = (rng.integers(0, len(counts), len(counts)) for _ in range(_RESAMPLES))
     lines = [at_infinity(draw) for draw in draws if len(np.unique(draw)) > 2]
     low, high = np.quantile(lines, [0.025, 0.975])

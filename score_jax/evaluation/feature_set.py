@@ -42,12 +42,16 @@ def collect(batches: Iterable[Mapping[str, np.ndarray]], *, count: int, keep: in
 
     The moments do not depend on how the batches were cut. Memory grows with the square of the features' length and
     with `keep`, the number of rows that are kept, alone.
+
+    Raises:
+      InputError: features of an image are not finite.
     """
     wanted = np.unique(np.linspace(0, count - 1, min(keep, count)).astype(np.int64))
     accumulators: dict[str, MomentAccumulator] = {}
     rows, labels, start = [], [], 0
     for batch in batches:
         for name in _FILE_KEYS.keys() & batch.keys():
+            _check_finite(batch[name], start, count)
             accumulators.setdefault(name, MomentAccumulator()).add(batch[name])
         stop = start + len(batch["features"])
         mine = wanted[(wanted >= start) & (wanted < stop)] - start
@@ -57,6 +61,16 @@ def collect(batches: Iterable[Mapping[str, np.ndarray]], *, count: int, keep: in
     assert start == count
     moments = {name: accumulator.result() for name, accumulator in accumulators.items()}
     return FeatureSet(moments, np.concatenate(rows), np.concatenate(labels).astype(np.int32), facts | {"n": count})
+
+
+def _check_finite(features: Float[np.ndarray, "n d"], start: int, count: int) -> None:
+    """Raises InputError where features of images from `start` on are not finite."""
+    wrong = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if wrong.size:
+        raise InputError(
+            f"The features of image {start + wrong[0]} of {count} are not finite ({wrong.size} in its batch): check "
+            "the weights of the network that they are of, and the image."
+        )
 
 
 def save(path: Path, features: FeatureSet) -> None:

@@ -16,6 +16,8 @@ class FeatureExtractor:
       apply: parameters and prepared images to "features" (b, d) and, where sFID is wanted, "spatial" (b, s); jitted by
         its callers, as is `prepare`.
       prepare: uint8 images (b, h, w, c) of any one size to what `apply` takes.
+      prepare_alone: the same of one image (h, w, c) on the host, for sets of images of many sizes; None: by `prepare`,
+        compiled for each size.
       params: the parameters.
       identity: tells this network from all others; None where that is not known.
       logits: of "features", with the last layer's bias or without; None where there are none.
@@ -24,6 +26,7 @@ class FeatureExtractor:
     name: str
     apply: Callable[[PyTree[Array], Array], dict[str, Float[Array, "b _"]]]
     prepare: Callable[[UInt8[Array, "b h w c"]], Array] = lambda images: images
+    prepare_alone: Callable[[UInt8[np.ndarray, "h w c"]], np.ndarray] | None = None
     params: PyTree[Array] = ()
     identity: str | None = None
     logits: Callable[[Float[np.ndarray, "n d"], bool], Float[np.ndarray, "n k"]] | None = None

@@ -47,17 +47,16 @@ def kernel_distance(
     *,
     generated: Rows,
     real: Float[np.ndarray, "m d"],
+    size: int,
     subsets: int = 100,
-    subset_size: int = 1000,
     seed: int = 2020,
     kernel: Kernel = cubic_kernel,
 ) -> tuple[float, float]:
-    """Mean and standard deviation of the squared MMD over random subsets, in float64; torch-fidelity's by default.
+    """Mean and standard deviation of the squared MMD over random subsets, in float64; torch-fidelity's seed by default.
 
-    Subsets are drawn without replacement, first of the generated and then of the real features, `subset_size` or half
-    of the smaller set, so that they differ.
+    Subsets of `size` rows are drawn without replacement, first of the generated and then of the real features.
     """
-    size, rng = min(subset_size, len(generated) // 2, len(real) // 2), np.random.RandomState(seed)
+    rng = np.random.RandomState(seed)
 
     def drawn(features: np.ndarray) -> np.ndarray:
         return np.asarray(features[rng.choice(len(features), size, replace=False)], np.float64)
@@ -66,8 +65,20 @@ def kernel_distance(
     return float(np.mean(values)), float(np.std(values))
 
 
-def kernel_distance_in_blocks(*, generated: Rows, real: Float[np.ndarray, "m d"]) -> tuple[float, float]:
+def subset_size(generated: int, real: int, *, most: int = 1000, halved: bool = True) -> int:
+    """Rows of a subset of these numbers of features: `most`, or as many as the smaller set has, or half of them.
+
+    clean-fid takes the smaller set whole, so that its subsets are one and the same; torch-fidelity refuses sets below
+    1000. Halved subsets differ, so that their spread says something.
+    """
+    fewest = min(generated, real)
+    return min(most, fewest // 2 if halved else fewest)
+
+
+def kernel_distance_in_blocks(*, generated: Rows, real: Float[np.ndarray, "m d"]) -> tuple[float, float | None]:
     """Mean over consecutive blocks of about 1024, and its standard error; TFGAN's, which score_sde reports.
+
+    One block has no standard error (None).
 
     Both sets are cut in their order into as many blocks, the last ones one longer where they do not divide.
     """
@@ -81,8 +92,8 @@ def kernel_distance_in_blocks(*, generated: Rows, real: Float[np.ndarray, "m d"]
 
     pairs = zip(blocks(generated), blocks(real), strict=True)
     values = [squared_mmd(np.asarray(x, np.float64), np.asarray(y, np.float64)) for x, y in pairs]
-    error = np.std(values, ddof=1) / math.sqrt(count) if count > 1 else math.nan
-    return float(np.mean(values)), float(error)
+    error = float(np.std(values, ddof=1) / math.sqrt(count)) if count > 1 else None
+    return float(np.mean(values)), error
 
 
 def cmmd(*, generated: Rows, real: Float[np.ndarray, "m d"], sigma: float = 10.0) -> float:

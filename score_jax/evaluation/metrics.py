@@ -11,7 +11,7 @@ from score_jax.evaluation import inception_score
 from score_jax.evaluation.extrapolation import Extrapolated, frechet_infinity
 from score_jax.evaluation.feature_set import FeatureSet, check_comparable
 from score_jax.evaluation.frechet import bootstrap_standard_error, frechet_distance
-from score_jax.evaluation.kernel_distance import kernel_distance, kernel_distance_in_blocks
+from score_jax.evaluation.kernel_distance import kernel_distance, kernel_distance_in_blocks, subset_size
 from score_jax.evaluation.manifold import manifold
 from score_jax.evaluation.protocols import Protocol
 
@@ -70,9 +70,7 @@ def measure(
     """
     check_comparable(generated=generated, real=real)
     count = generated.facts.get("n")
-    for what, features in (("samples", generated), ("reference images", real)):
-        if features.facts.get("n", _FEWEST) < _FEWEST:
-            raise InputError(f"{features.facts['n']} {what}: a distance needs at least {_FEWEST}.")
+    check_counts(generated=count, real=real.facts.get("n"))
     values: dict[str, Any] = {}
     fid = name_of("fid", name, count)
     values[fid] = frechet_distance(generated=generated.moments["features"], real=real.moments["features"])
@@ -100,14 +98,22 @@ def measure(
     return values
 
 
-def _kernel(protocol: Protocol, generated: FeatureSet, real: FeatureSet, name: str) -> dict[str, float]:
+def check_counts(*, generated: int | None, real: int | None) -> None:
+    """Raises InputError where these numbers of images, as far as they are known, are too few for a distance."""
+    for what, count in (("samples", generated), ("reference images", real)):
+        if count is not None and count < _FEWEST:
+            raise InputError(f"{count} {what}: a distance needs at least {_FEWEST}.")
+
+
+def _kernel(protocol: Protocol, generated: FeatureSet, real: FeatureSet, name: str) -> dict[str, Any]:
     assert generated.features is not None and real.features is not None
     kid = name_of("kid", name, None)
     if protocol.kid == "blocks":
         value, error = kernel_distance_in_blocks(generated=generated.features, real=real.features)
         return {kid: value, f"{kid}_standard_error": error}
-    value, spread = kernel_distance(generated=generated.features, real=real.features)
-    return {kid: value, f"{kid}_spread": spread}
+    size = subset_size(len(generated.features), len(real.features), halved=protocol.kid != "full_subsets")
+    value, spread = kernel_distance(generated=generated.features, real=real.features, size=size)
+    return {kid: value, f"{kid}_spread": spread, f"{kid}_subset_size": size}
 
 
 def _manifold(protocol: Protocol, generated: FeatureSet, real: FeatureSet) -> dict[str, float]:
@@ -128,7 +134,7 @@ def by_count(generated: FeatureSet, real: FeatureSet, seed: int = 0) -> Extrapol
     return frechet_infinity(generated.features, real.moments["features"], seed=seed)
 
 
-def at_infinity(fid: str, line: Extrapolated) -> dict[str, float]:
+def at_infinity(fid: str, line: Extrapolated) -> dict[str, float | None]:
     """The end of the line through `by_count`, under the distance's name."""
     return {f"{fid}_infinity": line.value, f"{fid}_infinity_low": line.low, f"{fid}_infinity_high": line.high}
 
@@ -141,7 +147,7 @@ def rows(values: dict[str, Any]) -> list[list[str]]:
             continue
         error = values.get(f"{name}_standard_error", values.get(f"{name}_spread"))
         shown = f"{value:.4f}" if error is None else f"{value:.4f} +- {error:.4f}"
-        if f"{name}_low" in values:
+        if values.get(f"{name}_low") is not None:
             shown = f"{value:.4f} ({values[f'{name}_low']:.4f} to {values[f'{name}_high']:.4f})"
         found.append([name, shown, _meaning(name)])
     return found

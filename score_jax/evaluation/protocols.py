@@ -20,7 +20,8 @@ class Protocol:
       inception_score: which rows make a split: "chunks" of 5000 in their order, ten "shuffled" ones, or the "whole";
         "" for no Inception Score.
       biased_logits: whether the Inception Score's logits have the last layer's bias.
-      kid: "subsets" of 1000, 100 of them; "blocks" of about 1024 in their order; "" for none.
+      kid: 100 "subsets" of 1000 or, of fewer images, of half of the smaller set; "full_subsets" of 1000 or of the whole
+        smaller set; "blocks" of about 1024 in their order; "" for none.
       neighbours: k of precision and recall; 0 for none.
       manifold_reference: reference images that precision and recall take; None for all.
     """
@@ -44,8 +45,9 @@ PROTOCOLS = {
             "adm", rounding="truncated", spatial=True, inception_score="chunks", neighbours=3, manifold_reference=10_000
         ),
         Protocol("pytorch_fid", resize="torch", centre=127.5),
-        Protocol("torch_fidelity", inception_score="shuffled", kid="subsets", neighbours=3),
-        Protocol("clean_fid", resize="clean", kid="subsets"),
+        # Its precision and recall are of VGG16's features, not of Inception's: they are not measured here.
+        Protocol("torch_fidelity", inception_score="shuffled", kid="subsets"),
+        Protocol("clean_fid", resize="clean", kid="full_subsets"),
         Protocol("edm"),
         # What resizes inside its TensorFlow Hub module is not published; TF1's bilinear rule stands for it.
         Protocol(

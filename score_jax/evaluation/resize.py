@@ -11,13 +11,13 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float
 
 Matrix = Float[np.ndarray, "_ _"]
 """(out, in)."""
+TracedMatrix = Float[Array, "_ _"]
 Size = tuple[int, int]
 Resize = Literal["tf1", "torch", "clean"]
-_FIXED_POINT_BITS = 22
 
 
 def _interpolation(places: Float[np.ndarray, "out"], length: int) -> Matrix:
@@ -84,7 +84,15 @@ _MATRICES: dict[Resize, Callable[[int, int], Matrix]] = {
 }
 
 
-def along_both(images: Float[Array, "b h w c"], rows: Matrix, columns: Matrix) -> Float[Array, "b _ _ c"]:
+def matrices(image: Size, size: Size, how: Resize) -> tuple[Matrix, Matrix]:
+    """Those of the rows and of the columns that bring an image (height, width) to a size (height, width)."""
+    of = _MATRICES[how]
+    return of(image[0], size[0]), of(image[1], size[1])
+
+
+def along_both(
+    images: Float[Array, "b h w c"], rows: Matrix | TracedMatrix, columns: Matrix | TracedMatrix
+) -> Float[Array, "b _ _ c"]:
     """Each axis by its matrix."""
     einsum: Any = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
     narrow = einsum("Hi,bijc->bHjc", jnp.asarray(rows, images.dtype), images)
@@ -100,18 +108,18 @@ def resize(images: Float[Array, "b h w c"], size: Size, how: Resize) -> Float[Ar
       how: "tf1", guided-diffusion's and torch-fidelity's; "torch", pytorch-fid's; "clean", clean-fid's: Pillow's
         bicubic filter, clipped to 0..255 and not rounded.
     """
-    of = _MATRICES[how]
-    resized = along_both(images, of(images.shape[1], size[0]), of(images.shape[2], size[1]))
+    return resize_by(images, *matrices((images.shape[1], images.shape[2]), size, how), how)
+
+
+def resize_by(
+    images: Float[Array, "b h w c"], rows: Matrix | TracedMatrix, columns: Matrix | TracedMatrix, how: Resize
+) -> Float[Array, "b _ _ c"]:
+    """`resize` with its matrices as arguments, so that images of another size need no other program."""
+    resized = along_both(images, rows, columns)
     return jnp.clip(resized, 0, 255) if how == "clean" else resized
 
 
-def pillow_uint8(images: UInt8[Array, "b h w c"], size: Size, kind: str = "bicubic") -> UInt8[Array, "b _ _ c"]:
-    """Pillow's filters on bytes, to the bit: fixed-point weights, rounded after each axis, columns first."""
-
-    def along(numbers, axis: int, out: int):
-        weights = pillow_matrix(images.shape[axis], out, kind) * 2.0**_FIXED_POINT_BITS
-        fixed = jnp.asarray(np.trunc(weights + np.copysign(0.5, weights)), jnp.int32)
-        summed = jnp.tensordot(fixed, numbers, axes=(1, axis)) + 2 ** (_FIXED_POINT_BITS - 1)
-        return jnp.clip(jnp.moveaxis(summed, 0, axis) >> _FIXED_POINT_BITS, 0, 255)
-
-    return along(along(images.astype(jnp.int32), 2, size[1]), 1, size[0]).astype(jnp.uint8)
+def padded_length(length: int) -> int:
+    """The next of few lengths: multiples of 32 and, above 512, eight to an octave."""
+    step = max(32, 2 ** ((length - 1).bit_length() - 4))
+    return -(-length // step) * step

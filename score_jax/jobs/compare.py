@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from score_jax.data.images import with_channels
 from score_jax.data.sources import Source, open_images
 from score_jax.errors import InputError
-from score_jax.evaluation import feature_set
+from score_jax.evaluation import feature_set, metrics
 from score_jax.evaluation.feature_set import FeatureSet
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.protocols import Protocol
@@ -27,17 +27,32 @@ def facts_of(protocol: Protocol, extractor: FeatureExtractor) -> dict[str, Any]:
     return {"resize": protocol.resize, "centre": protocol.centre, "identity": extractor.identity}
 
 
-def side_of(
-    text: str,
-    protocol: Protocol,
-    extractor: FeatureExtractor,
-    mesh: Mesh,
-    *,
-    batch_size: int,
-    channels: int = 3,
-    data_dir: str | None = None,
-) -> FeatureSet:
-    """Features of what a word on the command line names.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Side:
+    """One of two sets to compare, of which no image has been looked at yet.
+
+    Attributes:
+      name: what the user calls it.
+      statistics: what its file knows, if it is one of statistics.
+      source: its images, as far as the statistics lack what they show.
+    """
+
+    name: str
+    statistics: FeatureSet | None
+    source: Source | None
+
+    @property
+    def count(self) -> int | None:
+        """Images behind it; None where its file does not say."""
+        if self.statistics is not None:
+            return self.statistics.facts.get("n")
+        return None if self.source is None else len(self.source)
+
+
+def open_side(
+    text: str, protocol: Protocol, extractor: FeatureExtractor, *, channels: int = 3, data_dir: str | None = None
+) -> Side:
+    """What a word on the command line names.
 
     Args:
       text: a folder of images; an .npz or .npy of uint8 images; an .npz of statistics (mu, sigma), of ours,
@@ -45,8 +60,6 @@ def side_of(
         TFDS data set.
       protocol: how images are resized.
       extractor: the network.
-      mesh: all devices.
-      batch_size: images at a time on each device.
       channels: 3, or 1 where all images are to be grey.
       data_dir: where TFDS keeps its data sets.
 
@@ -54,15 +67,61 @@ def side_of(
       InputError: it names none of these, or statistics that were made under another protocol.
     """
     path = Path(text).expanduser()
-    if path.suffix == ".npz" and "mu" in _names_in(path):
-        statistics = feature_set.load(path)
-        _check_made_so(path, statistics, protocol, extractor)
-        if statistics.features is not None or "arr_0" not in _names_in(path):
-            return statistics
-        found = _features(_source(text, extractor, channels, data_dir), protocol, extractor, mesh, batch_size)
-        print(f"{path}: moments as stored, features of its {found.facts['n']} images.", flush=True)
-        return dataclasses.replace(statistics, features=found.features, labels=found.labels)
-    return _features(_source(text, extractor, channels, data_dir), protocol, extractor, mesh, batch_size)
+    if path.suffix != ".npz" or "mu" not in (names := _names_in(path)):
+        return Side(text, None, _source(text, extractor, channels, data_dir))
+    statistics = feature_set.load(path)
+    _check_made_so(path, statistics, protocol, extractor)
+    lacking = statistics.features is None and "arr_0" in names
+    return Side(text, statistics, _source(text, extractor, channels, data_dir) if lacking else None)
+
+
+def check_sides(generated: Side, real: Side, extractor: FeatureExtractor) -> None:
+    """Raises InputError where two sets cannot be compared, as far as that is known before their images are measured."""
+    metrics.check_counts(generated=generated.count, real=real.count)
+    if generated.statistics is not None and real.statistics is not None:
+        feature_set.check_comparable(generated=generated.statistics, real=real.statistics)
+    for images, other in ((generated, real), (real, generated)):
+        if images.source is not None:
+            image = images.source[0]["image"]
+            check_length(other, _as_it_comes(extractor, image), image.shape)
+
+
+def check_length(side: Side, extractor: FeatureExtractor, image_shape: tuple[int, ...]) -> None:
+    """Raises InputError where a set has statistics of another number of features than those of such images."""
+    if side.statistics is None:
+        return
+    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.uint8)
+    shapes = jax.eval_shape(lambda image: extractor.apply(extractor.params, extractor.prepare(image)), image)
+    ours, theirs = shapes["features"].shape[1], len(side.statistics.moments["features"].mean)
+    if ours != theirs:
+        raise InputError(
+            f"{side.name} has statistics of {theirs} features, the network here gives {ours}, so they cannot be "
+            "compared: name statistics of the same features, or images."
+        )
+
+
+def _as_it_comes(extractor: FeatureExtractor, image: np.ndarray) -> FeatureExtractor:
+    """The extractor for images like this one, which may be prepared already."""
+    return extractor if image.dtype == np.uint8 else dataclasses.replace(extractor, prepare=lambda images: images)
+
+
+def features_of(
+    side: Side, protocol: Protocol, extractor: FeatureExtractor, mesh: Mesh, *, batch_size: int
+) -> FeatureSet:
+    """The features of a set, `batch_size` images at a time on each device.
+
+    Raises:
+      InputError: an image is unusable.
+    """
+    if side.source is None:
+        assert side.statistics is not None
+        return side.statistics
+    seen, facts = _as_it_comes(extractor, side.source[0]["image"]), facts_of(protocol, extractor)
+    found = source_features(side.source, mesh, seen, batch_size=batch_size, facts=facts)
+    if side.statistics is None:
+        return found
+    print(f"{side.name}: moments as stored, features of its {found.facts['n']} images.", flush=True)
+    return dataclasses.replace(side.statistics, features=found.features, labels=found.labels)
 
 
 def _names_in(path: Path) -> list[str]:
@@ -88,12 +147,13 @@ def _check_made_so(path: Path, statistics: FeatureSet, protocol: Protocol, extra
 def _source(text: str, extractor: FeatureExtractor, channels: int, data_dir: str | None) -> Source:
     """Images as the network wants them; those of a folder, whose sizes may differ, prepared one by one."""
     path, prepare = Path(text).expanduser(), jax.jit(extractor.prepare)
+    alone = extractor.prepare_alone or (lambda image: np.asarray(prepare(jnp.asarray(image[None]))[0]))
 
     def as_they_are(pixels: np.ndarray, name: str) -> np.ndarray:
         return with_channels(pixels, channels)
 
     def prepared(pixels: np.ndarray, name: str) -> np.ndarray:
-        return np.asarray(prepare(jnp.asarray(with_channels(pixels, channels)[None]))[0])
+        return alone(with_channels(pixels, channels))
 
     if path.is_dir():
         return open_images(f"folder:{path}", "all", prepared)
@@ -106,11 +166,3 @@ def _source(text: str, extractor: FeatureExtractor, channels: int, data_dir: str
             "TFDS data set."
         )
     return open_images(name, split, prepared, data_dir=data_dir)
-
-
-def _features(
-    source: Source, protocol: Protocol, extractor: FeatureExtractor, mesh: Mesh, batch_size: int
-) -> FeatureSet:
-    already = source[0]["image"].dtype != np.uint8
-    seen = dataclasses.replace(extractor, prepare=lambda images: images) if already else extractor
-    return source_features(source, mesh, seen, batch_size=batch_size, facts=facts_of(protocol, extractor))

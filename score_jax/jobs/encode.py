@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from score_jax.builder import Experiment
 from score_jax.constraints import slerp
@@ -130,12 +130,21 @@ def agreement(latents: Float[np.ndarray, "n ..."], others: Float[np.ndarray, "n 
     return {"correlation": float(same.mean()), "correlation_with_another_image": float(shifted.mean())}
 
 
+def failed(columns: Columns) -> Int[np.ndarray, "k"]:
+    """Places of the images that do not come back: a solve gave up, or the error is not finite."""
+    return np.flatnonzero(~columns["ok"] | ~np.isfinite(columns["rms_error"]))
+
+
 def summary(columns: Columns) -> dict[str, Any]:
-    """Errors and evaluations over the images."""
-    return {
+    """Errors and evaluations over the images; without an error where images do not come back."""
+    counts = {
         "count": len(columns["index"]),
+        "nfe_mean": float(columns["nfe"].mean()),
+        "failed": len(failed(columns)),
+    }
+    if counts["failed"]:
+        return counts | {"first_failed": int(columns["index"][failed(columns)[0]])}
+    return counts | {
         "rms_error_levels": float(columns["rms_error"].mean()),
         "rms_error_levels_largest": float(columns["rms_error"].max()),
-        "nfe_mean": float(columns["nfe"].mean()),
-        "failed": int((~columns["ok"]).sum()),
     }

@@ -24,7 +24,7 @@ from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.evaluation.kernel_distance import squared_mmd
 from score_jax.evaluation.neighbours import nearest_neighbours
 from score_jax.evaluation.protocols import PLAIN, Protocol
-from score_jax.jobs.compare import facts_of, side_of
+from score_jax.jobs.compare import Side, check_length, facts_of, features_of, open_side
 from score_jax.jobs.feature_sets import (
     KEPT,
     Request,
@@ -34,7 +34,7 @@ from score_jax.jobs.feature_sets import (
     sample_batches,
 )
 from score_jax.jobs.parts import Columns, Parts, parts_of
-from score_jax.jobs.results import provenance, write_arrays, write_json
+from score_jax.jobs.results import check_result, provenance, write_arrays, write_json
 from score_jax.jobs.sample import Given
 from score_jax.jobs.train import open_split
 from score_jax.multihost import on_first_process
@@ -196,7 +196,7 @@ def beside_real_and_noise(
 
 def _of_kind(name: str, kind: str) -> str:
     """`fid_digits_standard_error` of "real" as `fid_digits_real_standard_error`."""
-    for ending in ("_standard_error", "_spread"):
+    for ending in ("_standard_error", "_spread", "_subset_size"):
         if name.endswith(ending):
             return f"{name.removesuffix(ending)}_{kind}{ending}"
     return f"{name}_{kind}"
@@ -248,7 +248,7 @@ def evaluate(
       workdir: for results, and for finished batches while the work lasts.
       step: of the parameters.
       given: what samples are conditioned on.
-      reference: "train", "eval", or what `compare.side_of` takes; None: what the protocol says.
+      reference: "train", "eval", or what `compare.open_side` takes; None: what the protocol says.
       save_samples: keep all samples, as files.
       stop: ends the work after a batch.
 
@@ -262,6 +262,9 @@ def evaluate(
     experiment, params, mesh = model
     config, c = experiment.config, experiment.config.evaluation
     stem = "evaluation" if protocol is PLAIN else f"evaluation_{protocol.name}"
+    opened = _open_reference(config, protocol, extractor, reference)
+    metrics.check_counts(generated=c.num_samples, real=opened.count)
+    check_length(opened, extractor, experiment.image_shape)
     request = Request(c.num_samples, c.batch_size, c.seed, protocol.rounding, config.sampling.label)
     what = {"config": config.to_dict(), "step": step}
     samples = draw_features(
@@ -277,7 +280,7 @@ def evaluate(
         shards=Shards(workdir / f"{stem}_samples") if save_samples else None,
         stop=stop,
     )
-    real = _reference(config, protocol, extractor, mesh, reference, workdir / "reference_parts", stop)
+    real = _reference_features(opened, protocol, extractor, mesh, c.batch_size, workdir / "reference_parts", stop)
     beside: dict[str, Any] = {}
     if protocol is PLAIN and reference is None:
         assert real is not None
@@ -295,6 +298,7 @@ def evaluate(
         extrapolated = metrics.by_count(samples.features, real)
         fid = metrics.name_of("fid", extractor.name, None)
         values |= beside | metrics.at_infinity(fid, extrapolated)
+        check_result(values)
         save_png(path.with_suffix(".png"), grid(samples.images, columns=10))
         feature_set.save(path.with_suffix(".npz"), dataclasses.replace(samples.features, features=None, labels=None))
         write_json(path, values | facts)
@@ -305,25 +309,34 @@ def evaluate(
     return on_first_process(finish)
 
 
-def _reference(
-    config: ConfigDict,
+_SPLITS = ("train", "eval")
+
+
+def _open_reference(config: ConfigDict, protocol: Protocol, extractor: FeatureExtractor, reference: str | None) -> Side:
+    """The reference, before any sample is drawn or any image of it measured."""
+    name, data = reference or ("eval" if protocol is PLAIN else "train"), config.data
+    if name in _SPLITS:
+        return Side(name, None, open_split(config, f"{name}_split"))
+    return open_side(name, protocol, extractor, channels=data.channels, data_dir=data.data_dir)
+
+
+def _reference_features(
+    side: Side,
     protocol: Protocol,
     extractor: FeatureExtractor,
     mesh: Mesh,
-    reference: str | None,
+    batch_size: int,
     parts: Path,
     stop: Stop | None,
 ) -> FeatureSet | None:
     """None on processes that do not need it."""
-    split = reference or ("eval" if protocol is PLAIN else "train")
-    size = config.evaluation.batch_size
-    if split not in ("train", "eval"):
-        data = config.data
-        return side_of(
-            split, protocol, extractor, mesh, batch_size=size, channels=data.channels, data_dir=data.data_dir
-        )
-    source, facts = open_split(config, f"{split}_split"), facts_of(protocol, extractor)
-    return cached_source_features(source, mesh, extractor, batch_size=size, facts=facts, parts=parts, stop=stop)
+    if side.name not in _SPLITS:
+        return features_of(side, protocol, extractor, mesh, batch_size=batch_size)
+    assert side.source is not None
+    facts = facts_of(protocol, extractor)
+    return cached_source_features(
+        side.source, mesh, extractor, batch_size=batch_size, facts=facts, parts=parts, stop=stop
+    )
 
 
 def _facts(

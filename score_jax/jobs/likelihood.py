@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Int
 
 from score_jax.arrays import fold_in_each, keys_per_example
 from score_jax.builder import Experiment
@@ -69,9 +69,15 @@ class Likelihood:
         return self.columns["bits_per_dim"]
 
     @property
-    def failed(self) -> int:
-        """Examples whose solve gave up; their values are no likelihoods."""
-        return int((~self.columns["ok"].all(axis=1)).sum()) if "ok" in self.columns else 0
+    def gave_up(self) -> Bool[np.ndarray, "n"]:
+        """Whether the ODE solve of an example gave up; its value is no likelihood, though it may be finite."""
+        ok = self.columns.get("ok", np.ones((len(self.bits_per_dim), 1), bool))
+        return np.logical_not(ok.all(axis=1))
+
+    @property
+    def failed(self) -> Int[np.ndarray, "k"]:
+        """Places of the examples that have no likelihood: their solve gave up, or their value is not finite."""
+        return np.flatnonzero(self.gave_up | ~np.isfinite(self.bits_per_dim))
 
 
 def _asked(c: LikelihoodOptions, predictor: ConditionalPredictor) -> ConditionalPredictor:
@@ -291,10 +297,37 @@ def _running_mean() -> Callable[[Columns], dict[str, str]]:
 
 
 def save(folder: Path, result: Likelihood, facts: dict[str, Any]) -> Path:
-    """Writes the summary (.json, whose path is returned) and the values per example (.npz), and drops the parts."""
-    path = folder / FILES[result.summary["method"]]
+    """Writes the summary (.json, whose path is returned) and the values per example (.npz), and drops the parts.
+
+    Raises:
+      InputError: examples have no likelihood; both files are written, the summary with their number and without a mean.
+    """
+    path, failed = folder / FILES[result.summary["method"]], result.failed
+    summary = result.summary
+    if failed.size:
+        known = {key: summary[key] for key in ("method", "count", "conventions")}
+        summary = known | {"failed": len(failed), "first_failed": int(result.columns["index"][failed[0]])}
     write_arrays(path.with_suffix(".npz"), result.columns)
-    write_json(path.with_suffix(".json"), result.summary | provenance(**facts))
+    write_json(path.with_suffix(".json"), summary | provenance(**facts))
     for kept in result.parts:
         kept.remove()
+    if failed.size:
+        raise InputError(_no_mean(result, path.with_suffix(".npz")))
     return path.with_suffix(".json")
+
+
+def _no_mean(result: Likelihood, path: Path) -> str:
+    """Why there is no mean, as one line."""
+    failed = result.failed
+    if result.gave_up.any():
+        why = (
+            "their ODE solve gave up. Check that the weights are finite; else loosen likelihood.rtol and "
+            "likelihood.atol, or raise likelihood.t_min"
+        )
+    else:
+        why = "their values are not finite. Check that the weights and the images are"
+    place = int(result.columns["index"][failed[0]])
+    return (
+        f"{len(failed)} of {len(result.bits_per_dim)} examples have no likelihood (the first is number {place}; all "
+        f"values are in {path}), so there is no mean: {why}."
+    )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from score_jax.evaluation.feature_set import FeatureSet
 from score_jax.evaluation.kernel_distance import (
     cmmd,
     cubic_kernel,
@@ -11,7 +12,11 @@ from score_jax.evaluation.kernel_distance import (
     kernel_distance_in_blocks,
     polynomial,
     squared_mmd,
+    subset_size,
 )
+from score_jax.evaluation.metrics import measure
+from score_jax.evaluation.protocols import PROTOCOLS
+from score_jax.evaluation.statistics import moments
 
 RNG = np.random.default_rng(0)
 
@@ -33,7 +38,9 @@ def test_squared_mmd_is_the_double_sum():
 
 
 def test_kernel_distance_of_equal_laws_is_near_zero():
-    mean, spread = kernel_distance(generated=RNG.normal(size=(300, 3)), real=RNG.normal(size=(300, 3)), subsets=30)
+    mean, spread = kernel_distance(
+        generated=RNG.normal(size=(300, 3)), real=RNG.normal(size=(300, 3)), subsets=30, size=150
+    )
     assert abs(mean) < 3 * spread and spread > 0
 
 
@@ -49,7 +56,7 @@ def test_subsets_are_those_of_a_seed():
     rng = np.random.RandomState(2020)
     first = rng.choice(60, 20, replace=False), rng.choice(50, 20, replace=False)
     expected = squared_mmd(generated[first[0]].astype(float), real[first[1]].astype(float))
-    assert kernel_distance(generated=generated, real=real, subsets=1, subset_size=20)[0] == pytest.approx(expected)
+    assert kernel_distance(generated=generated, real=real, subsets=1, size=20)[0] == pytest.approx(expected)
 
 
 def test_blocks_are_consecutive_and_the_last_ones_longer():
@@ -60,7 +67,7 @@ def test_blocks_are_consecutive_and_the_last_ones_longer():
     mean, error = kernel_distance_in_blocks(generated=generated, real=real)
     assert mean == pytest.approx(np.mean(values))
     assert error == pytest.approx(np.std(values, ddof=1) / np.sqrt(3))
-    assert np.isnan(kernel_distance_in_blocks(generated=generated[:40], real=real[:40])[1])
+    assert kernel_distance_in_blocks(generated=generated[:40], real=real[:40])[1] is None  # of one block
 
 
 def test_cmmd_is_the_biased_sum():
@@ -69,3 +76,33 @@ def test_cmmd_is_the_biased_sum():
     expected = 1000 * (kernel(x, x).mean() + kernel(y, y).mean() - 2 * kernel(x, y).mean())
     assert cmmd(generated=x, real=y) == pytest.approx(expected)
     assert cmmd(generated=x, real=x) == pytest.approx(0, abs=1e-9)
+
+
+def test_a_subset_is_as_large_as_the_evaluator_has_it():
+    assert subset_size(50_000, 10_000) == subset_size(50_000, 10_000, halved=False) == 1000
+    assert subset_size(900, 700) == 350
+    assert subset_size(900, 700, halved=False) == 700
+
+
+def test_the_distance_of_few_images_is_clean_fids():
+    """clean_fid.fid.kernel_distance: all rows of the smaller set, in each of its 100 subsets."""
+    generated, real = RNG.normal(size=(40, 8)), RNG.normal(size=(30, 8)) + 0.5
+    n, m, total, rng = 8, 30, 0.0, np.random.default_rng(0)
+    for _ in range(100):
+        x, y = real[rng.choice(30, m, replace=False)], generated[rng.choice(40, m, replace=False)]
+        a = (x @ x.T / n + 1) ** 3 + (y @ y.T / n + 1) ** 3
+        total += (a.sum() - np.diag(a).sum()) / (m - 1) - ((x @ y.T / n + 1) ** 3).sum() * 2 / m
+    sets = {
+        kind: FeatureSet({"features": moments(rows)}, rows, None, {"n": len(rows)})
+        for kind, rows in (("generated", generated), ("real", real))
+    }
+    found = measure(PROTOCOLS["clean_fid"], **sets, name="")
+    assert found["kid_subset_size"] == 30
+    assert found["kid"] == pytest.approx(total / 100 / m, rel=0.05)  # other subsets of the generated
+
+
+def test_a_protocol_measures_no_precision_of_other_features_than_its_evaluators():
+    rows = RNG.normal(size=(20, 4))
+    features = FeatureSet({"features": moments(rows)}, rows, None, {"n": 20})
+    found = measure(PROTOCOLS["torch_fidelity"], generated=features, real=features, name="")
+    assert "precision" not in found and found["kid_subset_size"] == 10

@@ -1,23 +1,17 @@
 """Resizes against Pillow, closed forms and each other; the evaluators' own numbers are in the parity files."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from score_jax.data.images import FILTERS
 from score_jax.evaluation import resize
+from score_jax.evaluation.inception import _prepared_by, prepared, prepared_alone
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (1, 9, 14, 3), dtype=np.uint8)
 SIZES = [(23, 31), (5, 6), (9, 14), (40, 7)]
-
-
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("kind", sorted(FILTERS))
-def test_bytes_are_pillows_to_the_bit(kind, size):
-    expected = np.asarray(PILImage.fromarray(IMAGE[0]).resize(size[::-1], FILTERS[kind]))
-    np.testing.assert_array_equal(resize.pillow_uint8(jnp.asarray(IMAGE), size, kind)[0], expected)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -41,3 +35,22 @@ def test_half_a_pixel_is_the_difference():
     np.testing.assert_allclose(tf1, [0, 0.5, 1, 1.5, 2, 2.5, 3, 3])
     np.testing.assert_allclose(torch, [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3])
     np.testing.assert_allclose(resize.aligned_matrix(4, 7) @ np.arange(4.0), np.linspace(0, 3, 7))
+
+
+@pytest.mark.parametrize("how", ["tf1", "torch", "clean"])
+@pytest.mark.parametrize("shape", [(9, 14, 3), (32, 64, 3), (1, 40, 1), (333, 50, 3)])
+def test_an_image_prepared_alone_is_as_one_of_a_batch(how, shape):
+    image = RNG.integers(0, 256, shape, dtype=np.uint8)
+    alone, together = prepared_alone(image, how, 128.0), prepared(jnp.asarray(image[None]), how, 128.0)[0]
+    np.testing.assert_allclose(alone, together, atol=1e-6)
+    if shape == (32, 64, 3):  # needs no padding
+        np.testing.assert_array_equal(alone, jax.jit(lambda x: prepared(x, how, 128.0))(jnp.asarray(image[None]))[0])
+
+
+def test_images_of_many_sizes_need_few_programs():
+    lengths = {resize.padded_length(n) for n in range(300, 4001)}
+    assert len(lengths) < 40 and all(resize.padded_length(n) >= n for n in range(1, 5000))
+    _prepared_by.clear_cache()
+    for height in range(33, 65, 4):
+        prepared_alone(np.zeros((height, 40, 3), np.uint8), "tf1", 128.0)
+    assert _prepared_by._cache_size() == 1

@@ -9,10 +9,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image as PILImage
 
 from originals import UnknownCase
 from score_jax.convert import inception
 from score_jax.convert.correspondence import to_ours
+from score_jax.data.images import FILTERS
 from score_jax.evaluation import resize
 from score_jax.evaluation.inception import SIZE, prepared
 from score_jax.models.inception import BlockA, BlockB, BlockC, BlockD, BlockE, FIDInception, Maps, Unit, convolved
@@ -162,7 +164,7 @@ def _resized(way: str, image: np.ndarray, size: tuple[int, int], dtype):
     if kind not in resize.PILLOW_FILTERS:
         raise UnknownCase(f"filter {kind!r}")
     if quantised:
-        return resize.pillow_uint8(jnp.asarray(image), size, kind)
+        return np.stack([PILImage.fromarray(one).resize(size[::-1], FILTERS[kind]) for one in image])
     matrices = (resize.pillow_matrix(*lengths, kind) for lengths in zip(image.shape[1:3], size, strict=True))
     return jnp.clip(resize.along_both(levels, *matrices), 0, 255)
 
