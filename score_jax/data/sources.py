@@ -56,11 +56,14 @@ class Source:
       name: data set and split, for messages and result files.
       rows: sequence of {"image": encoded bytes, a path, or uint8 pixels (h, w, c); "label": int}.
       prepare: pixels and a name to uint8 (size, size, channels).
+      classes: what the labels 0, 1, ... are called, the same for all splits of a data set; () where it has no classes,
+        None where it does not say.
     """
 
     name: str
     rows: Sequence[dict]
     prepare: Callable[[np.ndarray, str], np.ndarray]
+    classes: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
