@@ -1,7 +1,11 @@
 """The one exception that is a message to the user rather than a bug."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from typing import Any
+
+_QUOTED = 100
 
 
 class InputError(Exception):
@@ -17,3 +21,19 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return InputError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known)}.")
+
+
+def quoted(value: Any) -> str:
+    """A text or value from a file as a message may show it: its `repr`, cut at 100 characters.
+
+    Control characters and those that change the direction of writing come out escaped, so that a file writes nothing
+    into a terminal; a value of any size costs no more than a short one.
+    """
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = _QUOTED
+    try:
+        text = repr(value[:_QUOTED]) if isinstance(value, str | bytes | bytearray) else short.repr(value)
+    except Exception:  # such as an integer of more digits than Python prints
+        text = f"<{type(value).__name__}>"
+    whole = not isinstance(value, str | bytes | bytearray) or len(value) <= _QUOTED
+    return text if whole and len(text) <= _QUOTED else text[: _QUOTED - 3] + "..."

@@ -5,13 +5,13 @@ import hashlib
 import operator
 import re
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, SupportsIndex, TypeVar
 
 import numpy as np
 
+from score_jax.data.array_images import array_rows
 from score_jax.data.dead_leaves import DeadLeavesImages
 from score_jax.data.images import decode, fit
 from score_jax.errors import InputError
@@ -116,28 +116,6 @@ def _folder(path: Path, split: str) -> Sequence[dict]:
     ]
 
 
-def _arrays(path: Path) -> Sequence[dict]:
-    """Images (and labels) of an .npz or .npy file, never unpickled."""
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        arrays = {"images": loaded} if path.suffix == ".npy" else {k: loaded[k] for k in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"Cannot read {path}: {error}. Expected arrays without pickled objects.") from None
-    images = next((arrays[k] for k in ("images", "image", "arr_0", "x") if k in arrays), None)
-    labels = next((arrays[k] for k in ("labels", "label", "arr_1", "y") if k in arrays), None)
-    if images is None:
-        raise InputError(f"{path} holds {sorted(arrays)}: expected 'images' or 'arr_0'.")
-    images = images[..., None] if images.ndim == 3 else images
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise InputError(
-            f"Images of {path} are {images.dtype} {images.shape}: expected uint8 (n, h, w) or (n, h, w, 1 or 3)."
-        )
-    labels = np.zeros(len(images), np.int32) if labels is None else labels
-    if len(labels) != len(images):
-        raise InputError(f"{path} has {len(images)} images but {len(labels)} labels.")
-    return [{"image": image, "label": label} for image, label in zip(images, labels, strict=True)]
-
-
 def _tfds(name: str, split: str, data_dir: str | None) -> Sequence[dict]:
     """A TFDS data set through `tfds.data_source`; the sets that packages ship are prepared on the way."""
     import tensorflow_datasets as tfds
@@ -232,7 +210,7 @@ def _rows(name: str, split: str, data_dir: str | None) -> Sequence[dict]:
     if name.startswith("folder:"):
         return _kept(_folder(Path(name.removeprefix("folder:")).expanduser(), split), split, name)
     if name.endswith((".npz", ".npy")):
-        return _kept(_arrays(Path(name).expanduser()), split, name)
+        return _kept(array_rows(Path(name).expanduser()), split, name)
     rows = _tfds(name, split, data_dir)
     _check_tfds_rows(rows, name)
     return rows
