@@ -54,10 +54,10 @@ def _given(model: Trained, task: Task, values: flags.FlagValues) -> Given:
 
 
 def _arrays(given: Given, task: Task, drawn: Drawn, batch_size: int) -> dict[str, Any]:
-    """The results: of a blend within the image, in order."""
+    """The results, with what is known of the image as it is; of a blend in order."""
+    images = task.held(drawn.images)
     if given.text is None:
-        return {"arr_0": drawn.images}
-    images = blend.composed(task, drawn.images)
+        return {"arr_0": images}
     distance = blend.distances(given.text, images, batch_size=batch_size)
     order = blend.ranking(distance)
     return {"arr_0": images[order], "distance": distance[order], "sample": order}
@@ -83,6 +83,7 @@ def main(argv: list[str]) -> int:
         seed=c.seed,
         label=c.label,
         given=given,
+        rounding="rounded",  # what is known is of whole levels
     )
     if jax.process_index() > 0:
         return 0
@@ -95,6 +96,7 @@ def main(argv: list[str]) -> int:
         facts |= {"prompt": values.prompt, "clip": values.clip, "edit": model.config.edit.to_dict()}
         facts["distance"] = [round(float(d), 4) for d in arrays["distance"]]
     sampler = model.config.sampler.to_dict()
-    write_json(out / "edit.json", facts | provenance(step=model.step, seed=c.seed, sampler=sampler, parameters="ema"))
+    facts |= provenance(step=model.step, seed=c.seed, sampler=sampler, parameters="ema", rounding="rounded")
+    write_json(out / "edit.json", facts)
     print(f"{len(drawn.images)} samples, {drawn.nfe.mean():.0f} evaluations each: {out / 'edit.png'}")
     return 0

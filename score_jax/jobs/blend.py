@@ -81,11 +81,6 @@ def _lpips(files: Weights) -> tuple[Params, Perceptual]:
     return lpips.params, lambda params, a, b: lpips.distance(params["lpips"], a, b)
 
 
-def composed(task: Task, images: UInt8[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "n h w c"]:
-    """The painted parts of the samples in the image itself."""
-    return np.where(task.painted > 0, images, task.image)
-
-
 def distances(guide: TextGuide, images: UInt8[np.ndarray, "n h w c"], *, batch_size: int) -> Float[np.ndarray, "n"]:
     """How far the painted part of each image, not warped, is from the text: less is better (section 4.3).
 

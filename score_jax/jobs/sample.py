@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from score_jax.arrays import keys_per_example
 from score_jax.builder import Edit, Experiment, Guide, Known
-from score_jax.constraints import Measurement
+from score_jax.constraints import Measurement, replace
 from score_jax.data.transforms import from_model_range, to_model_range
 from score_jax.errors import InputError
 from score_jax.jobs.parts import Columns, Parts, gathered, in_parts, joined
@@ -147,8 +147,10 @@ def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: 
             conditions=conditions,
         )
         finite = jnp.isfinite(samples.x).all(axis=(1, 2, 3)) & samples.ok
+        # The last denoising moves what is known a little, too.
+        x = samples.x if known is None else replace(known.measurement, samples.x, known.y)
         columns = {
-            "image": from_model_range(samples.x, experiment.value_range, rounding),
+            "image": from_model_range(x, experiment.value_range, rounding),
             "label": labels,
             "nfe": samples.nfe,
             "finite": finite,

@@ -108,7 +108,7 @@ def drawn(folder, batch_size=8, devices=None, **edit):
     guide, task = guide_of(folder, config)
     given = dataclasses.replace(task.given(Given(), 8), text=guide)
     found = draw(experiment, params, mesh, range(8), batch_size=batch_size, seed=0, given=given)
-    return found.images.astype(int), blend.distances(guide, blend.composed(task, found.images), batch_size=8)
+    return found.images.astype(int), blend.distances(guide, task.held(found.images), batch_size=8)
 
 
 def test_the_text_pulls(folder):
