@@ -4,6 +4,8 @@ params.safetensors    one file
 params/               or a folder of orbax's
 """
 
+import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -15,9 +17,15 @@ from safetensors.numpy import save_file
 
 from score_jax.errors import InputError
 from score_jax.files import written_whole
+from score_jax.training.checkpoint import directory_of
+from score_jax.training.run_config import load_config
 from score_jax.typing import Params
 
 FILE_NAME, FOLDER_NAME = "params.safetensors", "params"
+NAMES = ("ema", "raw", "unknown")
+"""Of parameters: averaged over training, as they were trained, or one of both that nothing tells."""
+_RECORDS = {"convert.json": "weights", "export.json": "parameters"}
+"""What wrote parameters alone says there which ones they are."""
 
 
 def _name(path: tuple) -> str:
@@ -25,12 +33,13 @@ def _name(path: tuple) -> str:
 
 
 def save_params(workdir: Path, params: PyTree) -> Path:
-    """Writes the parameters into a workdir, whole or not at all; returns the file."""
+    """Writes the parameters into a workdir, whole or not at all, in place of older ones; returns the file."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     # safetensors writes the memory as it lies, so a transposed array would come back as another one.
     tensors = {_name(path): np.ascontiguousarray(leaf) for path, leaf in leaves}
     with written_whole(workdir / FILE_NAME) as temporary:
         save_file(tensors, temporary)
+    _forget(workdir, FOLDER_NAME)
     return workdir / FILE_NAME
 
 
@@ -39,12 +48,42 @@ def save_params_orbax(workdir: Path, params: PyTree) -> Path:
     folder = (workdir / FOLDER_NAME).absolute()
     with ocp.StandardCheckpointer() as writer:
         writer.save(folder, params, force=True)
+    _forget(workdir, FILE_NAME)
     return folder
+
+
+def _forget(workdir: Path, other: str) -> None:
+    """Removes what described or held the parameters that were replaced, which would be taken for the new ones'."""
+    for name in (other, *_RECORDS):
+        path = workdir / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def has_params(workdir: Path) -> bool:
     """Whether a workdir holds parameters alone, in either form."""
     return (workdir / FILE_NAME).is_file() or (workdir / FOLDER_NAME).is_dir()
+
+
+def parameters_name(workdir: Path) -> str:
+    """Which parameters the verbs take from a workdir, one of `NAMES`: what a result of them says.
+
+    The averaged ones of a run with checkpoints; else those that a conversion or an export wrote, as it kept them in
+    convert.json or export.json. A conversion of an earlier version that took what the file had is "unknown".
+
+    Raises:
+      InputError: config.json is missing or no config.
+    """
+    if not has_params(workdir) or directory_of(workdir, load_config(workdir).training.get("checkpoints", "")).is_dir():
+        return "ema"
+    for record, key in _RECORDS.items():
+        try:
+            facts = json.loads((workdir / record).read_bytes())
+        except (OSError, ValueError, RecursionError):  # absent, or no record of ours
+            continue
+        name = facts.get(key) if isinstance(facts, dict) else None
+        if isinstance(name, str) and name in NAMES:
+            return name
+    return "unknown"
 
 
 def _load_orbax(folder: Path, shapes: PyTree, sharding: jax.sharding.Sharding) -> Params:
