@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image as PILImage
+from PIL import ImageOps
 
-from score_jax.errors import InputError, unknown_name
+from score_jax.errors import InputError, quoted, unknown_name
 
 # Pillow's filters; those that look further than one pixel widen their support when shrinking (antialias).
 FILTERS = {
@@ -17,20 +18,67 @@ FILTERS = {
     "lanczos": PILImage.Resampling.LANCZOS,
 }
 
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # tags of TIFF, and a value
+
 
 def decode(file: Path | bytes, name: str) -> UInt8[np.ndarray, "h w c"]:
-    """Pixels of an encoded image; palettes and alpha become RGB.
+    """Decodes an image: upright (EXIF), of 16 bits the upper 8, of several frames the first.
+
+    Palettes become RGB and alpha is dropped, as Pillow converts; grey stays grey.
+
+    Args:
+      file: its path or its bytes.
+      name: what to call it in an error.
 
     Raises:
-      InputError: it is not an image, it is cut short, or it is larger than Pillow's bound against decompression bombs.
+      InputError: it is not an image, it is cut short, it is larger than Pillow's bound against decompression bombs, or
+        its pixels are no levels (integers of 32 bits, floats).
     """
     try:
         with PILImage.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
-            mode = "L" if image.mode in ("L", "1", "I;16") else "RGB"
-            pixels = np.asarray(image.convert(mode))
-    except (OSError, SyntaxError, ValueError, PILImage.DecompressionBombError) as error:
-        raise InputError(f"Cannot read the image {name}: {error}. Replace or remove it.") from None
+            pixels = _levels(image, ImageOps.exif_transpose(image), name)
+    except InputError:
+        raise
+    except PILImage.UnidentifiedImageError:
+        raise InputError(f"Cannot read the image {name}: {_beginning(file)}. Replace or remove it.") from None
+    except Exception as error:  # whatever a reader raises on damaged bytes
+        reason = quoted(str(error) or type(error).__name__)
+        raise InputError(f"Cannot read the image {name}: {reason}. Replace or remove it.") from None
     return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _beginning(file: Path | bytes) -> str:
+    """Says how bytes begin that are no image."""
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            file = opened.read(64)
+    return f"it is none that Pillow reads, and begins with {quoted(file[:24])}" if file else "it is empty"
+
+
+def _levels(image: PILImage.Image, upright: PILImage.Image, name: str) -> UInt8[np.ndarray, "h w *c"]:
+    """Pixels of 8 bits; of deeper ones the upper bits, as Pillow reads RGB of 16 bits.
+
+    Args:
+      image: as it was opened, which knows how deep it is.
+      upright: its pixels.
+      name: what to call it in an error.
+
+    Raises:
+      InputError: it has no range that is known.
+    """
+    deep_grey = image.format == "PPM" and image.mode == "I"  # Pillow scales it to 16 bits
+    if image.mode.startswith("I;16") or deep_grey:
+        tags = getattr(image, "tag_v2", {})
+        bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
+        levels = (np.asarray(upright) >> (bits - 8)).astype(np.uint8)
+        return 255 - levels if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else levels
+    if image.mode in ("I", "F"):
+        kind = "integers of 32 bits" if image.mode == "I" else "floats"
+        raise InputError(
+            f"Cannot read the image {name}: its pixels are {kind} (mode {image.mode!r}), whose black and white are not "
+            "known. Save it with 8 or 16 bits."
+        )
+    return np.asarray(upright.convert("L" if image.mode in ("L", "1") else "RGB"))
 
 
 def with_channels(image: UInt8[np.ndarray, "h w c"], channels: int) -> UInt8[np.ndarray, "h w k"]:
@@ -77,5 +125,6 @@ def fit(
     square = with_channels(image[top : top + side, left : left + side], channels)
     if side == size:
         return square
-    resized = PILImage.fromarray(square.squeeze()).resize((size, size), FILTERS[resize_filter])
+    pixels = square[..., 0] if channels == 1 else square
+    resized = PILImage.fromarray(pixels).resize((size, size), FILTERS[resize_filter])
     return np.asarray(resized).reshape(size, size, channels)

@@ -1,9 +1,9 @@
 """Where images come from: one random-access source for TFDS, our own builders, folders and arrays."""
 
 import dataclasses
+import functools
 import hashlib
 import operator
-import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,11 +13,14 @@ import numpy as np
 
 from score_jax.data.array_images import array_rows
 from score_jax.data.dead_leaves import DeadLeavesImages
+from score_jax.data.folder import no_parts, open_folder
 from score_jax.data.images import decode, fit
-from score_jax.errors import InputError
+from score_jax.data.splits import parse_split
+from score_jax.data.tfds_names import open_tfds
+from score_jax.errors import InputError, quoted
+from score_jax.multihost import print_once
 
 T = TypeVar("T")
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 _DEAD_LEAVES_TRAIN, _DEAD_LEAVES_TEST = 1_000_000, 10_000
 
 
@@ -58,12 +61,17 @@ class Source:
       prepare: pixels and a name to uint8 (size, size, channels).
       classes: what the labels 0, 1, ... are called, the same for all splits of a data set; () where it has no classes,
         None where it does not say.
+      labels: of all examples, as they are stored, where they are known without reading each; else None.
+      summary: a hash of what tells all these examples from others and is cheap to read (names and sizes of files,
+        pixels in memory); None where eight of them must do.
     """
 
     name: str
     rows: Sequence[dict]
     prepare: Callable[[np.ndarray, str], np.ndarray]
     classes: tuple[str, ...] | None = None
+    labels: np.ndarray | None = None
+    summary: Callable[[], bytes] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -72,7 +80,7 @@ class Source:
         row = _patiently(lambda: self.rows[operator.index(index)], f"record {index} of {self.name}")
         image, name = row["image"], f"image {index} of {self.name}"
         if isinstance(image, Path):
-            file, name = image, str(image)
+            file, name = image, str(image) if str(image).isprintable() else quoted(str(image))
             image = _patiently(file.read_bytes, name)
         pixels = decode(image, name) if isinstance(image, bytes) else image
         label = np.int32(row.get("label", 0))
@@ -80,78 +88,30 @@ class Source:
 
     @property
     def fingerprint(self) -> str:
-        """Name, count, and a hash of eight examples spread over the source, as they reach the model."""
+        """Name, count, and a hash of the examples as they reach the model: eight spread over all, and the summary."""
         digest = hashlib.sha256()
-        for i in np.linspace(0, len(self) - 1, 8).astype(int):
+        for i in self._spread():
             digest.update(self[i]["image"].tobytes())
+        if self.summary is not None:
+            digest.update(self.summary())
         return f"{self.name} n={len(self)} sha256={digest.hexdigest()[:16]}"
 
+    @property
+    def content(self) -> str:
+        """A hash of the examples as they are stored, wherever that is: eight spread over all, and the summary."""
+        digest = hashlib.sha256(str(len(self)).encode())
+        for i in self._spread():
+            row = _patiently(functools.partial(self.rows.__getitem__, i), f"record {i} of {self.name}")
+            image = row["image"]
+            stored = _patiently(image.read_bytes, str(image)) if isinstance(image, Path) else image
+            digest.update(stored if isinstance(stored, bytes) else stored.tobytes())
+            digest.update(str(row.get("label", 0)).encode())
+        if self.summary is not None:
+            digest.update(self.summary())
+        return digest.hexdigest()
 
-def _slice(split: str, count: int, name: str) -> tuple[str, range]:
-    """Splits "test[:10%]" into "test" and the range of its examples, `count` of them in all."""
-    match = re.fullmatch(r"(\w+)(?:\[(-?\d+%?)?:(-?\d+%?)?\])?", split)
-    if match is None:
-        raise InputError(f"Split {split!r} of {name}: expected a name like 'train', 'test[:10%]' or 'all[100:200]'.")
-
-    def bound(text: str | None) -> int | None:
-        return round(int(text[:-1]) / 100 * count) if text and text.endswith("%") else int(text) if text else None
-
-    return match[1], range(count)[slice(bound(match[2]), bound(match[3]))]
-
-
-def _folder(path: Path, split: str) -> Sequence[dict]:
-    """Images below PATH/split if there is such a folder, else below PATH; labels number the sorted class folders."""
-    if not path.is_dir():
-        raise InputError(f"No folder {path}: expected images, in sub-folders by class or all in one.")
-    base = split.split("[")[0]
-    root = path / base if (path / base).is_dir() else path
-    files = sorted(f for f in root.rglob("*") if f.suffix.lower() in _SUFFIXES and not f.is_symlink() and f.is_file())
-    if not files:
-        raise InputError(f"No images in {root}: expected files ending in {', '.join(_SUFFIXES)}.")
-    if root == path and base not in ("all", "train", "test"):
-        raise InputError(f"{path} has no folder {base!r}: name a folder in it, or use the split 'all[:90%]'.")
-    classes = sorted({f.relative_to(root).parts[0] for f in files if f.parent != root})
-    return [
-        {"image": f, "label": classes.index(f.relative_to(root).parts[0]) if f.parent != root else 0} for f in files
-    ]
-
-
-def _tfds(name: str, split: str, data_dir: str | None) -> Sequence[dict]:
-    """A TFDS data set through `tfds.data_source`; the sets that packages ship are prepared on the way."""
-    import tensorflow_datasets as tfds
-
-    from score_jax.data.builders.packaged import BUILDERS
-
-    if name in BUILDERS:
-        builder = BUILDERS[name](data_dir=data_dir, file_format="array_record")
-        tfds.disable_progress_bar()
-        builder.download_and_prepare()
-    try:
-        return tfds.data_source(
-            name,
-            split=split,
-            data_dir=data_dir,
-            download=False,
-            decoders={"image": tfds.decode.SkipDecoding()},
-        )
-    except tfds.core.registered.DatasetNotFoundError:
-        raise InputError(
-            f"No data set {name!r}: expected {', '.join(BUILDERS)}, dead_leaves, folder:PATH, a path to .npz or .npy, "
-            "or a TFDS name."
-        ) from None
-    except (AssertionError, FileNotFoundError, KeyError, NotImplementedError) as error:
-        raise InputError(
-            f"TFDS data set {name!r} is not prepared in {data_dir or '~/tensorflow_datasets'} as array_record: on a "
-            f"machine with TensorFlow run `tfds build {name} --file_format=array_record`, then set data.data_dir. "
-            f"({str(error).splitlines()[0] if str(error) else type(error).__name__})"
-        ) from None
-    except ValueError as error:
-        raise InputError(f"Split {split!r} of {name}: {str(error).splitlines()[0]}") from None
-
-
-def _check_tfds_rows(rows: Sequence[dict], name: str) -> None:
-    if len(rows) and "image" not in rows[0]:
-        raise InputError(f"{name} has the features {sorted(rows[0])}: expected one called 'image'.")
+    def _spread(self) -> list[int]:
+        return [int(i) for i in np.linspace(0, len(self) - 1, 8).astype(int)]
 
 
 def open_source(
@@ -168,7 +128,8 @@ def open_source(
 
     Args:
       name: "digits", "mnist_5k", "dead_leaves", any TFDS name, "folder:PATH", or a path to .npz or .npy.
-      split: "train", "test", or a part like "train[:90%]"; sets that have no splits of their own use "all[...]".
+      split: "train", "test", or a part like "train[:90%]"; sets that have no parts of their own use "all[...]", and a
+        folder is cut in an order that does not depend on its classes (`folder.in_fixed_order`).
       image_size: height and width wanted; other images are cropped to their central square and resized.
       channels: 1 or 3 wanted; others are converted.
       resize_filter: see `images.fit`.
@@ -183,10 +144,8 @@ def open_source(
         return fit(image, image_size, channels, resize_filter, what, crop)
 
     if name == "dead_leaves":
-        seed, count = (1, _DEAD_LEAVES_TEST) if split.startswith("test") else (0, _DEAD_LEAVES_TRAIN)
-        rows = DeadLeavesImages(seed, image_size, channels, count)
-        return Source(f"{name}:{split}", _kept(rows, split, name), prepare)
-    return Source(f"{name}:{split}", _rows(name, split, data_dir), prepare)
+        return _dead_leaves(split, image_size, channels, prepare)
+    return open_images(name, split, prepare, data_dir=data_dir)
 
 
 def open_images(
@@ -203,25 +162,54 @@ def open_images(
     Raises:
       InputError: there is no such data set or split, or it is not prepared.
     """
-    return Source(f"{name}:{split}", _rows(name, split, data_dir), prepare)
+    called = f"{name}:{split}"
+    if name.startswith("folder:") and name != "folder:":
+        files, folders, line = open_folder(Path(name.removeprefix("folder:")).expanduser(), split)
+        print_once(line)
+        return Source(called, files, prepare, folders, files.labels, files.summary)
+    if name.lower().endswith((".npz", ".npy")):
+        pixels = _part_of_arrays(array_rows(Path(name).expanduser()), split, name)
+        labels = np.array([row["label"] for row in pixels]) if "label" in pixels[0] else None
+        return Source(called, pixels, prepare, None, labels, functools.partial(_pixels_hash, pixels))
+    rows, classes = open_tfds(name, split, data_dir)
+    return Source(called, rows, prepare, classes)
 
 
-def _rows(name: str, split: str, data_dir: str | None) -> Sequence[dict]:
-    if name.startswith("folder:"):
-        return _kept(_folder(Path(name.removeprefix("folder:")).expanduser(), split), split, name)
-    if name.endswith((".npz", ".npy")):
-        return _kept(array_rows(Path(name).expanduser()), split, name)
-    rows = _tfds(name, split, data_dir)
-    _check_tfds_rows(rows, name)
-    return rows
+def _part_of_arrays(rows: Sequence[dict], split: str, name: str) -> list[dict]:
+    """The rows of a split of arrays, which have no parts; says where a cut has lost labels, as arrays come sorted."""
+    wanted = parse_split(split, name)
+    if wanted.part != "all":
+        raise InputError(no_parts(wanted, name, len(rows)))
+    kept = [rows[i] for i in wanted.cut(len(rows), name)]
+    there, here = (len({str(row.get("label")) for row in some}) for some in (rows, kept))
+    if here < there:
+        print_once(
+            f"{name}, split {split!r}: {len(kept)} of its {len(rows)} images, with {here} of its {there} labels."
+        )
+    return kept
 
 
-def _kept(rows: Sequence[dict], split: str, name: str) -> Sequence[dict]:
-    """The rows of a split that is a range."""
-    _, kept = _slice(split, len(rows), name)
-    if not len(kept):
-        raise InputError(f"Split {split!r} of {name} is empty: it has {len(rows)} images.")
-    return _Part(rows, kept)
+def _pixels_hash(rows: Sequence[dict]) -> bytes:
+    """A hash of all pixels and labels in memory."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(np.ascontiguousarray(row["image"]))
+        digest.update(str(row.get("label")).encode())
+    return digest.digest()
+
+
+def _dead_leaves(
+    split: str, image_size: int, channels: int, prepare: Callable[[np.ndarray, str], np.ndarray]
+) -> Source:
+    wanted, parts = (
+        parse_split(split, "dead_leaves"),
+        {"train": (0, _DEAD_LEAVES_TRAIN), "test": (1, _DEAD_LEAVES_TEST)},
+    )
+    if wanted.part not in parts:
+        raise InputError(f"dead_leaves has no part {wanted.part!r}: expected 'train' or 'test'.")
+    seed, count = parts[wanted.part]
+    rows = DeadLeavesImages(seed, image_size, channels, count)
+    return Source(f"dead_leaves:{split}", _Part(rows, wanted.cut(count, "dead_leaves")), prepare, ())
 
 
 @dataclasses.dataclass(frozen=True)

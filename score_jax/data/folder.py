@@ -1,0 +1,197 @@
+"""A folder of images: which files and classes it has, in an order that does not depend on classes or platform."""
+
+import dataclasses
+import hashlib
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Int32
+
+from score_jax.data.folder_scan import scan, told
+from score_jax.data.splits import Split, parse_split
+from score_jax.errors import InputError, quoted
+
+T = TypeVar("T")
+
+NO_CLASS = -1
+"""The label of an image that lies beside the folders of the classes."""
+
+_PARTS = re.compile(
+    r"(train|val|test)\d*|training|trainval|valid|validation|testing|eval|evaluation|dev|hold_?out|held_out|extra|unlabell?ed",
+    re.IGNORECASE,
+)
+_CONTENT_BYTES, _CONTENT_FILES, _THREADS = 2**28, 4096, 16
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FolderImages(Sequence[dict]):
+    """Rows of {"image": path, "label": int}, made when they are asked for: a folder may have millions.
+
+    Attributes:
+      root: the folder.
+      files: paths below it, with "/" on every platform.
+      labels: the number of each file's class, `NO_CLASS` beside the folders of the classes; None where there are none.
+    """
+
+    root: Path
+    files: Sequence[str]
+    labels: Int32[np.ndarray, "n"] | None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, i):
+        row = {"image": self.root / self.files[i]}
+        return row if self.labels is None else row | {"label": int(self.labels[i])}
+
+    def summary(self) -> bytes:
+        """A hash of all paths and sizes, and of the content of files spread over them, up to 256 MiB or 4096 files.
+
+        Raises:
+          InputError: a file cannot be read.
+        """
+        sizes = _in_threads(lambda file: (self.root / file).stat().st_size, self.files)
+        digest = hashlib.sha256()
+        for file, size in zip(self.files, sizes, strict=True):
+            digest.update(b"%s\0%d\n" % (_bytes(file), size))
+        many = int(np.clip(_CONTENT_BYTES * len(sizes) // max(sum(sizes), 1), 8, _CONTENT_FILES))
+        some = [self.files[i] for i in np.linspace(0, len(sizes) - 1, min(many, len(sizes))).astype(int)]
+        for content in _in_threads(lambda file: hashlib.sha256((self.root / file).read_bytes()).digest(), some):
+            digest.update(content)
+        return digest.digest()
+
+
+def _in_threads(of_file: Callable[[str], T], files: Sequence[str]) -> list[T]:
+    """What a function says of each file; file systems of clusters answer many questions at a time."""
+    blocks = [files[i::_THREADS] for i in range(_THREADS)]
+    try:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            answers = list(pool.map(lambda block: [of_file(file) for file in block], blocks))
+    except OSError as error:
+        raise InputError(f"Cannot read {str(error.filename)!r}: {error.strerror}. Mend or remove it.") from None
+    return [answers[i % _THREADS][i // _THREADS] for i in range(len(files))]
+
+
+def _bytes(file: str) -> bytes:
+    """A path for hashing: file systems differ in how they compose accents."""
+    return unicodedata.normalize("NFC", file).encode("utf-8", "surrogateescape")
+
+
+def in_fixed_order(files: Iterable[str]) -> list[str]:
+    """Files by a hash of their paths: no class comes first, and one more file leaves the order of the others."""
+    return sorted(files, key=lambda file: (hashlib.sha256(_bytes(file)).digest(), file))
+
+
+def in_natural_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Names with their numbers as numbers: "2" before "10"."""
+
+    def key(name: str) -> tuple:
+        pieces = re.split(r"(\d+)", unicodedata.normalize("NFC", name))
+        return [int(piece) if i % 2 else piece for i, piece in enumerate(pieces)], name
+
+    return tuple(sorted(names, key=key))
+
+
+def parts_of(files: Iterable[str]) -> tuple[str, ...]:
+    """The folders by which a data set is divided ("train", "val"), in natural order; () where it is one set.
+
+    One folder of such a name beside others is a class (a train beside a bus) unless it has class folders itself.
+    """
+    tops: dict[str, bool] = {}
+    for file in files:
+        top, *below = file.split("/")
+        if below:
+            tops[top] = tops.get(top, False) or len(below) > 1
+    parts = [top for top in tops if _PARTS.fullmatch(top)]
+    divided = len(parts) > 1 or len(parts) == len(tops) or any(tops[part] for part in parts)
+    return in_natural_order(parts) if divided else ()
+
+
+def open_folder(path: Path, split: str) -> tuple[FolderImages, tuple[str, ...], str]:
+    """Opens the images of a folder.
+
+    Args:
+      path: with folders for classes, with folders for parts ("train", "val") that may hold folders for classes, or with
+        images alone.
+      split: a part's name or "all", as `splits.parse_split` takes it; it cuts the order of `in_fixed_order`.
+
+    Returns:
+      The rows, the names of the classes in the order of their numbers, the same for all parts, and a line about what
+      was taken and what was left out.
+
+    Raises:
+      InputError: there is no such folder or part, or nothing in it.
+    """
+    name, wanted = f"folder:{path}", parse_split(split, f"folder:{path}")
+    _check_is_folder(path)
+    files, left_out = scan(path)
+    if not files:
+        raise InputError(f"No images in {path}: expected files of a kind that Pillow reads{told(left_out, '; ')}.")
+    parts = parts_of(files)
+    depth = 1 if parts else 0
+    if parts:
+        inside = [file for file in files if file.split("/", 1)[0] in parts]
+        for file in sorted(set(files) - set(inside)):
+            left_out.setdefault(f"outside of the folders {', '.join(parts)}", []).append(file)
+        files = inside
+    classes = in_natural_order({file.split("/")[depth] for file in files if file.count("/") > depth})
+    chosen = in_fixed_order(_of_part(files, parts, wanted, path))
+    kept = [chosen[i] for i in wanted.cut(len(chosen), name)]
+    labels = _labels(kept, classes, depth) if classes else None
+    about = "" if labels is None else _about_classes(labels, classes)
+    line = f"{name}, split {split!r}: {len(kept)} of its {len(files)} images{about}"
+    return FolderImages(path, kept, labels), classes, f"{line}{told(left_out, '; ') or '; none left out'}."
+
+
+def _labels(files: Sequence[str], classes: tuple[str, ...], depth: int) -> Int32[np.ndarray, "n"]:
+    """The numbers of the classes, whose folders lie `depth` levels below the root."""
+    number = {name: label for label, name in enumerate(classes)}
+    found = [number[file.split("/")[depth]] if file.count("/") > depth else NO_CLASS for file in files]
+    return np.array(found, np.int32)
+
+
+def _check_is_folder(path: Path) -> None:
+    if path.is_file():
+        raise InputError(f"{path} is a file: expected a folder of images; .npz and .npy are named without 'folder:'.")
+    if not path.is_dir():
+        raise InputError(f"No folder {path}: expected images, in sub-folders by class or all in one.")
+
+
+def _of_part(files: list[str], parts: tuple[str, ...], wanted: Split, path: Path) -> list[str]:
+    """The files that a split takes from."""
+    if wanted.part == "all":
+        return files
+    named = [part for part in parts if part == wanted.part] or [
+        part for part in parts if part.lower() == wanted.part.lower()
+    ]
+    if len(named) == 1:
+        return [file for file in files if file.startswith(f"{named[0]}/")]
+    if parts:
+        there = ", ".join(map(quoted, parts))
+        raise InputError(
+            f"{path} has no folder {wanted.part!r} with images, it has {there}: name one of them, as in "
+            f"--config.data.eval_split={parts[-1]}, or 'all'."
+        )
+    raise InputError(no_parts(wanted, str(path), len(files)))
+
+
+def no_parts(wanted: Split, name: str, count: int) -> str:
+    """What to say where a part is asked of a data set that is one whole."""
+    return (
+        f"{name} has no part {wanted.part!r}, its {count} images are one set: hold some of them out with "
+        "--config.data.train_split='all[:90%]' --config.data.eval_split='all[90%:]', or take 'all'."
+    )
+
+
+def _about_classes(labels: Int32[np.ndarray, "n"], classes: tuple[str, ...]) -> str:
+    found = np.bincount(labels[labels >= 0], minlength=len(classes))
+    missing, beside = np.flatnonzero(found == 0), int(np.sum(labels == NO_CLASS))
+    text = f", {len(classes)} classes"
+    if len(missing):
+        text += f" of which {len(missing)} have no image here ({quoted(classes[missing[0]])})"
+    return text + (f", {beside} images beside the folders of the classes, so without one" if beside else "")

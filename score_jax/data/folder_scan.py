@@ -1,0 +1,125 @@
+"""Which files below a folder are images, and why the others are none."""
+
+import functools
+import mimetypes
+import os
+from pathlib import Path
+
+from PIL import Image as PILImage
+from PIL.ImageFile import StubImageFile
+
+from score_jax.errors import InputError, quoted
+
+HIDDEN, BROKEN, LOOP = "hidden or of the system", "broken link", "link back to a folder above it"
+FOREIGN, SPECIAL = "no image that Pillow reads", "neither file nor folder"
+_OF_SYSTEMS = {
+    "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin", "#recycle",
+    "system volume information", "lost+found", "__pycache__",
+}  # fmt: skip
+_ONLY_NAMED = ("EPS", "MPEG")  # Pillow knows these by name, and needs another program to read them
+
+LeftOut = dict[str, list[str]]
+"""Paths by the reason why they were left out."""
+
+
+@functools.cache
+def _formats() -> tuple[frozenset[str], tuple[str, ...]]:
+    """The endings of the formats that Pillow reads, and the formats among them that it knows by their first bytes."""
+    PILImage.init()
+    read = {
+        name: accept
+        for name, (factory, accept) in PILImage.OPEN.items()
+        if not (isinstance(factory, type) and issubclass(factory, StubImageFile)) and name not in _ONLY_NAMED
+    }
+    endings = {ending for ending, name in PILImage.registered_extensions().items() if name in (*read, "MPO")}
+    return frozenset(endings), tuple(name for name, accept in read.items() if accept is not None)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is none of the user's: of the system, of an editor, or hidden."""
+    return name.startswith(".") or name.lower() in _OF_SYSTEMS
+
+
+def is_image(path: str) -> bool:
+    """Whether a file is an image, by its ending; by its first bytes where the ending says nothing.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    endings, by_content = _formats()
+    if os.path.splitext(path)[1].lower() in endings:
+        return True
+    kind, _ = _known_types().guess_type(os.path.basename(path))
+    if kind is not None and not kind.startswith("image/") and kind != "application/octet-stream":
+        return False
+    with open(path, "rb") as file:
+        try:
+            PILImage.open(file, formats=by_content)
+        except PILImage.DecompressionBombError:
+            return True  # refused by name when it is read
+        except Exception as error:  # whatever a reader raises on bytes that are none of its own
+            if isinstance(error, OSError) and error.errno:
+                raise
+            return False
+    return True
+
+
+@functools.cache
+def _known_types() -> mimetypes.MimeTypes:
+    """Python's own table, which does not depend on the machine's files."""
+    return mimetypes.MimeTypes()
+
+
+def scan(root: Path) -> tuple[list[str], LeftOut]:
+    """Walks a folder, through links too, and finds its images.
+
+    Returns:
+      Paths of images below the folder, with "/" on every platform, in no order; and what was left out.
+
+    Raises:
+      InputError: a folder or a file cannot be read.
+    """
+    files: list[str] = []
+    left_out: LeftOut = {}
+    waiting: list[tuple[str, frozenset[str]]] = [("", frozenset())]
+    try:
+        while waiting:
+            prefix, above = waiting.pop()
+            here = os.path.join(root, prefix)
+            real = os.path.realpath(here)
+            if real in above:
+                left_out.setdefault(LOOP, []).append(prefix.removesuffix("/"))
+                continue
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    path, kind = prefix + entry.name, _kind(entry)
+                    if kind == "folder":
+                        waiting.append((f"{path}/", above | {real}))
+                    elif kind == "image":
+                        files.append(path)
+                    else:
+                        left_out.setdefault(kind, []).append(path)
+    except OSError as error:
+        raise InputError(f"Cannot read {str(error.filename)!r}: {error.strerror}. Mend or remove it.") from None
+    return files, left_out
+
+
+def _kind(entry: os.DirEntry) -> str:
+    """ "folder", "image", or why it is neither."""
+    if is_hidden(entry.name):
+        return HIDDEN
+    try:
+        if entry.is_dir():
+            return "folder"
+        if entry.is_file():
+            return "image" if is_image(entry.path) else FOREIGN
+    except OSError:
+        if not entry.is_symlink():
+            raise
+    return BROKEN if entry.is_symlink() else SPECIAL
+
+
+def told(left_out: LeftOut, before: str) -> str:
+    """How many files were left out and why, with an example each; "" if none were."""
+    found = [f"{len(paths)} {reason} ({quoted(min(paths))})" for reason, paths in sorted(left_out.items())]
+    return f"{before}left out: {', '.join(found)}" if found else ""
