@@ -1,6 +1,7 @@
 """The one exception that is a message to the user rather than a bug."""
 
 import difflib
+import re
 import reprlib
 from collections.abc import Iterable
 from typing import Any
@@ -37,3 +38,9 @@ def quoted(value: Any) -> str:
         text = f"<{type(value).__name__}>"
     whole = not isinstance(value, str | bytes | bytearray) or len(value) <= _QUOTED
     return text if whole and len(text) <= _QUOTED else text[: _QUOTED - 3] + "..."
+
+
+def named(name: Any) -> str:
+    """A name from a file as a message may show it: as it is where it is short and plain, else `quoted`."""
+    plain = isinstance(name, str) and re.fullmatch(rf"[A-Za-z0-9_./:+-]{{1,{_QUOTED}}}", name)
+    return str(name) if plain else quoted(name)

@@ -7,7 +7,18 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "score_jax"
 ROOMS = (
-    ("typing", "arrays", "errors", "files", "multihost", "cluster", "host_memory", "jax_versions"),
+    (
+        "typing",
+        "arrays",
+        "errors",
+        "files",
+        "file_kinds",
+        "array_files",
+        "multihost",
+        "cluster",
+        "host_memory",
+        "jax_versions",
+    ),
     ("noise", "augmentations"),
     ("processes",),
     ("models",),

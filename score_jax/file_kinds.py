@@ -1,0 +1,100 @@
+"""What a file is, told by how it begins: for messages about files that are something else than was expected."""
+
+import re
+from pathlib import Path
+
+from score_jax.errors import InputError, quoted
+
+_HEAD = 1024
+_MAGIC = (
+    (b"\x93NUMPY", "a numpy array (.npy)"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"PK\x05\x06", "a zip archive without members"),
+    (b"\x1f\x8b", "compressed by gzip: unpack it first"),
+    (b"BZh", "compressed by bzip2: unpack it first"),
+    (b"\xfd7zXZ\x00", "compressed by xz: unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd: unpack it first"),
+    (b"\x04\x22\x4d\x18", "compressed by lz4: unpack it first"),
+    (b"Rar!", "a RAR archive: unpack it first"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it first"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras, MATLAB 7.3)"),
+    (b"MATLAB 5.0", "a MATLAB file"),
+    (b"GGUF", "a GGUF file"),
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"%PDF", "a PDF document"),
+)
+_TAR = b"ustar"
+_TEXTS = (
+    (rb"<!doctype html|<html|<head|<body|<script", "an HTML page: a page of the site was saved in place of the file"),
+    (rb"<\?xml|<error|<svg", "an XML text, perhaps a server's message in place of the file"),
+    (rb"version https://git-lfs", "a pointer of Git LFS: run `git lfs pull` where it lies"),
+    (
+        rb"(\.\./)*(\.git|/annex)[^\n]*/annex|/annex/objects",
+        "a pointer of git-annex: run `git annex get` where it lies",
+    ),
+    (rb"[{\[]\s*[\"{\[\]}]", "a JSON text, perhaps a server's message in place of the file"),
+    (rb"-----begin", "a PEM text"),
+)
+
+
+def kind_of(head: bytes) -> str:
+    """What a file is that begins with these bytes (a thousand suffice), such as "an HTML page"; "" if unknown."""
+    for magic, kind in _MAGIC:
+        if head.startswith(magic):
+            return kind
+    if head[257:262] == _TAR:
+        return "a tar archive: unpack it first"
+    if head and not head.strip(b"\x00"):
+        return "nothing but zeros: the download did not finish"
+    text = head.decode("utf-16", "ignore").encode() if head[:2] in (b"\xff\xfe", b"\xfe\xff") else head
+    text = text.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    for pattern, kind in _TEXTS:
+        if re.match(pattern, text):
+            return kind
+    control = sum((byte < 32 and byte not in b"\t\n\r\f") or byte == 127 for byte in text)
+    return (
+        ""
+        if control or not text or not _is_utf8(text)
+        else f"a text that begins {quoted(text[:40].decode('utf-8', 'ignore'))}"
+    )
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data[: _HEAD - 4].decode()
+    except UnicodeDecodeError as error:
+        return error.start >= len(data) - 4  # a character that was cut
+    return True
+
+
+def head_of(path: Path, expected: str) -> bytes:
+    """The first thousand bytes of a file.
+
+    Args:
+      path: the file.
+      expected: what it should be, for messages.
+
+    Raises:
+      InputError: there is no such file, it is a folder, it is empty, or it cannot be opened.
+    """
+    if path.is_symlink() and not path.exists():
+        annex = (
+            " (a file of git-annex that was not fetched: run `git annex get`)"
+            if "annex" in str(path.readlink())
+            else ""
+        )
+        raise InputError(f"{path} is a link to a file that is not there{annex}: expected {expected}.")
+    if path.is_dir():
+        raise InputError(f"No file {path}, it is a folder: expected {expected}.")
+    if not path.is_file():
+        raise InputError(f"No file {path}: expected {expected}.")
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError as error:
+        raise InputError(f"Cannot open {path}: {error.strerror}.") from None
+    if not head:
+        raise InputError(f"{path} is empty: download it again, or expected {expected}.")
+    return head
