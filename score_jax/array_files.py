@@ -7,11 +7,14 @@ file unpacks to is held to one limit.
 import contextlib
 import dataclasses
 import io
+import lzma
 import math
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import IO
+from typing import cast
 
 import numpy as np
 
@@ -22,6 +25,11 @@ EXPECTED = "an .npy or .npz file of numpy arrays"
 _NPY, _ZIP = b"\x93NUMPY", b"PK"
 _CHUNK = 2**20
 _MAX_HEADER = 2**16
+READ_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
+    *(RuntimeError, ValueError, struct.error, IndexError, KeyError, OverflowError),
+)
+"""What a damaged zip archive makes its readers raise."""
 _FREE, _RATIO = 2**29, 200
 
 
@@ -87,7 +95,7 @@ def read_arrays(path: Path, names: Collection[str] | None = None) -> dict[str, n
         return read_open(file, names)
 
 
-def read_open(file: IO[bytes], names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+def read_open(file: io.BufferedIOBase, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
     """`read_arrays` of an open file; the messages do not name it.
 
     Raises:
@@ -100,7 +108,7 @@ def read_open(file: IO[bytes], names: Collection[str] | None = None) -> dict[str
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path) -> Iterator[io.BufferedIOBase]:
     """A file, of which every InputError names the path."""
     head_of(path, EXPECTED)
     try:
@@ -110,11 +118,11 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         raise InputError(f"Cannot read {path}: {error}") from None
 
 
-def _size(file: IO[bytes]) -> int:
+def _size(file: io.BufferedIOBase) -> int:
     return file.seek(0, io.SEEK_END)
 
 
-def open_zip(file: IO[bytes]) -> zipfile.ZipFile:
+def open_zip(file: io.BufferedIOBase) -> zipfile.ZipFile:
     """The archive in a file.
 
     Raises:
@@ -123,7 +131,7 @@ def open_zip(file: IO[bytes]) -> zipfile.ZipFile:
     file.seek(0)
     try:
         archive = zipfile.ZipFile(file)
-    except Exception as error:  # besides BadZipFile whatever its fields lead to
+    except READ_ERRORS as error:
         size = _size(file)
         file.seek(max(0, size - 2**16 - 22))
         cut = b"PK\x05\x06" not in file.read()
@@ -149,17 +157,17 @@ class _Member:
 
     name: str
     header: Header
-    opened: Callable[[], IO[bytes]]
+    opened: Callable[[], io.BufferedIOBase]
 
 
 @contextlib.contextmanager
-def _members(file: IO[bytes]) -> Iterator[list[_Member]]:
+def _members(file: io.BufferedIOBase) -> Iterator[list[_Member]]:
     """The arrays of an open file, which can be read within the context."""
     file.seek(0)
     head = file.read(1024)
     if head.startswith(_NPY):
 
-        def begin() -> IO[bytes]:
+        def begin() -> io.BufferedIOBase:
             file.seek(0)
             return file
 
@@ -180,12 +188,15 @@ def _members(file: IO[bytes]) -> Iterator[list[_Member]]:
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
     name = info.filename.removesuffix(".npy")
-    with _damage_of(name), archive.open(info) as stream:
-        header = _header(stream, name, info.file_size)
-    return _Member(name, header, lambda: archive.open(info))
+
+    def opened() -> io.BufferedIOBase:
+        return cast(io.BufferedIOBase, archive.open(info))
+
+    with _damage_of(name):
+        return _Member(name, _header(opened(), name, info.file_size), opened)
 
 
-def _header(stream: IO[bytes], name: str, size: int) -> Header:
+def _header(stream: io.BufferedIOBase, name: str, size: int) -> Header:
     """The header of an array whose file has `size` bytes, which it must fit."""
     start = stream.read(8)
     version, field = start[6:8], 2 if start[6:7] == b"\x01" else 4
@@ -223,17 +234,17 @@ def _read(member: _Member) -> np.ndarray:
         return array
 
 
-def _skip_header(stream: IO[bytes]) -> None:
+def _skip_header(stream: io.BufferedIOBase) -> None:
     field = 2 if stream.read(8)[6:7] == b"\x01" else 4
     stream.read(int.from_bytes(stream.read(field), "little"))
 
 
-def _elements(stream: IO[bytes], name: str, header: Header) -> np.ndarray:
+def _elements(stream: io.BufferedIOBase, name: str, header: Header) -> np.ndarray:
     raw = np.empty(header.nbytes, np.uint8)
     for start in range(0, header.nbytes, _CHUNK):
         part = memoryview(raw)[start : start + _CHUNK]
         while part:
-            count = stream.readinto(part)  # type: ignore[attr-defined]
+            count = stream.readinto(part)
             if not count:
                 raise _damaged(name, "it is cut short")
             part = part[count:]
@@ -249,7 +260,7 @@ def _damage_of(name: str) -> Iterator[None]:
         raise
     except MemoryError:
         raise _unreadable(name, "it does not fit into memory") from None
-    except Exception as error:  # of zipfile, zlib, bz2, lzma
+    except READ_ERRORS as error:
         raise _damaged(name, _line(error)) from None
 
 

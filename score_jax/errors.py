@@ -42,5 +42,5 @@ def quoted(value: Any) -> str:
 
 def named(name: Any) -> str:
     """A name from a file as a message may show it: as it is where it is short and plain, else `quoted`."""
-    plain = isinstance(name, str) and re.fullmatch(rf"[A-Za-z0-9_./:+-]{{1,{_QUOTED}}}", name)
+    plain = isinstance(name, str) and re.fullmatch(rf"[A-Za-z0-9_./:<>|+-]{{1,{_QUOTED}}}", name)
     return str(name) if plain else quoted(name)

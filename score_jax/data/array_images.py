@@ -1,31 +1,112 @@
 """Images and labels from array files."""
 
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int
 
-from score_jax.errors import InputError
+from score_jax.array_files import Header, array_headers, read_arrays
+from score_jax.errors import InputError, named, quoted
+
+_IMAGES = ("images", "image", "arr_0", "x")
+_LABELS = ("labels", "label", "arr_1", "y")
+_EXPECTED = "expected uint8 images (n, h, w, c) with c of 1 or 3, or grey ones (n, h, w)"
 
 
 def array_rows(path: Path) -> Sequence[dict]:
-    """Images (and labels) of an .npz or .npy file, never unpickled."""
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        arrays = {"images": loaded} if path.suffix == ".npy" else {k: loaded[k] for k in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"Cannot read {path}: {error}. Expected arrays without pickled objects.") from None
-    images = next((arrays[k] for k in ("images", "image", "arr_0", "x") if k in arrays), None)
-    labels = next((arrays[k] for k in ("labels", "label", "arr_1", "y") if k in arrays), None)
-    if images is None:
-        raise InputError(f"{path} holds {sorted(arrays)}: expected 'images' or 'arr_0'.")
-    images = images[..., None] if images.ndim == 3 else images
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise InputError(
-            f"Images of {path} are {images.dtype} {images.shape}: expected uint8 (n, h, w) or (n, h, w, 1 or 3)."
-        )
-    labels = np.zeros(len(images), np.int32) if labels is None else labels
-    if len(labels) != len(images):
-        raise InputError(f"{path} has {len(images)} images but {len(labels)} labels.")
+    """Rows {"image": uint8 (h, w, c), "label": int32 if the file has labels} of an .npz or .npy file.
+
+    Says in a line what it takes the axes for, where that is a convention.
+
+    Raises:
+      InputError: the file cannot be read, or its arrays are no images or no labels, or could be read in two ways.
+    """
+    headers = array_headers(path)
+    image_name = _chosen(path, headers, _IMAGES, lambda header: not _image_problem(header))
+    if image_name is None:
+        found = ", ".join(map(named, sorted(headers)[:8]))
+        raise InputError(f"{path} holds {found}: expected images called 'images' or 'arr_0'.")
+    header = headers[image_name]
+    if problem := _image_problem(header):
+        what = f"{named(str(header.dtype))} {quoted(header.shape)}"
+        raise InputError(f"The array {image_name} of {path} is {what}: {problem}.")
+    count = header.shape[0]
+    label_name = _chosen(path, headers, _LABELS, lambda other: other.shape == (count,) and other.dtype.kind in "iu")
+    arrays = read_arrays(path, [name for name in (image_name, label_name) if name is not None])
+    images = arrays[image_name]
+    if images.ndim == 3 or images.shape[1] in (1, 3):  # which other programs would read otherwise
+        images = images.reshape(*images.shape[:3], -1)
+        _, height, width, channels = images.shape
+        kind = "grey" if channels == 1 else "RGB"
+        print(f"{path}: {count} {kind} images, {height} pixels high and {width} wide.", flush=True)
+    if label_name is None:
+        return [{"image": image} for image in images]
+    labels = _labels(path, label_name, arrays[label_name], count)
     return [{"image": image, "label": label} for image, label in zip(images, labels, strict=True)]
+
+
+def _chosen(
+    path: Path, headers: Mapping[str, Header], names: Iterable[str], fits: Callable[[Header], bool]
+) -> str | None:
+    """The first of the names that the file has.
+
+    Raises:
+      InputError: it fits, and so does another of them.
+    """
+    there = [name for name in names if name in headers]
+    fitting = [name for name in there if fits(headers[name])]
+    if len(fitting) > 1:
+        raise InputError(
+            f"{path} holds both {fitting[0]} and {fitting[1]}, and either could be meant: keep one of them."
+        )
+    return there[0] if there else None
+
+
+def _image_problem(header: Header) -> str:
+    """Why an array is no stack of images, and how to mend it; "" if it is one."""
+    shape, dtype = header.shape, header.dtype
+    if dtype.kind == "f":
+        return f"{_EXPECTED}; bring floats to 0..255, round them, and save them as uint8"
+    if dtype != np.uint8:
+        return f"{_EXPECTED}; save pixels of 0..255 with .astype(np.uint8)"
+    if 0 in shape:
+        return "it holds nothing"
+    if len(shape) == 2:
+        return f"{_EXPECTED}; one grey image is array[None, :, :, None], and rows of pixels need .reshape(n, h, w, c)"
+    if len(shape) == 3 and shape[-1] <= 4:
+        return f"one image (h, w, {shape[-1]}) is array[None], grey ones {shape[-1]} pixels wide array[..., None]"
+    if len(shape) == 3 and shape[0] == 3:
+        return "three grey images are array[..., None], one with its channels first array.transpose(1, 2, 0)[None]"
+    if len(shape) == 4 and shape[-1] not in (1, 3):
+        first = shape[1] in (1, 3)
+        if first:
+            return f"{_EXPECTED}; its channels come first, so save array.transpose(0, 2, 3, 1)"
+        alpha = "; an alpha channel goes with array[..., :3]" if shape[-1] == 4 else ""
+        return f"{_EXPECTED}{alpha}"
+    return "" if len(shape) in (3, 4) else _EXPECTED
+
+
+def _labels(path: Path, name: str, labels: np.ndarray, count: int) -> Int[np.ndarray, "n"]:
+    """Labels (n,) that are integers from 0 on.
+
+    Raises:
+      InputError: they are something else; names the first.
+    """
+    what = f"The labels {name} of {path} are {named(str(labels.dtype))} {quoted(labels.shape)}"
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        raise InputError(f"{what}: expected integers ({count},); of one-hot rows save labels.argmax(axis=1).")
+    if labels.ndim != 1:
+        mend = "; save labels.reshape(-1)" if labels.size == count else ""
+        raise InputError(f"{what}: expected integers ({count},){mend}.")
+    if len(labels) != count:
+        raise InputError(f"{what}, for {count} images: expected one of each.")
+    if labels.dtype.kind in "iu":
+        wrong = (labels < 0) | (labels > np.iinfo(np.int32).max)
+        if wrong.any():
+            first = int(wrong.argmax())
+            raise InputError(f"{what}, and that of image {first} is {labels[first]}: expected 0, 1, 2, ...")
+        return labels.astype(np.int32)
+    wrong = labels != np.floor(labels) if labels.dtype.kind == "f" else np.ones(count, bool)
+    first = int(wrong.argmax())
+    raise InputError(f"{what}, that of image {first} is {quoted(labels[first].item())}: expected integers from 0 on.")
