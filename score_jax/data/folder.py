@@ -191,7 +191,6 @@ def no_parts(wanted: Split, name: str, count: int) -> str:
 def _about_classes(labels: Int32[np.ndarray, "n"], classes: tuple[str, ...]) -> str:
     found = np.bincount(labels[labels >= 0], minlength=len(classes))
     missing, beside = np.flatnonzero(found == 0), int(np.sum(labels == NO_CLASS))
-    text = f", {len(classes)} classes"
-    if len(missing):
-        text += f" of which {len(missing)} have no image here ({quoted(classes[missing[0]])})"
-    return text + (f", {beside} images beside the folders of the classes, so without one" if beside else "")
+    lacking = f" (without an image here: {len(missing)}, such as {quoted(classes[missing[0]])})" if len(missing) else ""
+    stray = f", images beside the folders of the classes and so of none: {beside}" if beside else ""
+    return f", classes: {len(classes)}{lacking}{stray}"

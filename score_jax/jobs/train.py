@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -19,6 +18,7 @@ from score_jax.data.loader import make_loader, prefetch_to_device
 from score_jax.data.sources import Source, open_source
 from score_jax.errors import InputError
 from score_jax.evaluation.image_grid import grid, save_png
+from score_jax.jobs.claim import claim_workdir
 from score_jax.jobs.sample import draw
 from score_jax.multihost import agree, on_first_process, on_first_then_all, print_once
 from score_jax.planning.chips import peak_flops
@@ -27,7 +27,7 @@ from score_jax.training.checkpoint import Checkpoints, abstract_state, directory
 from score_jax.training.log import TrainingLog
 from score_jax.training.loop import Schedule, run_training
 from score_jax.training.profile import tracer
-from score_jax.training.run_config import check_same_config, load_config, save_config
+from score_jax.training.run_config import load_config
 from score_jax.training.sharding import (
     check_divisible,
     gathered,
@@ -79,7 +79,7 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
     check_divisible(c.batch_size, mesh, "training.batch_size", c.accumulate)
     source = on_first_then_all(lambda: open_split(config, "train_split"))
     directory = directory_of(workdir, c.checkpoints)
-    on_first_process(lambda: _claim_workdir(config, workdir, directory))
+    on_first_process(lambda: claim_workdir(config, workdir, directory, source))
 
     batches = make_loader(
         source,
@@ -147,16 +147,6 @@ def starting_from(params: Params, state: TrainState) -> TrainState:
     places = jax.tree.map(lambda leaf: leaf.sharding, (state.params, state.ema_params))
     copies = jax.device_put((params, params), places, may_alias=False)
     return dataclasses.replace(state, params=copies[0], ema_params=copies[1])
-
-
-def _claim_workdir(config: ConfigDict, workdir: Path, directory: epath.Path) -> None:
-    """Writes config.json, unless the workdir is another run's."""
-    if (workdir / "config.json").exists():
-        check_same_config(workdir, config)
-    elif (workdir / "checkpoints").exists():
-        raise InputError(f"{workdir} has checkpoints but no config.json: use a new --workdir.")
-    save_config(workdir, config)
-    print(f"Checkpoints in {directory}, every {config.training.checkpoint_every} steps.", flush=True)
 
 
 def _meter(experiment: builder.Experiment) -> Meter:

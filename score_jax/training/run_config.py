@@ -1,6 +1,7 @@
 """The config of a run, beside its checkpoints in the workdir, and what a resumed run may not change."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from score_jax.files import written_whole
 _FREE_SECTIONS = ("edit", "guidance", "sampler", "sampling", "likelihood", "evaluation")
 _FREE_KEYS = (
     "data.data_dir",
+    "data.eval_split",
     "network.remat",
     "training.accumulate",
     "training.checkpoint_every",
@@ -63,16 +65,21 @@ def _flatten(config: ConfigDict) -> dict[str, Any]:
     return flat
 
 
-def check_same_config(workdir: Path, config: ConfigDict) -> None:
+def check_same_config(workdir: Path, config: ConfigDict, free_keys: Iterable[str] = ()) -> None:
     """Refuses to resume a run with another config; what does not change the trained parameters is free.
 
     `training.steps` is free too while the learning rate does not decay towards it.
+
+    Args:
+      workdir: of the run.
+      config: to go on with.
+      free_keys: keys besides that may differ, such as "data.name".
 
     Raises:
       InputError: naming the keys that differ.
     """
     old, new = _flatten(load_config(workdir)), _flatten(config)
-    free = set(_FREE_KEYS)
+    free = {*_FREE_KEYS, *free_keys}
     if new["optimizer.decay"] == "constant":
         free.add("training.steps")
     missing = object()

@@ -1,0 +1,72 @@
+"""The workdir of a training run: whose it is, and what it goes on with."""
+
+from pathlib import Path
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from score_jax.data.sources import Source
+from score_jax.errors import InputError
+from score_jax.training import data_facts
+from score_jax.training.run_config import check_same_config, load_config, save_config
+
+
+def claim_workdir(config: ConfigDict, workdir: Path, directory: epath.Path, source: Source) -> None:
+    """Writes config.json and data.json into a workdir, and says the numbers of the classes.
+
+    Args:
+      config: what is to be trained.
+      workdir: of the run.
+      directory: of its checkpoints.
+      source: the images that it is to be trained on.
+
+    Raises:
+      InputError: the workdir is that of another run, or of one that was trained on other images.
+    """
+    kept = data_facts.load_facts(workdir)
+    if (workdir / "config.json").exists():
+        check_same_config(workdir, config, _free_data_keys(load_config(workdir), config, kept))
+    elif (workdir / "checkpoints").exists():
+        raise InputError(f"{workdir} has checkpoints but no config.json: use a new --workdir.")
+    trained = directory.is_dir() and any(path.name.isdigit() for path in directory.iterdir())
+    now = data_facts.facts_of(source)
+    if trained and kept is not None:
+        data_facts.check_same_data(workdir, kept, now)
+    elif trained:
+        _check_old_numbers(config, workdir, now)
+        print(f"{workdir} does not say which images it was trained on: taken to be those of {now.data}.", flush=True)
+    save_config(workdir, config)
+    data_facts.save_facts(workdir, now)
+    if now.classes:
+        print(f"Classes: {data_facts.told_classes(now.classes)}.", flush=True)
+    print(f"Checkpoints in {directory}, every {config.training.checkpoint_every} steps.", flush=True)
+
+
+def _free_data_keys(old: ConfigDict, new: ConfigDict, kept: data_facts.DataFacts | None) -> tuple[str, ...]:
+    """Keys that may say otherwise where the same images lie: images that are known are compared themselves.
+
+    Runs from before they were known could call the whole of a folder or an array file "train".
+    """
+    if kept is not None:
+        return ("data.name", "data.train_split")
+    name, split = old.data.name, old.data.train_split
+    part = split.partition("[")[0]
+    folder = Path(name.removeprefix("folder:")).expanduser()
+    whole = name.endswith((".npz", ".npy")) or (name.startswith("folder:") and not (folder / part).is_dir())
+    return ("data.train_split",) if whole and new.data.train_split == "all" + split.removeprefix(part) else ()
+
+
+def _check_old_numbers(config: ConfigDict, workdir: Path, now: data_facts.DataFacts) -> None:
+    """Refuses a run from before classes were numbered in natural order, where that gives them other numbers.
+
+    Raises:
+      InputError: it does.
+    """
+    names = now.classes or ()
+    moved = [names.index(name) for name in sorted(names)] != list(range(len(names)))
+    if moved and config.network.num_classes and config.data.name.startswith("folder:"):
+        raise InputError(
+            f"{workdir} was trained when class folders were numbered by letters ({', '.join(sorted(names)[:3])}, ...), "
+            f"now they are by number ({', '.join(names[:3])}, ...): use a new --workdir, or name the folders so that "
+            "both are the same (02, 10)."
+        )
