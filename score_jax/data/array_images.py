@@ -26,7 +26,7 @@ def array_rows(path: Path) -> Sequence[dict]:
     image_name = _chosen(path, headers, _IMAGES, lambda header: not _image_problem(header))
     if image_name is None:
         found = ", ".join(map(named, sorted(headers)[:8]))
-        raise InputError(f"{path} holds {found}: expected images called 'images' or 'arr_0'.")
+        raise InputError(f"{path} holds {found}: expected 'images' or 'arr_0'.")
     header = headers[image_name]
     if problem := _image_problem(header):
         what = f"{named(str(header.dtype))} {quoted(header.shape)}"

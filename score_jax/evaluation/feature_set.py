@@ -1,8 +1,8 @@
 """What the metrics know of a set of images: moments, some rows of features, and how they came about; as a file too."""
 
 import dataclasses
+import itertools
 import json
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from score_jax.errors import InputError
-from score_jax.evaluation.statistics import MomentAccumulator, Moments
+from score_jax.array_files import array_headers, read_arrays
+from score_jax.errors import InputError, named, quoted
+from score_jax.evaluation.statistics import MomentAccumulator, Moments, checked_statistics
 from score_jax.files import written_whole
 
 _FILE_KEYS = {"features": ("mu", "sigma"), "spatial": ("mu_s", "sigma_s")}
 """As the originals call them in their files."""
-_MANY = 50_000
+_MANY, _MOST = 50_000, 10**12
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,35 +90,63 @@ def load(path: Path) -> FeatureSet:
     """What `save` wrote, or the statistics of pytorch-fid, EDM or guided-diffusion, which know less of themselves.
 
     Raises:
-      InputError: the file is none of these.
+      InputError: the file is none of these, or its numbers are no moments or no features.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files if key not in ("arr_0", "arr_1")}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"Cannot read the statistics {path}: {error}.") from None
+    arrays = read_arrays(path, ("facts", "features", "labels", *itertools.chain(*_FILE_KEYS.values())))
     if not {"mu", "sigma"} <= arrays.keys():
-        raise InputError(f"{path} holds {sorted(arrays)}: statistics have mu and sigma, images are called arr_0.")
-    facts = json.loads(str(arrays["facts"])) if "facts" in arrays else {}
+        found = ", ".join(map(named, sorted(array_headers(path))[:8]))
+        raise InputError(f"{path} holds {found}: statistics have mu and sigma, images are called arr_0.")
+    facts = _facts(path, arrays["facts"]) if "facts" in arrays else {}
     if not facts and "mu_s" in arrays:
         facts = {"resize": "tf1"}  # sFID has no other evaluator than guided-diffusion's
-    count = facts.get("n", 0)
-    moments = {
-        name: _moments(path, arrays[mean], arrays[covariance], count)
-        for name, (mean, covariance) in _FILE_KEYS.items()
-        if mean in arrays and covariance in arrays
-    }
-    return FeatureSet(moments, arrays.get("features"), arrays.get("labels"), facts)
+    moments = {}
+    for name, (mean, covariance) in _FILE_KEYS.items():
+        if mean in arrays and covariance in arrays:
+            checked = checked_statistics(arrays[mean], arrays[covariance], f"{path}: {mean} and {covariance}")
+            # A file that does not say its count is of a whole data set; its covariance stays as it is.
+            known = facts.get("n", _MANY)
+            moments[name] = Moments(known, checked[0], checked[1] * (known - 1))
+    features, labels = _checked_rows(path, arrays, len(moments["features"].mean))
+    return FeatureSet(moments, features, labels, facts)
 
 
-def _moments(path: Path, mean: np.ndarray, covariance: np.ndarray, count: int) -> Moments:
-    if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)) or not np.isfinite(covariance).all():
-        raise InputError(
-            f"{path} has moments of shapes {mean.shape} and {covariance.shape}: expected finite (d,) and (d, d)."
-        )
-    # A file that does not say its count is of a whole data set; its covariance stays as it is.
-    known = count or _MANY
-    return Moments(known, mean.astype(np.float64), covariance.astype(np.float64) * (known - 1))
+def _facts(path: Path, stored: np.ndarray) -> dict[str, Any]:
+    """The facts that `save` stored as JSON.
+
+    Raises:
+      InputError: they are no object, or their number of images is none.
+    """
+    try:
+        facts = json.loads(str(stored.item()))
+    except (ValueError, RecursionError, SystemError):  # no text, many texts, or no JSON
+        facts = None
+    if not isinstance(facts, dict):
+        raise InputError(f"{path}: its facts are no JSON object but {quoted(str(stored.dtype))}: compute it anew.")
+    count = facts.get("n", _MANY)
+    if not isinstance(count, int) or isinstance(count, bool) or not 2 <= count <= _MOST:
+        raise InputError(f"{path}: its facts say n = {quoted(count)}: expected the number of images, 2 or more.")
+    return facts
+
+
+def _checked_rows(path: Path, arrays: Mapping[str, np.ndarray], length: int) -> tuple[Any, Any]:
+    """Features (k, d) and labels (k,) of a file, None where it has none.
+
+    Raises:
+      InputError: they are of other shapes or types, or features are not finite.
+    """
+    features, labels = arrays.get("features"), arrays.get("labels")
+    if features is None:
+        return None, None
+    if features.dtype.kind != "f" or features.ndim != 2 or features.shape[1] != length or not len(features):
+        what = f"{named(str(features.dtype))} {quoted(features.shape)}"
+        raise InputError(f"{path}: its features are {what}: expected floats (k, {length}), as many as mu has.")
+    wrong = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if wrong.size:
+        raise InputError(f"{path}: features of {wrong.size} images are not finite, first those of {wrong[0]}.")
+    if labels is not None and (labels.dtype.kind not in "iu" or labels.shape != features.shape[:1]):
+        what = f"{named(str(labels.dtype))} {quoted(labels.shape)}"
+        raise InputError(f"{path}: its labels are {what}: expected integers ({len(features)},), as it has features.")
+    return features, labels
 
 
 def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
@@ -134,8 +163,8 @@ def check_comparable(*, generated: FeatureSet, real: FeatureSet) -> None:
     if found is not None:
         key, one, other = found
         raise InputError(
-            f"These statistics cannot be compared: {key} is {one} of the generated images, {other} of the real ones. "
-            "Compute both under one --protocol."
+            f"These statistics cannot be compared: {key} is {named(one)} of the generated images, {named(other)} of "
+            "the real ones. Compute both under one --protocol."
         )
     one, other = (len(features.moments["features"].mean) for features in (generated, real))
     if one != other:

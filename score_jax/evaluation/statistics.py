@@ -5,8 +5,13 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float
 
+from score_jax.errors import InputError, named, quoted
+
 _BLOCK = 2048
 """Rows that are centred together: sums of products are taken about a mean of their own."""
+
+_ROUNDING = 1e-4
+"""Of stored covariances, of their largest eigenvalue: thirty times what float32 sums of 2048 features leave."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,3 +96,55 @@ def moments(features: Float[np.ndarray, "n d"]) -> Moments:
     accumulator = MomentAccumulator()
     accumulator.add(features)
     return accumulator.result()
+
+
+def checked_statistics(
+    mean: np.ndarray, covariance: np.ndarray, name: str
+) -> tuple[Float[np.ndarray, "d"], Float[np.ndarray, "d d"]]:
+    """A mean (d,) and a covariance (d, d) that a file states, in float64.
+
+    Args:
+      mean: what is stored as the mean.
+      covariance: what is stored as the covariance.
+      name: what to call them in an error.
+
+    Raises:
+      InputError: they are not real and finite, not of these shapes, or the covariance is within rounding not symmetric
+        or not positive semidefinite, so that no distance from it means anything.
+    """
+    for array in (mean, covariance):
+        if array.dtype.kind not in "fiu":
+            raise InputError(f"{name}: expected real numbers, found {named(str(array.dtype))}.")
+    if mean.ndim != 1 or not mean.size or covariance.shape != (len(mean), len(mean)):
+        shapes = f"{quoted(mean.shape)} and {quoted(covariance.shape)}"
+        raise InputError(f"{name}: expected finite (d,) and (d, d), found shapes {shapes}.")
+    for array, what in ((mean, "mean"), (covariance, "covariance")):
+        wrong = np.argwhere(~np.isfinite(array))
+        if len(wrong):
+            place = ", ".join(map(str, wrong[0]))
+            raise InputError(f"{name}: {len(wrong)} numbers of the {what} are not finite, the first at [{place}].")
+    mean, covariance = mean.astype(np.float64), covariance.astype(np.float64)
+    largest = float(np.abs(covariance).max())
+    difference = np.abs(covariance - covariance.T)
+    if difference.max() > _ROUNDING * largest:
+        i, j = np.unravel_index(difference.argmax(), difference.shape)
+        pair = f"{covariance[i, j]:.4g} at [{i}, {j}] and {covariance[j, i]:.4g} at [{j}, {i}]"
+        raise InputError(f"{name}: the covariance is not symmetric, it has {pair}: compute the statistics anew.")
+    _check_semidefinite(covariance, largest, name)
+    return mean, covariance
+
+
+def _check_semidefinite(covariance: Float[np.ndarray, "d d"], largest: float, name: str) -> None:
+    """Raises InputError where a variance is negative in some direction, beyond rounding."""
+    try:  # at a tenth of the cost of eigenvalues; the diagonal's largest is at most the largest eigenvalue
+        np.linalg.cholesky(
+            covariance + _ROUNDING * max(float(covariance.diagonal().max()), 0.0) * np.eye(len(covariance))
+        )
+        return
+    except np.linalg.LinAlgError:
+        values = np.linalg.eigvalsh((covariance + covariance.T) / 2)
+    if values[0] < -_ROUNDING * max(values[-1], 0.0):
+        raise InputError(
+            f"{name}: this is no covariance, its eigenvalues reach from {values[0]:.4g} to {values[-1]:.4g} where none "
+            "is negative: compute the statistics anew."
+        )

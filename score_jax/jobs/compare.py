@@ -1,7 +1,6 @@
 """`fid`: any two of image folder, array file, data set and statistics file, under one protocol."""
 
 import dataclasses
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from score_jax.array_files import array_headers
 from score_jax.data.images import with_channels
 from score_jax.data.sources import Source, open_images
-from score_jax.errors import InputError
+from score_jax.errors import InputError, named
 from score_jax.evaluation import feature_set, metrics
 from score_jax.evaluation.feature_set import FeatureSet
 from score_jax.evaluation.features import FeatureExtractor
@@ -67,7 +67,7 @@ def open_side(
       InputError: it names none of these, or statistics that were made under another protocol.
     """
     path = Path(text).expanduser()
-    if path.suffix != ".npz" or "mu" not in (names := _names_in(path)):
+    if path.suffix not in (".npz", ".npy") or "mu" not in (names := array_headers(path)):
         return Side(text, None, _source(text, extractor, channels, data_dir))
     statistics = feature_set.load(path)
     _check_made_so(path, statistics, protocol, extractor)
@@ -124,21 +124,13 @@ def features_of(
     return dataclasses.replace(side.statistics, features=found.features, labels=found.labels)
 
 
-def _names_in(path: Path) -> list[str]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return list(file.files)
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(f"Cannot read {path}: {error}. Expected arrays without pickled objects.") from None
-
-
 def _check_made_so(path: Path, statistics: FeatureSet, protocol: Protocol, extractor: FeatureExtractor) -> None:
     found = feature_set.difference(statistics.facts, facts_of(protocol, extractor))
     if found is not None:
         key, theirs, ours = found
         raise InputError(
-            f"{path} was made with {key} {theirs}, the protocol {protocol.name!r} has {ours}: choose the --protocol "
-            "it was made with, or compute it anew from images."
+            f"{path} was made with {key} {named(theirs)}, the protocol {protocol.name!r} has {ours}: choose the "
+            "--protocol it was made with, or compute it anew from images."
         )
     if not statistics.facts.keys() & {"resize", "identity"}:
         print(f"{path} does not say how it was made: taken as of the protocol {protocol.name!r}.", flush=True)

@@ -112,5 +112,5 @@ def test_two_arrays_that_could_be_meant_are_refused(rows_of):
     with pytest.raises(InputError, match="both labels and arr_1"):
         rows_of(images=pixels(3, 4, 4, 3), labels=np.arange(3), arr_1=np.arange(3))
     assert len(rows_of(images=pixels(3, 4, 4, 3), x=np.ones(3), labels=np.arange(3), y=np.ones(3))) == 3
-    with pytest.raises(InputError, match="holds mu, sigma: expected images"):
+    with pytest.raises(InputError, match="holds mu, sigma: expected 'images'"):
         rows_of(mu=np.ones(3), sigma=np.eye(3))
