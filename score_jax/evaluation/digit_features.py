@@ -6,7 +6,6 @@ substitute for FID with Inception features and are never called so.
 
 import dataclasses
 import functools
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, UInt8
 
+from score_jax.array_files import read_arrays
 from score_jax.errors import InputError
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.files import written_whole
@@ -23,6 +23,7 @@ from score_jax.models.digit_classifier import DigitClassifier
 from score_jax.typing import KeyArray, Params
 
 _BATCH = 128
+_LAYERS = {"patches", "halve_0", "norm_0", "halve_1", "norm_1", "features", "logits"}
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["classes"])
@@ -118,15 +119,15 @@ def load_classifier(path: Path) -> Classifier:
       InputError: the file is not of that kind.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {k: file[k] for k in file.files}
-        classes = int(arrays.pop("classes"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path} is no saved digit classifier ({error}): delete it, it will be trained again."
-        ) from None
+        arrays = read_arrays(path)
+    except InputError as error:
+        raise InputError(f"{path} is no saved digit classifier: {error} Delete it, it will be trained again.") from None
+    classes = arrays.pop("classes", np.zeros(()))
     params: dict = {}
     for name, value in arrays.items():
-        layer, leaf = name.split("/")
-        params.setdefault(layer, {})[leaf] = jnp.asarray(value)
-    return Classifier(params, classes)
+        layer, _, leaf = name.partition("/")
+        params.setdefault(layer, {})[leaf] = jnp.asarray(value) if value.dtype.kind == "f" else None
+    logits = params.get("logits", {}).get("bias")
+    if set(params) != _LAYERS or logits is None or classes.dtype.kind not in "iu" or logits.shape != (classes,):
+        raise InputError(f"{path} is no saved digit classifier: delete it, it will be trained again.")
+    return Classifier(params, int(classes))

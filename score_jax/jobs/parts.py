@@ -10,8 +10,6 @@ import functools
 import hashlib
 import json
 import shutil
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from jax.experimental import multihost_utils
 from jaxtyping import Array
 from tqdm import tqdm
 
+from score_jax.array_files import read_arrays
 from score_jax.errors import InputError
 from score_jax.jobs.results import write_arrays, write_json
 from score_jax.multihost import any_says
@@ -59,10 +58,9 @@ class Parts:
           InputError: its file is damaged.
         """
         try:
-            with np.load(self._file(start)) as arrays:
-                return dict(arrays)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise InputError(f"{self._file(start)} is damaged ({error}): remove it, and it is computed anew.") from None
+            return read_arrays(self._file(start))
+        except InputError as error:
+            raise InputError(f"A finished part is damaged ({error}): remove it, and it is computed anew.") from None
 
     def write(self, start: int, columns: Columns) -> None:
         """Keeps a finished batch."""

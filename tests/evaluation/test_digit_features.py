@@ -42,3 +42,7 @@ def test_a_damaged_classifier_is_said(tmp_path):
     (tmp_path / "c.npz").write_bytes(b"PK\x03\x04 no")
     with pytest.raises(InputError, match="no saved digit classifier"):
         digit_features.load_classifier(tmp_path / "c.npz")
+    for arrays in ({"a": np.ones(3)}, {"classes": np.array("ten")}, {"classes": 10, "logits/bias": np.ones(10)}):
+        np.savez(tmp_path / "c.npz", **arrays)
+        with pytest.raises(InputError, match="no saved digit classifier"):
+            digit_features.load_classifier(tmp_path / "c.npz")
