@@ -8,7 +8,10 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from score_jax.errors import InputError, quoted
 from score_jax.training.throughput import Meter
+
+FILE_NAME = "loss.jsonl"
 
 
 class TrainingLog:
@@ -19,7 +22,8 @@ class TrainingLog:
         self._active = jax.process_index() == 0
         if self._active:
             self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=initial_step)
-            self._curve = (workdir / "loss.jsonl").open("a")
+            _drop_cut_line(workdir / FILE_NAME)
+            self._curve = (workdir / FILE_NAME).open("a")
         self._bar = tqdm(
             total=total_steps,
             initial=initial_step,
@@ -66,9 +70,41 @@ class TrainingLog:
 
 
 def read_curve(workdir: Path) -> dict[int, float]:
-    """Loss by step from loss.jsonl; what a resumed run wrote again replaces what was there."""
-    path = workdir / "loss.jsonl"
+    """Loss by step from loss.jsonl; what a resumed run wrote again replaces what was there.
+
+    A last line that was cut, by a run that was killed, is passed over.
+
+    Raises:
+      InputError: another line is damaged; names it.
+    """
+    path = workdir / FILE_NAME
     if not path.exists():
         return {}
-    rows = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
-    return {row["step"]: row["loss"] for row in rows}
+    lines = path.read_bytes().rstrip().split(b"\n")
+    rows = [_row(line) for line in lines]
+    damaged = [number for number, row in enumerate(rows[:-1], 1) if row is None and lines[number - 1].strip()]
+    if damaged:
+        line = quoted(lines[damaged[0] - 1].decode("utf-8", "replace"))
+        raise InputError(
+            f"Line {damaged[0]} of {path} is damaged ({line}): expected an object with step and loss; remove the line."
+        )
+    return dict(row for row in rows if row is not None)
+
+
+def _row(line: bytes) -> tuple[int, float] | None:
+    try:
+        row = json.loads(line)
+        step, loss = row["step"], row["loss"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return (step, float(loss)) if type(step) is int and type(loss) in (int, float) else None
+
+
+def _drop_cut_line(path: Path) -> None:
+    """Ends a file with the last line that was written whole, so that the next one begins on its own."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        contents = file.read()
+        if contents and not contents.endswith(b"\n"):
+            file.truncate(contents.rfind(b"\n") + 1)

@@ -7,9 +7,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from score_jax.errors import InputError
+from score_jax.errors import InputError, named
 from score_jax.files import written_whole
 
+_SECTIONS = ("data", "process", "network", "prediction", "loss", "optimizer", "ema", "training", "sampler", "sampling")
 _FREE_SECTIONS = ("edit", "guidance", "sampler", "sampling", "likelihood", "evaluation")
 _FREE_KEYS = (
     "data.data_dir",
@@ -44,15 +45,25 @@ def load_config(workdir: Path) -> ConfigDict:
     """The config that a workdir was trained with, locked.
 
     Raises:
-      InputError: there is none, or it is not JSON.
+      InputError: there is none, or it is not JSON, or no config.
     """
     path = workdir / "config.json"
     if not path.is_file():
         raise InputError(f"No config.json in {workdir}: expected the --workdir of a `train` run.")
     try:
-        return ConfigDict(_tuples(json.loads(path.read_text()))).lock()
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is not JSON ({error}): restore it or train into a new --workdir.") from None
+        found = json.loads(path.read_bytes())  # of UTF-8, UTF-16 or UTF-32, with or without a byte order mark
+    except (ValueError, RecursionError) as error:
+        reason = named(str(error).splitlines()[0])
+        raise InputError(f"{path} is not JSON ({reason}): restore it or train into a new --workdir.") from None
+    sections = [name for name in _SECTIONS if not isinstance(found, dict) or not isinstance(found.get(name), dict)]
+    if sections:
+        raise InputError(
+            f"{path} is no config of ours, it has no section {sections[0]!r}: restore it or train into a new --workdir."
+        )
+    try:
+        return ConfigDict(_tuples(found)).lock()
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} is no config ({named(str(error).splitlines()[0])}): restore it.") from None
 
 
 def _flatten(config: ConfigDict) -> dict[str, Any]:
