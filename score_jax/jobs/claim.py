@@ -64,7 +64,7 @@ def _check_old_numbers(config: ConfigDict, workdir: Path, now: data_facts.DataFa
     """
     names = now.classes or ()
     moved = [names.index(name) for name in sorted(names)] != list(range(len(names)))
-    if moved and config.network.num_classes and config.data.name.startswith("folder:"):
+    if moved and config.network.get("num_classes", 0) and config.data.name.startswith("folder:"):
         raise InputError(
             f"{workdir} was trained when class folders were numbered by letters ({', '.join(sorted(names)[:3])}, ...), "
             f"now they are by number ({', '.join(names[:3])}, ...): use a new --workdir, or name the folders so that "

@@ -84,12 +84,13 @@ def check_same_data(workdir: Path, kept: DataFacts, now: DataFacts) -> None:
     differ = _moved_class(kept.classes, now.classes)
     if kept.count != now.count:
         differ.append(f"it has {now.count} images where there were {kept.count}")
-    elif kept.content != now.content:
-        differ.append("an image or a label changed")
+    elif kept.content != now.content and not differ:
+        differ.append("an image or a label is another")
     if differ:
+        before = "" if kept.data == now.data else f", of {kept.data} then"
         raise InputError(
-            f"{workdir} was trained on other data than {now.data} is now ({kept.data}): {'; '.join(differ)}. Bring the "
-            "old data back, or use a new --workdir."
+            f"{workdir} was trained on other data than that of {now.data}{before}: {'; '.join(differ)}. Bring the old "
+            "data back, or use a new --workdir."
         )
 
 

@@ -12,7 +12,7 @@ COUNT = 20
 
 @pytest.fixture
 def source(tmp_path):
-    images = np.random.default_rng(0).integers(0, 256, (COUNT, 4, 4), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (COUNT, 4, 4, 1), dtype=np.uint8)
     np.save(tmp_path / "images.npy", images)
     return open_source(str(tmp_path / "images.npy"), "all", image_size=4, channels=1)
 

@@ -136,11 +136,60 @@ def test_pickles_in_arrays_are_refused(tmp_path, capsys):
         ("digits", "trian", "Split 'trian' of digits: Unknown split"),
         ("folder:/no/such/folder", "train", "No folder /no/such/folder"),
         ("dead_leaves", "train[", "expected a name like"),
+        ("dead_leaves", "val", "dead_leaves has no part 'val': expected 'train' or 'test'"),
+        ("dead_leaves", "test[10:5]", r"Split 'test\[10:5\]' of dead_leaves is empty"),
+        ("digits", "test[10:5]", r"Split 'test\[10:5\]' of digits: it is empty"),
+        ("digits", "test[5:5]", r"Split 'test\[5:5\]' of digits: it is empty"),
+        ("digits/large", "train", "No data set 'digits/large': .*Did you mean 'digits'"),
+        ("digts", "train", "No data set 'digts': .*Did you mean 'digits'"),
+        ("folder:", "train", "No data set 'folder:'"),
+        ("", "train", "No data set ''"),
+        ("no such/", "train", "No data set 'no such/': .*There is no such folder either"),
+        ("gs://bucket/x", "train", "No data set 'gs://bucket/x'"),
+        ("pictures", "train", "No data set 'pictures': .*It is a folder: name it as folder:pictures"),
+        ("pictures/", "train", "No data set 'pictures/': .*It is a folder: name it as folder:pictures/"),
+        ("./pictures", "train", "It is a folder: name it as folder:./pictures"),
+        ("cifar10", "train", "if you mean the folder, name it as folder:cifar10"),
+        ("notes.txt", "train", "It is a file of another kind"),
     ],
 )
-def test_what_is_missing_is_said(name, split, message, tfds_dir):
-    with pytest.raises(InputError, match=message):
+def test_what_is_missing_is_said(name, split, message, tfds_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "cifar10").mkdir()
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(InputError, match=message) as found:
         open_source(name, split, image_size=8, channels=1, data_dir=tfds_dir)
+    assert "\n" not in str(found.value)
+
+
+def test_classes_are_those_that_tfds_knows(tfds_dir):
+    for split in ("train", "test[:5]"):
+        source = open_source("digits", split, image_size=8, channels=1, data_dir=tfds_dir)
+        assert source.classes == tuple("0123456789") and source.labels is None
+    assert open_source("dead_leaves", "test", image_size=8, channels=1).classes == ()
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy"])
+@pytest.mark.parametrize("split", ["train", "test", "val[:10%]"])
+def test_arrays_have_no_parts(tmp_path, suffix, split):
+    save = np.savez if suffix == ".npz" else np.save
+    save(tmp_path / f"x{suffix}", np.zeros((10, 8, 8, 3), np.uint8))
+    with pytest.raises(InputError, match=r"has no part '\w+', its 10 images are one set: .*all\[:90%\]"):
+        open_source(str(tmp_path / f"x{suffix}"), split, image_size=8, channels=3)
+
+
+def test_a_cut_of_sorted_arrays_says_which_labels_it_lost(tmp_path, capsys):
+    np.savez(tmp_path / "x.npz", images=np.zeros((10, 8, 8, 3), np.uint8), labels=np.arange(10) // 2)
+    source = open_source(str(tmp_path / "x.npz"), "all[80%:]", image_size=8, channels=3)
+    np.testing.assert_array_equal(source.labels, [4, 4])
+    assert "2 of its 10 images, with 1 of its 5 labels." in capsys.readouterr().out
+
+
+def test_stored_content_does_not_depend_on_how_it_is_prepared(folder):
+    name = f"folder:{folder}"
+    large, small = (open_source(name, "all", image_size=s, channels=3, resize_filter="box") for s in (8, 4))
+    assert large.content == small.content and large.fingerprint != small.fingerprint
 
 
 def test_wrong_arrays_are_refused(tmp_path):
@@ -166,7 +215,7 @@ def test_dead_leaves_are_discs_of_uniform_colour():
 
 
 def test_fingerprint_tells_contents_apart(tmp_path):
-    images = np.zeros((8, 4, 4), np.uint8)
+    images = np.zeros((8, 4, 4, 1), np.uint8)
     prints = []
     for value in (0, 1):
         images[-1] = value
@@ -206,9 +255,18 @@ def test_a_record_that_always_fails_is_named(monkeypatch):
         failing(3)[0]
 
 
+def test_a_name_that_writes_into_terminals_is_quoted(folder):
+    (folder / "cat" / "0.png").rename(folder / "cat" / "\x1b[31m\n.png")
+    (folder / "cat" / "\x1b[31m\n.png").write_text("x")
+    source = open_source(f"folder:{folder / 'cat'}", "all", image_size=8, channels=3, resize_filter="box")
+    with pytest.raises(InputError, match="Cannot read the image ") as found:
+        [source[i] for i in range(len(source))]
+    assert str(found.value).isprintable()
+
+
 def test_a_file_that_is_gone_is_named(folder, monkeypatch):
     monkeypatch.setattr(sources, "WAITS", (0.0,))
     source = open_source(f"folder:{folder}", "all", image_size=8, channels=3, resize_filter="bicubic")
     (folder / "cat" / "1.png").unlink()
     with pytest.raises(InputError, match=r"Cannot read .*cat/1.png, tried 2 times"):
-        source[1]
+        [source[i] for i in range(len(source))]
