@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     if values is None:
         return 0
     model = load_trained(values)
-    source = open_split(model.config, "eval_split")
+    source = open_split(model.config, "eval_split", model.workdir)
     count = min(model.experiment.likelihood.num_examples or _DEFAULT_COUNT, len(source))
     coder = encode.coder(model.experiment, model.params)
     columns = encode.encode(coder, model.mesh, source, count)

@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
     if values is None:
         return 0
     model = load_trained(values)
-    source = open_split(model.config, "eval_split")
+    source = open_split(model.config, "eval_split", model.workdir)
     facts = {"step": model.step, "seed": model.experiment.likelihood.seed, "data": source.fingerprint}
     parts = model.workdir / "likelihood_parts"
     dequantizer = _dequantizer(model)
@@ -66,7 +66,9 @@ def _dequantizer(model: Trained):
     if c.dequantization == "uniform":
         return None
     folder = model.workdir / "dequantizer" / f"step_{model.step:08d}_of_{c.dequantizer_steps}"
-    return fitted(model.experiment, model.params, model.mesh, open_split(model.config, "train_split"), folder)
+    return fitted(
+        model.experiment, model.params, model.mesh, open_split(model.config, "train_split", model.workdir), folder
+    )
 
 
 def _params(model: Trained):

@@ -262,7 +262,7 @@ def evaluate(
     experiment, params, mesh = model
     config, c = experiment.config, experiment.config.evaluation
     stem = "evaluation" if protocol is PLAIN else f"evaluation_{protocol.name}"
-    opened = _open_reference(config, protocol, extractor, reference)
+    opened = _open_reference(config, protocol, extractor, reference, workdir)
     metrics.check_counts(generated=c.num_samples, real=opened.count)
     check_length(opened, extractor, experiment.image_shape)
     request = Request(c.num_samples, c.batch_size, c.seed, protocol.rounding, config.sampling.label)
@@ -312,11 +312,13 @@ def evaluate(
 _SPLITS = ("train", "eval")
 
 
-def _open_reference(config: ConfigDict, protocol: Protocol, extractor: FeatureExtractor, reference: str | None) -> Side:
+def _open_reference(
+    config: ConfigDict, protocol: Protocol, extractor: FeatureExtractor, reference: str | None, workdir: Path
+) -> Side:
     """The reference, before any sample is drawn or any image of it measured."""
     name, data = reference or ("eval" if protocol is PLAIN else "train"), config.data
     if name in _SPLITS:
-        return Side(name, None, open_split(config, f"{name}_split"))
+        return Side(name, None, open_split(config, f"{name}_split", workdir))
     return open_side(name, protocol, extractor, channels=data.channels, data_dir=data.data_dir)
 
 

@@ -24,6 +24,7 @@ from score_jax.multihost import agree, on_first_process, on_first_then_all, prin
 from score_jax.planning.chips import peak_flops
 from score_jax.training import weights
 from score_jax.training.checkpoint import Checkpoints, abstract_state, directory_of
+from score_jax.training.data_facts import check_same_classes
 from score_jax.training.log import TrainingLog
 from score_jax.training.loop import Schedule, run_training
 from score_jax.training.profile import tracer
@@ -45,10 +46,19 @@ from score_jax.typing import Params
 _PREVIEWS = 64
 
 
-def open_split(config: ConfigDict, split: str) -> Source:
-    """The `train_split` or `eval_split` of a config's data set."""
+def open_split(config: ConfigDict, split: str, trained: Path | None = None) -> Source:
+    """The `train_split` or `eval_split` of a config's data set.
+
+    Args:
+      config: of a run.
+      split: the key.
+      trained: the workdir of a model, whose classes, if it is told any, those of the data must be.
+
+    Raises:
+      InputError: there is no such data, or its labels stand for other classes.
+    """
     data = config.data
-    return open_source(
+    source = open_source(
         data.name,
         data[split],
         image_size=data.image_size,
@@ -57,6 +67,9 @@ def open_split(config: ConfigDict, split: str) -> Source:
         crop=data.crop,
         data_dir=data.data_dir,
     )
+    if trained is not None and config.network.get("num_classes", 0):
+        check_same_classes(trained, source)
+    return source
 
 
 def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profile: bool = False) -> TrainState:

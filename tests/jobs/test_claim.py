@@ -12,7 +12,7 @@ from score_jax.errors import InputError
 from score_jax.jobs.claim import claim_workdir
 from score_jax.jobs.train import open_split
 from score_jax.training.checkpoint import directory_of
-from score_jax.training.data_facts import check_same_classes, facts_of, load_facts, told_classes
+from score_jax.training.data_facts import facts_of, load_facts, told_classes
 
 
 def config_of(name, split="all", **options):
@@ -160,10 +160,14 @@ def test_damaged_facts_are_one_line(arrays, tmp_path):
 def test_other_classes_are_named_where_a_split_is_opened(pictures, tmp_path):
     config = config_of(f"folder:{pictures}", eval_split="all")
     workdir = trained(tmp_path / "run", config)
-    check_same_classes(workdir, open_split(config, "eval_split"))
     (pictures / "1").rename(pictures / "7")
+    open_split(config, "eval_split", workdir)  # a model that is told no classes
+    with config.unlocked():
+        config.network.num_classes = 3
     with pytest.raises(InputError, match="trained on other classes .*: class 0 was '1' and is '2'"):
-        check_same_classes(workdir, open_split(config, "eval_split"))
+        open_split(config, "eval_split", workdir)
+    (pictures / "7").rename(pictures / "1")
+    assert open_split(config, "eval_split", workdir).classes == ("1", "2", "10")
 
 
 def test_many_classes_are_told_in_short():
