@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from score_jax import guidance
 from score_jax.builder.edit import Edit
 from score_jax.builder.likelihood import LikelihoodOptions, flow_of, options
-from score_jax.builder.naming import choose, construct
+from score_jax.builder.naming import check_counts, check_seed, choose, construct
 from score_jax.builder.objective import area_means, build_loss, history_of
 from score_jax.builder.sampling import Guide, Known, Sampling, build_sampling, scale_of
 from score_jax.errors import InputError
@@ -97,6 +97,11 @@ class Experiment:
     train_step: Callable
     likelihood: LikelihoodOptions
     config: ConfigDict
+
+    @property
+    def label_classes(self) -> int:
+        """Classes that a label of the data may name: of the model, or of the classifier; 0: labels are not used."""
+        return self.network.module.num_classes if self.is_classifier else self.num_classes
 
     @property
     def is_classifier(self) -> bool:
@@ -205,12 +210,23 @@ def build_process(config: ConfigDict) -> NoiseSchedule:
     return construct("process", PROCESSES, config.process.to_dict())
 
 
+def _check_numbers(config: ConfigDict) -> None:
+    """Raises InputError where a count is below one, or a seed stands for another."""
+    check_counts("data", config.data, ("image_size", "channels"))
+    for section in ("sampling", "evaluation"):
+        check_counts(section, config[section], ("num_samples", "batch_size"))
+        check_seed(f"{section}.seed", config[section].seed)
+    check_seed("seed", config.seed)
+    check_seed("likelihood.seed", config.likelihood.seed)
+
+
 def experiment(config: ConfigDict) -> Experiment:
     """Builds everything a verb needs.
 
     Raises:
       InputError: a name or a key is unknown, or values do not fit each other.
     """
+    _check_numbers(config)
     process, network = build_process(config), build_network(config)
     predict: Callable[..., Any]
     if config.loss.name == "classifier":

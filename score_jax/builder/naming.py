@@ -31,6 +31,16 @@ def check_counts(section: str, values: Mapping[str, Any] | ConfigDict, keys: Ite
             raise InputError(f"{section}.{key}={values[key]}: give at least 1.")
 
 
+SEEDS = 2**32
+"""Seeds that differ: JAX takes 32 bits of one."""
+
+
+def check_seed(key: str, seed: int) -> None:
+    """Raises InputError where a seed is not from 0 to 2^32 - 1: JAX would take it for another, silently."""
+    if not 0 <= seed < SEEDS:
+        raise InputError(f"{key}={seed}: give 0 to {SEEDS - 1}; others stand for the same seed as one of these.")
+
+
 def choose(key: str, table: Mapping[str, Any], name: str) -> Any:
     """`table[name]`.
 

@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
     model = load_trained(values)
     c = model.config.evaluation
     given = load_classifier(model.experiment, model.mesh)
-    given, c.num_samples = enlarging(given, model.config, values.base, c.num_samples)
+    given, c.num_samples = enlarging(given, model.experiment, values.base, c.num_samples)
     protocol, extractor = _measured_by(values, model)
     with stop_on_signals() as stop:
         try:

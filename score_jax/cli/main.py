@@ -53,6 +53,14 @@ def _use_compile_cache() -> None:
     jax.config.update("jax_compilation_cache_dir", folder)  # JAX has read its environment already
 
 
+def _in_home(word: str) -> str:
+    """An argument with a leading ~ of its value as the home folder: shells leave the one of `--workdir=~/x` alone."""
+    name, equals, value = word.rpartition("=") if word.startswith("-") else ("", "", word)
+    prefix = "folder:" if value.startswith("folder:") else ""
+    path = value.removeprefix(prefix)
+    return name + equals + prefix + os.path.expanduser(path) if path == "~" or path.startswith("~/") else word
+
+
 def _help() -> str:
     return (
         _USAGE
@@ -74,7 +82,7 @@ def main(argv: list[str]) -> int:
     if verb in ("--help", "-h", "help"):
         print(_help())
         return 0
-    code = _code_of(verb, argv)
+    code = _code_of(verb, [*argv[:2], *(_in_home(word) for word in argv[2:])])
     if code and cluster.is_joined():
         cluster.leave(code)
     return code

@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
     model = load_trained(values)
     c = model.config.sampling
     given = load_classifier(model.experiment, model.mesh)
-    given, count = enlarging(given, model.config, values.base, c.num_samples)
+    given, count = enlarging(given, model.experiment, values.base, c.num_samples)
     asked = {"config": model.config.to_dict(), "step": model.step, "devices": model.mesh.size, "count": count}
     parts = parts_of(model.workdir / "sample_parts", asked | {"given": given.digests(count)})
     trained = (model.experiment, model.params, model.mesh)

@@ -17,7 +17,7 @@ def load_classifier(experiment: Experiment, mesh: Mesh) -> Given:
     """What `draw` needs of the classifier that the config names in `guidance.classifier`; nothing where it names none.
 
     Raises:
-      InputError: the workdir has no classifier, or one of another process or image size.
+      InputError: the workdir has no classifier, or one of another process, image size or classes.
     """
     name = experiment.config.guidance.classifier
     if not name:
@@ -30,6 +30,7 @@ def load_classifier(experiment: Experiment, mesh: Mesh) -> Given:
         ("process", experiment.config.process, config.process),
         ("image shape", experiment.image_shape, classifier.image_shape),
         ("range of values", experiment.value_range, classifier.value_range),
+        ("number of classes", experiment.num_classes or classifier.label_classes, classifier.label_classes),
     ):
         if ours != theirs:
             raise InputError(f"The classifier in {name} has the {what} {theirs}, the model has {ours}: train it alike.")

@@ -72,6 +72,10 @@ class Given:
     labels: Int[np.ndarray, "n"] | None = None
     latents: Float[np.ndarray, "n h w c"] | None = None
 
+    def num_classes(self, experiment: Experiment) -> int:
+        """Classes that a label of a sample may name: the guiding classifier's, or else the model's."""
+        return experiment.num_classes if self.classifier is None else self.classifier.label_classes
+
     @property
     def guide_params(self) -> Params | None:
         """Of the networks that guide."""
@@ -109,7 +113,7 @@ def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: 
 
     def draw_batch(params: Params, guide_params, key, batch_indices, label, rows):
         keys = keys_per_example(jax.random.fold_in(key, _LABEL_STREAM), batch_indices)
-        classes = experiment.num_classes if given.classifier is None else given.classifier.network.module.num_classes
+        classes = given.num_classes(experiment)
         uniform = jax.vmap(lambda key: jax.random.randint(key, (), 0, max(1, classes)))(keys)
         labels = rows.get("labels", jnp.where(label == RANDOM_LABEL, uniform, label))
         to_range = functools.partial(to_model_range, value_range=experiment.value_range)
@@ -181,9 +185,7 @@ def batch_sampler(
         raise InputError(
             "This is a classifier: it draws no images. Name it as guidance.classifier of a model that does."
         )
-    classes = experiment.num_classes if given.classifier is None else given.classifier.network.module.num_classes
-    if label != RANDOM_LABEL and not 0 <= label < classes:
-        raise InputError(f"sampling.label={label}, but the model has {classes} classes: expected 0 to {classes - 1}.")
+    _check_label(label, given.num_classes(experiment))
     draw_batch, split = sampling_program(experiment, mesh, num_saved, given, rounding), over_batch(mesh)
     key, guide_params = jax.random.key(seed), jax.device_put(given.guide_params, replicated(mesh))
 
@@ -195,6 +197,17 @@ def batch_sampler(
         return draw_batch(params, guide_params, key, on_devices(indices), np.int32(label), rows)
 
     return sampler
+
+
+def _check_label(label: int, classes: int) -> None:
+    if label == RANDOM_LABEL or 0 <= label < classes:
+        return
+    if not classes:
+        raise InputError(f"sampling.label={label}, but the model has no classes: leave it at {RANDOM_LABEL}.")
+    raise InputError(
+        f"sampling.label={label}, but the model has {classes} classes: expected 0 to {classes - 1}, or {RANDOM_LABEL} "
+        "for random ones."
+    )
 
 
 def check_finite(finite: np.ndarray) -> None:

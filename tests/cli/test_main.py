@@ -33,6 +33,23 @@ ARGUMENTS = [
     (["sample", "--workdir={trained}", "--step=9"], "No checkpoint"),
     (["likelihood", "--workdir={tmp}/none"], "No config.json in"),
     (["evaluate", "--workdir={trained}"], "No checkpoint"),
+    (["sample", "--workdir={trained}", "--num_samples=0"], "sampling.num_samples=0: give at least 1"),
+    (["sample", "--workdir={trained}", "--num_samples=-1"], "sampling.num_samples=-1: give at least 1"),
+    (["sample", "--workdir={trained}", "--config.sampling.batch_size=0"], "sampling.batch_size=0: give at least 1"),
+    (["sample", "--workdir={trained}", "--steps=0"], "sampler.num_steps=0"),
+    (["evaluate", "--workdir={trained}", "--num_samples=0"], "evaluation.num_samples=0: give at least 1"),
+    (["evaluate", "--workdir={trained}", "--config.evaluation.batch_size=-3"], "evaluation.batch_size=-3"),
+    (["likelihood", "--workdir={trained}", "--config.likelihood.batch_size=0"], "likelihood.batch_size=0"),
+    (["likelihood", "--workdir={trained}", "--config.likelihood.batch_size=-3"], "likelihood.batch_size=-3"),
+    (["train", "--config={config}", "--workdir={tmp}/x", "--config.seed=4294967296"], "seed=4294967296: give 0 to"),
+    (["train", "--config={config}", "--workdir={tmp}/x", "--config.seed=-1"], "seed=-1: give 0 to"),
+    (["train", "--config={config}", "--workdir={tmp}/x", "--config.seed=100000000000000000000"], "give 0 to"),
+    (["train", "--config={config}", "--workdir={tmp}/x", "--config.seed=1e20"], "invalid literal"),
+    (["sample", "--workdir={trained}", "--config.sampling.seed=4294967296"], "sampling.seed=4294967296: give 0 to"),
+    (["evaluate", "--workdir={trained}", "--config.evaluation.seed=-1"], "evaluation.seed=-1: give 0 to"),
+    (["likelihood", "--workdir={trained}", "--config.likelihood.seed=4294967296"], "likelihood.seed=4294967296"),
+    (["fid", "a.npz", "b.npz", "--batch_size=0", "--features=json:loads"], "fid.batch_size=0: give at least 1"),
+    (["fid", "a.npz", "--save=x.json", "--features=json:loads"], "statistics are kept in an .npz file"),
 ]
 
 
@@ -119,3 +136,21 @@ def test_a_folder_of_pictures_trains_samples_and_evaluates(tmp_path):
     shutil.rmtree(workdir / "checkpoints")
     lost = run("sample", f"--workdir={workdir}")
     assert lost.returncode == 2 and lost.stderr.strip().splitlines()[-1].count("No checkpoint") == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("--workdir=~/x", "--workdir={home}/x"),
+        ("--config.data.name=folder:~/photos", "--config.data.name=folder:{home}/photos"),
+        ("~/a.npz", "{home}/a.npz"),
+        ("~", "{home}"),
+        ("folder:~/a", "folder:{home}/a"),
+        ("--prompt=a~b", "--prompt=a~b"),
+        ("x=~/y", "x=~/y"),
+        ("--save=~other/x", "--save=~other/x"),
+    ],
+)
+def test_the_home_folder_is_meant_by_a_leading_tilde(word, expected, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert cli._in_home(word) == expected.format(home="/home/me")
