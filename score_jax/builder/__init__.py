@@ -101,7 +101,7 @@ class Experiment:
     @property
     def label_classes(self) -> int:
         """Classes that a label of the data may name: of the model, or of the classifier; 0: labels are not used."""
-        return self.network.module.num_classes if self.is_classifier else self.num_classes
+        return label_classes(self.config, self.network)
 
     @property
     def is_classifier(self) -> bool:
@@ -187,6 +187,14 @@ def build_network(config: ConfigDict) -> Network:
     return Network(module, (data.image_size, data.image_size, data.channels))
 
 
+def label_classes(config: ConfigDict, network: Network) -> int:
+    """Classes that a label of the data may name: of the model, without the one that stands for none, or of the
+    classifier; 0: labels are not used."""
+    if config.loss.name == "classifier":
+        return network.module.num_classes
+    return max(0, network.num_classes - (config.loss.label_dropout > 0))
+
+
 def build_predict(config: ConfigDict, network: Network, process: NoiseSchedule) -> Callable[..., Prediction]:
     """The `prediction` section: what the network outputs and is told, or the name of its preconditioning.
 
@@ -246,7 +254,7 @@ def experiment(config: ConfigDict) -> Experiment:
         predict=predict,
         image_shape=network.image_shape,
         value_range=tuple(config.data.value_range),
-        num_classes=max(0, network.num_classes - (config.loss.label_dropout > 0)),
+        num_classes=0 if config.loss.name == "classifier" else label_classes(config, network),
         create_state=lambda: create_state(network.init, tx, jax.random.key(config.seed), history),
         train_step=make_train_step(
             loss,

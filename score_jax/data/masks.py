@@ -61,4 +61,4 @@ def _what_is_wrong(path: Path, pixels: np.ndarray, grey: UInt8[np.ndarray, "h w 
 
 def _is_transparent(path: Path) -> bool:
     with PILImage.open(path) as image:
-        return image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255
+        return image.has_transparency_data and bool(np.asarray(image.convert("RGBA"))[..., 3].min() < 255)

@@ -15,6 +15,7 @@ from score_jax.data.array_images import array_rows
 from score_jax.data.dead_leaves import DeadLeavesImages
 from score_jax.data.folder import no_parts, open_folder
 from score_jax.data.images import decode, fit
+from score_jax.data.labels import checked_label, checked_labels
 from score_jax.data.splits import parse_split
 from score_jax.data.tfds_names import open_tfds
 from score_jax.errors import InputError, quoted
@@ -64,6 +65,7 @@ class Source:
       labels: of all examples, as they are stored, where they are known without reading each; else None.
       summary: a hash of what tells all these examples from others and is cheap to read (names and sizes of files,
         pixels in memory); None where eight of them must do.
+      num_classes: classes of the model that its labels are for, see `with_labels_of`; 0 where it is told none.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Source:
     classes: tuple[str, ...] | None = None
     labels: np.ndarray | None = None
     summary: Callable[[], bytes] | None = None
+    num_classes: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -83,8 +86,31 @@ class Source:
             file, name = image, str(image) if str(image).isprintable() else quoted(str(image))
             image = _patiently(file.read_bytes, name)
         pixels = decode(image, name) if isinstance(image, bytes) else image
-        label = np.int32(row.get("label", 0))
+        label = checked_label(row.get("label", 0), operator.index(index), self.num_classes, self.name)
         return {"image": self.prepare(pixels, name), "label": label, "index": np.int32(index)}
+
+    def with_labels_of(self, num_classes: int) -> "Source":
+        """The source for a model of these classes; labels are checked now where they are known, and as they are read.
+
+        Raises:
+          InputError: there are no labels, more classes than the model knows, or a label that names none of them.
+        """
+        if not num_classes:
+            return dataclasses.replace(self, num_classes=0)
+        if self.classes == () or "label" not in self.rows[0]:
+            raise InputError(
+                f"{self.name} has no labels, but the model is of {num_classes} classes: use data with labels (images "
+                "in sub-folders by class, or an array 'labels'), or a model without classes."
+            )
+        if self.classes is not None and len(self.classes) > num_classes:
+            names = ", ".join(map(quoted, self.classes[:5]))
+            raise InputError(
+                f"{self.name} has {len(self.classes)} classes ({names}, ...), the model knows {num_classes}: give the "
+                "network as many classes."
+            )
+        if self.labels is not None:
+            checked_labels(self.labels, len(self), num_classes, self.name)
+        return dataclasses.replace(self, num_classes=num_classes)
 
     @property
     def fingerprint(self) -> str:

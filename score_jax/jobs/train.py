@@ -47,7 +47,7 @@ _PREVIEWS = 64
 
 
 def open_split(config: ConfigDict, split: str, trained: Path | None = None) -> Source:
-    """The `train_split` or `eval_split` of a config's data set.
+    """The `train_split` or `eval_split` of a config's data set, with labels that the config's model knows.
 
     Args:
       config: of a run.
@@ -55,7 +55,7 @@ def open_split(config: ConfigDict, split: str, trained: Path | None = None) -> S
       trained: the workdir of a model, whose classes, if it is told any, those of the data must be.
 
     Raises:
-      InputError: there is no such data, or its labels stand for other classes.
+      InputError: there is no such data, or its labels stand for other classes than the model's.
     """
     data = config.data
     source = open_source(
@@ -67,9 +67,10 @@ def open_split(config: ConfigDict, split: str, trained: Path | None = None) -> S
         crop=data.crop,
         data_dir=data.data_dir,
     )
-    if trained is not None and config.network.get("num_classes", 0):
+    num_classes = builder.label_classes(config, builder.build_network(config))
+    if trained is not None and num_classes:
         check_same_classes(trained, source)
-    return source
+    return source.with_labels_of(num_classes)
 
 
 def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profile: bool = False) -> TrainState:
