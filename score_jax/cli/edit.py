@@ -16,6 +16,7 @@ from score_jax.jobs.edit import Task, read_task
 from score_jax.jobs.guide import load_classifier
 from score_jax.jobs.results import provenance, write_arrays, write_json
 from score_jax.jobs.sample import Drawn, Given, draw
+from score_jax.training.weights import parameters_name
 
 _DESCRIPTION = """Completes an image where a mask is white, colours it, or paints what a text says where the mask is
 white, in several ways, with an unconditional model.
@@ -96,7 +97,8 @@ def main(argv: list[str]) -> int:
         facts |= {"prompt": values.prompt, "clip": values.clip, "edit": model.config.edit.to_dict()}
         facts["distance"] = [round(float(d), 4) for d in arrays["distance"]]
     sampler = model.config.sampler.to_dict()
-    facts |= provenance(step=model.step, seed=c.seed, sampler=sampler, parameters="ema", rounding="rounded")
+    parameters = parameters_name(model.workdir)
+    facts |= provenance(step=model.step, seed=c.seed, sampler=sampler, parameters=parameters, rounding="rounded")
     write_json(out / "edit.json", facts)
     print(f"{len(drawn.images)} samples, {drawn.nfe.mean():.0f} evaluations each: {out / 'edit.png'}")
     return 0

@@ -12,6 +12,7 @@ from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.jobs import encode
 from score_jax.jobs.results import provenance, write_arrays, write_json
 from score_jax.jobs.train import open_split
+from score_jax.training.weights import parameters_name
 
 _DESCRIPTION = """Encodes held-out images along the probability-flow ODE, decodes them, and interpolates between them.
 
@@ -47,9 +48,9 @@ def main(argv: list[str]) -> int:
     arcs = encode.interpolate(coder, columns, pairs) if pairs and whole else None
     if jax.process_index() > 0:
         return 0
-    out = model.workdir
+    out, parameters = model.workdir, parameters_name(model.workdir)
     write_arrays(out / "encode.npz", columns)
-    write_json(out / "encode.json", found | provenance(step=model.step, data=source.fingerprint))
+    write_json(out / "encode.json", found | provenance(step=model.step, data=source.fingerprint, parameters=parameters))
     if not whole:
         raise InputError(
             f"{found['failed']} of {count} images do not come back (the first is number {found['first_failed']}; ok in "

@@ -13,6 +13,7 @@ from score_jax.jobs.parts import Interrupted
 from score_jax.jobs.train import open_split
 from score_jax.multihost import print_once
 from score_jax.training.stop import stop_on_signals
+from score_jax.training.weights import parameters_name
 
 _DESCRIPTION = """Bits per dimension of the eval split, every example once.
 
@@ -35,6 +36,7 @@ def main(argv: list[str]) -> int:
     model = load_trained(values)
     source = open_split(model.config, "eval_split", model.workdir)
     facts = {"step": model.step, "seed": model.experiment.likelihood.seed, "data": source.fingerprint}
+    facts["parameters"] = parameters_name(model.workdir)
     parts = model.workdir / "likelihood_parts"
     dequantizer = _dequantizer(model)
     with stop_on_signals() as stop:

@@ -14,6 +14,7 @@ from score_jax.jobs.results import provenance, write_arrays, write_json
 from score_jax.jobs.sample import Drawn, draw
 from score_jax.multihost import print_once
 from score_jax.training.stop import stop_on_signals
+from score_jax.training.weights import parameters_name
 
 _DESCRIPTION = """Draws images from a trained model; image i depends on the seed and on i alone.
 
@@ -80,6 +81,7 @@ def _write(out: Path, model: Trained, drawn: Drawn, *, labelled: bool) -> None:
         "nfe_max": int(drawn.nfe.max()),
     }
     seed = model.config.sampling.seed
-    facts = provenance(step=model.step, seed=seed, sampler=sampler, parameters="ema", rounding="truncated")
+    parameters = parameters_name(model.workdir)
+    facts = provenance(step=model.step, seed=seed, sampler=sampler, parameters=parameters, rounding="truncated")
     write_json(out / "samples.json", summary | facts)
     print(f"{len(drawn.images)} samples, {drawn.nfe.mean():.0f} evaluations each: {out / 'samples.png'}")

@@ -39,6 +39,7 @@ from score_jax.jobs.sample import Given
 from score_jax.jobs.train import open_split
 from score_jax.multihost import on_first_process
 from score_jax.training.stop import Stop
+from score_jax.training.weights import parameters_name
 from score_jax.typing import Params
 
 SHOWN, NEIGHBOURS = 100, 10
@@ -292,7 +293,8 @@ def evaluate(
         values = metrics.measure(
             protocol, generated=samples.features, real=real, name=extractor.name, logits=extractor.logits, seed=c.seed
         )
-        facts = _facts(experiment, protocol, request, samples, real, step)
+        parameters = parameters_name(workdir)
+        facts = _facts(experiment, protocol, request, samples, real, step=step, parameters=parameters)
         classes = by_class(samples.features, real) if experiment.num_classes else {}
         path = workdir / f"{stem}.json"
         extrapolated = metrics.by_count(samples.features, real)
@@ -342,7 +344,14 @@ def _reference_features(
 
 
 def _facts(
-    experiment: Experiment, protocol: Protocol, request: Request, samples: Samples, real: FeatureSet, step: int
+    experiment: Experiment,
+    protocol: Protocol,
+    request: Request,
+    samples: Samples,
+    real: FeatureSet,
+    *,
+    step: int,
+    parameters: str,
 ) -> dict[str, Any]:
     """How the numbers came about."""
     config = experiment.config
@@ -352,7 +361,7 @@ def _facts(
         **samples.features.facts,
         rounding=request.rounding,
         reference=real.facts,
-        parameters="ema",
+        parameters=parameters,
         step=step,
         seed=request.seed,
         sampler=config.sampler.to_dict(),

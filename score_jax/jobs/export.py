@@ -11,7 +11,7 @@ from score_jax.jobs.results import provenance, write_json
 from score_jax.jobs.train import restore_params
 from score_jax.training.run_config import load_config, save_config
 from score_jax.training.sharding import make_mesh
-from score_jax.training.weights import save_params, save_params_orbax
+from score_jax.training.weights import parameters_name, save_params, save_params_orbax
 
 FORMATS = {"safetensors": save_params, "orbax": save_params_orbax}
 
@@ -42,6 +42,7 @@ def export(workdir: Path, out: Path, form: str, *, step: int | None = None, aver
     save_config(out, config)
     FORMATS[form](out, params)
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
-    facts = provenance(step=found, parameters="ema" if averaged else "raw", format=form, count=count)
+    name = parameters_name(workdir) if averaged else "raw"
+    facts = provenance(step=found, parameters=name, format=form, count=count)
     write_json(out / "export.json", facts)
     return count

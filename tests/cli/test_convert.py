@@ -65,6 +65,8 @@ def test_converted_weights_are_sampled(published):
     sampled = run("sample", f"--workdir={folder / 'out'}")
     assert sampled.returncode == 0, sampled.stderr
     assert np.load(folder / "out" / "samples.npz")["arr_0"].std() > 1
+    # Of releases that publish averaged and raw weights as files of their own, the file does not say which it has.
+    assert json.loads((folder / "out" / "samples.json").read_text())["parameters"] == "unknown"
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     jax.tree.map(np.testing.assert_array_equal, load_params(folder / "out", network.shapes(), device), params)
 
