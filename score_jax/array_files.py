@@ -153,9 +153,10 @@ def open_zip(file: io.BufferedIOBase) -> zipfile.ZipFile:
 
 @dataclasses.dataclass(frozen=True)
 class _Member:
-    """An array of a file: its name, its header, and a stream from its beginning."""
+    """An array of a file: its name, what to call it in an error, its header, and a stream from its beginning."""
 
     name: str
+    label: str
     header: Header
     opened: Callable[[], io.BufferedIOBase]
 
@@ -172,7 +173,7 @@ def _members(file: io.BufferedIOBase) -> Iterator[list[_Member]]:
             return file
 
         size = _size(file)
-        yield [_Member("arr_0", _header(begin(), "arr_0", size), begin)]
+        yield [_Member("arr_0", "arr_0", _header(begin(), "arr_0", size), begin)]
         return
     if not head.startswith(_ZIP):
         kind = kind_of(head)
@@ -187,13 +188,13 @@ def _members(file: io.BufferedIOBase) -> Iterator[list[_Member]]:
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
-    name = info.filename.removesuffix(".npy")
+    label = info.filename
 
     def opened() -> io.BufferedIOBase:
         return cast(io.BufferedIOBase, archive.open(info))
 
-    with _damage_of(name):
-        return _Member(name, _header(opened(), name, info.file_size), opened)
+    with _damage_of(label):
+        return _Member(label.removesuffix(".npy"), label, _header(opened(), label, info.file_size), opened)
 
 
 def _header(stream: io.BufferedIOBase, name: str, size: int) -> Header:
@@ -226,10 +227,10 @@ def _header(stream: io.BufferedIOBase, name: str, size: int) -> Header:
 
 
 def _read(member: _Member) -> np.ndarray:
-    with _damage_of(member.name):
+    with _damage_of(member.label):
         stream = member.opened()
         _skip_header(stream)
-        array = _elements(stream, member.name, member.header)
+        array = _elements(stream, member.label, member.header)
         stream.read(1)  # at the end of a zip's member its checksum is compared
         return array
 

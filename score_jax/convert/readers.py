@@ -2,43 +2,90 @@
 
 import contextlib
 import io
+import math
 import struct
-import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import msgpack
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, deserialize, safe_open
 
+from score_jax.array_files import open_zip, read_open
 from score_jax.convert import torch_files
-from score_jax.convert.unpickle import refuse
-from score_jax.errors import InputError
+from score_jax.convert.placeholders import refuse
+from score_jax.convert.resolve import Allowance
+from score_jax.errors import InputError, named, quoted
+from score_jax.file_kinds import head_of, kind_of
 
 SUPPORTED = "PyTorch's .pth, .pt and .ckpt, .pkl, .safetensors, .npz, Flax msgpack, or a .zip around one of them"
 _CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".pkl", ".safetensors", ".npz", ".msgpack")
+_NPY, _ZIP = b"\x93NUMPY", b"PK"
 _ARRAY = 1  # of flax: 1 an array, 2 a complex number, 3 a scalar
+_MAX_CONTAINERS = 2**20
+_ML_DTYPES = ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu")
+_SAFETENSORS_TYPES: dict[str, Any] = {
+    **{
+        f"{kind}{bits}": np.dtype(f"{kind.lower()}{bits // 8}")
+        for kind in "FIU"
+        for bits in (8, 16, 32, 64)
+        if kind + str(bits) != "F8"
+    },
+    **{"F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2, "F8_E8M0": ml_dtypes.float8_e8m0fnu},
+    **{"BF16": ml_dtypes.bfloat16, "BOOL": np.bool_, "C64": np.complex64},
+}
 
 
 def read_checkpoint(path: Path) -> Any:
     """The tree that a checkpoint file holds: dictionaries, lists, numpy arrays, numbers, strings.
 
+    What is foreign in it, such as the settings of a training framework, is left out, and named in a line on stdout.
+
     Raises:
-      InputError: there is no such file, it is damaged or of an unknown format, or it wants to execute something.
+      InputError: there is no such file, it is damaged, of an unknown format or something else than a checkpoint, or
+        unpacks to more than a file of its size may.
     """
-    if not path.is_file():
-        raise InputError(f"No file {path}: expected a checkpoint ({SUPPORTED}).")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty: download it again.")
+    head_of(path, f"a checkpoint ({SUPPORTED})")
+    allowance = Allowance(path.stat().st_size)
     try:
-        if zipfile.is_zipfile(path):
-            return _read_zip(path)
-        return _safetensors(path) if _is_safetensors(path) else _read_bytes(path.read_bytes())
+        with path.open("rb") as file:
+            found = _read(file, allowance)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError) as error:
-        raise InputError(f"{path}: the archive is damaged ({error}): download it again.") from None
+    except MemoryError:
+        raise InputError(f"{path} does not fit into memory.") from None
+    if allowance.left_out:
+        names = Counter(allowance.left_out)
+        listed = ", ".join(list(names)[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        print(f"{path}: read, but for objects that are no data, which were not executed: {listed}.", flush=True)
+    return found
+
+
+def _read(file: io.BufferedIOBase, allowance: Allowance) -> Any:
+    """Of an open file, by how it begins."""
+    head = file.read(1024)
+    file.seek(0)
+    if head.startswith(_ZIP):
+        return _read_zip(file, allowance)
+    if head.startswith(_NPY):
+        return read_open(file)
+    if head.startswith(torch_files.LEGACY_START):
+        return torch_files.read_legacy(file, allowance)
+    if head[:1] == b"\x80" and head[1:2] <= b"\x05":
+        return torch_files.read_pickle(file, allowance)
+    if head[257:262] == b"ustar":
+        raise InputError(
+            "A tar archive, which PyTorch's format of 2017 was too: unpack it, or save it again with PyTorch >= 0.4."
+        )
+    if len(head) > 8 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < allowance.size:
+        return _safetensors(file)
+    if head[:1] and (head[0] in (0xDE, 0xDF) or 0x80 <= head[0] <= 0x8F):
+        return _msgpack(file.read())
+    kind = kind_of(head)
+    what = f"It is {kind}; that is" if kind else "The file is of"
+    raise InputError(f"{what} an unknown format: expected {SUPPORTED}.")
 
 
 def read_tensors(path: Path, advice: str) -> dict[str, np.ndarray]:
@@ -53,84 +100,79 @@ def read_tensors(path: Path, advice: str) -> dict[str, np.ndarray]:
     return state
 
 
-def _read_bytes(data: bytes) -> Any:
-    if data.startswith(torch_files.LEGACY_START):
-        return torch_files.read_legacy(data)
-    if data[:1] == b"\x80" and data[1:2] <= b"\x05":
-        return torch_files.read_pickle(data)
-    if data[257:262] == b"ustar":
-        raise InputError("PyTorch's format of 2017 (a tar archive) is not read: save it again with PyTorch >= 0.4.")
-    if data[0] in (0xDE, 0xDF) or 0x80 <= data[0] <= 0x8F:
-        return _msgpack(data)
-    raise InputError(f"The file is of an unknown format: expected {SUPPORTED}.")
-
-
-def _read_zip(path: Path) -> Any:
+def _read_zip(file: io.BufferedIOBase, allowance: Allowance) -> Any:
     """A PyTorch archive, an .npz, or an archive around one checkpoint, which is read in memory."""
-    with zipfile.ZipFile(path) as archive:
-        names = [info.filename for info in archive.infolist() if not info.is_dir()]
-        if any(name.endswith("/data.pkl") for name in names):
-            return torch_files.read_zip(archive)
-        if all(name.endswith(".npy") for name in names):
-            return _npz(archive)
-        inside = [name for name in names if name.endswith(_CHECKPOINT_SUFFIXES) and not name.startswith("__MACOSX/")]
+    with open_zip(file) as archive:
+        members = [info for info in archive.infolist() if not info.is_dir()]
+        members = [info for info in members if not info.filename.startswith("__MACOSX/")]
+        if any(info.filename.endswith("/data.pkl") for info in members):
+            return torch_files.read_zip(archive, allowance)
+        if members and all(info.filename.endswith(".npy") for info in members):
+            return read_open(file)
+        inside = [info for info in members if info.filename.endswith(_CHECKPOINT_SUFFIXES)]
         if len(inside) != 1:
-            found = ", ".join(inside[:5]) or "none"
+            found = ", ".join(named(info.filename) for info in inside[:5]) or "none"
             raise InputError(f"The archive holds {len(inside)} checkpoints ({found}): unpack it and name one of them.")
-        data = torch_files.read_member(archive, archive.getinfo(inside[0]))
-    if zipfile.is_zipfile(io.BytesIO(data)):
-        with zipfile.ZipFile(io.BytesIO(data)) as inner:
-            return torch_files.read_zip(inner)
-    return _read_bytes(data)
-
-
-def _npz(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
-    arrays = {}
-    for info in archive.infolist():
-        try:
-            member = io.BytesIO(torch_files.read_member(archive, info))
-            arrays[info.filename.removesuffix(".npy")] = np.lib.format.read_array(member, allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise InputError(f"Cannot read the array {info.filename} ({error}): save it again.") from None
-    return arrays
-
-
-def _is_safetensors(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(9)
-    return len(head) == 9 and head[8:] == b"{" and struct.unpack("<Q", head[:8])[0] < path.stat().st_size
-
-
-def _safetensors(path: Path) -> dict[str, np.ndarray]:
+        allowance.take(inside[0].file_size)
+        data = torch_files.read_member(archive, inside[0])
+    within = Allowance(max(allowance.size, len(data)), left_out=allowance.left_out)
     try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: _widened(file, name, path) for name in file.keys()}  # noqa: SIM118
+        return _read(io.BytesIO(data), within)
+    except InputError as error:
+        raise InputError(f"{named(inside[0].filename)} in the archive: {error}") from None
+
+
+def _safetensors(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
+    """Of a file, tensor by tensor; or all at once, of one in memory or with types that need ml_dtypes."""
+    try:
+        if isinstance(file, io.BufferedReader):
+            with contextlib.suppress(TypeError, AttributeError, KeyError), safe_open(file.name, "numpy") as opened:
+                return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        return {name: _safetensor(name, **about) for name, about in deserialize(file.read())}
     except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise InputError(f"The file is no valid safetensors ({error}): download it again.") from None
+        raise InputError(f"The file is no valid safetensors ({_line(error)}): download it again.") from None
 
 
-def _widened(file: Any, name: str, path: Path) -> np.ndarray:
-    with contextlib.suppress(TypeError, AttributeError, KeyError):
-        return file.get_tensor(name)
-    raise InputError(f"Tensor {name} of {path.name} has a type that numpy does not know: save it as float32.")
+def _safetensor(name: str, dtype: str, shape: list[int], data: bytes) -> np.ndarray:
+    if dtype not in _SAFETENSORS_TYPES:
+        raise InputError(f"Tensor {named(name)} has the type {named(dtype)}, which numpy has not: save it as float32.")
+    return np.frombuffer(data, _SAFETENSORS_TYPES[dtype]).reshape(shape)
+
+
+def _line(error: Exception) -> str:
+    return named((str(error).strip() or type(error).__name__).splitlines()[0])
 
 
 def _msgpack(data: bytes) -> Any:
     """What `flax.serialization.to_bytes` wrote."""
+    containers = iter(range(_MAX_CONTAINERS))
+
+    def counted(container: Any) -> Any:
+        if next(containers, None) is None:
+            raise refuse(f"it has more than {_MAX_CONTAINERS} lists and dictionaries")
+        return container
+
     try:
-        tree = msgpack.unpackb(data, ext_hook=_msgpack_extension, strict_map_key=False, raw=False)
+        tree = msgpack.unpackb(
+            data,
+            ext_hook=_msgpack_extension,
+            object_hook=counted,
+            list_hook=counted,
+            strict_map_key=False,
+            raw=False,
+        )
     except InputError:
         raise
     except (ValueError, msgpack.UnpackException, TypeError, RecursionError, MemoryError) as error:
-        raise InputError(f"The file is no valid msgpack ({error}): download it again.") from None
+        raise InputError(f"The file is no valid msgpack ({_line(error)}): download it again.") from None
     return _join_chunks(tree)
 
 
 def _msgpack_extension(code: int, data: bytes) -> Any:
-    match code, msgpack.unpackb(data, raw=False):
+    match code, msgpack.unpackb(data, raw=False, max_array_len=2**10):
         case (1 | 3, [list() as shape, str() as name, bytes() as raw]):
             array = _array(tuple(shape), name, raw)
-            return array if code == _ARRAY else array.reshape(()).item()
+            return array if code == _ARRAY else array.reshape(-1)[0].item() if array.size == 1 else array
         case (2, [int() | float() as real, int() | float() as imaginary]):
             return complex(real, imaginary)
     raise refuse(f"it has a msgpack extension {code} of an unknown form")
@@ -138,14 +180,18 @@ def _msgpack_extension(code: int, data: bytes) -> Any:
 
 def _array(shape: tuple, name: str, raw: bytes) -> np.ndarray:
     try:
-        dtype = np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
-    except TypeError:
-        raise refuse(f"an array has the type {name!r}") from None
-    if dtype.hasobject or not all(isinstance(n, int) and n >= 0 for n in shape):
-        raise refuse(f"an array has the type {name!r} and shape {shape}")
-    if int(np.prod(shape, dtype=object)) * dtype.itemsize != len(raw):
-        raise InputError(f"An array of shape {shape} has {len(raw)} bytes: the file is damaged, download it again.")
-    return np.frombuffer(raw, dtype).reshape(shape)
+        dtype = np.dtype(getattr(ml_dtypes, name) if name in _ML_DTYPES else name)
+    except (TypeError, ValueError, SyntaxError):
+        raise refuse(f"an array has the type {quoted(name)}") from None
+    if dtype.hasobject or dtype.itemsize == 0 or not all(isinstance(n, int) and n >= 0 for n in shape):
+        raise refuse(f"an array has the type {quoted(name)} and shape {quoted(shape)}")
+    if math.prod(shape) * dtype.itemsize != len(raw):
+        what = f"An array of shape {quoted(shape)} has {len(raw)} bytes"
+        raise InputError(f"{what}: the file is damaged, download it again.")
+    try:
+        return np.frombuffer(raw, dtype).reshape(shape)
+    except (ValueError, OverflowError):
+        raise refuse(f"an array has the shape {quoted(shape)}") from None
 
 
 def _join_chunks(tree: Any) -> Any:
@@ -157,5 +203,5 @@ def _join_chunks(tree: Any) -> Any:
     try:
         shape, chunks = (tuple(tree[key][str(i)] for i in range(len(tree[key]))) for key in ("shape", "chunks"))
         return np.concatenate([np.ravel(chunk) for chunk in chunks]).reshape(shape)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"An array in pieces is damaged ({error}): download the file again.") from None
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"An array in pieces is damaged ({_line(error)}): download the file again.") from None
