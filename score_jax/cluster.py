@@ -74,14 +74,11 @@ def join(environment: Mapping[str, str] = os.environ) -> None:
     if found is None or jax.distributed.is_initialized():
         return
     stated = _stated(environment) if found == "jax" else {}
-    # What several processes load from the compile cache waits for ever on CPUs, with jaxlib 0.10.1.
-    if environment.get("JAX_PLATFORMS") == "cpu":
-        jax.config.update("jax_enable_compilation_cache", False)
     # JAX's own service would take SIGTERM for itself.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(**stated, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
-        jax.devices()
+        on_cpus = jax.devices()[0].platform == "cpu"
     except (RuntimeError, ValueError) as error:
         if found == "tpu" and "should be defined" in str(error):
             return  # one machine, and no service that numbers it
@@ -90,6 +87,9 @@ def join(environment: Mapping[str, str] = os.environ) -> None:
             f"Cannot join the other processes (started by {found}): {reason}. Start all of them at once, and see that "
             "they reach each other."
         ) from error
+    # What several processes load from the compile cache waits for ever on CPUs, with jaxlib 0.10.1.
+    if on_cpus:
+        jax.config.update("jax_enable_compilation_cache", False)
 
 
 def is_joined() -> bool:
