@@ -49,13 +49,23 @@ class Storage(Inert):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tensor(Inert):
-    """A view of a storage, in elements of a type that may be another than the storage's."""
+    """A view of a storage, in elements of a type that may be another than the storage's.
+
+    Attributes:
+      storage: on which it stands.
+      offset: its first element.
+      size: its shape.
+      stride: elements from one to the next, by axis.
+      dtype: of its elements.
+      lazy: "conj" and "neg", where the elements stand for their conjugates or negatives.
+    """
 
     storage: Storage
     offset: int
     size: tuple[int, ...]
     stride: tuple[int, ...]
     dtype: np.dtype
+    lazy: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

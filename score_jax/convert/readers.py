@@ -3,6 +3,7 @@
 import contextlib
 import io
 import math
+import re
 import struct
 from collections import Counter
 from pathlib import Path
@@ -22,6 +23,7 @@ from score_jax.file_kinds import head_of, kind_of
 
 SUPPORTED = "PyTorch's .pth, .pt and .ckpt, .pkl, .safetensors, .npz, Flax msgpack, or a .zip around one of them"
 _CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".pkl", ".safetensors", ".npz", ".msgpack")
+_OLD_PICKLE = rb"\(?(c[\w.]+\n[\w.]+\n|[dlp(]|\]|\})"  # of protocols 0 and 1, which have no number at their head
 _NPY, _ZIP = b"\x93NUMPY", b"PK"
 _ARRAY = 1  # of flax: 1 an array, 2 a complex number, 3 a scalar
 _MAX_CONTAINERS = 2**20
@@ -59,7 +61,7 @@ def read_checkpoint(path: Path) -> Any:
     if allowance.left_out:
         names = Counter(allowance.left_out)
         listed = ", ".join(list(names)[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        print(f"{path}: read, but for objects that are no data, which were not executed: {listed}.", flush=True)
+        print(f"{path}: left out, and nothing of it executed: {listed}.", flush=True)
     return found
 
 
@@ -74,6 +76,8 @@ def _read(file: io.BufferedIOBase, allowance: Allowance) -> Any:
     if head.startswith(torch_files.LEGACY_START):
         return torch_files.read_legacy(file, allowance)
     if head[:1] == b"\x80" and head[1:2] <= b"\x05":
+        return torch_files.read_pickle(file, allowance)
+    if re.match(_OLD_PICKLE, head) and _last_byte(file) == b".":
         return torch_files.read_pickle(file, allowance)
     if head[257:262] == b"ustar":
         raise InputError(
@@ -98,6 +102,13 @@ def read_tensors(path: Path, advice: str) -> dict[str, np.ndarray]:
     if not isinstance(state, dict) or not all(isinstance(tensor, np.ndarray) for tensor in state.values()):
         raise InputError(f"{path} holds no tensors by name: {advice}.")
     return state
+
+
+def _last_byte(file: io.BufferedIOBase) -> bytes:
+    file.seek(-1, io.SEEK_END)
+    last = file.read(1)
+    file.seek(0)
+    return last
 
 
 def _read_zip(file: io.BufferedIOBase, allowance: Allowance) -> Any:

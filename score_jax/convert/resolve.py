@@ -149,6 +149,7 @@ class _Resolver:
         for key, item in entries:
             self._count()
             value, has = self.resolve(item, depth)
+            key = tuple(key) if isinstance(key, frozenset) else key
             if not _is_plain_key(key):
                 self._leave_out(key)
             elif value is not _LEFT_OUT:
@@ -192,12 +193,15 @@ class _Resolver:
         if last >= len(elements):
             raise refuse(f"a tensor reaches to element {last} of a storage of {len(elements)}")
         self._allowance.unfold(math.prod(tensor.size) * tensor.dtype.itemsize)
-        strides = tuple(step * tensor.dtype.itemsize for step in tensor.stride)
+        strides, start = tuple(step * tensor.dtype.itemsize for step in tensor.stride), tensor.offset
         try:
-            view = np.lib.stride_tricks.as_strided(elements[tensor.offset :], tensor.size, strides, writeable=False)
-        except (ValueError, OverflowError):
+            view = np.ndarray(tensor.size, elements.dtype, elements, start * elements.dtype.itemsize, strides)
+        except (ValueError, TypeError, OverflowError):
             raise refuse(f"a tensor has the size {quoted(tensor.size)}") from None
-        return _joined_halves(view)
+        if view.dtype.names is None and not tensor.lazy:
+            return view
+        self._allowance.take(2 * view.nbytes)
+        return _computed(_joined_halves(view), tensor.lazy)
 
     def _numpy(self, array: NumpyArray) -> tuple[Any, bool]:
         dtype = np.dtype(np.float64) if array.kind is None else array.kind.dtype
@@ -229,6 +233,12 @@ def _reshaped(elements: np.ndarray, shape: tuple[int, ...], order: Any = "C") ->
         return elements.reshape(shape, order=order)
     except (ValueError, TypeError, OverflowError):
         raise refuse(f"an array has the shape {quoted(shape)}") from None
+
+
+def _computed(view: np.ndarray, lazy: frozenset[str]) -> np.ndarray:
+    """What PyTorch noted and had not yet computed."""
+    conjugated = view.conj() if "conj" in lazy else view
+    return -conjugated if "neg" in lazy else conjugated
 
 
 def _joined_halves(array: np.ndarray) -> np.ndarray:

@@ -78,11 +78,15 @@ _OBJECT = _foreign("a numpy object")
 
 
 def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any, dtype: Any = None) -> Any:
+    if isinstance(storage, Foreign):
+        return storage
     if not (isinstance(storage, Storage) and isinstance(size, tuple) and isinstance(stride, tuple)):
         raise refuse("a tensor is built of something else than a storage")
     if len(size) != len(stride) or not _is_count(offset, *size, *stride):
         raise refuse(f"a tensor has offset {quoted(offset)}, size {quoted(size)} and stride {quoted(stride)}")
-    return Tensor(storage, offset, size, stride, storage.dtype if dtype is None else dtype)
+    notes = next((note for note in rest if isinstance(note, dict) and ("conj" in note or "neg" in note)), {})
+    lazy = frozenset(name for name in ("conj", "neg") if notes.get(name))
+    return Tensor(storage, offset, size, stride, storage.dtype if dtype is None else dtype, lazy)
 
 
 def _rebuild_tensor_v3(storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, kind: Any, *rest: Any):
@@ -90,7 +94,7 @@ def _rebuild_tensor_v3(storage: Any, offset: Any, size: Any, stride: Any, grad: 
         return kind()  # of a type that numpy has not
     if not isinstance(kind, DTypeMark):
         raise refuse("a tensor has no dtype")
-    return _rebuild_tensor(storage, offset, size, stride, dtype=kind.dtype)
+    return _rebuild_tensor(storage, offset, size, stride, *rest, dtype=kind.dtype)
 
 
 def _rebuild_parameter(data: Any, *rest: Any) -> Any:
@@ -159,7 +163,10 @@ def _bare_object(kind: Any, *base: Any) -> Any:
     """Of classes that pickle by the oldest protocols: an instance whose state follows."""
     if not (isinstance(kind, type) and issubclass(kind, Foreign | Attributes | PlainDict)):
         raise refuse("an object is of no class")
-    return kind(*base[1:])
+    made = kind(*base[1:])
+    if isinstance(made, Foreign) and len(base) > 1:
+        made.items, made.elements = (base[1] if isinstance(base[1], of) else of() for of in (dict, list))
+    return made
 
 
 def _typed(value: Any, *kind: Any) -> Any:
