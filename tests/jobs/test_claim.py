@@ -17,7 +17,14 @@ from score_jax.training.data_facts import facts_of, load_facts, told_classes
 
 def config_of(name, split="all", **options):
     config = base.get_config()
-    config.data.update(name=str(name), train_split=split, image_size=4, channels=1, resize_filter="box", **options)
+    config.data.update(name=str(name), train_split=split, image_size=8, channels=1, resize_filter="box", **options)
+    return config
+
+
+def with_classes(config):
+    """The same data for a model of three classes."""
+    network = {"name": "adm", "channels": 32, "channel_mult": (1,), "num_res_blocks": 1, "attention_resolutions": ()}
+    base.replace_section(config, "network", **network, num_classes=3, dtype="float32")
     return config
 
 
@@ -38,7 +45,7 @@ def pictures(tmp_path):
     for label in ("1", "2", "10"):
         (tmp_path / "pictures" / label).mkdir(parents=True)
         for i in range(4):
-            pixels = rng.integers(0, 256, (4, 4), dtype=np.uint8)
+            pixels = rng.integers(0, 256, (8, 8), dtype=np.uint8)
             PILImage.fromarray(pixels).save(tmp_path / "pictures" / label / f"{i}.png")
     return tmp_path / "pictures"
 
@@ -139,9 +146,7 @@ def test_runs_that_called_a_whole_set_train_resume_on_all(arrays, pictures, tmp_
 
 
 def test_old_runs_whose_classes_had_other_numbers_are_refused(pictures, tmp_path):
-    config = config_of(f"folder:{pictures}")
-    with config.unlocked():
-        config.network.num_classes = 3
+    config = with_classes(config_of(f"folder:{pictures}"))
     workdir = trained(tmp_path / "run", config)
     claim(workdir, config)
     (workdir / "data.json").unlink()
@@ -162,8 +167,7 @@ def test_other_classes_are_named_where_a_split_is_opened(pictures, tmp_path):
     workdir = trained(tmp_path / "run", config)
     (pictures / "1").rename(pictures / "7")
     open_split(config, "eval_split", workdir)  # a model that is told no classes
-    with config.unlocked():
-        config.network.num_classes = 3
+    with_classes(config)
     with pytest.raises(InputError, match="trained on other classes .*: class 0 was '1' and is '2'"):
         open_split(config, "eval_split", workdir)
     (pictures / "7").rename(pictures / "1")
