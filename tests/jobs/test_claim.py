@@ -24,7 +24,7 @@ def config_of(name, split="all", **options):
 def with_classes(config):
     """The same data for a model of three classes."""
     network = {"name": "adm", "channels": 32, "channel_mult": (1,), "num_res_blocks": 1, "attention_resolutions": ()}
-    base.replace_section(config, "network", **network, num_classes=3, dtype="float32")
+    base.replace_section(config, "network", **network, num_classes=3, dropout=0.0, dtype="float32")
     return config
 
 
