@@ -36,7 +36,8 @@ def decode(file: Path | bytes, name: str) -> UInt8[np.ndarray, "h w c"]:
     """
     try:
         with PILImage.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
-            pixels = _levels(image, ImageOps.exif_transpose(image), name)
+            ImageOps.exif_transpose(image, in_place=True)
+            pixels = _levels(image, name)
     except InputError:
         raise
     except PILImage.UnidentifiedImageError:
@@ -55,22 +56,17 @@ def _beginning(file: Path | bytes) -> str:
     return f"it is none that Pillow reads, and begins with {quoted(file[:24])}" if file else "it is empty"
 
 
-def _levels(image: PILImage.Image, upright: PILImage.Image, name: str) -> UInt8[np.ndarray, "h w *c"]:
+def _levels(image: PILImage.Image, name: str) -> UInt8[np.ndarray, "h w *c"]:
     """Pixels of 8 bits; of deeper ones the upper bits, as Pillow reads RGB of 16 bits.
 
-    Args:
-      image: as it was opened, which knows how deep it is.
-      upright: its pixels.
-      name: what to call it in an error.
-
     Raises:
-      InputError: it has no range that is known.
+      InputError: nothing says which value is white.
     """
     deep_grey = image.format == "PPM" and image.mode == "I"  # Pillow scales it to 16 bits
     if image.mode.startswith("I;16") or deep_grey:
         tags = getattr(image, "tag_v2", {})
         bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
-        levels = (np.asarray(upright) >> (bits - 8)).astype(np.uint8)
+        levels = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
         return 255 - levels if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else levels
     if image.mode in ("I", "F"):
         kind = "integers of 32 bits" if image.mode == "I" else "floats"
@@ -78,7 +74,7 @@ def _levels(image: PILImage.Image, upright: PILImage.Image, name: str) -> UInt8[
             f"Cannot read the image {name}: its pixels are {kind} (mode {image.mode!r}), whose black and white are not "
             "known. Save it with 8 or 16 bits."
         )
-    return np.asarray(upright.convert("L" if image.mode in ("L", "1") else "RGB"))
+    return np.asarray(image.convert("L" if image.mode in ("L", "1") else "RGB"))
 
 
 def with_channels(image: UInt8[np.ndarray, "h w c"], channels: int) -> UInt8[np.ndarray, "h w k"]:

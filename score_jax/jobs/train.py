@@ -92,6 +92,7 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
     mesh = make_mesh(c.fsdp)
     check_divisible(c.batch_size, mesh, "training.batch_size", c.accumulate)
     source = on_first_then_all(lambda: open_split(config, "train_split"))
+    agree("data", {"images": len(source), "classes": source.classes})
     directory = directory_of(workdir, c.checkpoints)
     on_first_process(lambda: claim_workdir(config, workdir, directory, source))
 
