@@ -22,7 +22,14 @@ _DESCRIPTION = f"""Converts published weights; nothing in the file is executed, 
 --from is one of {", ".join(RELEASES)}, or {inception.RELEASE}: the network behind FID, of which no
 config is needed and one file is written.
 Reads .pth, .pt and .ckpt of any PyTorch since 0.4, .pkl, .safetensors, .npz and Flax msgpack; writes config.json,
-params.safetensors and convert.json into the folder OUT."""
+params.safetensors and convert.json into the folder OUT. Results of the other verbs say whether the weights are
+averaged over training ("ema"), "raw" or "unknown"; of a file that has one set and does not tell, --weights does."""
+
+_KINDS = {
+    "ema": "averaged over training",
+    "raw": "not averaged",
+    "unknown": "averaged or not, the file does not say: tell with --weights",
+}
 
 
 def _define(values: flags.FlagValues) -> None:
@@ -60,6 +67,7 @@ def main(argv: list[str]) -> int:
         raise InputError(f"--from is missing: whose weights are they? One of {', '.join(RELEASES)}.")
     if source is None or out is None:
         raise InputError("Expected a published file and a folder: convert --from=... --config=... FILE OUT.")
-    count = convert(values.config, release, Path(source), Path(out), values.weights)
-    print(f"{count:,} parameters: {out}. Next: python -m score_jax sample --workdir={out}")
+    found = convert(values.config, release, Path(source), Path(out), values.weights)
+    print(f"{found.parameters:,} parameters ({_KINDS[found.weights]}): {out}.")
+    print(f"Next: python -m score_jax sample --workdir={out}")
     return 0

@@ -15,7 +15,7 @@ import numpy as np
 from einops import rearrange
 from jaxtyping import PyTree
 
-from score_jax.errors import InputError
+from score_jax.errors import InputError, named, quoted
 
 StateDict = Mapping[str, np.ndarray]
 """Published tensors by name."""
@@ -63,6 +63,10 @@ def _listed(names: Iterable[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + rest
 
 
+def _is_real(dtype: np.dtype) -> bool:
+    return jax.dtypes.issubdtype(dtype, np.floating) or jax.dtypes.issubdtype(dtype, np.integer) or dtype == np.bool_
+
+
 def to_ours(state: StateDict, shapes: PyTree, table: Table, *, buffers: str = "") -> PyTree:
     """Our parameters from published tensors.
 
@@ -73,9 +77,9 @@ def to_ours(state: StateDict, shapes: PyTree, table: Table, *, buffers: str = ""
       buffers: regular expression of tensors that are no parameters of ours; the names are matched from the start.
 
     Raises:
-      InputError: tensors are missing, left over or of another shape; names the first few of each.
+      InputError: tensors are missing, left over, of another shape or no real numbers; names the first few of each.
     """
-    found, missing, misshapen = {}, [], []
+    found, missing, misshapen, mistyped = {}, [], [], []
     for path, shape in _flat(shapes).items():
         counterpart = table(path)
         if counterpart.name not in state:
@@ -83,16 +87,24 @@ def to_ours(state: StateDict, shapes: PyTree, table: Table, *, buffers: str = ""
             continue
         tensor = np.asarray(state[counterpart.name])
         expected = counterpart.theirs(np.broadcast_to(np.zeros((), np.int8), shape.shape)).shape
+        if not _is_real(tensor.dtype):
+            mistyped.append(f"{counterpart.name} {named(str(tensor.dtype))} where real numbers are expected")
+            continue
         if tensor.shape != expected:
-            misshapen.append(f"{counterpart.name} {tensor.shape} where {expected} is expected")
+            misshapen.append(f"{counterpart.name} {quoted(tensor.shape)} where {expected} is expected")
             continue
         found[path] = counterpart.ours(tensor).astype(shape.dtype)
     used = {table(path).name for path in found}
     unused = [name for name in state if name not in used and not (buffers and re.match(buffers, name))]
-    unused = [name for name in unused if not any(entry.startswith(f"{name} ") for entry in misshapen)]
+    unused = [named(name) for name in unused if not any(entry.startswith(f"{name} ") for entry in misshapen + mistyped)]
     complaints = [
         f"{len(names)} {what}: {_listed(names)}"
-        for what, names in (("missing", missing), ("of another shape", misshapen), ("not used", unused))
+        for what, names in (
+            ("missing", missing),
+            ("of another shape", misshapen),
+            ("of another type", mistyped),
+            ("not used", unused),
+        )
         if names
     ]
     if complaints:

@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 from score_jax.convert import adm, ddpm, edm, ncsn, score_sde, wide_resnet
 from score_jax.convert.correspondence import StateDict, Table, to_ours, to_theirs
 from score_jax.convert.readers import read_checkpoint
-from score_jax.convert.state_dicts import state_dict
+from score_jax.convert.state_dicts import named_weights
 from score_jax.errors import InputError, unknown_name
 from score_jax.models.adm import ADM
 from score_jax.models.adm_classifier import ADMClassifier
@@ -78,8 +78,8 @@ def buffers_of(release: str, network: Network) -> str:
     return ""
 
 
-def load_published(release: str, path: Path, network: Network, weights: str = "auto") -> PyTree:
-    """A network's parameters from a published file, of which nothing is executed.
+def read_published(release: str, path: Path, network: Network, weights: str = "auto") -> tuple[PyTree, str]:
+    """A network's parameters from a published file, of which nothing is executed, and which ones they are.
 
     Args:
       release: whose weights they are, a key of `RELEASES`.
@@ -87,11 +87,24 @@ def load_published(release: str, path: Path, network: Network, weights: str = "a
       network: built from the config that they were trained with.
       weights: "ema", "raw", or "auto": the averaged ones where the file has them.
 
+    Returns:
+      The parameters, and "ema", "raw", or "unknown" of a file that has one set and does not say which.
+
     Raises:
-      InputError: the file cannot be read, is hostile, or does not fit the network.
+      InputError: the file cannot be read, or does not fit the network.
     """
     table_of(release, network)
-    return params_from(release, state_dict(release, read_checkpoint(path), weights), network)
+    state, name = named_weights(release, read_checkpoint(path), weights)
+    return params_from(release, state, network), name
+
+
+def load_published(release: str, path: Path, network: Network, weights: str = "auto") -> PyTree:
+    """The parameters of `read_published` alone.
+
+    Raises:
+      InputError: see `read_published`.
+    """
+    return read_published(release, path, network, weights)[0]
 
 
 def tensors_from(release: str, params: PyTree, network: Network) -> dict[str, np.ndarray]:

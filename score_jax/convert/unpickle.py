@@ -165,7 +165,8 @@ def _bare_object(kind: Any, *base: Any) -> Any:
         raise refuse("an object is of no class")
     made = kind(*base[1:])
     if isinstance(made, Foreign) and len(base) > 1:
-        made.items, made.elements = (base[1] if isinstance(base[1], of) else of() for of in (dict, list))
+        made.items = base[1] if isinstance(base[1], dict) else {}
+        made.elements = base[1] if isinstance(base[1], list) else []
     return made
 
 
