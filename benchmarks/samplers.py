@@ -35,7 +35,7 @@ from score_jax.data.toys import four_gaussians
 from score_jax.guidance import classifier_free
 from score_jax.models.adm import ADM
 from score_jax.models.network import Network
-from score_jax.noise import brownian, replay
+from score_jax.noise import brownian
 from score_jax.predictor import OUTPUTS, network_predictor, score_predictor
 from score_jax.processes.chain import vp_chain
 from score_jax.processes.gaussian import VP, LinearVE
@@ -46,9 +46,12 @@ from score_jax.samplers.chain import run_chain
 from score_jax.samplers.ode import AdaptiveODE, integrate_drift
 
 PROCESS, EDM = VP(), LinearVE(80.0)
-_SILENT = replay(jnp.zeros((1, 1)), 1)
-"""For rules that draw nothing."""
 T_MIN = 0.01  # where orders are measured: below, the mixture's score is stiff and needs other grids
+
+
+def _silent(i):
+    """Noise for rules that draw nothing."""
+    return lambda j: jnp.zeros((1, 1))
 
 
 def mixture_predictor(dtype, process=PROCESS):
@@ -92,10 +95,10 @@ def deterministic_error(name: str, count: int, x: jax.Array, exact: jax.Array) -
     grid = _log_snr_grid(count)
     start = None if memory is None else memory(x)
     if where == "vp":
-        end = run_chain(step, mixture_predictor(x.dtype), _SILENT, x, grid, (), start).x
+        end = run_chain(step, mixture_predictor(x.dtype), _silent, x, grid, (), start).x
         return float(jnp.sqrt(jnp.mean((end - exact) ** 2)))
     levels = PROCESS.noise_to_signal(grid)
-    end = run_chain(step, _edm_model(x.dtype), _SILENT, x / PROCESS.alpha(grid[:1]), levels).x
+    end = run_chain(step, _edm_model(x.dtype), _silent, x / PROCESS.alpha(grid[:1]), levels).x
     return float(jnp.sqrt(jnp.mean((end * PROCESS.alpha(grid[-1:]) - exact) ** 2)))
 
 
@@ -223,7 +226,7 @@ def _ddim_trajectory(output: str, process, grid, x: jax.Array) -> jax.Array:
     network = _told(output, process, mixture_predictor(x.dtype, process))
     predict = network_predictor(network, process, output=output, label="index")
     saved = tuple(range(1, len(grid) - 1))
-    run = functools.partial(run_chain, steps.ddim(process), lambda x, t: predict({}, x, t), _SILENT)
+    run = functools.partial(run_chain, steps.ddim(process), lambda x, t: predict({}, x, t), _silent)
     return jax.jit(lambda x: run(x, grid, saved).kept)(x)
 
 

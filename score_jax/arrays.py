@@ -1,7 +1,10 @@
 """Array helpers used in every room."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from score_jax.typing import Batch, KeyArray, KeyBatch
@@ -30,3 +33,14 @@ def fold_in_each(keys: KeyBatch, data: int | Int[Array, ""]) -> KeyBatch:
 def normal_per_example(keys: KeyBatch, x: Batch) -> Batch:
     """Standard normal noise like `x` (b, ...), each example drawn from its own key."""
     return jax.vmap(lambda key: jax.random.normal(key, x.shape[1:], x.dtype))(keys)
+
+
+def largest_whole(dtype: DTypeLike) -> int:
+    """The largest whole number up to which this floating-point type holds each, e.g. 2^24 of float32: of indices."""
+    return 2 ** (jnp.finfo(dtype).nmant + 1)
+
+
+def as_floats(t: Any) -> Any:
+    """Floats as they are, whole numbers as floats: what takes the type of a time must not be cut to integers."""
+    t = t if hasattr(t, "dtype") else jnp.asarray(t)
+    return t if jnp.issubdtype(t.dtype, jnp.floating) else jnp.asarray(t, jnp.result_type(float))

@@ -41,7 +41,7 @@ class ReverseKernel:
 def _small(process: NoiseSchedule, t: Time, s: Time) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
     """The variance of q(x_s | x_t, x0), and the same with what stands for 0."""
     variance = process.posterior_coefficients(t, s)[2]
-    before = jnp.full_like(t, _TINY)
+    before = jnp.full_like(variance, _TINY)
     if isinstance(process, Chain) and process.num_levels > 1:
         before = process.posterior_coefficients(jnp.ones_like(t), jnp.zeros_like(t))[2]
     return variance, jnp.where(process.sigma(s) > 0, jnp.maximum(variance, _TINY), before)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from score_jax.arrays import as_floats
 from score_jax.builder.naming import check_counts, choose
 from score_jax.coordinates import View, itself
 from score_jax.divergence import Divergence
@@ -161,6 +162,7 @@ def levels_of(config: ConfigDict, process: NoiseSchedule, num_levels: int) -> Le
         chain = chain_at(process, times)
 
     def time(t: Time) -> Time:
+        t = as_floats(t)
         return jnp.asarray(times, t.dtype)[t.astype(jnp.int32)]
 
     return Levels(chain, View(time), decoding(variance))

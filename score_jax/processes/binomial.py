@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from score_jax.arrays import broadcast_right
-from score_jax.processes.gaussian import Level
+from score_jax.arrays import as_floats, broadcast_right
+from score_jax.processes.gaussian import Level, Moment
 from score_jax.processes.schedules import jsd
-from score_jax.typing import Batch, KeyBatch, Scalar, Time
+from score_jax.typing import Batch, KeyBatch, Scalar
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["survivals", "rho"], meta_fields=[])
@@ -39,21 +39,22 @@ class BinomialChain:
         """T."""
         return len(self.survivals)
 
-    def survival(self, t: Level) -> Level:
+    def survival(self, t: Moment) -> Level:
         """A_t; of the data 1."""
+        t = as_floats(t)
         padded = jnp.concatenate([jnp.ones(1, t.dtype), jnp.asarray(self.survivals, t.dtype)])
         return padded[t.astype(jnp.int32) + 1]
 
-    def beta(self, t: Level) -> Level:
+    def beta(self, t: Moment) -> Level:
         """The share of bits that step t resamples."""
         return 1 - self.survival(t) / self.survival(t - 1)
 
-    def probability(self, x0: Batch, t: Time) -> Batch:
+    def probability(self, x0: Batch, t: Moment) -> Batch:
         """q(x_t = 1 | x_0) of bits (or of probabilities of bits) x0 (b, ...)."""
         survival = broadcast_right(self.survival(t), x0)
         return survival * x0 + (1 - survival) * self.rho
 
-    def of_value(self, x: Batch, x0: Batch, t: Time) -> Batch:
+    def of_value(self, x: Batch, x0: Batch, t: Moment) -> Batch:
         """q(x_t = x | x_0), elementwise."""
         one = self.probability(x0, t)
         return jnp.where(x > 0.5, one, 1 - one)
@@ -62,11 +63,11 @@ class BinomialChain:
         """pi(x), elementwise: the coin, which the chain leaves as it is."""
         return jnp.where(x > 0.5, self.rho, 1 - self.rho)
 
-    def perturb(self, keys: KeyBatch, x0: Batch, t: Time) -> Batch:
+    def perturb(self, keys: KeyBatch, x0: Batch, t: Moment) -> Batch:
         """x_t, one key per example."""
         return draw_bits(keys, self.probability(x0, t))
 
-    def change(self, x: Batch, x0: Batch, t: Time) -> Batch:
+    def change(self, x: Batch, x0: Batch, t: Moment) -> Batch:
         """Probability under q(x_{t-1} | x_t = x, x_0) that the bit differs from x: what the bound compares.
 
         r = q(x_{t-1} = 1 - x | x_0) beta_t pi(x) / q(x | x_0); nothing cancels where it is small.

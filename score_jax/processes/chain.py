@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from score_jax.arrays import largest_whole
 from score_jax.errors import InputError, unknown_name
 from score_jax.processes.gaussian import Level, NoiseSchedule
 from score_jax.processes.levels import NoiseLevels
@@ -27,7 +28,13 @@ DATA = -1.0
 
 
 def _look_up(table: Table, t: Level) -> Level:
-    """The level's entry; of the data: 0, the log alpha and the sigma that it has."""
+    """The level's entry; of the data: 0, the log alpha and the sigma that it has.
+
+    Raises:
+      InputError: there are more levels than the type of t can count.
+    """
+    if len(table) > largest_whole(t.dtype):
+        raise InputError(f"{len(table)} levels are more than {t.dtype} can count: at most {largest_whole(t.dtype)}.")
     padded = jnp.concatenate([jnp.zeros(1, t.dtype), jnp.asarray(table, t.dtype)])
     return padded[jnp.floor(t).astype(jnp.int32) + 1]
 

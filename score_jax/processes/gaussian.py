@@ -19,28 +19,49 @@ and sub-VP, so members state (log_alpha, sigma) alone. In the form (4) no two la
 import abc
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Real
 
-from score_jax.arrays import broadcast_right, normal_per_example, sum_per_example
-from score_jax.typing import Batch, KeyBatch, Scalar, Time
+from score_jax.arrays import as_floats, broadcast_right, normal_per_example, sum_per_example
+from score_jax.typing import Batch, KeyBatch, Scalar
 
 Level = Float[Array, "*b"]
 """A time or a function of it, of any shape."""
+Moment = Real[Array, "*b"]
+"""A time, or the index of a level, which may be an integer."""
 
 
-def _derivative(fn, t: Level) -> Level:
+def _derivative(fn, t: Moment) -> Level:
     """d fn / dt elementwise."""
+    t = as_floats(t)
     return jax.jvp(fn, (t,), (jnp.ones_like(t),))[1]
+
+
+def _of_any_number(function: Callable) -> Callable:
+    """A method of one time, which then may be given whole numbers: an index, as `jnp.arange(3)` has them."""
+
+    @functools.wraps(function)
+    def of(self, t: ArrayLike) -> Level:
+        return function(self, as_floats(t))
+
+    return of
 
 
 class NoiseSchedule(abc.ABC):
     """x_t = alpha(t) x0 + sigma(t) eps, for t that may be a time or the index of a level.
 
     Members are final and define `log_alpha`, `sigma`, `time_at`, `prior_std` and `t_max`; the rest is derived once.
+    Times may be integers: members are handed floats.
     """
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        for name in {"log_alpha", "sigma", "time_at"} & vars(cls).keys():
+            setattr(cls, name, _of_any_number(vars(cls)[name]))
 
     @abc.abstractmethod
     def log_alpha(self, t: Level) -> Level:
@@ -64,34 +85,34 @@ class NoiseSchedule(abc.ABC):
     def time_at(self, noise_to_signal: Level) -> Level:
         """The t at which sigma / alpha is this: the inverse by which one process is seen in the time of another."""
 
-    def alpha(self, t: Level) -> Level:
+    def alpha(self, t: Moment) -> Level:
         """Signal scale."""
         return jnp.exp(self.log_alpha(t))
 
-    def noise_to_signal(self, t: Level) -> Level:
+    def noise_to_signal(self, t: Moment) -> Level:
         """sigma / alpha: the noise level of EDM, whatever the process."""
         return self.sigma(t) / self.alpha(t)
 
-    def log_snr(self, t: Level) -> Level:
+    def log_snr(self, t: Moment) -> Level:
         """Equation (8)."""
         return 2 * (self.log_alpha(t) - jnp.log(self.sigma(t)))
 
-    def kernel(self, t: Level, s: Level) -> tuple[Level, Level]:
+    def kernel(self, t: Moment, s: Moment) -> tuple[Level, Level]:
         """Scale `a` and variance `b²` of x_t given x_s, s <= t: equation (7)."""
         a = jnp.exp(self.log_alpha(t) - self.log_alpha(s))
         return a, jnp.maximum(self.sigma(t) ** 2 - (a * self.sigma(s)) ** 2, 0.0)
 
-    def perturb(self, x0: Batch, t: Time, eps: Batch) -> Batch:
+    def perturb(self, x0: Batch, t: Moment, eps: Batch) -> Batch:
         """x_t from data (b, ...), times (b,) and noise: equation (1)."""
         return broadcast_right(self.alpha(t), x0) * x0 + broadcast_right(self.sigma(t), x0) * eps
 
-    def posterior_coefficients(self, t: Level, s: Level) -> tuple[Level, Level, Level]:
+    def posterior_coefficients(self, t: Moment, s: Moment) -> tuple[Level, Level, Level]:
         """Of x_t and of x0 in the mean of equation (9), and its variance, s < t."""
         a, b2 = self.kernel(t, s)
         sigma2_s, sigma2_t = self.sigma(s) ** 2, self.sigma(t) ** 2
         return a * sigma2_s / sigma2_t, self.alpha(s) * b2 / sigma2_t, b2 * sigma2_s / sigma2_t
 
-    def posterior(self, x: Batch, x0: Batch, t: Time, s: Time) -> tuple[Batch, Float[Array, "b"]]:
+    def posterior(self, x: Batch, x0: Batch, t: Moment, s: Moment) -> tuple[Batch, Float[Array, "b"]]:
         """Mean (b, ...) and variance (b,) of x_s given x_t = x and x0, s < t: equation (9)."""
         of_x, of_x0, variance = self.posterior_coefficients(t, s)
         return broadcast_right(of_x, x) * x + broadcast_right(of_x0, x) * x0, variance
@@ -110,16 +131,16 @@ class NoiseSchedule(abc.ABC):
 class GaussianProcess(NoiseSchedule):
     """A schedule that is smooth in time: with it come an SDE and a probability-flow ODE. t_max is 1 unless said."""
 
-    def drift_rate(self, t: Level) -> Level:
+    def drift_rate(self, t: Moment) -> Level:
         """f of equation (3): the forward drift is f(t) x."""
         return _derivative(self.log_alpha, t)
 
-    def diffusion_squared(self, t: Level) -> Level:
+    def diffusion_squared(self, t: Moment) -> Level:
         """g² of equation (4)."""
         sigma = self.sigma(t)
         return 2 * sigma * (_derivative(self.sigma, t) - self.drift_rate(t) * sigma)
 
-    def rates(self, t: Level) -> tuple[Level, Level]:
+    def rates(self, t: Moment) -> tuple[Level, Level]:
         """alpha' and sigma': the probability flow is dx/dt = alpha' x0 + sigma' eps, which is (6) without its poles."""
         return _derivative(self.alpha, t), _derivative(self.sigma, t)
 

@@ -12,6 +12,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
+from score_jax.arrays import largest_whole
+from score_jax.errors import InputError
 from score_jax.noise import Noise, NoisePath
 from score_jax.predictor import Predictor
 from score_jax.typing import Batch, Time
@@ -73,8 +75,15 @@ def run_chain(
       grid: times (N + 1,); a traced value, so that other times are no other program.
       save_at: increasing step counts in 0..N at which the state is kept.
       memory: what a multistep rule begins with.
+
+    Raises:
+      InputError: the grid has more steps than its dtype can count.
     """
     num_steps = grid.shape[0] - 1
+    if num_steps > largest_whole(grid.dtype):
+        raise InputError(
+            f"{num_steps} steps are more than {grid.dtype} can count: give at most {largest_whole(grid.dtype)}."
+        )
 
     def advance(i, y):
         t, s = (jnp.full(x.shape[:1], grid[j], x.dtype) for j in (i, i + 1))

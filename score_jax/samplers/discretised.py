@@ -10,10 +10,11 @@ import dataclasses
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from score_jax.arrays import as_floats
 from score_jax.coordinates import View
 from score_jax.errors import InputError
 from score_jax.processes.chain import Chain, ve_chain, vp_chain
-from score_jax.processes.gaussian import VE, VP, GaussianProcess, SubVP
+from score_jax.processes.gaussian import VE, VP, GaussianProcess, Moment, SubVP
 from score_jax.samplers.steps import Step, euler_maruyama, reverse_diffusion
 from score_jax.typing import Time
 
@@ -32,8 +33,9 @@ class Discretised:
     kernels: Chain
     times: Float[Array, "n"]
 
-    def time(self, k: Time) -> Time:
+    def time(self, k: Moment) -> Time:
         """t_k."""
+        k = as_floats(k)
         return self.times.astype(k.dtype)[k.astype(jnp.int32)]
 
     @property
