@@ -240,7 +240,7 @@ class NumpyArray(Inert):
     Attributes:
       shape: of it.
       kind: type of its elements.
-      raw: its bytes, or the same as characters; None of an array that has nothing.
+      raw: its bytes, or the same as characters, or a list of objects; None of an array that has nothing.
       order: "C" or "F".
     """
 
@@ -250,7 +250,7 @@ class NumpyArray(Inert):
         self,
         shape: Any = (0,),
         kind: NumpyDType | None = None,
-        raw: bytes | bytearray | str | None = None,
+        raw: Any = None,
         order: Any = "C",
     ):
         self.shape, self.kind, self.raw, self.order = shape, kind, raw, order

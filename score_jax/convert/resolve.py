@@ -205,8 +205,8 @@ class _Resolver:
 
     def _numpy(self, array: NumpyArray) -> tuple[Any, bool]:
         dtype = np.dtype(np.float64) if array.kind is None else array.kind.dtype
-        if dtype is None:
-            self._allowance.left_out.append("numpy.ndarray")
+        if dtype is None or not dtype.itemsize:
+            self._allowance.left_out.append("a numpy array of objects")
             return _LEFT_OUT, False
         raw = b"" if array.raw is None else array.raw
         if not isinstance(raw, str | bytes | bytearray) or not isinstance(array.shape, tuple):
