@@ -1,30 +1,29 @@
 """Images for a super-resolution model to enlarge, as `sample` writes them."""
 
 import dataclasses
-import zipfile
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import UInt8
 
+from score_jax.array_files import read_arrays
 from score_jax.builder import Experiment
 from score_jax.data.labels import checked_labels
-from score_jax.errors import InputError
+from score_jax.errors import InputError, named
 from score_jax.jobs.sample import RANDOM_LABEL, Given
 from score_jax.multihost import print_once
 
 
-def read_samples(path: Path) -> tuple[UInt8[np.ndarray, "n h w c"], Int[np.ndarray, "n"] | None]:
-    """The images (arr_0) and, if there are any, the classes (arr_1) of an .npz file.
+def read_samples(path: Path) -> tuple[UInt8[np.ndarray, "n h w c"], np.ndarray | None]:
+    """The images (arr_0) and, if there are any, what should be their classes (arr_1), of an .npz file.
 
     Raises:
       InputError: it cannot be read, or holds something else.
     """
-    try:
-        with np.load(path, allow_pickle=False) as z:
-            images, labels = z["arr_0"], z.get("arr_1")
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"Cannot read images from {path} ({error}): expected an .npz with arr_0.") from None
+    arrays = read_arrays(path)
+    if "arr_0" not in arrays:
+        raise InputError(f"{path} holds {', '.join(map(named, sorted(arrays)[:8]))}: expected images called arr_0.")
+    images, labels = arrays["arr_0"], arrays.get("arr_1")
     if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
         raise InputError(f"{path} holds {images.dtype} of shape {images.shape}: expected uint8 images (n, h, w, c).")
     return images, labels

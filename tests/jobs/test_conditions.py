@@ -16,6 +16,8 @@ from score_jax.cli import main as cli
 from score_jax.constraints import mask
 from score_jax.errors import InputError
 from score_jax.jobs.edit import read_task, with_sums
+from score_jax.jobs.enlarge import enlarging
+from score_jax.jobs.guide import load_classifier
 from score_jax.jobs.sample import Given, draw
 from score_jax.pipelines.cascade import cascade, quantised
 from score_jax.training.run_config import save_config
@@ -153,10 +155,55 @@ def test_a_super_resolution_model_trains_on_area_means_and_enlarges(upsampler, t
     assert json.loads((workdir / "evaluation.json").read_text())["n"] == 8
     np.savez(tmp_path / "base.npz", arr_0=np.zeros((8, 5, 5, 1), np.uint8))
     assert cli.main(["score_jax", *arguments]) == 2
-    assert "are 5 x 5, the model enlarges 4" in capsys.readouterr().err
+    assert "are 5 x 5 with 1 channels, the model enlarges 4 x 4 with 1" in capsys.readouterr().err
     (tmp_path / "base.npz").write_text("no archive")
     assert cli.main(["score_jax", *arguments]) == 2
-    assert "expected an .npz with arr_0" in capsys.readouterr().err
+    assert "base.npz" in capsys.readouterr().err
+
+
+BASE = np.zeros((3, 4, 4, 1), np.uint8)
+WRONG_BASES = {
+    "no classes": ({"arr_0": BASE}, "has no classes .*--config.sampling.label=0"),
+    "another number": ({"arr_0": BASE, "arr_1": np.zeros(2, int)}, r"shape \(2,\): expected 3 integers"),
+    "one-hot": ({"arr_0": BASE, "arr_1": np.eye(3)}, r"float64 of shape \(3, 3\)"),
+    "a class above": ({"arr_0": BASE, "arr_1": np.array([0, 1, 2])}, "Image 2 of .* has the label 2"),
+    "channels": ({"arr_0": np.zeros((3, 4, 4, 3), np.uint8)}, "4 x 4 with 3 channels, the model enlarges 4 x 4 with 1"),
+    "no images": ({"arr_0": BASE[:0]}, "expected uint8 images"),
+    "floats": ({"arr_0": BASE / 1.0}, "holds float64"),
+    "another name": ({"images": BASE}, "holds images: expected images called arr_0"),
+}
+
+
+@pytest.mark.parametrize("what", sorted(WRONG_BASES))
+def test_images_to_enlarge_are_the_models(what, tmp_path):
+    arrays, message = WRONG_BASES[what]
+    experiment = builder.experiment(
+        config_of(UNET | {"super_resolution": True, "num_classes": 2}, data__low_resolution=4)
+    )
+    np.savez(tmp_path / "base.npz", **arrays)
+    with pytest.raises(InputError, match=message):
+        enlarging(Given(), experiment, str(tmp_path / "base.npz"), 8)
+
+
+def test_images_to_enlarge_bring_their_classes(tmp_path, capsys):
+    experiment = builder.experiment(
+        config_of(UNET | {"super_resolution": True, "num_classes": 2}, data__low_resolution=4)
+    )
+    np.savez(tmp_path / "base.npz", arr_0=BASE, arr_1=np.array([0, 1, 1]))
+    given, count = enlarging(Given(), experiment, str(tmp_path / "base.npz"), 8)
+    assert count == 3 and given.labels.tolist() == [0, 1, 1] and "has 3 images" in capsys.readouterr().out
+    assert enlarging(Given(), experiment, str(tmp_path / "base.npz"), 2)[0].labels.tolist() == [0, 1]
+
+
+def test_a_classifier_of_other_classes_does_not_guide(classifier, tmp_path):
+    trained, params, _ = classifier  # of two classes
+    save_config(tmp_path, trained.config)
+    save_params(tmp_path, params)
+    model = builder.experiment(config_of(UNET | {"num_classes": 3}, guidance__classifier=str(tmp_path)))
+    with pytest.raises(InputError, match="has the number of classes 2, the model has 3"):
+        load_classifier(model, make_mesh())
+    unconditional = builder.experiment(config_of(UNET, guidance__classifier=str(tmp_path)))
+    assert load_classifier(unconditional, make_mesh()).num_classes(unconditional) == 2
 
 
 def test_a_cascade_hands_on_what_files_would_hold():
