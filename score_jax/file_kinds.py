@@ -49,24 +49,22 @@ def kind_of(head: bytes) -> str:
     if head and not head.strip(b"\x00"):
         return "nothing but zeros: the download did not finish"
     text = head.decode("utf-16", "ignore").encode() if head[:2] in (b"\xff\xfe", b"\xfe\xff") else head
-    text = text.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    text = text.removeprefix(b"\xef\xbb\xbf").lstrip()
     for pattern, kind in _TEXTS:
-        if re.match(pattern, text):
+        if re.match(pattern, text.lower()):
             return kind
-    control = sum((byte < 32 and byte not in b"\t\n\r\f") or byte == 127 for byte in text)
-    return (
-        ""
-        if control or not text or not _is_utf8(text)
-        else f"a text that begins {quoted(text[:40].decode('utf-8', 'ignore'))}"
-    )
+    shown = _as_text(text)
+    return f"a text that begins {quoted(shown[:40])}" if shown else ""
 
 
-def _is_utf8(data: bytes) -> bool:
+def _as_text(data: bytes) -> str:
+    """Bytes as text, "" where they are none; what was cut after a thousand bytes may be half a character."""
     try:
-        data[: _HEAD - 4].decode()
-    except UnicodeDecodeError as error:
-        return error.start >= len(data) - 4  # a character that was cut
-    return True
+        text = data.decode("utf-8", "strict" if len(data) < _HEAD - 8 else "ignore")
+    except UnicodeDecodeError:
+        return ""
+    lost = len(data) - len(text.encode())
+    return text if lost < 4 and all(part.isprintable() or part.isspace() for part in text) else ""
 
 
 def head_of(path: Path, expected: str) -> bytes:

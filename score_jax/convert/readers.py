@@ -85,9 +85,9 @@ def _read(file: io.BufferedIOBase, allowance: Allowance) -> Any:
         )
     if len(head) > 8 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < allowance.size:
         return _safetensors(file)
-    if head[:1] and (head[0] in (0xDE, 0xDF) or 0x80 <= head[0] <= 0x8F):
-        return _msgpack(file.read())
     kind = kind_of(head)
+    if not kind and (head[0] in (0xDE, 0xDF) or 0x80 <= head[0] <= 0x8F):
+        return _msgpack(file.read())
     what = f"It is {kind}; that is" if kind else "The file is of"
     raise InputError(f"{what} an unknown format: expected {SUPPORTED}.")
 
@@ -144,7 +144,7 @@ def _safetensors(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
         raise InputError(f"The file is no valid safetensors ({_line(error)}): download it again.") from None
 
 
-def _safetensor(name: str, dtype: str, shape: list[int], data: bytes) -> np.ndarray:
+def _safetensor(name: str, dtype: str, shape: list[int], data: bytes | bytearray) -> np.ndarray:
     if dtype not in _SAFETENSORS_TYPES:
         raise InputError(f"Tensor {named(name)} has the type {named(dtype)}, which numpy has not: save it as float32.")
     return np.frombuffer(data, _SAFETENSORS_TYPES[dtype]).reshape(shape)

@@ -118,9 +118,11 @@ def _as_said(weights: str) -> str:
 def _plain(checkpoint: Any, weights: str) -> Named:
     """One state dict, which is what the file was published as; or a model's beside its average."""
     outer, alone = checkpoint, _as_said(weights)
-    for wrapper in _WRAPPERS:
-        if isinstance(checkpoint, dict) and isinstance(checkpoint.get(wrapper), dict):
-            outer, checkpoint = checkpoint, checkpoint[wrapper]
+    while isinstance(checkpoint, dict):
+        inside = [checkpoint[wrapper] for wrapper in _WRAPPERS if isinstance(checkpoint.get(wrapper), dict)]
+        if not inside:
+            break
+        outer, checkpoint = checkpoint, inside[0]
     beside = [outer[key] for key in _AVERAGED if isinstance(outer.get(key), dict)] if isinstance(outer, dict) else []
     averages = [tree for tree in beside if tree is not checkpoint and _flat(tree, ".")]
     if not averages:
@@ -163,10 +165,12 @@ def _score_sde_pytorch(checkpoint: Any, weights: str) -> Named:
 
 def _score_sde(checkpoint: Any, weights: str) -> Named:
     """Flax's State: optimizer.target and params_ema; or a bare tree of parameters."""
-    if not isinstance(checkpoint, dict):
-        raise InputError("The file holds no dictionary: expected a checkpoint of score_sde.")
+    if not isinstance(checkpoint, dict) or _is_optimizer(checkpoint):
+        raise _no_weights(checkpoint, "The file holds no dictionary: expected a checkpoint of score_sde.")
     if "optimizer" not in checkpoint:
         bare = checkpoint.get("params", checkpoint)
+        if not _flat(bare, "/"):
+            raise _no_weights(checkpoint, "The file holds no parameters: expected a checkpoint of score_sde.")
         return _choose(weights, lambda: _flat(bare, "/"), None, UNKNOWN)
     optimizer, averaged = checkpoint["optimizer"], checkpoint.get("params_ema")
     target = optimizer.get("target") if isinstance(optimizer, dict) else None

@@ -1,6 +1,7 @@
 """Files that real PyTorch and Flax wrote, read without them; and files that someone damaged."""
 
 import io
+import json
 import pickle
 import struct
 import zipfile
@@ -92,6 +93,61 @@ def test_what_cannot_be_read_is_one_line(tmp_path, contents, message):
     with pytest.raises(InputError, match=message) as caught:
         read_checkpoint(tmp_path / "file.pth")
     assert "\n" not in str(caught.value) and "file.pth" in str(caught.value)
+
+
+ZIP = (FILES / "tensors.pt").read_bytes()
+OTHER_FILES = {
+    "html": (b"<!doctype html>\n<html>", "an HTML page: a page of the site was saved in place of the file"),
+    "html_utf16": ("<html>".encode("utf-16"), "an HTML page"),
+    "html_bom": (b"\xef\xbb\xbf  \n<HTML><body>", "an HTML page"),
+    "xml": (b"<?xml version='1.0'?><Error>", "an XML text"),
+    "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 3\n", "git lfs pull"),
+    "annex": (b"/annex/objects/SHA256E-s12--abc.pth\n", "git annex get"),
+    "annex_link": (b"../../.git/annex/objects/Jx/1/SHA256E-s12--abc.pth", "git annex get"),
+    "json": (b'{"error": "rate limit"}', "a JSON text"),
+    "json_list": (b'[{"error": 1}]', "a JSON text"),
+    "text": (b"Access denied", "a text that begins 'Access denied'"),
+    "gzip": (b"\x1f\x8b\x08" + b"\x00" * 40, "compressed by gzip"),
+    "xz": (b"\xfd7zXZ\x00" + b"x" * 40, "compressed by xz"),
+    "bzip2": (b"BZh91AY", "compressed by bzip2"),
+    "zstd": (b"\x28\xb5\x2f\xfd" + b"x" * 40, "compressed by zstd"),
+    "rar": (b"Rar!\x1a\x07\x01\x00", "a RAR archive"),
+    "7z": (b"7z\xbc\xaf\x27\x1c" + b"x" * 40, "a 7z archive"),
+    "hdf5": (b"\x89HDF\r\n\x1a\n" + b"x" * 40, "an HDF5 file"),
+    "png": (b"\x89PNG\r\n\x1a\n", "a PNG image"),
+    "zeros": (b"\x00" * 5000, "nothing but zeros: the download did not finish"),
+    "cut": (ZIP[: len(ZIP) // 2], "cut short, its end is missing"),
+    "cut_end": (ZIP[:-1], "cut short, its end is missing|is damaged"),
+    "noise": (bytes(range(1, 250)), "unknown format"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FILES)
+def test_what_a_file_is_instead_is_said(tmp_path, name):
+    contents, message = OTHER_FILES[name]
+    (tmp_path / "weights.pth").write_bytes(contents)
+    with pytest.raises(InputError, match=message) as caught:
+        read_checkpoint(tmp_path / "weights.pth")
+    assert str(caught.value).isprintable() and "weights.pth" in str(caught.value)
+    assert not any(word in str(caught.value) for word in ("pickle", "executed", "hostile"))
+
+
+def test_safetensors_of_every_type_are_read(tmp_path):
+    """Also where numpy has not the type; a header by hand, as numpy's own writer has no fp8."""
+    values = {"F8_E4M3": (ml_dtypes.float8_e4m3fn, 1), "BF16": (ml_dtypes.bfloat16, 2), "U16": (np.uint16, 2)}
+    header, data = {}, b""
+    for name, (dtype, size) in values.items():
+        header[name] = {"dtype": name, "shape": [3], "data_offsets": [len(data), len(data) + 3 * size]}
+        data += np.array([1, 2, 3]).astype(dtype).tobytes()
+    text = json.dumps(header).encode()
+    whole = struct.pack("<Q", len(text)) + text + data
+    (tmp_path / "a.safetensors").write_bytes(whole)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("run/a.safetensors", whole)
+    for name in ("a.safetensors", "a.zip"):
+        found = read_checkpoint(tmp_path / name)
+        for key, (dtype, _) in values.items():
+            np.testing.assert_array_equal(found[key], np.array([1, 2, 3]).astype(dtype), strict=True)
 
 
 def test_no_file(tmp_path):
