@@ -75,15 +75,21 @@ def _check_finite(features: Float[np.ndarray, "n d"], start: int, count: int) ->
 
 
 def save(path: Path, features: FeatureSet) -> None:
-    """An .npz that other evaluators read as well: mu, sigma (and ADM's mu_s, sigma_s), and what else we know."""
+    """An .npz that other evaluators read as well: mu, sigma (and ADM's mu_s, sigma_s), and what else we know.
+
+    Raises:
+      InputError: one image has no covariance.
+    """
+    if any(moments.count < 2 for moments in features.moments.values()):
+        raise InputError(f"{path}: statistics have a covariance, which needs at least 2 images; there is 1.")
     arrays: dict[str, Any] = {"facts": np.asarray(json.dumps(features.facts))}
     for name, moments in features.moments.items():
         mean, covariance = _FILE_KEYS[name]
         arrays |= {mean: moments.mean, covariance: moments.covariance}
     if features.features is not None:
         arrays |= {"features": features.features, "labels": features.labels}
-    with written_whole(path) as temporary:
-        np.savez(temporary, **arrays)
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # by the open file: a name without the suffix would get one
 
 
 def load(path: Path) -> FeatureSet:
