@@ -1,8 +1,9 @@
 """`evaluate`: fresh samples against a reference, by the protocol of one evaluator."""
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ def draw_features(
     first: list[np.ndarray] = []
     evaluations: list[np.ndarray] = []
 
-    def watched() -> Iterator[Columns]:
+    def watched() -> Generator[Columns, None, None]:
         for columns in sample_batches(
             experiment, params, mesh, jitted(extractor, mesh), request, given=given, parts=parts, stop=stop
         ):
@@ -134,7 +135,8 @@ def draw_features(
                 shards.add(columns["image"], columns["label"])
             yield columns
 
-    features = collect(watched(), count=request.count, keep=KEPT, facts=facts)
+    with contextlib.closing(watched()) as batches:  # so that the progress bar ends before an error is told
+        features = collect(batches, count=request.count, keep=KEPT, facts=facts)
     if shards is not None:
         shards.close()
     nfe = np.concatenate(evaluations)

@@ -4,12 +4,13 @@ A device sees the same number of images at a time whatever the number of devices
 is computed from them, are the same on one device and on a pod.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -135,14 +136,15 @@ def source_features(
     def function(images: Array, labels: Array, indices: Array) -> dict[str, Array]:
         return of_images(images) | {"label": labels, "hash": hashes(images)}
 
-    def read() -> Iterator[Columns]:
+    def read() -> Generator[Columns, None, None]:
         for columns in example_batches(
             function, source, mesh, batch_size=batch_size * mesh.size, name="features", parts=parts, stop=stop
         ):
             digest.update(columns["hash"].astype("<u4").tobytes())
             yield columns
 
-    found = feature_set.collect(read(), count=len(source), keep=KEPT, facts=facts | {"data": source.name})
+    with contextlib.closing(read()) as batches:  # so that the progress bar ends before an error is told
+        found = feature_set.collect(batches, count=len(source), keep=KEPT, facts=facts | {"data": source.name})
     return dataclasses.replace(found, facts=found.facts | {"pixels": digest.hexdigest()[:16]})
 
 

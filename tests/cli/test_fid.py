@@ -140,3 +140,70 @@ def test_without_weights_the_way_to_them_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("SCORE_JAX_INCEPTION", raising=False)
     assert run("a", "b") == 2
     assert "pt_inception-2015-12-05-6726825d.pth" in capsys.readouterr().err
+
+
+FEATURES = """
+import jax.numpy as jnp
+
+def flat(x):
+    return x.reshape(len(x), -1)[:, :6] / 1.0
+
+def broken(x):
+    return jnp.where(x[:, 0, :1, 0] == 7, jnp.nan, flat(x))
+"""
+
+
+@pytest.fixture
+def two_sets(tmp_path, monkeypatch):
+    """Twelve images; twelve others, of which the fourth has no features by `broken`; statistics; one image alone."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "two_functions.py").write_text(FEATURES)
+    rng = np.random.default_rng(0)
+    images = rng.integers(8, 256, (12, 4, 4, 3), dtype=np.uint8)
+    np.savez("images.npz", arr_0=images)
+    images[3, 0, 0, 0] = 7
+    np.savez("seventh.npz", arr_0=images)
+    np.savez("one.npz", arr_0=images[:1])
+    np.savez("longer.npz", mu=np.zeros(9), sigma=np.eye(9))
+    np.savez("other.npz", mu=np.zeros(6), sigma=np.eye(6), facts=np.asarray('{"features": "another"}'))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["images.npz", "seventh.npz", "--features=two_functions:broken"],
+            "The features of image 3 of 12 are not finite",
+        ),
+        (["one.npz", "--save=kept", "--features=two_functions:flat"], "needs at least 2 images; there is 1"),
+        (["images.npz", "one.npz", "--features=two_functions:flat"], "1 reference images: a distance needs at least 4"),
+    ],
+)
+def test_what_gives_no_number_is_one_line_and_leaves_nothing(words, message, two_sets, capsys):
+    before = sorted(two_sets.iterdir())
+    assert run(*words, "--json=result.json") == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert [file for file in sorted(two_sets.iterdir()) if file.name != "__pycache__"] == before
+
+
+@pytest.mark.parametrize(
+    ("real", "message"),
+    [
+        ("longer.npz", "longer.npz has statistics of 9 features, the network here gives 6"),
+        ("other.npz", "other.npz was made with features another"),
+        ("missing.npz", "missing.npz"),
+        ("one.npz", "needs at least 4"),
+    ],
+)
+def test_both_sides_are_looked_at_before_any_image_is_measured(real, message, two_sets, capsys, monkeypatch):
+    monkeypatch.setattr("score_jax.jobs.compare.source_features", lambda *_, **__: pytest.fail("measured"))
+    assert run("images.npz", real, "--features=two_functions:flat") == 2
+    assert message in capsys.readouterr().err
+
+
+def test_statistics_are_kept_under_the_name_with_its_suffix(two_sets, capsys):
+    assert run("images.npz", "--save=kept", "--features=two_functions:flat") == 0
+    assert "Written: kept.npz" in capsys.readouterr().out
+    assert (two_sets / "kept.npz").is_file() and not list(two_sets.glob(".*"))
