@@ -47,7 +47,7 @@ def check_unpacked(unpacked: int, size: int) -> None:
     if unpacked > unpacked_limit(size):
         raise InputError(
             f"its {size} bytes would unpack to {unpacked}, more than the {unpacked_limit(size)} that we take from a "
-            "file of that size: if you trust it, save it without compression."
+            "file of that size: if you trust it, save it again without compression and views."
         )
 
 

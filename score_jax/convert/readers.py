@@ -88,8 +88,7 @@ def _read(file: io.BufferedIOBase, allowance: Allowance) -> Any:
     kind = kind_of(head)
     if not kind and (head[0] in (0xDE, 0xDF) or 0x80 <= head[0] <= 0x8F):
         return _msgpack(file.read())
-    what = f"It is {kind}; that is" if kind else "The file is of"
-    raise InputError(f"{what} an unknown format: expected {SUPPORTED}.")
+    raise InputError(f"The file is {kind or 'of an unknown format'}: expected {SUPPORTED}.")
 
 
 def read_tensors(path: Path, advice: str) -> dict[str, np.ndarray]:

@@ -94,8 +94,12 @@ def read_published(release: str, path: Path, network: Network, weights: str = "a
       InputError: the file cannot be read, or does not fit the network.
     """
     table_of(release, network)
-    state, name = named_weights(release, read_checkpoint(path), weights)
-    return params_from(release, state, network), name
+    found = read_checkpoint(path)
+    try:
+        state, name = named_weights(release, found, weights)
+        return params_from(release, state, network), name
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def load_published(release: str, path: Path, network: Network, weights: str = "auto") -> PyTree:

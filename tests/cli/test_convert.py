@@ -1,6 +1,7 @@
 """Published weights become a folder that `sample` takes; what does not fit leaves nothing behind."""
 
 import json
+import pickle
 
 import jax
 import numpy as np
@@ -15,7 +16,7 @@ from score_jax.errors import InputError
 from score_jax.jobs.train import restore_params
 from score_jax.training.run_config import load_config
 from score_jax.training.sharding import make_mesh
-from score_jax.training.weights import load_params, save_params
+from score_jax.training.weights import load_params, parameters_name, save_params
 from tiny import run
 
 CONFIG = """
@@ -87,6 +88,46 @@ def test_training_starts_from_converted_weights(published):
     restored, step = restore_params(load_config(folder / "out"), experiment, folder / "out", mesh)
     assert step == 1
     jax.tree.map(np.testing.assert_array_equal, restored, params)
+
+
+def test_which_weights_were_converted_is_kept_and_said(published, capsys):
+    folder, network, params = published
+    flags = ["score_jax", "convert", "--from=ddpm", f"--config={folder / 'small.py'}"]
+    averaged = {f"module._orig_mod.{name}": array + 1 for name, array in tensors_from("ddpm", params, network).items()}
+    raw = tensors_from("ddpm", params, network)
+    (folder / "both.pkl").write_bytes(pickle.dumps({"model": raw, "ema": averaged, "step": 3}))
+    for file, weights, name, said in (
+        ("model.safetensors", "auto", "unknown", "the file does not say"),
+        ("model.safetensors", "raw", "raw", "not averaged"),
+        ("model.safetensors", "ema", "ema", "averaged over training"),
+        ("both.pkl", "auto", "ema", "averaged over training"),
+        ("both.pkl", "raw", "raw", "not averaged"),
+    ):
+        assert cli.main([*flags, f"--weights={weights}", f"{folder / file}", f"{folder / 'out'}"]) == 0
+        assert said in capsys.readouterr().out
+        assert json.loads((folder / "out" / "convert.json").read_text())["weights"] == name
+        assert parameters_name(folder / "out") == name
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    jax.tree.map(np.testing.assert_array_equal, load_params(folder / "out", network.shapes(), device), params)
+
+
+def test_a_file_of_no_weights_is_named_with_its_cause(published, capsys):
+    folder = published[0]
+    flags = ["score_jax", "convert", "--from=ddpm", f"--config={folder / 'small.py'}"]
+    complex_weights = {
+        name: array.astype(np.complex64) for name, array in tensors_from("ddpm", *published[:0:-1]).items()
+    }
+    for contents, cause in (
+        (pickle.dumps({"state": {}, "param_groups": []}), "the state of an optimizer"),
+        (pickle.dumps({"other.weight": np.ones(3)}), "The weights do not fit the network"),
+        (pickle.dumps(complex_weights), "complex64 where real numbers are expected"),
+        (b"<!DOCTYPE html><html>", "an HTML page"),
+    ):
+        (folder / "weights.pth").write_bytes(contents)
+        assert cli.main([*flags, f"{folder / 'weights.pth'}", f"{folder / 'out'}"]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "weights.pth" in error and cause in error
+        assert not (folder / "out").exists()
 
 
 def test_conversion_there_and_back_is_the_identity(published):
