@@ -8,6 +8,7 @@ from jaxtyping import Int
 
 from score_jax.array_files import Header, array_headers, read_arrays
 from score_jax.errors import InputError, named, quoted
+from score_jax.multihost import print_once
 
 _IMAGES = ("images", "image", "arr_0", "x")
 _LABELS = ("labels", "label", "arr_1", "y")
@@ -39,7 +40,7 @@ def array_rows(path: Path) -> Sequence[dict]:
         images = images.reshape(*images.shape[:3], -1)
         _, height, width, channels = images.shape
         kind = "grey" if channels == 1 else "RGB"
-        print(f"{path}: {count} {kind} images, {height} pixels high and {width} wide.", flush=True)
+        print_once(f"{path}: {count} {kind} images, {height} pixels high and {width} wide.")
     if label_name is None:
         return [{"image": image} for image in images]
     labels = _labels(path, label_name, arrays[label_name], count)

@@ -265,11 +265,8 @@ def evaluate(
     experiment, params, mesh = model
     config, c = experiment.config, experiment.config.evaluation
     stem = "evaluation" if protocol is PLAIN else f"evaluation_{protocol.name}"
-    opened = _open_reference(config, protocol, extractor, reference, workdir)
-    metrics.check_counts(generated=c.num_samples, real=opened.count)
-    check_length(opened, extractor, experiment.image_shape)
+    opened = _open_reference(experiment, protocol, extractor, reference, workdir)
     request = Request(c.num_samples, c.batch_size, c.seed, protocol.rounding, config.sampling.label)
-    what = {"config": config.to_dict(), "step": step}
     samples = draw_features(
         experiment,
         params,
@@ -279,7 +276,7 @@ def evaluate(
         given=given,
         facts=facts_of(protocol, extractor),
         folder=workdir / f"{stem}_parts",
-        what=what,
+        what={"config": config.to_dict(), "step": step},
         shards=Shards(workdir / f"{stem}_samples") if save_samples else None,
         stop=stop,
     )
@@ -317,13 +314,21 @@ _SPLITS = ("train", "eval")
 
 
 def _open_reference(
-    config: ConfigDict, protocol: Protocol, extractor: FeatureExtractor, reference: str | None, workdir: Path
+    experiment: Experiment, protocol: Protocol, extractor: FeatureExtractor, reference: str | None, workdir: Path
 ) -> Side:
-    """The reference, before any sample is drawn or any image of it measured."""
-    name, data = reference or ("eval" if protocol is PLAIN else "train"), config.data
+    """The reference, before any sample is drawn or any image of it measured.
+
+    Raises:
+      InputError: there is no such reference, or samples of this model cannot be compared with it.
+    """
+    name, config = reference or ("eval" if protocol is PLAIN else "train"), experiment.config
     if name in _SPLITS:
-        return Side(name, None, open_split(config, f"{name}_split", workdir))
-    return open_side(name, protocol, extractor, channels=data.channels, data_dir=data.data_dir)
+        side = Side(name, None, open_split(config, f"{name}_split", workdir))
+    else:
+        side = open_side(name, protocol, extractor, channels=config.data.channels, data_dir=config.data.data_dir)
+    metrics.check_counts(generated=config.evaluation.num_samples, real=side.count)
+    check_length(side, extractor, experiment.image_shape)
+    return side
 
 
 def _reference_features(

@@ -102,7 +102,7 @@ def _row(line: bytes) -> tuple[int, float] | None:
 
 def _drop_cut_line(path: Path) -> None:
     """Ends a file with the last line that was written whole, so that the next one begins on its own."""
-    if not path.exists():
+    if not path.is_file():
         return
     with path.open("rb+") as file:
         contents = file.read()
