@@ -122,12 +122,14 @@ def _facts(path: Path, stored: np.ndarray) -> dict[str, Any]:
     Raises:
       InputError: they are no object, or their number of images is none.
     """
+    text = f"{stored.dtype} {stored.shape}"
     try:
-        facts = json.loads(str(stored.item()))
-    except (ValueError, RecursionError, SystemError):  # no text, many texts, or no JSON
+        text = str(stored.item())
+        facts = json.loads(text)
+    except (ValueError, RecursionError, SystemError):  # many texts, or no JSON
         facts = None
     if not isinstance(facts, dict):
-        raise InputError(f"{path}: its facts are no JSON object but {quoted(str(stored.dtype))}: compute it anew.")
+        raise InputError(f"{path}: its facts are no JSON object but {quoted(text)}: compute it anew.")
     count = facts.get("n", _MANY)
     if not isinstance(count, int) or isinstance(count, bool) or not 2 <= count <= _MOST:
         raise InputError(f"{path}: its facts say n = {quoted(count)}: expected the number of images, 2 or more.")

@@ -15,7 +15,7 @@ from jaxtyping import PyTree
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from score_jax.errors import InputError
+from score_jax.errors import InputError, named, quoted
 from score_jax.files import written_whole
 from score_jax.training.checkpoint import directory_of
 from score_jax.training.run_config import load_config
@@ -118,15 +118,16 @@ def load_params(workdir: Path, shapes: PyTree, sharding: jax.sharding.Sharding) 
             expected = {_name(key): leaf for key, leaf in jax.tree_util.tree_leaves_with_path(shapes)}
             if found != set(expected):
                 example = sorted(found ^ set(expected))[0]
-                raise InputError(f"{path} is of another network ({example!r} is in one alone): check the config.")
+                raise InputError(f"{path} is of another network ({named(example)} is in one alone): check the config.")
 
             def load(key: tuple, leaf: jax.ShapeDtypeStruct) -> jax.Array:
                 array = file.get_tensor(_name(key))
                 if array.shape != leaf.shape:
-                    what = f"{_name(key)} has shape {array.shape}, the config's network {leaf.shape}"
+                    what = f"{_name(key)} has shape {quoted(array.shape)}, the config's network {leaf.shape}"
                     raise InputError(f"{path} is of another network: {what}. Check the config.")
                 return jax.device_put(array.astype(leaf.dtype), sharding)
 
             return jax.tree_util.tree_map_with_path(load, shapes)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"Cannot read {path}: {error}. Convert the weights again.") from None
+    except (OSError, SafetensorError, TypeError, KeyError, AttributeError) as error:  # the last three: types like fp8
+        reason = named((str(error) or type(error).__name__).splitlines()[0])
+        raise InputError(f"Cannot read {path}: {reason}. Convert the weights again.") from None
