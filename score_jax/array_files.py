@@ -57,7 +57,7 @@ class Header:
 
     Attributes:
       shape: of the array.
-      dtype: of its elements.
+      dtype: of its elements; such an array is no more than known where they are objects.
       fortran: whether the first axis varies fastest in the file.
     """
 
@@ -77,7 +77,17 @@ def array_headers(path: Path) -> dict[str, Header]:
     Raises:
       InputError: the file is missing, is something else, or is damaged.
     """
-    with _opened(path) as file, _members(file) as members:
+    with _opened(path) as file:
+        return open_headers(file)
+
+
+def open_headers(file: io.BufferedIOBase) -> dict[str, Header]:
+    """`array_headers` of an open file; the messages do not name it.
+
+    Raises:
+      InputError: see `array_headers`.
+    """
+    with _members(file) as members:
         return {member.name: member.header for member in members}
 
 
@@ -212,7 +222,7 @@ def _header(stream: io.BufferedIOBase, name: str, size: int) -> Header:
         shape, fortran, dtype = read(io.BytesIO(prefix + stream.read(length)))
         header = Header(tuple(int(n) for n in shape), dtype, fortran)
         if dtype.hasobject:
-            raise _unreadable(name, "it holds pickled objects, which are never read")
+            return header
         if dtype.subdtype is not None or dtype.itemsize == 0 or min(shape, default=0) < 0 or len(shape) > 32:
             raise _damaged(name, f"it claims type {quoted(str(dtype))} and shape {quoted(shape)}")
     except InputError:
@@ -227,6 +237,8 @@ def _header(stream: io.BufferedIOBase, name: str, size: int) -> Header:
 
 
 def _read(member: _Member) -> np.ndarray:
+    if member.header.dtype.hasobject:
+        raise _unreadable(member.label, "it holds pickled objects, which are never read")
     with _damage_of(member.label):
         stream = member.opened()
         _skip_header(stream)

@@ -74,6 +74,15 @@ def test_some_arrays_are_read_alone(tmp_path):
     assert set(read_arrays(tmp_path / "a.npz", ("x", "z"))) == {"x"}
 
 
+def test_objects_beside_are_no_hindrance(tmp_path):
+    """As dSprites has them, whose metadata are pickled."""
+    (tmp_path / "a.npz").write_bytes(npz(x=A, metadata=np.array([{"a": 1}], dtype=object)))
+    assert array_headers(tmp_path / "a.npz")["metadata"].dtype == object
+    np.testing.assert_array_equal(read_arrays(tmp_path / "a.npz", ["x"])["x"], A)
+    with pytest.raises(InputError, match="metadata.npy: it holds pickled objects"):
+        read_arrays(tmp_path / "a.npz")
+
+
 def claiming(shape: str) -> bytes:
     """An array file whose header claims another shape, of as many characters as it takes."""
     data = npy(A)

@@ -14,7 +14,7 @@ import msgpack
 import numpy as np
 from safetensors import SafetensorError, deserialize, safe_open
 
-from score_jax.array_files import open_zip, read_open
+from score_jax.array_files import open_headers, open_zip, read_open
 from score_jax.convert import torch_files
 from score_jax.convert.placeholders import refuse
 from score_jax.convert.resolve import Allowance
@@ -72,7 +72,7 @@ def _read(file: io.BufferedIOBase, allowance: Allowance) -> Any:
     if head.startswith(_ZIP):
         return _read_zip(file, allowance)
     if head.startswith(_NPY):
-        return read_open(file)
+        return _arrays(file, allowance)
     if head.startswith(torch_files.LEGACY_START):
         return torch_files.read_legacy(file, allowance)
     if head[:1] == b"\x80" and head[1:2] <= b"\x05":
@@ -118,7 +118,7 @@ def _read_zip(file: io.BufferedIOBase, allowance: Allowance) -> Any:
         if any(info.filename.endswith("/data.pkl") for info in members):
             return torch_files.read_zip(archive, allowance)
         if members and all(info.filename.endswith(".npy") for info in members):
-            return read_open(file)
+            return _arrays(file, allowance)
         inside = [info for info in members if info.filename.endswith(_CHECKPOINT_SUFFIXES)]
         if len(inside) != 1:
             found = ", ".join(named(info.filename) for info in inside[:5]) or "none"
@@ -130,6 +130,15 @@ def _read_zip(file: io.BufferedIOBase, allowance: Allowance) -> Any:
         return _read(io.BytesIO(data), within)
     except InputError as error:
         raise InputError(f"{named(inside[0].filename)} in the archive: {error}") from None
+
+
+def _arrays(file: io.BufferedIOBase, allowance: Allowance) -> dict[str, np.ndarray]:
+    """Of an .npy or .npz; arrays of objects are left out beside others."""
+    headers = open_headers(file)
+    plain = [name for name, header in headers.items() if not header.dtype.hasobject]
+    if plain:
+        allowance.left_out.extend(named(name) for name in headers if name not in plain)
+    return read_open(file, plain or None)
 
 
 def _safetensors(file: io.BufferedIOBase) -> dict[str, np.ndarray]:

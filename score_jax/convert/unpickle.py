@@ -177,6 +177,12 @@ def _typed(value: Any, *kind: Any) -> Any:
     return value
 
 
+def _complex(*parts: Any) -> complex:
+    if len(parts) > 2 or not all(isinstance(part, int | float) for part in parts):
+        raise refuse("a complex number is made of something else than numbers")
+    return complex(*parts)
+
+
 def _device(*parts: Any) -> str:
     return ":".join(str(part) for part in parts if isinstance(part, str | int))[:_MAX_SCALAR]
 
@@ -194,6 +200,8 @@ _CLASSES: dict[tuple[str, str], Any] = {
 }
 _FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
     ("torch", "device"): _device,
+    ("builtins", "complex"): _complex,
+    ("__builtin__", "complex"): _complex,
     ("torch._tensor", "_rebuild_from_type_v2"): _rebuild_from_type,
     ("torch._tensor", "_rebuild_from_type"): _rebuild_from_type,
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent_object,

@@ -29,6 +29,8 @@ def array_rows(path: Path) -> Sequence[dict]:
         found = ", ".join(map(named, sorted(headers)[:8]))
         raise InputError(f"{path} holds {found}: expected 'images' or 'arr_0'.")
     header = headers[image_name]
+    if header.dtype.hasobject:
+        read_arrays(path, [image_name])  # which says so
     if problem := _image_problem(header):
         what = f"{named(str(header.dtype))} {quoted(header.shape)}"
         raise InputError(f"The array {image_name} of {path} is {what}: {problem}.")

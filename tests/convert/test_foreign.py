@@ -242,6 +242,11 @@ def test_a_small_pickle_does_not_fill_the_memory(name, monkeypatch):
     assert peak < 2**26
 
 
+def test_numbers_of_every_protocol_are_read(tmp_path):
+    for protocol in range(6):
+        assert read(tmp_path, {"w": W, "c": 1 - 2j, "b": True, "n": 10**30}, protocol)["c"] == 1 - 2j
+
+
 def test_a_good_checkpoint_is_not_touched_by_the_bounds(tmp_path):
     """Thousands of tensors, a long history, and everything shared."""
     state = {f"layer.{i}.weight": np.full(2, i, np.float32) for i in range(2000)}

@@ -162,6 +162,12 @@ def test_arrays_of_objects_are_not_unpickled(tmp_path):
         read_checkpoint(tmp_path / "a.npz")
 
 
+def test_arrays_of_objects_beside_weights_are_named_and_left_out(tmp_path, capsys):
+    np.savez(tmp_path / "a.npz", w=np.ones(3), about=np.array([{"a": 1}], dtype=object))
+    assert set(read_checkpoint(tmp_path / "a.npz")) == {"w"}
+    assert "left out, and nothing of it executed: about" in capsys.readouterr().out
+
+
 def test_an_archive_that_unpacks_without_end_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         archive.writestr("archive/data.pkl", pickle.dumps(b"\x00" * 2**26))
