@@ -94,9 +94,8 @@ def to_ours(state: StateDict, shapes: PyTree, table: Table, *, buffers: str = ""
             misshapen.append(f"{counterpart.name} {quoted(tensor.shape)} where {expected} is expected")
             continue
         found[path] = counterpart.ours(tensor).astype(shape.dtype)
-    used = {table(path).name for path in found}
-    unused = [name for name in state if name not in used and not (buffers and re.match(buffers, name))]
-    unused = [named(name) for name in unused if not any(entry.startswith(f"{name} ") for entry in misshapen + mistyped)]
+    known = {table(path).name for path in _flat(shapes)}
+    unused = [named(name) for name in state if name not in known and not (buffers and re.match(buffers, name))]
     complaints = [
         f"{len(names)} {what}: {_listed(names)}"
         for what, names in (

@@ -36,6 +36,7 @@ _SAFETENSORS_TYPES: dict[str, Any] = {
         if kind + str(bits) != "F8"
     },
     **{"F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2, "F8_E8M0": ml_dtypes.float8_e8m0fnu},
+    **{"F8_E4M3FNUZ": ml_dtypes.float8_e4m3fnuz, "F8_E5M2FNUZ": ml_dtypes.float8_e5m2fnuz},
     **{"BF16": ml_dtypes.bfloat16, "BOOL": np.bool_, "C64": np.complex64},
 }
 

@@ -15,7 +15,7 @@ UNKNOWN = "unknown"
 Named = tuple[StateDict, str]
 """Tensors, and which ones they are: "ema", "raw", or `UNKNOWN`."""
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "params")
-_AVERAGED = ("ema", "model_ema", "ema_model", "ema_state_dict", "state_dict_ema", "model_ema_state_dict")
+_AVERAGED = ("ema", "params_ema", "model_ema", "ema_model", "ema_state_dict", "state_dict_ema", "model_ema_state_dict")
 _MAX_TENSORS = 2**17
 
 

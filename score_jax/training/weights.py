@@ -4,6 +4,7 @@ params.safetensors    one file
 params/               or a folder of orbax's
 """
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -16,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from score_jax.errors import InputError, named, quoted
+from score_jax.file_kinds import kind_of
 from score_jax.files import written_whole
 from score_jax.training.checkpoint import directory_of
 from score_jax.training.run_config import load_config
@@ -98,6 +100,12 @@ def _load_orbax(folder: Path, shapes: PyTree, sharding: jax.sharding.Sharding) -
         ) from error
 
 
+def _head(path: Path) -> bytes:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(1024)
+    return b""
+
+
 def load_params(workdir: Path, shapes: PyTree, sharding: jax.sharding.Sharding) -> Params:
     """The parameters of a workdir, placed by `sharding`.
 
@@ -129,5 +137,6 @@ def load_params(workdir: Path, shapes: PyTree, sharding: jax.sharding.Sharding) 
 
             return jax.tree_util.tree_map_with_path(load, shapes)
     except (OSError, SafetensorError, TypeError, KeyError, AttributeError) as error:  # the last three: types like fp8
-        reason = named((str(error) or type(error).__name__).splitlines()[0])
+        kind = kind_of(_head(path))
+        reason = f"it is {kind}" if kind else named((str(error) or type(error).__name__).splitlines()[0])
         raise InputError(f"Cannot read {path}: {reason}. Convert the weights again.") from None

@@ -186,6 +186,9 @@ def test_parameters_of_another_network_are_refused(tmp_path):
     for shape, name in (((3, 2), "kernel"), ((2, 3), "bias")):
         with pytest.raises(InputError, match="of another network"):
             load_params(tmp_path, {"a": {name: jax.ShapeDtypeStruct(shape, np.float32)}}, device)
+    (tmp_path / "params.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:1")
+    with pytest.raises(InputError, match="it is a pointer of Git LFS"):
+        load_params(tmp_path, {"a": {"kernel": jax.ShapeDtypeStruct((2, 3), np.float32)}}, device)
     (tmp_path / "params.safetensors").write_bytes(b"not tensors")
     with pytest.raises(InputError, match="Cannot read"):
         load_params(tmp_path, {"a": {"kernel": jax.ShapeDtypeStruct((2, 3), np.float32)}}, device)

@@ -50,14 +50,29 @@ def test_there_and_back_is_the_identity():
             lambda s: s.update({"conv.kernel": np.zeros((5, 4, 1, 1))}),
             r"1 of another shape: conv.kernel \(5, 4, 1, 1\) where \(5, 4, 3, 3\) is expected",
         ),
+        (
+            lambda s: s.update({"dense.bias": s["dense.bias"].astype(complex)}),
+            r"1 of another type: dense.bias complex128 where real numbers are expected",
+        ),
+        (lambda s: s.update({"dense.bias": s["dense.bias"].astype(str)}), r"1 of another type: dense.bias <U\d+ where"),
+        (lambda s: s.update({"\x1b[31m\n" + "a" * 10**6: np.zeros(3)}), r"1 not used: '.x1b\[31m.na+\.\.\."),
         (lambda s: s.clear(), r"4 missing: conv.kernel, dense.bias, dense.kernel, point.kernel"),
     ],
 )
 def test_what_does_not_fit_is_named(change, message):
     changed = state()
     change(changed)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as caught:
         to_ours(changed, SHAPES, table)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("kind", ["float8_e5m2", "bfloat16", "float16", "uint8", ">f4"])
+def test_tensors_of_any_real_type_become_floats(kind):
+    dtype = np.dtype(kind) if kind in ("float16", "uint8", ">f4") else np.dtype(getattr(ml_dtypes, kind))
+    bias = np.array([1, 2, 3, 4, 6, 8])
+    found = to_ours(state() | {"dense.bias": bias.astype(dtype)}, SHAPES, table)
+    np.testing.assert_array_equal(found["dense"]["bias"], bias.astype(np.float32), strict=True)
 
 
 def test_buffers_may_be_left_over():
