@@ -103,7 +103,9 @@ def get_config() -> ConfigDict:
     sampler.threshold = "none"  # of the predicted x0: none, clip, dynamic
     sampler.temperature = 1.0  # factor on the initial noise
     sampler.initial = "prior"  # prior, or uniform in [0, 1)
-    sampler.grid = "uniform"  # times: uniform, quadratic, log_snr
+    # Times: uniform, quadratic, log_snr; auto: uniform, but of linear_ve, and of reverse_diffusion's probability_flow
+    # under flow and cosine, log_snr.
+    sampler.grid = "auto"
     sampler.respacing = ""  # of chains: which levels, e.g. "250", "ddim25", "quad25", "10,15,20"; "": num_steps of them
     sampler.variance = "fixed_small"  # of ancestral: fixed_small, fixed_large, learned, learned_range
     sampler.eta = 0.0  # of ddim: 0 deterministic, 1 ancestral

@@ -70,7 +70,9 @@ class LikelihoodOptions:
                 raise unknown_name(f"likelihood.{key}", getattr(self, key), names)
         if self.dequantization == "variational" and self.method != "ode":
             raise InputError(f"likelihood.dequantization=variational is of method=ode, not of method={self.method}.")
-        check_counts("likelihood", vars(self), ("importance_samples", "num_steps", "dequantizer_steps"))
+        counts = ("batch_size", "importance_samples", "num_steps", "num_levels", "dequantizer_steps", "probes")
+        check_counts("likelihood", vars(self), counts)
+        check_counts("likelihood", vars(self), ("num_examples", "sensitivity_batches"), least=0)
         if self.control not in (*CONTROLS, "grid"):
             raise unknown_name("likelihood.control", self.control, (*CONTROLS, "grid"))
         # The rest is checked where it is made.
@@ -122,7 +124,7 @@ def flow_of(config: ConfigDict, process: NoiseSchedule) -> GaussianProcess:
     """The process in continuous time whose ODE a model of `process` has: itself, or its chain interpolated.
 
     Raises:
-      InputError: the model has no score between the levels of its chain.
+      InputError: the model has no score between the levels of its chain, or there is one level.
     """
     if isinstance(process, GaussianProcess):
         return process
@@ -134,6 +136,8 @@ def flow_of(config: ConfigDict, process: NoiseSchedule) -> GaussianProcess:
     if config.prediction.get("output") == "mean":
         raise InputError("A network that outputs means of a chain has no ODE: measure its bound, --method=vlb.")
     assert isinstance(process, Chain)
+    if process.num_levels < 2:
+        raise InputError("A chain of one level has no ODE: give process.num_levels at least 2, or take --method=vlb.")
     return Interpolated(process)
 
 

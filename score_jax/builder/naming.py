@@ -24,11 +24,11 @@ def construct(section: str, table: Mapping[str, Callable], values: dict[str, Any
     return name(**values)
 
 
-def check_counts(section: str, values: Mapping[str, Any] | ConfigDict, keys: Iterable[str]) -> None:
-    """Raises InputError where one of these values of a section is below 1."""
+def check_counts(section: str, values: Mapping[str, Any] | ConfigDict, keys: Iterable[str], *, least: int = 1) -> None:
+    """Raises InputError where one of these values of a section is below `least`."""
     for key in keys:
-        if values[key] < 1:
-            raise InputError(f"{section}.{key}={values[key]}: give at least 1.")
+        if values[key] < least:
+            raise InputError(f"{section}.{key}={values[key]}: give at least {least}.")
 
 
 SEEDS = 2**32

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from score_jax.arrays import fold_in_each, normal_per_example
 from score_jax.builder.likelihood import log_snr_times
-from score_jax.builder.naming import choose
+from score_jax.builder.naming import check_counts, choose
 from score_jax.data import transforms
 from score_jax.divergence import Divergence
 from score_jax.errors import InputError
@@ -46,10 +46,13 @@ def _by_history(key: KeyArray, b: int, history: LossHistory | None) -> tuple[Tim
 def _draws(config: ConfigDict, process: NoiseSchedule) -> Draw:
     """At which times a batch is trained.
 
+    Where the mean loss is to bound the likelihood, it is that over uniform times: other draws come with factors.
+
     Raises:
-      InputError: the name is unknown for this kind of process.
+      InputError: the name is unknown for this kind of process, or its draws do not reach all times of a bound.
     """
     c = config.loss
+    bounds = c.name == "denoising" and c.weighting == "likelihood"
     if isinstance(process, Chain):
         levels: dict[str, Draw] = {
             "uniform": lambda key, b, _: _even(time_sampling.uniform_index(key, b, 0.0, num_levels=process.num_levels)),
@@ -68,15 +71,33 @@ def _draws(config: ConfigDict, process: NoiseSchedule) -> Draw:
         return _even(process.t_max * jax.nn.sigmoid(jax.random.normal(key, (b,))))
 
     times: dict[str, Draw] = {"log_normal": log_normal, "logit_normal": logit_normal}
+    if bounds and c.time_sampling in times:
+        raise InputError(
+            f"loss.weighting=likelihood with loss.time_sampling={c.time_sampling} is no bound: it needs the smallest "
+            "and the largest times, and these are all but never drawn. Give loss.time_sampling=uniform, stratified or "
+            "stratified_mixture, or another weighting."
+        )
+    in_log = c.time_sampling == "stratified_mixture"
+    if not 0 <= c.t_min < process.t_max or (in_log and c.t_min == 0):
+        raise InputError(f"loss.t_min={c.t_min:g}: give a time between 0 and {process.t_max:g}, e.g. 1e-5.")
     for name, draw in time_sampling.TIME_SAMPLINGS.items():
-        scaled = functools.partial(_scaled, draw, c.t_min, process.t_max)
-        times[name] = scaled
+        factors = time_sampling.mixture_importance if bounds and name == "stratified_mixture" else None
+        times[name] = functools.partial(_scaled, draw, factors, c.t_min, process.t_max)
     return choose("loss.time_sampling", times, c.time_sampling)
 
 
-def _scaled(draw: Callable, t_min: float, t_max: float, key: KeyArray, b: int, _: LossHistory | None):
-    """Draws on (t_min, t_max) from ones on (t_min / t_max, 1)."""
-    return _even(t_max * draw(key, b, t_min / t_max))
+def _scaled(
+    draw: Callable,
+    factors: Callable | None,
+    t_min: float,
+    t_max: float,
+    key: KeyArray,
+    b: int,
+    _: LossHistory | None,
+) -> tuple[Time, Float[Array, "b"]]:
+    """Draws on (t_min, t_max) from ones on (t_min / t_max, 1), and their factors there."""
+    part = draw(key, b, t_min / t_max)
+    return t_max * part, jnp.ones_like(part) if factors is None else factors(part, t_min / t_max)
 
 
 def history_of(config: ConfigDict, process: NoiseSchedule) -> LossHistory | None:
@@ -111,15 +132,21 @@ def _objective(config: ConfigDict, process: NoiseSchedule, dim: int) -> Objectiv
     c = config.loss
     scale = choose("loss.reduction", REDUCTIONS, c.reduction)(dim)
 
-    def denoising(predictor, x0, t, noise, keys):
-        return scale * score_matching.denoising(predictor, process, x0, t, noise, _weighting(config))
+    def denoising() -> Objective:
+        weighting = _weighting(config)
+        jax.eval_shape(functools.partial(weighting, process), jnp.ones(1))  # so that a mistake in it is told now
+
+        def objective(predictor, x0, t, noise, keys):
+            return scale * score_matching.denoising(predictor, process, x0, t, noise, weighting)
+
+        return _told(objective)
 
     def sliced_score_matching(predictor, x0, t, noise, keys):
         directions = sliced.directions(keys, x0)
         return scale * sliced.annealed(lambda x, t: predictor(x, t).score, process, x0, t, noise, directions)
 
     names: dict[str, Callable[[], Objective]] = {
-        "denoising": lambda: _told(denoising),
+        "denoising": denoising,
         "sliced": lambda: _told(sliced_score_matching),
     }
     if isinstance(process, Chain):
@@ -132,6 +159,7 @@ def _objective(config: ConfigDict, process: NoiseSchedule, dim: int) -> Objectiv
 def _exact_likelihood(config: ConfigDict, process: GaussianProcess) -> Objective:
     """Bits/dim by the probability flow, on a grid, through which the gradient passes (Song et al. 2021, eq. 39)."""
     c = config.loss
+    check_counts("loss", c, ("ode_steps",))
     if not config.data.dequantize:
         raise InputError("loss.name=likelihood of undequantised images has no maximum: give data.dequantize=True.")
     ode = GridODE(log_snr_times(process, c.ode_steps, c.t_min), "dopri5", differentiable=True)

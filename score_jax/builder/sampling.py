@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 
 from score_jax import coordinates, guidance, predictor
 from score_jax.builder.edit import Edit, begun, blending, guided, noised
-from score_jax.builder.naming import choose
+from score_jax.builder.grid import check_half_score, say_where_it_begins, time_grid
+from score_jax.builder.naming import check_counts, choose
 from score_jax.constraints import Measurement, held_after
 from score_jax.coordinates import View, log_prob_seen, seen
 from score_jax.errors import InputError, unknown_name
@@ -113,18 +114,16 @@ def _walk(config: ConfigDict, process: NoiseSchedule) -> _Walk:
             grid = grids.levels(np.arange(count), c.steps_per_level, end=None)
             return _Walk(process, coordinates.itself(), grid)
         kept = kept_levels(count, c.respacing) if c.respacing else grids.even_levels(count, c.num_steps)
+        if c.respacing:
+            say_where_it_begins(config, process, int(kept[-1]))
         if c.name == "dpm_solver_2s":  # asks between the levels of its grid
             return _Walk(process, coordinates.itself(), grids.levels(kept))
         spaced = respace(process, kept)
         return _Walk(spaced.chain, coordinates.of_levels(kept), grids.levels(np.arange(len(kept))))
     if c.respacing:
         raise InputError("sampler.respacing is of chains of levels; in continuous time give sampler.num_steps.")
-    spacings = {
-        "uniform": lambda: grids.uniform(c.num_steps, c.t_min, process.t_max),
-        "quadratic": lambda: grids.quadratic(c.num_steps, c.t_min, process.t_max),
-        "log_snr": lambda: grids.log_snr(c.num_steps, process, c.t_min, process.t_max),
-    }
-    return _Walk(process, coordinates.itself(), choose("sampler.grid", spacings, c.grid)())
+    assert isinstance(process, GaussianProcess)
+    return _Walk(process, coordinates.itself(), time_grid(config, process))
 
 
 def _number(function: Callable[[Time], Time], t: float) -> float:
@@ -140,10 +139,16 @@ def _predictors(config: ConfigDict, walk: _Walk, gradient: guidance.Gradient | N
     """The rules that lead from one time to the next."""
     c, process, original = config.sampler, walk.process, walk.original
     flow = c.probability_flow
+
+    def reverse_diffusion() -> Rule:
+        if flow:
+            check_half_score(config, process, walk.grid)
+        return steps.reverse_diffusion(process, probability_flow=flow), 1, 1
+
     rules: dict[str, Callable[[], Rule]] = {
         "none": lambda: (steps.stay, 0, 0),
         "ddim": lambda: (steps.ddim(process, c.eta), 1, 1),
-        "reverse_diffusion": lambda: (steps.reverse_diffusion(process, probability_flow=flow), 1, 1),
+        "reverse_diffusion": reverse_diffusion,
         "ancestral": lambda: (
             steps.ancestral(process, choose("sampler.variance", VARIANCES, c.variance), gradient),
             1,
@@ -251,6 +256,8 @@ def build_sampling(
       InputError: a name is unknown, or the sampler does not go with the process.
     """
     c = config.sampler
+    check_counts("sampler", c, ("num_steps", "steps_per_level"))
+    check_counts("sampler", c, ("corrector_steps",), least=0)
     initial = choose("sampler.initial", INITIAL, c.initial)
     if c.name == "ode":
         if known is not None:

@@ -1,5 +1,7 @@
 """At which times a batch is trained."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -31,6 +33,15 @@ def stratified_mixture(key: KeyArray, batch_size: int, t_min: float) -> Float[Ar
     half = batch_size // 2
     position = (stratified(log_key, half, t_min) - t_min) / (1.0 - t_min)
     return jnp.concatenate([t_min ** (1.0 - position), stratified(key, batch_size - half, t_min)])
+
+
+def mixture_importance(t: Float[Array, "b"], t_min: float) -> Float[Array, "b"]:
+    """The uniform density over that of `stratified_mixture` at its draws t (b,): factors that make means over the batch
+    those over uniform times, as a bound on the likelihood is (the balance heuristic, Veach and Guibas 1995).
+    """
+    in_log = (len(t) // 2) / len(t)
+    log_over_uniform = (1.0 - t_min) / (t * math.log(1.0 / t_min))
+    return 1.0 / (in_log * log_over_uniform + (1.0 - in_log))
 
 
 def uniform_index(key: KeyArray, batch_size: int, t_min: float, *, num_levels: int) -> Float[Array, "b"]:

@@ -80,6 +80,11 @@ class Chain(NoiseSchedule):
         return float(self.num_levels - 1)
 
 
+def _check_count(num_levels: int) -> None:
+    if num_levels < 1:
+        raise InputError(f"process.num_levels={num_levels}: give at least 1.")
+
+
 def vp_chain(
     schedule: str = "linear", num_levels: int = 1000, beta_min: float | None = None, beta_max: float | None = None
 ) -> Chain:
@@ -92,8 +97,9 @@ def vp_chain(
       beta_max: times N, the last.
 
     Raises:
-      InputError: the schedule is unknown, has no such limits, or its betas are not between 0 and 1.
+      InputError: there is no level, the schedule is unknown, has no such limits, or its betas are not between 0 and 1.
     """
+    _check_count(num_levels)
     if schedule not in BETAS:
         raise unknown_name("process.schedule", schedule, BETAS)
     limits = {name: beta for name, beta in (("beta_min", beta_min), ("beta_max", beta_max)) if beta is not None}
@@ -124,7 +130,12 @@ def chain_of_betas(betas: Float[np.ndarray, "n"]) -> Chain:
 def ve_chain(
     sigma_min: float, sigma_max: float, num_levels: int, spacing: str = "geometric", rounded: bool = False
 ) -> Chain:
-    """The chain of NCSN: alpha = 1, the levels of `NoiseLevels` from the smallest up (Song and Ermon 2019)."""
+    """The chain of NCSN: alpha = 1, the levels of `NoiseLevels` from the smallest up (Song and Ermon 2019).
+
+    Raises:
+      InputError: there is no level, or the spacing is unknown.
+    """
+    _check_count(num_levels)
     sigmas = NoiseLevels(sigma_max, sigma_min, num_levels, spacing, rounded).sigmas[::-1]
     return Chain(np.zeros(num_levels), sigmas, prior_std=sigma_max)
 

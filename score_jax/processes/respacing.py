@@ -1,11 +1,12 @@
 """Fewer levels of a chain: which are kept, and the chain of those (Nichol and Dhariwal 2021, section 4)."""
 
 import dataclasses
+import re
 
 import numpy as np
 from jaxtyping import Int
 
-from score_jax.errors import InputError
+from score_jax.errors import InputError, quoted
 from score_jax.processes.chain import Chain
 
 Indices = Int[np.ndarray, "k"]
@@ -28,6 +29,29 @@ def _ddim(num_levels: int, kept: int) -> Indices:
     raise InputError(f"No whole stride keeps {kept} of {num_levels} levels: give 'ddimN' another N, or '{kept}'.")
 
 
+def _quadratic(num_levels: int, kept: int) -> Indices:
+    if kept == 1:
+        raise InputError("'quad1' keeps the level of least noise alone, where no sampler can begin: give '1'.")
+    return np.unique((np.linspace(0, (0.8 * num_levels) ** 0.5, kept) ** 2).astype(int))
+
+
+def _sections(num_levels: int, counts: list[int]) -> Indices:
+    if len(counts) == 1 and counts[0] == 1:
+        return np.array([num_levels - 1])
+    size, longer = divmod(num_levels, len(counts))
+    start, indices = 0, []
+    for i, kept in enumerate(counts):
+        length = size + (i < longer)
+        if kept > length:
+            raise InputError(f"{kept} steps are asked for in a section of {length} levels: give at most {length}.")
+        indices += [start + index for index in _strided(length, kept)]
+        start += length
+    return np.array(sorted(set(indices)))
+
+
+_NOTATION = re.compile(r"(ddim|quad)?([0-9]{1,9}(?:\s*,\s*[0-9]{1,9})*)")
+
+
 def kept_levels(num_levels: int, respacing: str) -> Indices:
     """Indices of the levels that are kept, increasing.
 
@@ -35,30 +59,29 @@ def kept_levels(num_levels: int, respacing: str) -> Indices:
       num_levels: of the chain that a model was trained on.
       respacing: "ddimN" (N levels in steps of the smallest whole stride, from 0), "quadN" (squares of an even grid
         up to 0.8 of the chain, DDIM's for CIFAR-10; equal ones count once), or "n" or "n,m,..." (the chain is cut
-        into as many equal sections as there are numbers; of each so many levels are kept, even to rounding).
+        into as many equal sections as there are numbers; of each so many levels are kept, even to rounding). "1" is
+        the level of most noise, as one step of `samplers.grids.even_levels` is.
 
     Raises:
-      InputError: it is neither, or asks for more levels than there are.
+      InputError: it is neither, or asks for no level or for more than there are.
     """
-    text = respacing.strip()
-    if text.startswith("ddim") and text[4:].isdigit():
-        return _ddim(num_levels, int(text[4:]))
-    if text.startswith("quad") and text[4:].isdigit():
-        return np.unique((np.linspace(0, (0.8 * num_levels) ** 0.5, int(text[4:])) ** 2).astype(int))
-    if not all(part.strip().isdigit() for part in text.split(",")):
+    notation = _NOTATION.fullmatch(respacing.strip())
+    if notation is None or (notation[1] and "," in notation[2]):
         raise InputError(
-            f"Respacing {respacing!r}: expected a number of steps, 'ddimN', 'quadN', or numbers with commas."
+            f"sampler.respacing={quoted(respacing)}: expected a number of steps, 'ddimN', 'quadN' or 'n,m,...'."
         )
-    sections = [int(part) for part in text.split(",")]
-    size, longer = divmod(num_levels, len(sections))
-    start, indices = 0, []
-    for i, kept in enumerate(sections):
-        length = size + (i < longer)
-        if kept > length:
-            raise InputError(f"Respacing {respacing!r}: {kept} steps are asked for in a section of {length} levels.")
-        indices += [start + index for index in _strided(length, kept)]
-        start += length
-    return np.array(sorted(set(indices)))
+    counts = [int(number) for number in notation[2].split(",")]
+    asked = min(counts) if min(counts) < 1 else sum(counts)
+    if not 1 <= asked <= num_levels:
+        raise InputError(
+            f"sampler.respacing={quoted(respacing)} asks for {asked} levels of {num_levels}: give 1 to {num_levels}."
+        )
+    try:
+        if notation[1]:
+            return {"ddim": _ddim, "quad": _quadratic}[notation[1]](num_levels, counts[0])
+        return _sections(num_levels, counts)
+    except InputError as error:
+        raise InputError(f"sampler.respacing={quoted(respacing)}: {error}") from None
 
 
 @dataclasses.dataclass(frozen=True)
