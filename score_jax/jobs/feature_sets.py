@@ -108,7 +108,7 @@ def sample_batches(
         drawn, _ = sampler(indices, indices)
         kept = ("label", "nfe", "finite", *(["image"] if start < request.images else []))
         columns = gathered(of_images(drawn["image"]) | {name: drawn[name] for name in kept}, valid)
-        check_finite(columns["finite"])
+        check_finite(columns["finite"], indices[:valid], experiment.config)
         return columns
 
     return in_parts(compute, count=request.count, batch_size=size, name="sample", parts=parts, stop=stop)

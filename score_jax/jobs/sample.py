@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
+from ml_collections import ConfigDict
 
 from score_jax.arrays import keys_per_example
 from score_jax.builder import Edit, Experiment, Guide, Known
+from score_jax.builder.advice import where_samples_are_not_finite
 from score_jax.constraints import Measurement, replace
 from score_jax.data.transforms import from_model_range, to_model_range
 from score_jax.errors import InputError
@@ -210,13 +212,15 @@ def _check_label(label: int, classes: int) -> None:
     )
 
 
-def check_finite(finite: np.ndarray) -> None:
-    """Raises InputError where samples are not finite (n,)."""
-    if not finite.all():
-        raise InputError(
-            f"{(~finite).sum()} of {len(finite)} samples are not finite or their ODE solve gave up: train longer, or "
-            "loosen sampler.rtol and sampler.atol."
-        )
+def check_finite(finite: Bool[np.ndarray, "n"], numbers: Int[np.ndarray, "n"], config: ConfigDict) -> None:
+    """Raises InputError where samples of these numbers (n,) are not finite, with what may help in this config."""
+    if finite.all():
+        return
+    gave_up = " or their ODE solve gave up" if config.sampler.name == "ode" else ""
+    raise InputError(
+        f"{(~finite).sum()} of {len(finite)} samples are not finite{gave_up} (the first is number "
+        f"{numbers[np.argmin(finite)]}): {where_samples_are_not_finite(config)}"
+    )
 
 
 def filled_up(first: int, valid: int, batch_size: int) -> Int[np.ndarray, "b"]:
@@ -273,5 +277,5 @@ def draw(
 
     batches = in_parts(compute, count=len(indices), batch_size=batch_size, name="sample", parts=parts, stop=stop)
     whole = joined(list(batches))
-    check_finite(whole["finite"])
+    check_finite(whole["finite"], indices, experiment.config)
     return Drawn(whole["image"], whole["label"], whole["nfe"], whole["trajectory"], whole["times"][0])
