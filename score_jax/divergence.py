@@ -7,12 +7,14 @@ An estimate comes as parts, whose mean is the estimate and whose spread says how
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
+from scipy import stats
 
 from score_jax.errors import InputError, unknown_name
 from score_jax.typing import KeyArray
@@ -149,6 +151,11 @@ class Divergence:
         value, product = _LINEARISATIONS[self.derivative](drift, x)
         return value, ESTIMATORS[self.name].estimate(product, probes.astype(x.dtype))
 
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Of `standard_error`, which few probes estimate roughly: an interval is `student_factor` of them wide."""
+        return self.parts - 1
+
     def standard_error(self, parts: Float[Array, "b m"], dim: int) -> Float[Array, "b"]:
         """Of the mean of the parts; NaN of a single probe, which does not know its own error."""
         if self.name == "exact":
@@ -158,6 +165,14 @@ class Divergence:
         # A frame is a sample without replacement of directions: all of them together have no error.
         known = self.parts / dim if self.name == "orthogonal" else 0.0
         return jnp.std(parts, axis=1, ddof=1) * jnp.sqrt((1 - known) / self.parts)
+
+
+def student_factor(degrees_of_freedom: int | float, level: float = 0.95) -> float:
+    """How many estimated standard errors an interval of this level extends to either side (Student's t).
+
+    At 95 % 12.7 of two probes or examples, 4.3 of three, 2.3 of ten, 1.96 of very many. NaN without degrees of freedom.
+    """
+    return float(stats.t.ppf(0.5 + 0.5 * level, degrees_of_freedom)) if degrees_of_freedom > 0 else math.nan
 
 
 def cheaper_derivative(drift: Callable[..., Array], *args: PyTree[Array | jax.ShapeDtypeStruct]) -> str:

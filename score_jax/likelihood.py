@@ -31,7 +31,8 @@ class LogLikelihood:
       log_prob: prior_log_prob + divergence.
       prior_log_prob: log density of the latent under the prior.
       divergence: the integral.
-      standard_error: of the integral, over its probes: 0 where it is exact, NaN of a single probe.
+      standard_error: of the integral, over its probes: 0 where it is exact, NaN of a single probe. Of few probes it is
+        rough: an interval takes `divergence.student_factor(divergence.degrees_of_freedom)` of it, not 2.
       latent: x at t_max, the encoding of the example.
       nfe: evaluations of the model, each with its products with the Jacobian.
       ok: False where the solve gave up.

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from score_jax.divergence import Divergence, cheaper_derivative
+from score_jax.divergence import Divergence, cheaper_derivative, student_factor
 from score_jax.errors import InputError
 
 SHAPE = (2, 3)
@@ -43,6 +43,29 @@ def test_estimates_are_unbiased_and_know_their_error(name, probes, derivative):
         assert np.isnan(errors).all()
     else:
         np.testing.assert_allclose(np.sqrt(np.mean(errors**2)), spread, rtol=0.1)
+
+
+@pytest.mark.parametrize("probes", [2, 3, 10])
+@pytest.mark.parametrize("name", ["rademacher", "gaussian", "orthogonal"])
+def test_students_t_covers_where_two_standard_errors_do_not(name, probes):
+    """Of a symmetric matrix of 40 dimensions, whose quadratic forms are nearly normal."""
+    half = np.random.default_rng(0).normal(size=(40, 40))
+    matrix = jnp.asarray(half + half.T, jnp.float32)
+    divergence, x = Divergence(name, probes), jnp.zeros(40)
+    run = jax.jit(jax.vmap(lambda key: divergence.of(lambda x: matrix @ x, x, divergence.draw(key, x))[1]))
+    parts = run(jax.random.split(jax.random.key(1), 4000))
+    off = np.abs(np.asarray(parts.mean(axis=1)) - float(jnp.trace(matrix)))
+    error = np.asarray(divergence.standard_error(parts, 40))
+    covered = (off < student_factor(divergence.degrees_of_freedom) * error).mean()
+    assert 0.93 < covered < 0.97
+    if probes < 10:
+        assert (off < 2 * error).mean() < 0.85
+
+
+def test_students_factors_are_those_of_the_tables():
+    np.testing.assert_allclose([student_factor(d) for d in (1, 2, 9, 1e6)], (12.706, 4.303, 2.262, 1.960), atol=1e-3)
+    np.testing.assert_allclose(student_factor(5, 0.99), 4.032, atol=1e-3)
+    assert np.isnan(student_factor(0))
 
 
 @pytest.mark.parametrize("derivative", ["forward", "reverse"])

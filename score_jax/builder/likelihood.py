@@ -70,7 +70,7 @@ class LikelihoodOptions:
                 raise unknown_name(f"likelihood.{key}", getattr(self, key), names)
         if self.dequantization == "variational" and self.method != "ode":
             raise InputError(f"likelihood.dequantization=variational is of method=ode, not of method={self.method}.")
-        counts = ("batch_size", "importance_samples", "num_steps", "num_levels", "dequantizer_steps", "probes")
+        counts = ("batch_size", "importance_samples", "num_steps", "num_levels", "dequantizer_steps")
         check_counts("likelihood", vars(self), counts)
         check_counts("likelihood", vars(self), ("num_examples", "sensitivity_batches"), least=0)
         if self.control not in (*CONTROLS, "grid"):

@@ -7,13 +7,37 @@ import numpy as np
 from score_jax.builder import Experiment
 from score_jax.builder.likelihood import LikelihoodOptions
 from score_jax.data.transforms import BITS, log_bin_width
+from score_jax.divergence import student_factor
 from score_jax.jobs.parts import Columns
 
 
 def _mean(name: str, values: np.ndarray) -> dict[str, Any]:
-    """The mean over examples and its standard error, from every source that differs between examples."""
-    error = float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
-    return {name: float(values.mean()), f"{name}_standard_error": error}
+    """The mean over examples, its standard error from every source that differs between examples, and the interval
+    that covers it 95 times in 100, by Student's t of one degree of freedom less than there are examples."""
+    mean, known = float(values.mean()), len(values) > 1
+    error = float(values.std(ddof=1) / len(values) ** 0.5) if known else None
+    interval = None
+    if error is not None:
+        half = student_factor(len(values) - 1) * error
+        interval = [mean - half, mean + half]
+    return {name: mean, f"{name}_standard_error": error, f"{name}_interval_95": interval}
+
+
+def _of_probes(columns: Columns, c: LikelihoodOptions, per_nat: float) -> dict[str, Any]:
+    """What the probes of the divergence add to the error of the mean over examples, bits/dim.
+
+    Each example estimates its own from few probes; the degrees of freedom of all together are Welch's and
+    Satterthwaite's, and the interval takes Student's t of them.
+    """
+    squares = (per_nat * columns["probe_standard_error"].mean(axis=1).astype(float)) ** 2
+    error = float(np.sqrt(np.mean(squares) / len(squares)))
+    if not np.isfinite(error):  # a single probe does not know
+        return dict.fromkeys(("probes", "probes_degrees_of_freedom", "probes_half_width_95"))
+    degrees, half_width = None, error
+    if error > 0:
+        degrees = c.of_divergence("forward").degrees_of_freedom * float(squares.sum() ** 2 / (squares**2).sum())
+        half_width = student_factor(degrees) * error
+    return {"probes": error, "probes_degrees_of_freedom": degrees, "probes_half_width_95": half_width}
 
 
 def _conventions(c: LikelihoodOptions, experiment: Experiment) -> dict[str, Any]:
@@ -39,13 +63,10 @@ def of_ode(columns: Columns, again: Columns | None, experiment: Experiment) -> d
     summary = {"method": "ode", **_mean(name, columns["bits_per_dim"])}
     if k > 1:
         summary |= _mean(f"{name}_iw{k}", columns["bits_per_dim_iw"])
-    probes = per_nat * np.sqrt(np.mean(columns["probe_standard_error"].mean(axis=1) ** 2) / n)
+    probes = _of_probes(columns, c, per_nat)
     spread = per_nat * np.sqrt(np.mean(columns["log_prob"].var(axis=1, ddof=1)) / k / n) if k > 1 else None
     summary |= {
-        "estimator_standard_error": {
-            "probes": float(probes) if np.isfinite(probes) else None,
-            "dequantisation": None if spread is None else float(spread),
-        },
+        "estimator_standard_error": probes | {"dequantisation": None if spread is None else float(spread)},
         "tolerance_sensitivity": None if again is None else _sensitivity(columns, again, c),
         "count": n,
         "nfe_mean": float(columns["nfe"].mean()),

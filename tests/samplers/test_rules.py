@@ -1,0 +1,179 @@
+"""Every step rule to rounding, where one step is known: data in one point, white noise, and the papers' formulas."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from score_jax.predictor import score_predictor
+from score_jax.processes.gaussian import EDM, VE, VP, Cosine, Flow, LinearVE, SubVP
+from score_jax.reverse import fixed_large
+from score_jax.samplers import dpm_solver, heun, langevin, steps
+
+PROCESSES = {
+    "ve": VE(0.01, 10.0),
+    "vp": VP(),
+    "sub_vp": SubVP(),
+    "edm": EDM(),
+    "linear_ve": LinearVE(10.0),
+    "flow": Flow(),
+    "cosine": Cosine(),
+}
+POINT, EPS = 0.3, np.array([[0.7, -1.1, 0.2]])
+Z = np.array([[0.4, -0.9, 1.6], [1.3, 0.1, -0.6]])
+
+
+def setting(name, t=0.6, s=0.5):
+    """The process, the times as shares of its length, x_t of the point, and the point's exact score."""
+    process = PROCESSES[name]
+    t, s = (jnp.asarray([share * process.t_max]) for share in (t, s))
+
+    def score(x, t):
+        return -(x - process.alpha(t)[:, None] * POINT) / process.sigma(t)[:, None] ** 2
+
+    x = process.alpha(t)[:, None] * POINT + process.sigma(t)[:, None] * EPS
+    return process, t, s, x, score_predictor(score, process)
+
+
+def noise(j):
+    return jnp.asarray(Z[j : j + 1])
+
+
+def on_the_flow(process, s):
+    return process.alpha(s)[:, None] * POINT + process.sigma(s)[:, None] * EPS
+
+
+EXACT_ON_POINTS = {
+    "ddim": steps.ddim,
+    "dpm_solver_2s": dpm_solver.singlestep,
+}
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize("rule", EXACT_ON_POINTS)
+def test_exponential_integrators_carry_a_point_exactly(name, rule, x64):
+    process, t, s, x, model = setting(name)
+    end, mean = EXACT_ON_POINTS[rule](process)(noise, x, t, s, model)
+    np.testing.assert_allclose(end, on_the_flow(process, s), rtol=1e-10)
+    np.testing.assert_array_equal(end, mean)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_the_multistep_solver_carries_a_point_exactly(name, x64):
+    process, t, s, x, model = setting(name)
+    rule, memory = dpm_solver.multistep(process), dpm_solver.no_memory(x)
+    for _ in range(2):
+        x, _, memory = rule(noise, x, t, s, model, memory)
+        np.testing.assert_allclose(x, on_the_flow(process, s), rtol=1e-10)
+        t, s = s, 0.7 * s
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.5, 2 / 3])
+def test_heun_midpoint_and_ralston_carry_a_point_exactly_where_time_is_noise(alpha, x64):
+    process, t, s, x, model = setting("linear_ve")
+    for rule in (heun.second_order(process, alpha), heun.first_order(process)):
+        np.testing.assert_allclose(rule(noise, x, t, s, model)[0], on_the_flow(process, s), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize("rule", ["ancestral", "ddim_eta", "ancestral_of_score"])
+def test_rules_that_draw_from_the_posterior_do(name, rule, x64):
+    """Given the point, x_s has the posterior's mean and variance, by Bayes' rule."""
+    process, t, s, x, model = setting(name)
+    step = {
+        "ancestral": steps.ancestral(process),
+        "ddim_eta": steps.ddim(process, 1.0),
+        "ancestral_of_score": steps.ancestral_of_score(process, large=False),
+    }[rule]
+    end, mean = step(noise, x, t, s, model)
+    a, sigma_s = process.alpha(t) / process.alpha(s), process.sigma(s)
+    b2 = process.sigma(t) ** 2 - (a * sigma_s) ** 2
+    variance = 1 / (a**2 / b2 + 1 / sigma_s**2)
+    expected = variance * (a * x[0] / b2 + process.alpha(s) * POINT / sigma_s**2)
+    np.testing.assert_allclose(mean[0], expected, rtol=1e-10)
+    np.testing.assert_allclose((end - mean)[0], np.sqrt(variance) * Z[0], rtol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["vp", "cosine"])
+def test_the_larger_variance_draws_white_noise_exactly(name, x64):
+    """Under a process that keeps the variance, N(0, 1) stays N(0, 1): the mean is a x, the variance 1 - a²."""
+    process, t, s, x, _ = setting(name)
+    model = score_predictor(lambda x, t: -x, process)
+    end, mean = steps.ancestral(process, fixed_large)(noise, x, t, s, model)
+    a = float((process.alpha(t) / process.alpha(s))[0])
+    np.testing.assert_allclose(mean, a * x, rtol=1e-10)
+    np.testing.assert_allclose((end - mean)[0], np.sqrt(1 - a**2) * Z[0], rtol=1e-10)
+    large = steps.ancestral_of_score(process, large=True)(noise, x, t, s, model)
+    np.testing.assert_allclose(large[1], (x - (1 - a**2) * x) / a, rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize("flow", [False, True])
+def test_euler_maruyama_and_reverse_diffusion_are_song_et_als(name, flow, x64):
+    """Equations 6, 13 and 46, with f and g² by differences of log alpha and sigma²."""
+    process, t, s, x, model = setting(name)
+    score, share = np.asarray(model(x, t).score), 0.5 if flow else 1.0
+    dt, h = float(t[0] - s[0]), 1e-5 * t
+
+    def slope(of):
+        return float(((of(t + h) - of(t - h)) / (2 * h))[0])
+
+    f, sigma = slope(process.log_alpha), [float(process.sigma(time)[0]) for time in (t, s)]
+    g2 = slope(lambda t: process.sigma(t) ** 2) - 2 * f * sigma[0] ** 2
+    a = float((process.alpha(t) / process.alpha(s))[0])
+    b2, x_ = sigma[0] ** 2 - (a * sigma[1]) ** 2, np.asarray(x)
+    for rule, expected, variance in (
+        (steps.euler_maruyama, x_ - (f * x_ - share * g2 * score) * dt, g2 * dt),
+        (steps.reverse_diffusion, (2 - a) * x_ + share * b2 * score, b2),
+    ):
+        end, mean = rule(process, probability_flow=flow)(noise, x, t, s, model)
+        np.testing.assert_allclose(mean, expected, rtol=1e-7, atol=1e-8)
+        np.testing.assert_allclose((end - mean)[0], 0 * Z[0] if flow else np.sqrt(variance) * Z[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ve", "vp"])
+def test_langevin_steps_have_the_papers_sizes(name, x64):
+    process, t, s, x, model = setting(name)
+    score, a = np.asarray(model(x, t).score), float((process.alpha(t) / process.alpha(s))[0])
+    sigma = float(process.sigma(t)[0])
+    sizes = {
+        "by_snr": (langevin.by_snr(process, 0.2), 2 * a**2 * 0.2**2 * 3 / np.sum(score**2)),
+        "by_std": (langevin.by_std(process, 0.2), 2 * a**2 * (0.2 * sigma) ** 2),
+        "by_level": (langevin.by_level(process, 1e-4, 0.1), 1e-4 * (sigma / 0.1) ** 2),
+        "by_batch_snr": (
+            langevin.by_batch_snr(process, 0.2),
+            2 * a**2 * 0.2**2 * np.sum(Z[:1] ** 2) / np.sum(score**2),
+        ),
+    }
+    for size, h in sizes.values():
+        end, mean = langevin.langevin(size)(noise, x, t, s, model)
+        np.testing.assert_allclose(mean, np.asarray(x) + h * score, rtol=1e-12)
+        np.testing.assert_allclose(end - mean, np.sqrt(2 * h) * Z[:1], rtol=1e-9)
+
+
+def test_a_corrector_comes_before_its_predictor_and_draws_first(x64):
+    process, t, s, x, model = setting("vp")
+    predict, correct = steps.reverse_diffusion(process), langevin.langevin(langevin.by_std(process, 0.2))
+    corrected, _ = correct(noise, x, t, s, model)
+    expected, _ = predict(lambda j: noise(j + 1), corrected, t, s, model)
+    found, _ = steps.predictor_corrector(predict, correct, 1)(noise, x, t, s, model)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_churn_adds_the_noise_it_says(x64):
+    """S_noise sqrt(2 gamma + gamma²) sigma of noise leads to the level (1 + gamma) sigma, and Heun's step goes on."""
+    process, t, s, x, model = setting("linear_ve")
+    churn = heun.Churn(0.2, noise=1.007)
+    end, _ = heun.second_order(process, churn=churn)(noise, x, t, s, model)
+    raised = x + 1.007 * float(t[0]) * np.sqrt(1.2**2 - 1) * Z[:1]
+    expected, _ = heun.second_order(process)(noise, raised, 1.2 * t, s, model)
+    np.testing.assert_allclose(end, expected, rtol=1e-12)
+
+
+def test_rules_may_be_traced_over_their_times():
+    process, t, s, x, model = setting("vp")
+    step = functools.partial(steps.ddim(process), noise)
+    eager = step(x, t, s, model)[0]
+    np.testing.assert_allclose(jax.jit(lambda x, t, s: step(x, t, s, model)[0])(x, t, s), eager, rtol=1e-6)
