@@ -178,6 +178,13 @@ def get_config() -> ConfigDict:
     return config.lock()
 
 
+def set_data(config: ConfigDict, name: str) -> None:
+    """Names the data set; a folder of images has no parts, and is trained on and measured as a whole, as published."""
+    config.data.name = name
+    if name.startswith("folder:"):
+        config.data.update(train_split="all", eval_split="all")
+
+
 def replace_section(config: ConfigDict, section: str, /, **values) -> None:
     """Gives a section that is `{name, **arguments}` other arguments altogether, e.g. another process."""
     with config.unlocked():

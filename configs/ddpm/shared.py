@@ -31,7 +31,8 @@ def ddpm() -> ConfigDict:
 def ddpm_256(name: str) -> ConfigDict:
     """The UNet of 256 x 256: six levels, batches of 64, a tenth of the learning rate."""
     config = ddpm()
-    config.data.update(name=name, image_size=256, resize_filter="bicubic")
+    base.set_data(config, name)
+    config.data.update(image_size=256, resize_filter="bicubic")
     config.network.channel_mult = (1, 1, 2, 2, 4, 4)
     config.optimizer.learning_rate = 2e-5
     config.training.batch_size = 64

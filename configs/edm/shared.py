@@ -32,7 +32,8 @@ def cifar10() -> ConfigDict:
 def faces(name: str) -> ConfigDict:
     """Images of 64 x 64: 200 M images in batches of 256, learning rate 2e-4."""
     config = edm()
-    config.data.update(name=name, image_size=64, resize_filter="bicubic")
+    base.set_data(config, name)
+    config.data.update(image_size=64, resize_filter="bicubic")
     config.network.update(channel_mult=(1, 2, 2, 2), dropout=0.05)
     config.sampler.num_steps = 40
     config.optimizer.update(learning_rate=2e-4, warmup_steps=39_063)

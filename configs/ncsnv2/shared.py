@@ -10,7 +10,8 @@ def ncsnv2(
 ) -> ConfigDict:
     """Images in [0, 1], the unconditional RefineNet divided by sigma, Adam 1e-4, EMA 0.999."""
     config = base.get_config()
-    config.data.update(name=name, image_size=image_size, flip=True)
+    base.set_data(config, name)
+    config.data.update(image_size=image_size, flip=True)
     config.data.resize_filter = "none" if name == "cifar10" else "bilinear"
     config.data.value_range = (0.0, 1.0)
     levels = {"sigma_min": 0.01, "sigma_max": sigma_max, "num_levels": num_levels, "rounded": True}

@@ -24,7 +24,8 @@ def celeba() -> ConfigDict:
 def lsun(name: str) -> ConfigDict:
     """Images of 256 x 256: 2.4 M steps of 64 images."""
     config = cifar10()
-    config.data.update(name=name, image_size=256, resize_filter="bicubic")
+    base.set_data(config, name)
+    config.data.update(image_size=256, resize_filter="bicubic")
     config.training.update(batch_size=64, steps=2_400_001)
     config.evaluation.batch_size = 64
     config.likelihood.batch_size = 512

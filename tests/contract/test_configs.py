@@ -215,3 +215,9 @@ def test_ode_sampler_takes_its_tolerances():
     config = base.get_config()
     config.sampler.update(name="ode", solver="dopri5", rtol=1e-3, atol=1e-4)
     assert builder.experiment(config).sampling().sampler.method == AdaptiveODE("dopri5", 1e-3, 1e-4)
+
+
+@pytest.mark.parametrize("path", ["configs/edm/ffhq_64_uncond_vp.py", "configs/ncsnv2/ffhq.py"])
+def test_a_folder_of_images_is_trained_on_as_a_whole(path):
+    data = load(path).data
+    assert data.name.startswith("folder:") and (data.train_split, data.eval_split) == ("all", "all")
