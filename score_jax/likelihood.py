@@ -91,7 +91,8 @@ def log_prob(
     controlled = (lambda y: y[0]) if divergence.fresh else (lambda y: y)
     start = (x, jnp.zeros((x.shape[0], divergence.parts), x.dtype))
     source = jax.random.key_data(keys) if divergence.fresh else jax.vmap(divergence.draw)(keys, x)
-    solved = solve(vector_field, start, (source, conditions), t_min, process.t_max, ode, controlled=controlled)
+    told_each, first = (source, conditions), process.first_step(t_min)
+    solved = solve(vector_field, start, told_each, t_min, process.t_max, ode, controlled=controlled, first_step=first)
     latent, parts = solved.y
     terminal, integral = terminal_log_prob(latent), jnp.mean(parts, axis=1)
     error = divergence.standard_error(parts, x[0].size)

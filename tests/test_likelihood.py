@@ -1,5 +1,7 @@
 """Likelihood where it is known in closed form."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from score_jax.data.transforms import log_bin_width
 from score_jax.divergence import Divergence
 from score_jax.likelihood import bits_per_dim, importance_weighted, log_prob, truncation_bound
 from score_jax.predictor import from_score, score_predictor
-from score_jax.processes.chain import vp_chain
+from score_jax.processes.chain import ve_chain, vp_chain
 from score_jax.processes.gaussian import EDM, VE, VP, Cosine, Flow, LinearVE, SubVP
 from score_jax.processes.interpolated import Interpolated
 from score_jax.samplers.ode import AdaptiveODE, GridODE
@@ -228,6 +230,50 @@ def test_a_chain_has_the_likelihood_of_its_law(x64):
     first = float(chain.alpha(jnp.zeros(())) ** 2 * variance + chain.sigma(jnp.zeros(())) ** 2) ** 0.5
     assert result.ok.all()
     np.testing.assert_allclose(result.log_prob, jax.scipy.stats.norm.logpdf(x, 0, first).sum(axis=1), atol=1e-3)
+
+
+EIGENVALUES = np.logspace(-4, 1, 10)
+
+
+@functools.cache
+def ten_dimensions(name, tol):
+    """Largest error (nats) and mean evaluations of a Gaussian of very unlike axes by its exact score, in float64."""
+    process = {
+        "vp": lambda: VP(),
+        "ve": lambda: VE(0.01, 50.0),
+        "uniform_ve": lambda: Interpolated(ve_chain(0.01, 50.0, 1000, "uniform")),
+    }.get(name, lambda: Interpolated(vp_chain(name, 1000)))()
+
+    def variance(t):
+        return process.alpha(t)[:, None] ** 2 * EIGENVALUES[None] + process.sigma(t)[:, None] ** 2
+
+    early, late = (jnp.sqrt(variance(jnp.full((4,), t))) for t in (T_MIN, process.t_max))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 10))) * early
+    found = jax.jit(
+        lambda x: log_prob(
+            score_predictor(lambda x, t: -x / variance(t), process),
+            process,
+            jax.random.split(jax.random.key(0), 4),
+            x,
+            divergence=Divergence("exact"),
+            ode=AdaptiveODE("dopri5", tol, tol),
+            t_min=T_MIN,
+            terminal_log_prob=lambda z: jax.scipy.stats.norm.logpdf(z, 0, late).sum(axis=1),
+        )
+    )(x)
+    assert found.ok.all()
+    exact = jax.scipy.stats.norm.logpdf(x, 0, early).sum(axis=1)
+    return float(jnp.abs(found.log_prob - exact).max()), float(found.nfe.mean())
+
+
+@pytest.mark.parametrize("tol", [1e-5, 1e-9])
+@pytest.mark.parametrize(
+    ("chain", "continuous"), [("linear", "vp"), ("cosine", "vp"), ("jsd", "vp"), ("uniform_ve", "ve")]
+)
+def test_a_chains_ode_costs_and_errs_like_a_continuous_one(chain, continuous, tol, x64):
+    (error, nfe), (reference, reference_nfe) = (ten_dimensions(name, tol) for name in (chain, continuous))
+    assert error < 2 * reference
+    assert nfe < 2 * reference_nfe
 
 
 def test_the_solve_can_be_differentiated():

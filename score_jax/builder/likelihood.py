@@ -136,9 +136,12 @@ def flow_of(config: ConfigDict, process: NoiseSchedule) -> GaussianProcess:
     if config.prediction.get("output") == "mean":
         raise InputError("A network that outputs means of a chain has no ODE: measure its bound, --method=vlb.")
     assert isinstance(process, Chain)
-    if process.num_levels < 2:
-        raise InputError("A chain of one level has no ODE: give process.num_levels at least 2, or take --method=vlb.")
-    return Interpolated(process)
+    flow = Interpolated(process)
+    if flow.t_max < 1:
+        raise InputError(
+            "A chain of one level with a signal has no ODE: give process.num_levels more, or --method=vlb."
+        )
+    return flow
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

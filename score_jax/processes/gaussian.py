@@ -144,6 +144,11 @@ class GaussianProcess(NoiseSchedule):
         """alpha' and sigma': the probability flow is dx/dt = alpha' x0 + sigma' eps, which is (6) without its poles."""
         return _derivative(self.alpha, t), _derivative(self.sigma, t)
 
+    def first_step(self, t0: float) -> float:
+        """Length of an adaptive solver's first step from t0: as diffrax begins, but shorter near t = 0, where the drift
+        of image models changes on the scale of t itself."""
+        return min(0.01, 100 * t0)
+
     @property
     def t_max(self) -> float:
         """One."""

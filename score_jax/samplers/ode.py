@@ -120,6 +120,8 @@ def solve(
     ode: ODE,
     save_ts: Float[Array, "k"] | None = None,
     controlled: Callable[[PyTree[Array]], PyTree[Array]] = lambda y: y,
+    *,
+    first_step: float = 0.01,
 ) -> Solved:
     """Integrates every example of a batch.
 
@@ -132,6 +134,7 @@ def solve(
       ode: solver, and how its steps are chosen.
       save_ts: times at which states are kept, in the order of the solve.
       controlled: the part of the state whose error sets the step sizes.
+      first_step: length of the first of adaptive steps, a process's `first_step`.
 
     Returns:
       `Solved`; `nfe` counts every evaluation of the vector field, those of rejected steps included, but of an implicit
@@ -140,7 +143,7 @@ def solve(
     solver = SOLVERS[ode.solver]()
     tableau: Any = solver.tableau
     per_step, once = tableau.num_stages - int(tableau.fsal), int(tableau.fsal)
-    steps = _steps(ode, t0, t1, controlled)
+    steps = _steps(ode, t0, t1, first_step, controlled)
 
     def run(field, y, arg):
         subs = [diffrax.SubSaveAt(t1=True)]
@@ -182,14 +185,13 @@ class _Steps:
     max_steps: int
 
 
-def _steps(ode: ODE, t0: float, t1: float, controlled: Callable) -> _Steps:
+def _steps(ode: ODE, t0: float, t1: float, first_step: float, controlled: Callable) -> _Steps:
     if isinstance(ode, GridODE):
         if (min(t0, t1), max(t0, t1)) != (ode.times[0], ode.times[-1]):
             raise InputError(f"A grid from {ode.times[0]} to {ode.times[-1]} for a solve between {t0} and {t1}.")
         times = jnp.asarray(ode.times if t1 > t0 else ode.times[::-1])
         return _Steps(None, diffrax.StepTo(ts=times), len(times) - 1)
-    # As diffrax begins, but near t = 0 shorter: there the drift of image models changes on the scale of t itself.
-    dt0 = min(0.01, 100 * t0) * (1 if t1 > t0 else -1)
+    dt0 = first_step * (1 if t1 > t0 else -1)
 
     def norm(error):
         return optimistix.rms_norm(controlled(error))
@@ -220,4 +222,4 @@ def integrate_drift(
     def vector_field(t: Float[Array, ""], y, condition):
         return example_drift(predictor, process, y, t, condition)
 
-    return solve(vector_field, x, conditions, t0, t1, ode, save_ts)
+    return solve(vector_field, x, conditions, t0, t1, ode, save_ts, first_step=process.first_step(t0))
