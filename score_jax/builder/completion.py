@@ -18,7 +18,8 @@ _TRAINING = {
 
 
 def completed(config: ConfigDict) -> ConfigDict:
-    """With the keys that it lacks, at their defaults."""
+    """With the keys that it lacks, at their defaults; of linear_ve with the grid that now is its default, where its
+    sampler has the old one, "uniform", which its few steps are too coarse for."""
     added = {
         "likelihood": dataclasses.asdict(LikelihoodOptions()),
         "training": _TRAINING,
@@ -31,4 +32,6 @@ def completed(config: ConfigDict) -> ConfigDict:
             for key, value in values.items():
                 if key not in config[section]:
                     config[section][key] = value
+        if config.process.name == "linear_ve" and config.sampler.get("grid") == "uniform":
+            config.sampler.grid = "auto"
     return config

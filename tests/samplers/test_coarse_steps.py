@@ -7,6 +7,7 @@ import pytest
 
 from configs import base
 from score_jax.builder import build_process
+from score_jax.builder.completion import completed
 from score_jax.builder.sampling import build_sampling
 from score_jax.errors import InputError
 from score_jax.predictor import score_predictor
@@ -132,3 +133,14 @@ def test_counts_below_one_are_refused(values, message):
     for process in ("vp", "vp_chain"):
         with pytest.raises(InputError, match=message):
             built(process, name="ddim", **values)
+
+
+def test_an_earlier_run_of_noise_levels_gets_their_grid():
+    """Its config.json has the old default, which is refused where it is asked for anew."""
+    config = base.get_config()
+    base.replace_section(config, "process", **PROCESSES["linear_ve"])
+    config.sampler.grid = "uniform"
+    assert completed(config).sampler.grid == "auto"
+    config = base.get_config()
+    config.sampler.grid = "uniform"
+    assert completed(config).sampler.grid == "uniform"
