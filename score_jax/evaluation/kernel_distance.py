@@ -47,15 +47,17 @@ def kernel_distance(
     *,
     generated: Rows,
     real: Float[np.ndarray, "m d"],
-    size: int,
+    size: int | None = None,
     subsets: int = 100,
     seed: int = 2020,
     kernel: Kernel = cubic_kernel,
 ) -> tuple[float, float]:
     """Mean and standard deviation of the squared MMD over random subsets, in float64; torch-fidelity's seed by default.
 
-    Subsets of `size` rows are drawn without replacement, first of the generated and then of the real features.
+    Subsets of `size` rows, by default `subset_size`'s, are drawn without replacement, first of the generated and then
+    of the real features.
     """
+    size = subset_size(len(generated), len(real)) if size is None else size
     rng = np.random.RandomState(seed)
 
     def drawn(features: np.ndarray) -> np.ndarray:
