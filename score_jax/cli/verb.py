@@ -40,7 +40,16 @@ def parse_flags(
         print(f"{description}\n\nOptions:\n{values.get_help('  ')}")
         return None
     config_flags.parse(values, argv, positional)
+    _respace(values.config, argv)
     return values
+
+
+def _respace(config: ConfigDict, argv: list[str]) -> None:
+    """Makes a number of steps the respacing of a config that has one, which would else win without a word."""
+    given = {word.partition("=")[0] for word in argv}
+    steps_alone = "--config.sampler.num_steps" in given and "--config.sampler.respacing" not in given
+    if steps_alone and config.sampler.respacing:
+        config.sampler.respacing = str(config.sampler.num_steps)
 
 
 _ALIASES = {

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image as PILImage
 
 from score_jax.cli import main as cli
+from score_jax.cli.verb import parse_flags, with_aliases
 from score_jax.training.run_config import save_config
 from tiny import run, write_config
 
@@ -154,3 +155,23 @@ def test_a_folder_of_pictures_trains_samples_and_evaluates(tmp_path):
 def test_the_home_folder_is_meant_by_a_leading_tilde(word, expected, monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert cli._in_home(word) == expected.format(home="/home/me")
+
+
+@pytest.mark.parametrize(
+    ("kept", "words", "expected"),
+    [
+        ("250", ["--steps=25"], ("25", 25)),
+        ("250", ["--config.sampler.num_steps=30"], ("30", 30)),
+        ("250", ["--steps=25", "--config.sampler.respacing=ddim10"], ("ddim10", 25)),
+        ("250", [], ("250", 1000)),
+        ("", ["--steps=25"], ("", 25)),
+    ],
+)
+def test_steps_are_the_respacing_of_a_chain_that_has_one(kept, words, expected, tmp_path):
+    from configs import base
+
+    config = base.get_config()
+    config.sampler.update(respacing=kept, num_steps=1000)
+    save_config(tmp_path, config)
+    values = parse_flags(with_aliases(["sample", f"--workdir={tmp_path}", *words]), "")
+    assert (values.config.sampler.respacing, values.config.sampler.num_steps) == expected
