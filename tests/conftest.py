@@ -1,5 +1,8 @@
 """Settings of every test; set before jax and score_jax are imported."""
 
+import contextlib
+import ctypes
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -26,6 +29,27 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 # In tests only: the shapes and dtypes in annotations are checked at every call.
 install_import_hook("score_jax", "beartype.beartype")
+
+
+_MUCH_MEMORY = 3 * 2**30
+"""Bytes of a test process, of which there are two: programs that were compiled stay in memory."""
+
+
+def _resident() -> int:
+    """Bytes of memory that this process fills; 0 where the system does not say."""
+    statistics = Path("/proc/self/statm")
+    return int(statistics.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statistics.is_file() else 0
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _programs_are_let_go() -> Iterator[None]:
+    """After a file of tests, once they fill much memory; others come from the compile cache again."""
+    yield
+    if _resident() > _MUCH_MEMORY:
+        jax.clear_caches()
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):  # of glibc alone, which keeps what is freed
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture
