@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -219,7 +220,11 @@ def build_process(config: ConfigDict) -> NoiseSchedule:
 
 
 def _check_numbers(config: ConfigDict) -> None:
-    """Raises InputError where a count is below one, or a seed stands for another."""
+    """Raises InputError where a count is below one, a number is not finite, or a seed stands for another."""
+    for section, values in config.to_dict().items():
+        for key, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError(f"{section}.{key}={value}: give a finite number.")
     check_counts("data", config.data, ("image_size", "channels"))
     for section in ("sampling", "evaluation"):
         check_counts(section, config[section], ("num_samples", "batch_size"))

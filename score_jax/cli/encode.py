@@ -3,14 +3,13 @@
 from pathlib import Path
 
 import jax
-import numpy as np
 from absl import flags
 
 from score_jax.cli.verb import Trained, define_step, load_trained, parse_flags, trained_of
 from score_jax.errors import InputError
 from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.jobs import encode
-from score_jax.jobs.results import provenance, write_arrays, write_json
+from score_jax.jobs.results import check_result, provenance, write_arrays, write_json
 from score_jax.jobs.train import open_split
 from score_jax.training.weights import parameters_name
 
@@ -39,11 +38,14 @@ def main(argv: list[str]) -> int:
     source = open_split(model.config, "eval_split", model.workdir)
     count = min(model.experiment.likelihood.num_examples or _DEFAULT_COUNT, len(source))
     coder = encode.coder(model.experiment, model.params)
+    other = _other(model, Path(values.against)) if values.against else None
     columns = encode.encode(coder, model.mesh, source, count)
     found = encode.summary(columns)
     whole = not found["failed"]
-    if values.against and whole:
-        found |= {"against": values.against} | _agreement(columns, model, Path(values.against), source, count)
+    if other is not None and whole:
+        latents = encode.encode(encode.coder(other.experiment, other.params), other.mesh, source, count)["latents"]
+        found |= {"against": values.against} | encode.agreement(columns["latents"], latents)
+        check_result(found)
     pairs = min(_PAIRS, count // 2)
     arcs = encode.interpolate(coder, columns, pairs) if pairs and whole else None
     if jax.process_index() > 0:
@@ -61,13 +63,13 @@ def main(argv: list[str]) -> int:
     print(f"There and back: {found['rms_error_levels']:.3f} levels of 255 (rms), {found['nfe_mean']:.0f} evaluations.")
     if values.against:
         print(f"Correlation of the latents with those of {values.against}: {found['correlation']:.3f}.")
-    print(f"Written: {out / 'encode.json'}, encode.npz, interpolation.png")
+    print(f"Written: {out / 'encode.json'}, encode.npz{', interpolation.png' if arcs is not None else ''}")
     return 0
 
 
-def _agreement(columns: dict[str, np.ndarray], model: Trained, workdir: Path, source, count: int) -> dict:
+def _other(model: Trained, workdir: Path) -> Trained:
+    """The model to compare with, of the same images."""
     other = trained_of(workdir)
     if other.experiment.image_shape != model.experiment.image_shape:
         raise InputError(f"{workdir} is of images {other.experiment.image_shape}, not {model.experiment.image_shape}.")
-    coder = encode.coder(other.experiment, other.params)
-    return encode.agreement(columns["latents"], encode.encode(coder, other.mesh, source, count)["latents"])
+    return other

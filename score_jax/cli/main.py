@@ -29,7 +29,10 @@ _VERBS = {
     "plan": "what a TPU slice needs for a config, by the real compiler, without a TPU",
     "doctor": "what this machine has, what is missing, and whether it computes right",
 }
-_NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+_NOT_WRITABLE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+)
 _BY_ALL_PROCESSES = ("train", "sample", "edit", "likelihood", "encode", "evaluate", "fid", "demo")
 
 _USAGE = "usage: python -m score_jax VERB [--workdir=DIR] [--config=FILE.py] [--config.section.key=value ...]\n"

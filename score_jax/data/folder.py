@@ -21,10 +21,13 @@ T = TypeVar("T")
 NO_CLASS = -1
 """The label of an image that lies beside the folders of the classes."""
 
-_PARTS = re.compile(
-    r"(train|val|test)\d*|training|trainval|valid|validation|testing|eval|evaluation|dev|hold_?out|held_out|extra|unlabell?ed",
-    re.IGNORECASE,
+_PART = (
+    r"(?:(?:train|val|test)\d*|training|trainval|valid|validate|validation|testing|eval|evaluation|dev|hold_?out|held_out"
+    r"|extra|unlabell?ed)"
 )
+_PARTS = re.compile(_PART, re.IGNORECASE)
+_NAMED_AFTER_PARTS = re.compile(rf"(?:\w+[_-])?{_PART}(?:[_-]\w+)?", re.IGNORECASE)
+"""Such as "seg_train" and "test_set"; but a class may be called test_tube."""
 _CONTENT_BYTES, _CONTENT_FILES, _THREADS = 2**28, 4096, 16
 
 
@@ -100,7 +103,8 @@ def in_natural_order(names: Iterable[str]) -> tuple[str, ...]:
 def parts_of(files: Iterable[str]) -> tuple[str, ...]:
     """The folders by which a data set is divided ("train", "val"), in natural order; () where it is one set.
 
-    One folder of such a name beside others is a class (a train beside a bus) unless it has class folders itself.
+    One folder of such a name beside others is a class (a train beside a bus) unless it has class folders itself. Names
+    that only contain such a word ("seg_train", "test_set") are parts where all folders are called so.
     """
     tops: dict[str, bool] = {}
     for file in files:
@@ -108,6 +112,8 @@ def parts_of(files: Iterable[str]) -> tuple[str, ...]:
         if below:
             tops[top] = tops.get(top, False) or len(below) > 1
     parts = [top for top in tops if _PARTS.fullmatch(top)]
+    if len(tops) > 1 and all(_NAMED_AFTER_PARTS.fullmatch(top) for top in tops):
+        return in_natural_order(tops)
     divided = len(parts) > 1 or len(parts) == len(tops) or any(tops[part] for part in parts)
     return in_natural_order(parts) if divided else ()
 

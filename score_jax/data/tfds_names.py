@@ -40,6 +40,11 @@ def open_tfds(name: str, split: str, data_dir: str | None) -> tuple[Sequence[dic
         rows = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
         empty = not len(rows)
     except (AssertionError, FileNotFoundError, KeyError, NotImplementedError) as error:
+        if "split" in str(error) and "[" in split:
+            raise InputError(
+                f"Split {split!r} of {name}: TFDS cuts the parts that a data set has, as in 'train[:50%]', and takes "
+                "'all' whole."
+            ) from None
         raise InputError(
             f"TFDS data set {name!r} is not prepared in {data_dir or '~/tensorflow_datasets'} as array_record: on a "
             f"machine with TensorFlow run `tfds build {name} --file_format=array_record`, then set data.data_dir"

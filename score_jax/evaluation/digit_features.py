@@ -68,9 +68,13 @@ def train_classifier(
     Raises:
       InputError: fewer than two classes.
     """
+    if labels.min() < 0 or len(np.unique(labels)) < 2 or labels.max() >= len(labels):
+        raise InputError(
+            f"fid_digits needs labels of at least two classes, one for each image; these are {labels.min()} to "
+            f"{labels.max()} of {len(labels)} images: put images into sub-folders by class, or name --features or a "
+            "--protocol."
+        )
     classes = int(labels.max()) + 1
-    if len(np.unique(labels)) < 2:
-        raise InputError("fid_digits needs labels of at least two classes: put images into sub-folders by class.")
     network, tx = (
         DigitClassifier(classes),
         optax.adamw(optax.cosine_decay_schedule(2e-3, steps), weight_decay=1e-3),

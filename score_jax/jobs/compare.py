@@ -144,11 +144,21 @@ def _source(text: str, extractor: FeatureExtractor, channels: int, data_dir: str
     def as_they_are(pixels: np.ndarray, name: str) -> np.ndarray:
         return with_channels(pixels, channels)
 
-    def prepared(pixels: np.ndarray, name: str) -> np.ndarray:
-        return alone(with_channels(pixels, channels))
+    sizes: set[tuple[int, ...]] = set()
 
-    if path.is_dir():
-        return open_images(f"folder:{path}", "all", prepared)
+    def prepared(pixels: np.ndarray, name: str) -> np.ndarray:
+        found = alone(with_channels(pixels, channels))
+        sizes.add(found.shape)
+        if len(sizes) > 1:
+            raise InputError(
+                f"{name} is {pixels.shape[0]} x {pixels.shape[1]} pixels, others of {text} are of another size, and "
+                "these features do not resize: bring all images to one size, or choose a --protocol."
+            )
+        return found
+
+    folder = Path(text.removeprefix("folder:")).expanduser()
+    if folder.is_dir():
+        return open_images(f"folder:{folder}", "all", prepared)
     if path.suffix in (".npz", ".npy"):
         return open_images(text, "all", as_they_are)
     name, _, split = text.replace(":", "/").rpartition("/")

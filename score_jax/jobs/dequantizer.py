@@ -18,6 +18,7 @@ from score_jax.builder.likelihood import log_snr_times
 from score_jax.data.loader import make_loader, prefetch_to_device
 from score_jax.data.sources import Source
 from score_jax.data.transforms import from_levels, to_model_range
+from score_jax.errors import InputError
 from score_jax.losses import dequantization
 from score_jax.models.dequantizer import Dequantizer
 from score_jax.processes.gaussian import GaussianProcess
@@ -54,6 +55,11 @@ def fitted(experiment: Experiment, model: Params, mesh: Mesh, source: Source, fo
     if (folder / weights.FILE_NAME).is_file():
         return weights.load_params(folder, shapes, replicated(mesh))
     params = fit(experiment, model, mesh, source)
+    if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(params)):
+        raise InputError(
+            "The dequantiser's parameters are not finite after its fit, and are not kept: check that the weights and "
+            "the images are finite."
+        )
     if jax.process_index() == 0:
         folder.mkdir(parents=True, exist_ok=True)
         weights.save_params(folder, params)

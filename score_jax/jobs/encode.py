@@ -126,6 +126,8 @@ def agreement(latents: Float[np.ndarray, "n ..."], others: Float[np.ndarray, "n 
 
     a, b = standard(latents), standard(others)
     same = np.sum(a * b, axis=1)
+    if len(a) < 2:
+        return {"correlation": float(same.mean())}
     shifted = np.sum(a * np.roll(b, 1, axis=0), axis=1)
     return {"correlation": float(same.mean()), "correlation_with_another_image": float(shifted.mean())}
 

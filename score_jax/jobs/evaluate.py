@@ -266,6 +266,7 @@ def evaluate(
     config, c = experiment.config, experiment.config.evaluation
     stem = "evaluation" if protocol is PLAIN else f"evaluation_{protocol.name}"
     opened = _open_reference(experiment, protocol, extractor, reference, workdir)
+    beside_samples = open_split(config, "train_split") if protocol is PLAIN and reference is None else None
     request = Request(c.num_samples, c.batch_size, c.seed, protocol.rounding, config.sampling.label)
     samples = draw_features(
         experiment,
@@ -282,9 +283,9 @@ def evaluate(
     )
     real = _reference_features(opened, protocol, extractor, mesh, c.batch_size, workdir / "reference_parts", stop)
     beside: dict[str, Any] = {}
-    if protocol is PLAIN and reference is None:
+    if beside_samples is not None:
         assert real is not None
-        training, _ = load_images(open_split(config, "train_split"), c.num_samples)
+        training, _ = load_images(beside_samples, c.num_samples)
         beside = beside_real_and_noise(training, c.num_samples, real, mesh, extractor, c.seed)
 
     def finish() -> Result:
@@ -294,7 +295,8 @@ def evaluate(
         )
         parameters = parameters_name(workdir)
         facts = _facts(experiment, protocol, request, samples, real, step=step, parameters=parameters)
-        classes = by_class(samples.features, real) if experiment.num_classes else {}
+        same_classes = experiment.num_classes and opened.name in _SPLITS  # another reference may number them otherwise
+        classes = by_class(samples.features, real) if same_classes else {}
         path = workdir / f"{stem}.json"
         extrapolated = metrics.by_count(samples.features, real)
         fid = metrics.name_of("fid", extractor.name, None)

@@ -9,6 +9,7 @@ from score_jax.builder.completion import completed
 from score_jax.errors import InputError, unknown_name
 from score_jax.jobs.results import provenance, write_json
 from score_jax.jobs.train import restore_params
+from score_jax.training.data_facts import load_facts, save_facts
 from score_jax.training.run_config import load_config, save_config
 from score_jax.training.sharding import make_mesh
 from score_jax.training.weights import parameters_name, save_params, save_params_orbax
@@ -41,8 +42,10 @@ def export(workdir: Path, out: Path, form: str, *, step: int | None = None, aver
         config.training.checkpoints = ""  # of the run, not of this folder
     save_config(out, config)
     FORMATS[form](out, params)
+    if (known := load_facts(workdir)) is not None:  # the names of the classes among them
+        save_facts(out, known)
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
-    name = parameters_name(workdir) if averaged else "raw"
+    name = parameters_name(workdir) if averaged or not (workdir / "checkpoints").is_dir() else "raw"
     facts = provenance(step=found, parameters=name, format=form, count=count)
     write_json(out / "export.json", facts)
     return count

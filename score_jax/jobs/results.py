@@ -46,8 +46,8 @@ def check_result(values: dict[str, Any]) -> None:
         (name, value), more = found[0], len(found) - 1
         others = f" (and {more} more)" if more else ""
         raise InputError(
-            f"{name} is {value}{others}, which is no result, and nothing was written: look for numbers that are not "
-            "finite in the weights, the images or the statistics."
+            f"{name} is {value}{others}, which is no result: look for numbers that are not finite in the weights, "
+            "the images or the statistics."
         )
 
 

@@ -220,11 +220,15 @@ def restore_params(
     """The averaged parameters of a workdir, or the raw ones, and their step (0 for weights without a training).
 
     Raises:
-      InputError: the workdir has no such checkpoint, or one of another network.
+      InputError: the workdir has no such checkpoint or parameters, or those of another network.
     """
     directory = directory_of(workdir, config.training.checkpoints)
     if not directory.is_dir():
         if weights.has_params(workdir):
+            if step is not None:
+                raise InputError(f"{workdir} has parameters alone, and no step {step}: leave --step out.")
+            if not averaged and weights.parameters_name(workdir) == "ema":
+                raise InputError(f"{workdir} has averaged parameters alone: leave --parameters=raw out.")
             return weights.load_params(workdir, experiment.network.shapes(), replicated(mesh)), 0
         raise InputError(f"No checkpoint in {directory}: expected those of a `train` run, or converted weights.")
     with Checkpoints(directory, config.training.keep, config.training.keep_every) as checkpoints:

@@ -207,3 +207,17 @@ def test_statistics_are_kept_under_the_name_with_its_suffix(two_sets, capsys):
     assert run("images.npz", "--save=kept", "--features=two_functions:flat") == 0
     assert "Written: kept.npz" in capsys.readouterr().out
     assert (two_sets / "kept.npz").is_file() and not list(two_sets.glob(".*"))
+
+
+def test_images_of_two_sizes_are_one_line_where_nothing_resizes_them(two_sets, capsys):
+    (two_sets / "photos").mkdir()
+    for i in range(6):
+        PILImage.fromarray(np.full((4, 4 + i % 2, 3), i, np.uint8)).save(two_sets / "photos" / f"{i}.png")
+    assert run("folder:photos", "images.npz", "--features=two_functions:flat") == 2
+    assert "others of folder:photos are of another size" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_result_that_cannot_be_written_is_one_line(two_sets, capsys):
+    (two_sets / "result.json").mkdir()
+    assert run("images.npz", "images.npz", "--features=two_functions:flat", "--json=result.json") == 2
+    assert "cannot write" in capsys.readouterr().err.splitlines()[-1]

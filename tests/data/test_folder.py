@@ -219,3 +219,18 @@ def test_the_hashes_see_one_file_added_and_one_overwritten(ten_classes):
         now = hashes()
         assert now[0] != whole[0] and now[1] != whole[1]
         whole = now
+
+
+@pytest.mark.parametrize(
+    ("folders", "parts"),
+    [
+        (("training_set/a", "test_set/a"), ("test_set", "training_set")),
+        (("seg_train/a", "seg_test/a"), ("seg_test", "seg_train")),
+        (("train_32x32", "valid_32x32"), ("train_32x32", "valid_32x32")),
+        (("train/a", "validate/a"), ("train", "validate")),
+        (("test_tube", "train_station", "cat"), ()),
+        (("test_tube", "cat"), ()),
+    ],
+)
+def test_folders_named_after_parts_are_parts_where_all_are(folders, parts):
+    assert parts_of([f"{folder}/x.png" for folder in folders]) == parts

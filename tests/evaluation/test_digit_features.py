@@ -46,3 +46,9 @@ def test_a_damaged_classifier_is_said(tmp_path):
         np.savez(tmp_path / "c.npz", **arrays)
         with pytest.raises(InputError, match="no saved digit classifier"):
             digit_features.load_classifier(tmp_path / "c.npz")
+
+
+@pytest.mark.parametrize("labels", [[0, -1, 0, 1], [0, 0, 0, 0], [0, 1, 200_000_000, 1]])
+def test_labels_that_are_no_classes_train_nothing(labels):
+    with pytest.raises(InputError, match="labels of at least two classes"):
+        digit_features.train_classifier(np.zeros((4, 8, 8, 1), np.uint8), np.array(labels))

@@ -137,3 +137,12 @@ def test_a_file_that_cannot_be_written_ends_training_with_one_line(tmp_path):
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("score_jax train")]
     assert "Cannot write a checkpoint" in line and "goes on from step 0" in line
     assert f"{ROOT / 'score_jax'}" not in done.stderr  # no traceback of ours; tensorstore's threads print their own
+
+
+def test_averaged_parameters_alone_are_not_called_raw(run, tmp_path):
+    export(run, tmp_path / "out", "safetensors")
+    with pytest.raises(InputError, match="averaged parameters alone"):
+        export(tmp_path / "out", tmp_path / "again", "safetensors", averaged=False)
+    with pytest.raises(InputError, match="no step 9"):
+        export(tmp_path / "out", tmp_path / "again", "safetensors", step=9)
+    assert not (tmp_path / "again").exists()
