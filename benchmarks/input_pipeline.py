@@ -9,6 +9,7 @@ when ten of them are handed to the devices at a time.
 """
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
@@ -63,7 +64,8 @@ def _photographs(folder: Path, count: int) -> Source:
         coarse = Image.fromarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8))
         coarse.resize((500, 375), Image.Resampling.BICUBIC).save(folder / "photographs" / f"{i}.jpg", quality=90)
     name = f"folder:{folder / 'photographs'}"
-    return open_source(name, "all", image_size=64, channels=3, resize_filter="bicubic")
+    with contextlib.redirect_stdout(sys.stderr):  # a folder says what was taken of it
+        return open_source(name, "all", image_size=64, channels=3, resize_filter="bicubic")
 
 
 def rate_claims(folder: Path, seconds: float) -> list[Claim]:

@@ -11,8 +11,10 @@ def _quiet_compile_cache() -> None:
     It compares what LLVM was asked with what the processor has, and runs the program all the same. The variable is read
     where jaxlib is first imported.
     """
-    if importlib.metadata.version("jaxlib") in ("0.10.0", "0.10.1"):
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    by_jax = "1"  # which a program that imported JAX leaves to the processes that it starts
+    chosen = os.environ.get("TF_CPP_MIN_LOG_LEVEL", by_jax) != by_jax
+    if importlib.metadata.version("jaxlib") in ("0.10.0", "0.10.1") and not chosen:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 
 if __name__ == "__main__":

@@ -48,6 +48,8 @@ def environment(devices: int = 1) -> dict[str, str]:
         "JAX_COMPILATION_CACHE_DIR": os.environ["JAX_COMPILATION_CACHE_DIR"],
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "PYTHONPATH": str(ROOT),
+        # JAX has set it to 1 here, and what jaxlib then says of its cache would fill a pipe that nobody reads.
+        "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONFAULTHANDLER": "1",  # a process that hangs and is sent SIGABRT says where
     }
     return {**os.environ, **flags, **cache}

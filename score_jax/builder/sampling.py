@@ -114,6 +114,8 @@ def _walk(config: ConfigDict, process: NoiseSchedule) -> _Walk:
             grid = grids.levels(np.arange(count), c.steps_per_level, end=None)
             return _Walk(process, coordinates.itself(), grid)
         kept = kept_levels(count, c.respacing) if c.respacing else grids.even_levels(count, c.num_steps)
+        if len(kept) == 1:  # published code keeps the level of least noise, where no sampler can begin
+            kept = grids.even_levels(count, 1)
         if c.respacing:
             say_where_it_begins(config, process, int(kept[-1]))
         if c.name == "dpm_solver_2s":  # asks between the levels of its grid

@@ -36,8 +36,6 @@ def _quadratic(num_levels: int, kept: int) -> Indices:
 
 
 def _sections(num_levels: int, counts: list[int]) -> Indices:
-    if len(counts) == 1 and counts[0] == 1:
-        return np.array([num_levels - 1])
     size, longer = divmod(num_levels, len(counts))
     start, indices = 0, []
     for i, kept in enumerate(counts):
@@ -59,8 +57,8 @@ def kept_levels(num_levels: int, respacing: str) -> Indices:
       num_levels: of the chain that a model was trained on.
       respacing: "ddimN" (N levels in steps of the smallest whole stride, from 0), "quadN" (squares of an even grid
         up to 0.8 of the chain, DDIM's for CIFAR-10; equal ones count once), or "n" or "n,m,..." (the chain is cut
-        into as many equal sections as there are numbers; of each so many levels are kept, even to rounding). "1" is
-        the level of most noise, as one step of `samplers.grids.even_levels` is.
+        into as many equal sections as there are numbers; of each so many levels are kept, even to rounding; of one
+        level the first).
 
     Raises:
       InputError: it is neither, or asks for no level or for more than there are.
@@ -71,7 +69,7 @@ def kept_levels(num_levels: int, respacing: str) -> Indices:
             f"sampler.respacing={quoted(respacing)}: expected a number of steps, 'ddimN', 'quadN' or 'n,m,...'."
         )
     counts = [int(number) for number in notation[2].split(",")]
-    asked = min(counts) if min(counts) < 1 else sum(counts)
+    asked = sum(counts)
     if not 1 <= asked <= num_levels:
         raise InputError(
             f"sampler.respacing={quoted(respacing)} asks for {asked} levels of {num_levels}: give 1 to {num_levels}."

@@ -152,6 +152,7 @@ def test_a_blend_guided_by_a_convolutional_clip_and_lpips(solver, tmp_path):
     np.savez(tmp_path / "lpips.npz", **random_lpips(0, ((2, 2), (2, 2), (2, 2, 2), (2, 2, 2), (2, 2, 2))))
     for name, mode in (("picture", "RGB"), ("mask", "L")):
         pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3) if mode == "RGB" else (16, 16), np.uint8)
+        pixels = pixels if name == "picture" else np.where(pixels < 128, 0, 255).astype(np.uint8)
         PILImage.fromarray(pixels, mode).save(tmp_path / f"{name}.png")
     task = read_task(config, "blend", str(tmp_path / "picture.png"), str(tmp_path / "mask.png"))
     files = blend.Weights(tmp_path / "clip.npz", tmp_path / "lpips.npz", tmp_path / "lpips.npz")

@@ -11,7 +11,6 @@ from score_jax.builder.sampling import build_sampling
 from score_jax.errors import InputError
 from score_jax.predictor import score_predictor
 from score_jax.processes.respacing import kept_levels
-from score_jax.samplers.grids import even_levels
 from score_jax.samplers.sample import sample
 
 
@@ -20,11 +19,6 @@ def config_of(**sampler):
     base.replace_section(config, "process", name="vp_chain", num_levels=1000)
     config.sampler.update(name="ddim", **sampler)
     return config
-
-
-def test_one_step_is_from_the_last_level_in_both_notations():
-    np.testing.assert_array_equal(kept_levels(1000, "1"), [999])
-    np.testing.assert_array_equal(even_levels(1000, 1), [999])
 
 
 def test_one_step_of_gaussian_data_is_their_mean():
@@ -50,6 +44,8 @@ def test_one_step_of_gaussian_data_is_their_mean():
         ("2,2", [0, 499, 500, 999]),
         (" 2, 2 ", [0, 499, 500, 999]),
         ("quad2", [0, 800]),
+        ("1", [0]),
+        ("2,0", [0, 499]),
         ("1000", list(range(1000))),
     ],
 )
@@ -63,7 +59,7 @@ def test_notations_of_published_code(respacing, levels):
         ("0", "asks for 0 levels of 1000: give 1 to 1000"),
         ("quad0", "asks for 0 levels"),
         ("ddim0", "asks for 0 levels"),
-        ("5,0", "asks for 0 levels"),
+        ("0,0", "asks for 0 levels"),
         ("1001", "asks for 1001 levels of 1000"),
         ("quad1001", "asks for 1001 levels"),
         ("900,2", "900 steps are asked for in a section of 500 levels"),
