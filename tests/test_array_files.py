@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from other_files import KINDS
 
 from score_jax.array_files import array_headers, read_arrays
 from score_jax.errors import InputError, named, quoted
@@ -90,14 +91,9 @@ def claiming(shape: str) -> bytes:
 
 
 BAD = {
+    **KINDS,
     "empty": (b"", "is empty"),
     "text": (b"mu, sigma\n1, 2", "a text that begins 'mu, sigma"),
-    "html": (b"\n<!DOCTYPE html><html>", "an HTML page"),
-    "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a pointer of Git LFS .run `git lfs pull`"),
-    "annex": (b"/annex/objects/SHA256E-s12--abc.npz\n", "a pointer of git-annex .run `git annex get`"),
-    "json": (b'{"message": "Not Found"}', "a JSON text"),
-    "gzip": (b"\x1f\x8b\x08\x00", "compressed by gzip"),
-    "zeros": (b"\x00" * 2000, "nothing but zeros"),
     "unknown": (b"\x01\x02\x03", "expected an .npy or .npz file"),
     "cut": (npy(A)[:-1], "claims float64 of shape .3, 4., 96 bytes, where the file has 95"),
     "longer": (npy(A) + npy(A), "where the file has"),

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gaussian_processes import every_process
 
 from score_jax.data.toys import four_gaussians
 from score_jax.data.transforms import log_bin_width
@@ -13,19 +14,11 @@ from score_jax.divergence import Divergence
 from score_jax.likelihood import bits_per_dim, importance_weighted, log_prob, truncation_bound
 from score_jax.predictor import from_score, score_predictor
 from score_jax.processes.chain import ve_chain, vp_chain
-from score_jax.processes.gaussian import EDM, VE, VP, Cosine, Flow, LinearVE, SubVP
+from score_jax.processes.gaussian import VE, VP
 from score_jax.processes.interpolated import Interpolated
 from score_jax.samplers.ode import AdaptiveODE, GridODE
 
-PROCESSES = {
-    "ve": VE(0.01, 10.0),
-    "vp": VP(),
-    "sub_vp": SubVP(),
-    "linear_ve": LinearVE(10.0),
-    "edm": EDM(),
-    "flow": Flow(),
-    "cosine": Cosine(),
-}
+PROCESSES = every_process(10.0)
 T_MIN = 1e-5
 
 

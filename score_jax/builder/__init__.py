@@ -229,7 +229,6 @@ def _check_numbers(config: ConfigDict) -> None:
     for section in ("sampling", "evaluation"):
         check_counts(section, config[section], ("num_samples", "batch_size"))
         check_seed(f"{section}.seed", config[section].seed)
-    check_counts("likelihood", config.likelihood, ("batch_size",))
     check_seed("seed", config.seed)
     check_seed("likelihood.seed", config.likelihood.seed)
 

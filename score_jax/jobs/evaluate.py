@@ -47,6 +47,7 @@ SHOWN, NEIGHBOURS = 100, 10
 """Samples of the picture, and of the page's comparison with training images."""
 _NEAR = 50_000
 _FEWEST_OF_A_CLASS = 20
+_SPLITS = ("train", "eval")
 
 
 def load_images(source: Source, limit: int | None = None) -> tuple[UInt8[np.ndarray, "n h w c"], Int[np.ndarray, "n"]]:
@@ -310,9 +311,6 @@ def evaluate(
         return Result(path, metrics.lines(values))
 
     return on_first_process(finish)
-
-
-_SPLITS = ("train", "eval")
 
 
 def _open_reference(

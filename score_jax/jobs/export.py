@@ -45,7 +45,8 @@ def export(workdir: Path, out: Path, form: str, *, step: int | None = None, aver
     if (known := load_facts(workdir)) is not None:  # the names of the classes among them
         save_facts(out, known)
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
-    name = parameters_name(workdir) if averaged or not (workdir / "checkpoints").is_dir() else "raw"
+    kept = parameters_name(workdir)  # "ema" of a training run, whose raw parameters are there too
+    name = "raw" if kept == "ema" and not averaged else kept
     facts = provenance(step=found, parameters=name, format=form, count=count)
     write_json(out / "export.json", facts)
     return count

@@ -11,6 +11,7 @@ import ml_dtypes
 import msgpack
 import numpy as np
 import pytest
+from other_files import KINDS
 from safetensors.numpy import save_file
 
 from score_jax.convert.readers import read_checkpoint
@@ -97,25 +98,8 @@ def test_what_cannot_be_read_is_one_line(tmp_path, contents, message):
 
 ZIP = (FILES / "tensors.pt").read_bytes()
 OTHER_FILES = {
+    **KINDS,
     "html": (b"<!doctype html>\n<html>", "The file is an HTML page"),
-    "html_utf16": ("<html>".encode("utf-16"), "an HTML page"),
-    "html_bom": (b"\xef\xbb\xbf  \n<HTML><body>", "an HTML page"),
-    "xml": (b"<?xml version='1.0'?><Error>", "an XML text"),
-    "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 3\n", "git lfs pull"),
-    "annex": (b"/annex/objects/SHA256E-s12--abc.pth\n", "git annex get"),
-    "annex_link": (b"../../.git/annex/objects/Jx/1/SHA256E-s12--abc.pth", "git annex get"),
-    "json": (b'{"error": "rate limit"}', "a JSON text"),
-    "json_list": (b'[{"error": 1}]', "a JSON text"),
-    "text": (b"Access denied", "a text that begins 'Access denied'"),
-    "gzip": (b"\x1f\x8b\x08" + b"\x00" * 40, "compressed by gzip"),
-    "xz": (b"\xfd7zXZ\x00" + b"x" * 40, "compressed by xz"),
-    "bzip2": (b"BZh91AY", "compressed by bzip2"),
-    "zstd": (b"\x28\xb5\x2f\xfd" + b"x" * 40, "compressed by zstd"),
-    "rar": (b"Rar!\x1a\x07\x01\x00", "a RAR archive"),
-    "7z": (b"7z\xbc\xaf\x27\x1c" + b"x" * 40, "a 7z archive"),
-    "hdf5": (b"\x89HDF\r\n\x1a\n" + b"x" * 40, "an HDF5 file"),
-    "png": (b"\x89PNG\r\n\x1a\n", "a PNG image"),
-    "zeros": (b"\x00" * 5000, "nothing but zeros"),
     "cut": (ZIP[: len(ZIP) // 2], "cut short, its end is missing"),
     "cut_end": (ZIP[:-1], "cut short, its end is missing|is damaged"),
     "noise": (bytes(range(1, 250)), "unknown format"),

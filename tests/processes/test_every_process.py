@@ -4,22 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gaussian_processes import every_process
 
 from score_jax.processes.binomial import binomial_chain
 from score_jax.processes.chain import Chain, ve_chain, vp_chain
-from score_jax.processes.gaussian import EDM, VE, VP, Cosine, Flow, LinearVE, SubVP
 from score_jax.processes.interpolated import Interpolated
 from score_jax.processes.schedules import BETAS
 
-PROCESSES = {
-    "ve": VE(0.01, 50.0),
-    "vp": VP(),
-    "sub_vp": SubVP(),
-    "edm": EDM(),
-    "linear_ve": LinearVE(10.0),
-    "flow": Flow(),
-    "cosine": Cosine(),
-}
+PROCESSES = every_process(50.0)
 CHAINS = {name: vp_chain(name, 50) for name in BETAS} | {
     "ve_chain": ve_chain(0.01, 50.0, 50),
     "uniform_ve_chain": ve_chain(0.01, 50.0, 50, "uniform"),

@@ -6,21 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gaussian_processes import every_process
 
 from score_jax.predictor import score_predictor
-from score_jax.processes.gaussian import EDM, VE, VP, Cosine, Flow, LinearVE, SubVP
 from score_jax.reverse import fixed_large
 from score_jax.samplers import dpm_solver, heun, langevin, steps
 
-PROCESSES = {
-    "ve": VE(0.01, 10.0),
-    "vp": VP(),
-    "sub_vp": SubVP(),
-    "edm": EDM(),
-    "linear_ve": LinearVE(10.0),
-    "flow": Flow(),
-    "cosine": Cosine(),
-}
+PROCESSES = every_process(10.0)
 POINT, EPS = 0.3, np.array([[0.7, -1.1, 0.2]])
 Z = np.array([[0.4, -0.9, 1.6], [1.3, 0.1, -0.6]])
 
