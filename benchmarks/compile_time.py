@@ -19,7 +19,7 @@ from published import PUBLISHED
 from report import Claim, emit
 from score_jax import builder
 from score_jax.jobs.plan import lower_training
-from score_jax.training.sharding import make_mesh
+from score_jax.runtime.sharding import make_mesh
 
 TARGET = 120.0
 

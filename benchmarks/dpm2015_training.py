@@ -13,12 +13,12 @@ from score_jax.arrays import broadcast_right, keys_per_example
 from score_jax.data.dead_leaves import DeadLeavesImages
 from score_jax.data.toys import heartbeat, swiss_roll
 from score_jax.losses import bound
-from score_jax.models.dpm2015 import BitMLP, NormalisedRBF, bit_reverse, normal_reverse
-from score_jax.models.multiscale import MultiScaleNetwork
-from score_jax.noise import brownian
+from score_jax.models.blocks.multiscale import MultiScaleNetwork
+from score_jax.models.unets.dpm2015 import BitMLP, NormalisedRBF, bit_reverse, normal_reverse
 from score_jax.processes.binomial import BinomialChain, binomial_chain
 from score_jax.processes.chain import Chain
 from score_jax.processes.learned import chain_of_logits, log_spaced
+from score_jax.processes.noise import brownian
 from score_jax.samplers.multiplied import BitFactor, sample_binomial
 
 BEATS = heartbeat(jax.random.key(0), 5).shape[1]

@@ -49,9 +49,9 @@ from fault_jobs import (
 from report import Claim, emit
 from score_jax import builder
 from score_jax.builder.completion import completed
+from score_jax.runtime.sharding import make_mesh
 from score_jax.training.checkpoint import Checkpoints, abstract_state
 from score_jax.training.run_config import load_config
-from score_jax.training.sharding import make_mesh
 
 VERBS = ("train", "sample", "likelihood", "evaluate")
 

@@ -29,7 +29,7 @@ from score_jax.evaluation.inception import InceptionWeights, inception_extractor
 from score_jax.evaluation.protocols import PROTOCOLS
 from score_jax.evaluation.statistics import moments
 from score_jax.jobs.feature_sets import jitted
-from score_jax.training.sharding import make_mesh, over_batch
+from score_jax.runtime.sharding import make_mesh, over_batch
 from score_jax.training.throughput import process_peak_memory
 
 

@@ -25,7 +25,7 @@ from guard_ratios import pairs
 from ratios import Ratio, settled
 
 from report import Claim, emit
-from score_jax.host_memory import keep_freed_memory
+from score_jax.runtime.host_memory import keep_freed_memory
 
 
 class Guarded(NamedTuple):

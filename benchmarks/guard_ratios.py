@@ -27,9 +27,9 @@ from ratios import Pair, seconds
 from score_jax.data.loader import make_loader
 from score_jax.data.sources import Source
 from score_jax.jobs.likelihood import by_ode, likelihood_program
-from score_jax.models.convolution import conv
-from score_jax.models.digit_classifier import DigitClassifier
-from score_jax.training.sharding import over_batch
+from score_jax.models.blocks.convolution import conv
+from score_jax.models.classifiers.digit_classifier import DigitClassifier
+from score_jax.runtime.sharding import over_batch
 
 ROOT = Path(__file__).parents[1]
 _EDGE = 1024

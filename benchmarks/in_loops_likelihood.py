@@ -6,7 +6,7 @@ import jax
 from in_loops_models import Model
 from ratios import Pair, seconds
 
-from score_jax.divergence import Divergence
+from score_jax.likelihood.divergence import Divergence
 from score_jax.samplers.ode import example_drift
 
 ODE_STEPS = 2

@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from score_jax import builder
-from score_jax.training.sharding import make_mesh, over_batch, replicated, sharded_by_size
+from score_jax.runtime.sharding import make_mesh, over_batch, replicated, sharded_by_size
 from score_jax.training.state import TrainState
 
 sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package

@@ -13,14 +13,14 @@ from ratios import Pair, seconds
 from score_jax.arrays import keys_per_example
 from score_jax.builder import Edit, Guide
 from score_jax.builder.edit import EditOptions, edit_options
-from score_jax.constraints import mask
 from score_jax.convert.clip import clip_of, random_state
+from score_jax.guidance.measurements import mask
 from score_jax.jobs.sample import Given, sampling_program
 from score_jax.jobs.text_guide import TextGuide
-from score_jax.models.clip import CLIP, TextTransformer
-from score_jax.models.clip_input import normalised
-from score_jax.models.clip_vision import VisionTransformer
-from score_jax.training.sharding import over_batch, replicated
+from score_jax.models.clip.clip import CLIP, TextTransformer
+from score_jax.models.clip.clip_input import normalised
+from score_jax.models.clip.clip_vision import VisionTransformer
+from score_jax.runtime.sharding import over_batch, replicated
 
 _FEATURES = 32
 _EVALUATIONS = 3

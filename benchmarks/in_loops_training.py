@@ -18,12 +18,12 @@ from score_jax.builder.objective import build_loss
 from score_jax.data.loader import make_loader, prefetch_to_device
 from score_jax.data.sources import open_source
 from score_jax.jobs.train import compiled_step, compiled_steps
+from score_jax.runtime.sharding import over_batch, replicated
+from score_jax.runtime.stop import Stop, any_process_asks
 from score_jax.training.checkpoint import Checkpoints
 from score_jax.training.log import TrainingLog
 from score_jax.training.loop import Schedule, run_training
 from score_jax.training.optimizer import update_ema
-from score_jax.training.sharding import over_batch, replicated
-from score_jax.training.stop import Stop, any_process_asks
 from score_jax.training.throughput import Meter
 
 PARTS = 4

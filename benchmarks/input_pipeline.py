@@ -25,7 +25,7 @@ from score_jax import builder
 from score_jax.data.loader import make_loader, prefetch_to_device
 from score_jax.data.sources import Source, open_source
 from score_jax.jobs.train import compiled_step, compiled_steps, fresh_state
-from score_jax.training.sharding import make_mesh, over_batch
+from score_jax.runtime.sharding import make_mesh, over_batch
 
 sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package
 from configs.demo import mnist

@@ -9,9 +9,10 @@ import numpy as np
 
 from report import Claim
 from score_jax.data.toys import GaussianMixture, four_gaussians
-from score_jax.divergence import Divergence
-from score_jax.likelihood import importance_weighted, log_prob
-from score_jax.predictor import answering_in, score_predictor
+from score_jax.likelihood.bits import importance_weighted
+from score_jax.likelihood.divergence import Divergence
+from score_jax.likelihood.ode import log_prob
+from score_jax.prediction.predictor import answering_in, score_predictor
 from score_jax.processes.gaussian import VE, VP, GaussianProcess, SubVP
 from score_jax.samplers.ode import AdaptiveODE
 

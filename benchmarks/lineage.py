@@ -23,9 +23,9 @@ from lineage_systems import SEED, Judge, System, config_of, lineage, of_2015, of
 from report import Claim, emit
 from score_jax import builder
 from score_jax.evaluation.image_grid import grid, save_png
-from score_jax.jobs.results import write_arrays, write_json
 from score_jax.jobs.sample import Given, draw
-from score_jax.training.sharding import make_mesh
+from score_jax.runtime.results import write_arrays, write_json
+from score_jax.runtime.sharding import make_mesh
 
 ALONE = ("classifier",)
 """Trained to guide others, no row of the table."""

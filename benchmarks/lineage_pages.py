@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from report import Estimate
 from score_jax.evaluation.image_grid import grid
-from score_jax.files import written_whole
+from score_jax.runtime.files import written_whole
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- lineage: written by benchmarks/lineage.py --docs -->", "<!-- lineage: end -->"

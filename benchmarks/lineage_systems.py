@@ -15,19 +15,20 @@ from dpm2015_training import Scale, gaussian_bits, spread, train_images
 from ml_collections import ConfigDict
 
 from report import Estimate, estimate
-from score_jax import builder, constraints
+from score_jax import builder
 from score_jax.arrays import keys_per_example
 from score_jax.data.sources import Source
 from score_jax.evaluation import digit_features
 from score_jax.evaluation.frechet import bootstrap_standard_error, frechet_distance
 from score_jax.evaluation.statistics import moments
+from score_jax.guidance import measurements
 from score_jax.jobs import evaluate, likelihood
 from score_jax.jobs.feature_sets import array_features
 from score_jax.jobs.sample import Drawn, Given, draw
 from score_jax.jobs.train import open_split, restore_params, train
 from score_jax.processes.chain import Chain
+from score_jax.runtime.sharding import make_mesh
 from score_jax.samplers.multiplied import NormalFactor, known, sample_gaussian
-from score_jax.training.sharding import make_mesh
 
 sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package
 from configs import lineage
@@ -130,7 +131,7 @@ def of_config(config: ConfigDict, workdir: Path) -> System:
         return Images(found.images, float(found.nfe.mean()))
 
     def complete(images: np.ndarray, labels: np.ndarray, kept: np.ndarray) -> Images:
-        given = Given(measurement=constraints.mask(kept[None]), known=images, labels=labels)
+        given = Given(measurement=measurements.mask(kept[None]), known=images, labels=labels)
         return drawn(range(len(images)), given)
 
     unconditioned = Given()

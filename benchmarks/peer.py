@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from score_jax.host_memory import keep_freed_memory
+from score_jax.runtime.host_memory import keep_freed_memory
 
 HERE = Path(__file__).parent
 

@@ -18,7 +18,7 @@ from score_jax.convert.releases import load_published
 from score_jax.jobs.likelihood import by_ode, likelihood_program
 from score_jax.jobs.sample import batch_sampler
 from score_jax.jobs.train import compiled_step, fresh_state, starting_from
-from score_jax.training.sharding import make_mesh, over_batch, replicated
+from score_jax.runtime.sharding import make_mesh, over_batch, replicated
 
 sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package
 from configs.adm import imagenet64, imagenet256

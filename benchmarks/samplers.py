@@ -30,17 +30,17 @@ from scipy.stats import ks_2samp
 
 from report import Claim, emit
 from score_jax.arrays import keys_per_example
-from score_jax.coordinates import between, seen
 from score_jax.data.toys import four_gaussians
 from score_jax.guidance import classifier_free
-from score_jax.models.adm import ADM
 from score_jax.models.network import Network
-from score_jax.noise import brownian
-from score_jax.predictor import OUTPUTS, network_predictor, score_predictor
+from score_jax.models.unets.adm import ADM
+from score_jax.prediction.coordinates import between, seen
+from score_jax.prediction.predictor import OUTPUTS, network_predictor, score_predictor
+from score_jax.prediction.reverse import fixed_large
 from score_jax.processes.chain import vp_chain
 from score_jax.processes.gaussian import VP, LinearVE
+from score_jax.processes.noise import brownian
 from score_jax.processes.respacing import kept_levels
-from score_jax.reverse import fixed_large
 from score_jax.samplers import dpm_solver, grids, heun, langevin, steps
 from score_jax.samplers.chain import run_chain
 from score_jax.samplers.ode import AdaptiveODE, integrate_drift

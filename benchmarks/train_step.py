@@ -35,8 +35,8 @@ from peer import Peer, peer_of
 from published import PUBLISHED, Ours, both_sides, load_original
 
 from report import Claim, emit, ratio_claim, timed
-from score_jax.host_memory import keep_freed_memory
 from score_jax.planning.chips import peak_flops
+from score_jax.runtime.host_memory import keep_freed_memory
 from score_jax.training.throughput import TRAINING_PER_FORWARD
 
 MODES = ("eager", "channels_last_bf16", "compile")

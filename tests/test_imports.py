@@ -1,46 +1,25 @@
 """The structure of the code: rooms import downward only, and everything stays small enough to read."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[1] / "score_jax"
-ROOMS = (
-    (
-        "typing",
-        "arrays",
-        "errors",
-        "files",
-        "file_kinds",
-        "array_files",
-        "multihost",
-        "cluster",
-        "host_memory",
-        "jax_versions",
-    ),
-    ("noise", "augmentations"),
-    ("processes",),
-    ("models",),
-    ("predictor", "preconditioning"),
-    ("coordinates", "reverse"),
-    ("losses",),
-    ("guidance", "text_guidance", "constraints"),
-    ("samplers",),
-    ("divergence",),
-    ("likelihood",),
-    ("pipelines",),
-    ("evaluation",),
-    ("data",),
-    ("planning",),
-    ("training",),
-    ("self_test",),
-    ("convert",),
-    ("builder",),
-    ("jobs",),
-    ("cli", "__main__"),
-)
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "score_jax"
+
+
+def rooms_of(page: str) -> list[list[str]]:
+    """The rooms in the table of docs/architecture.md, the first one imported by all."""
+    table = page.partition("| room | holds |")[2].partition("\n\n")[0]
+    return [re.findall(r"`(\w+)`", row.split("|")[1]) for row in table.splitlines()[2:]]
+
+
+ROOMS = rooms_of((ROOT / "docs" / "architecture.md").read_text())
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
+BESIDE_ROOMS = ("contract", "parity", "workdirs")
+"""Folders of tests that are of no single room."""
 ONLY_IN = {"flax": "models", "tensorflow_datasets": "data", "tensorflow": None, "torch": None}
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 500, 80
 
@@ -116,7 +95,7 @@ def test_every_file_keeps_the_rules():
         ),
         ("processes/a.py", "from score_jax import builder", "processes imports the later room builder"),
         ("losses/a.py", "def f():\n    import score_jax.cli.main", "losses imports the later room cli"),
-        ("likelihood.py", "from score_jax.data import loader", "likelihood imports the later room data"),
+        ("likelihood/a.py", "from score_jax.data import loader", "likelihood imports the later room data"),
         ("cli/a.py", "from score_jax.kitchen import sink", "score_jax.kitchen.sink is in no room"),
         ("cli/a.py", "from . import main", "relative import ..main"),
         ("samplers/a.py", "from flax import linen as nn", "samplers imports flax"),
@@ -144,3 +123,16 @@ def test_a_violation_is_found(path: str, source: str, expected: str):
 )
 def test_what_is_allowed_passes(path: str, source: str):
     assert violations(Path(path), source) == []
+
+
+def test_every_room_is_in_the_table():
+    found = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert found - {"__init__"} == set(LEVEL)
+
+
+def test_folders_of_tests_mirror_the_rooms():
+    folders = [path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and any(path.glob("test_*.py"))]
+    assert len(folders) > 10
+    assert not [name for name in folders if name not in LEVEL and name not in BESIDE_ROOMS]
+    alone = {path.stem.removeprefix("test_") for path in (ROOT / "tests").glob("test_*.py")}
+    assert not alone & {room for room in LEVEL if (PACKAGE / room).is_dir()}

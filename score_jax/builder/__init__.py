@@ -12,25 +12,25 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 from ml_collections import ConfigDict
 
-from score_jax import guidance
 from score_jax.builder.edit import Edit
 from score_jax.builder.likelihood import LikelihoodOptions, flow_of, options
 from score_jax.builder.naming import check_counts, check_seed, choose, construct
 from score_jax.builder.objective import area_means, build_loss, history_of
 from score_jax.builder.sampling import Guide, Known, Sampling, build_sampling, scale_of
 from score_jax.errors import InputError
-from score_jax.models.adm import ADM
-from score_jax.models.adm_classifier import ADMClassifier
-from score_jax.models.ddpm import DDPM
-from score_jax.models.edm_dhariwal import DhariwalUNet
-from score_jax.models.edm_song import SongUNet
-from score_jax.models.ncsn import NCSN
-from score_jax.models.ncsnpp import NCSNpp
-from score_jax.models.ncsnv2 import NCSNv2
+from score_jax.guidance import classifier_free
+from score_jax.models.classifiers.adm_classifier import ADMClassifier
+from score_jax.models.classifiers.wide_resnet import WideResNet
 from score_jax.models.network import Network
-from score_jax.models.wide_resnet import WideResNet
-from score_jax.preconditioning import PRECONDITIONINGS
-from score_jax.predictor import (
+from score_jax.models.unets.adm import ADM
+from score_jax.models.unets.ddpm import DDPM
+from score_jax.models.unets.edm_dhariwal import DhariwalUNet
+from score_jax.models.unets.edm_song import SongUNet
+from score_jax.models.unets.ncsn import NCSN
+from score_jax.models.unets.ncsnpp import NCSNpp
+from score_jax.models.unets.ncsnv2 import NCSNv2
+from score_jax.prediction.preconditioning import PRECONDITIONINGS
+from score_jax.prediction.predictor import (
     Prediction,
     Predictor,
     classifier_logits,
@@ -137,7 +137,7 @@ class Experiment:
                 "loss.label_dropout, or name a classifier's workdir in guidance.classifier."
             )
         untold = told(jnp.full_like(labels, self.num_classes))
-        return guidance.classifier_free(told(labels), untold, scale_of(self.config, self.process))
+        return classifier_free.classifier_free(told(labels), untold, scale_of(self.config, self.process))
 
     def conditions(self, images: Image, labels: Int[Array, "b"]) -> dict[str, Array]:
         """What `predictor` is told of these images, in the model's range."""

@@ -9,14 +9,14 @@ from ml_collections import ConfigDict
 
 from score_jax.arrays import normal_per_example
 from score_jax.builder.naming import check_counts, choose
-from score_jax.constraints import Measurement, believing, blended_after
 from score_jax.errors import InputError
-from score_jax.predictor import Predictor
+from score_jax.guidance.measurements import Measurement, believing, blended_after
+from score_jax.guidance.text import Loss, pulled
+from score_jax.prediction.predictor import Predictor
+from score_jax.prediction.reverse import VARIANCES
 from score_jax.processes.gaussian import NoiseSchedule
-from score_jax.reverse import VARIANCES
 from score_jax.samplers import steps
 from score_jax.samplers.sample import FixedSteps
-from score_jax.text_guidance import Loss, pulled
 from score_jax.typing import Batch, KeyBatch
 
 Grid = Float[Array, "_"]

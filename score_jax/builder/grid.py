@@ -13,9 +13,9 @@ from ml_collections import ConfigDict
 
 from score_jax.builder.naming import choose
 from score_jax.errors import InputError, quoted
-from score_jax.multihost import print_once
 from score_jax.processes.chain import Chain
 from score_jax.processes.gaussian import Cosine, Flow, GaussianProcess, LinearVE, NoiseSchedule
+from score_jax.runtime.multihost import print_once
 from score_jax.samplers import coarseness, grids
 
 Grid = Float[Array, "n"]

@@ -10,13 +10,13 @@ from ml_collections import ConfigDict
 
 from score_jax.arrays import as_floats
 from score_jax.builder.naming import check_counts, choose
-from score_jax.coordinates import View, itself
-from score_jax.divergence import Divergence
 from score_jax.errors import InputError, unknown_name
+from score_jax.likelihood.divergence import Divergence
+from score_jax.prediction.coordinates import View, itself
+from score_jax.prediction.reverse import VARIANCES, Variance, decoding
 from score_jax.processes.chain import Chain, chain_at
 from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
 from score_jax.processes.interpolated import Interpolated
-from score_jax.reverse import VARIANCES, Variance, decoding
 from score_jax.samplers import grids
 from score_jax.samplers.ode import CONTROLS, ODE, AdaptiveODE, GridODE
 from score_jax.typing import Time

@@ -14,17 +14,18 @@ from score_jax.arrays import fold_in_each, normal_per_example
 from score_jax.builder.likelihood import log_snr_times
 from score_jax.builder.naming import check_counts, choose
 from score_jax.data import transforms
-from score_jax.divergence import Divergence
 from score_jax.errors import InputError
-from score_jax.likelihood import bits_per_dim, log_prob
+from score_jax.likelihood.bits import bits_per_dim
+from score_jax.likelihood.divergence import Divergence
+from score_jax.likelihood.ode import log_prob
 from score_jax.losses import loss_history, score_matching, sliced, time_sampling, variational
 from score_jax.losses.loss_history import LossHistory
 from score_jax.losses.weighting import WEIGHTINGS, Weighting
 from score_jax.models.network import Network
-from score_jax.predictor import ConditionalPredictor, Conditions, told
+from score_jax.prediction.predictor import ConditionalPredictor, Conditions, told
+from score_jax.prediction.reverse import VARIANCES
 from score_jax.processes.chain import Chain
 from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
-from score_jax.reverse import VARIANCES
 from score_jax.samplers.ode import GridODE
 from score_jax.training.step import Loss
 from score_jax.typing import Batch, KeyArray, KeyBatch, Params, Time

@@ -11,18 +11,19 @@ import numpy as np
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
-from score_jax import coordinates, guidance, predictor
 from score_jax.builder.edit import Edit, begun, blending, guided, noised
 from score_jax.builder.grid import check_half_score, say_where_it_begins, time_grid
 from score_jax.builder.naming import check_counts, choose
-from score_jax.constraints import Measurement, held_after
-from score_jax.coordinates import View, log_prob_seen, seen
 from score_jax.errors import InputError, unknown_name
-from score_jax.predictor import Predictor
+from score_jax.guidance import classifier, classifier_free
+from score_jax.guidance.measurements import Measurement, held_after
+from score_jax.prediction import coordinates, predictor
+from score_jax.prediction.coordinates import View, log_prob_seen, seen
+from score_jax.prediction.predictor import Predictor
+from score_jax.prediction.reverse import VARIANCES
 from score_jax.processes.chain import DATA, Chain
 from score_jax.processes.gaussian import VE, VP, GaussianProcess, LinearVE, NoiseSchedule
 from score_jax.processes.respacing import kept_levels, respace
-from score_jax.reverse import VARIANCES
 from score_jax.samplers import dpm_solver, grids, langevin, steps
 from score_jax.samplers.discretised import Discretised, discretised
 from score_jax.samplers.heun import Churn, first_order, second_order
@@ -137,7 +138,7 @@ Rule = tuple[Step, int, int]
 """A step, the evaluations of the model in it, and its draws."""
 
 
-def _predictors(config: ConfigDict, walk: _Walk, gradient: guidance.Gradient | None) -> dict[str, Callable[[], Rule]]:
+def _predictors(config: ConfigDict, walk: _Walk, gradient: classifier.Gradient | None) -> dict[str, Callable[[], Rule]]:
     """The rules that lead from one time to the next."""
     c, process, original = config.sampler, walk.process, walk.original
     flow = c.probability_flow
@@ -272,7 +273,7 @@ def build_sampling(
             walk = walk if edit is None else dataclasses.replace(walk, grid=begun(walk.grid, edit.skip))
     gradient = None
     if guide is not None:
-        gradient = guidance.log_prob_gradient(log_prob_seen(guide.log_prob, walk.view), guide.scale)
+        gradient = classifier.log_prob_gradient(log_prob_seen(guide.log_prob, walk.view), guide.scale)
     if edit is not None:
         method, initial = blending(config, walk.process, walk.grid, edit), noised(walk.process, walk.grid, edit.images)
     elif c.name != "ode":
@@ -292,7 +293,7 @@ def build_sampling(
         model = bound(seen(model, walk.view))
         if edit is not None:
             return guided(config, model, walk.process, edit)
-        return model if gradient is None or by_mean else guidance.by_gradient(model, walk.process, gradient)
+        return model if gradient is None or by_mean else classifier.by_gradient(model, walk.process, gradient)
 
     t_min, denoise = _end(config, process, walk)
     denoise = denoise and edit is None  # which ends in the model's belief already
@@ -309,7 +310,7 @@ def _end(config: ConfigDict, process: NoiseSchedule, walk: _Walk) -> tuple[float
     return DATA, False  # chains, EDM's grid and score_sde's steps end in the data
 
 
-def scale_of(config: ConfigDict, process: NoiseSchedule) -> guidance.Scale:
+def scale_of(config: ConfigDict, process: NoiseSchedule) -> classifier_free.Scale:
     """Classifier-free guidance's scale, at the model's times.
 
     Raises:
@@ -320,5 +321,5 @@ def scale_of(config: ConfigDict, process: NoiseSchedule) -> guidance.Scale:
     if not g.sigma_low < high:
         raise InputError(f"guidance.sigma_low={g.sigma_low} is not below guidance.sigma_high={high}.")
     if g.sigma_low <= 0 and math.isinf(high):
-        return guidance.constant(g.scale)
-    return guidance.in_interval(g.scale, process, g.sigma_low, high)
+        return classifier_free.constant(g.scale)
+    return classifier_free.in_interval(g.scale, process, g.sigma_low, high)

@@ -14,7 +14,7 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from score_jax.jax_versions import INSTALL, known_defects, said_of
+from score_jax.runtime.jax_versions import INSTALL, known_defects, said_of
 
 PACKAGE = "score_jax"
 EXTRAS = {

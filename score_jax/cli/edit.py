@@ -14,8 +14,8 @@ from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.jobs import blend
 from score_jax.jobs.edit import Task, read_task
 from score_jax.jobs.guide import load_classifier
-from score_jax.jobs.results import provenance, write_arrays, write_json
 from score_jax.jobs.sample import Drawn, Given, draw
+from score_jax.runtime.results import provenance, write_arrays, write_json
 from score_jax.training.weights import parameters_name
 
 _DESCRIPTION = """Completes an image where a mask is white, colours it, or paints what a text says where the mask is

@@ -9,10 +9,10 @@ from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, Protocol, protocol_
 from score_jax.jobs import evaluate
 from score_jax.jobs.enlarge import enlarging
 from score_jax.jobs.guide import load_classifier
-from score_jax.jobs.parts import Interrupted
 from score_jax.jobs.train import open_split
-from score_jax.multihost import print_once
-from score_jax.training.stop import stop_on_signals
+from score_jax.runtime.multihost import print_once
+from score_jax.runtime.parts import Interrupted
+from score_jax.runtime.stop import stop_on_signals
 
 _DESCRIPTION = f"""Draws samples and compares them with real images; sample i depends on the seed and on i alone.
 

@@ -12,8 +12,8 @@ from score_jax.evaluation import feature_set, metrics
 from score_jax.evaluation.feature_set import FeatureSet
 from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, protocol_of
 from score_jax.jobs.compare import Side, check_sides, features_of, open_side
-from score_jax.jobs.results import check_result, provenance, write_json
-from score_jax.training.sharding import make_mesh
+from score_jax.runtime.results import check_result, provenance, write_json
+from score_jax.runtime.sharding import make_mesh
 
 _DESCRIPTION = """Compares generated images A with real images B under the protocol of one evaluator.
 

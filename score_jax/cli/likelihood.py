@@ -9,10 +9,10 @@ from score_jax.cli.verb import Trained, define_step, load_trained, parse_flags, 
 from score_jax.jobs import likelihood
 from score_jax.jobs.dequantizer import fitted
 from score_jax.jobs.likelihood_summary import headline
-from score_jax.jobs.parts import Interrupted
 from score_jax.jobs.train import open_split
-from score_jax.multihost import print_once
-from score_jax.training.stop import stop_on_signals
+from score_jax.runtime.multihost import print_once
+from score_jax.runtime.parts import Interrupted
+from score_jax.runtime.stop import stop_on_signals
 from score_jax.training.weights import parameters_name
 
 _DESCRIPTION = """Bits per dimension of the eval split, every example once.

@@ -9,10 +9,10 @@ import traceback
 
 import jax
 
-from score_jax import cluster
 from score_jax.errors import InputError, unknown_name
-from score_jax.host_memory import keep_freed_memory
-from score_jax.jax_versions import refuse_known_wrong
+from score_jax.runtime import cluster
+from score_jax.runtime.host_memory import keep_freed_memory
+from score_jax.runtime.jax_versions import refuse_known_wrong
 
 _VERBS = {
     "train": "train a model, or resume its training",

@@ -9,11 +9,11 @@ from score_jax.cli.verb import Trained, define_step, load_trained, parse_flags, 
 from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.jobs.enlarge import enlarging
 from score_jax.jobs.guide import load_classifier
-from score_jax.jobs.parts import Interrupted, parts_of
-from score_jax.jobs.results import provenance, write_arrays, write_json
 from score_jax.jobs.sample import Drawn, draw
-from score_jax.multihost import print_once
-from score_jax.training.stop import stop_on_signals
+from score_jax.runtime.multihost import print_once
+from score_jax.runtime.parts import Interrupted, parts_of
+from score_jax.runtime.results import provenance, write_arrays, write_json
+from score_jax.runtime.stop import stop_on_signals
 from score_jax.training.weights import parameters_name
 
 _DESCRIPTION = """Draws images from a trained model; image i depends on the seed and on i alone.

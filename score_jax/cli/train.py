@@ -5,8 +5,8 @@ from absl import flags
 from score_jax.cli.config_flags import required_workdir
 from score_jax.cli.verb import parse_flags
 from score_jax.jobs.train import train
-from score_jax.multihost import print_once
-from score_jax.training.stop import stop_on_signals
+from score_jax.runtime.multihost import print_once
+from score_jax.runtime.stop import stop_on_signals
 
 _DESCRIPTION = """Trains a model; the same command again resumes it from its newest checkpoint.
 

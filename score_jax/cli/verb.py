@@ -12,8 +12,8 @@ from score_jax import builder
 from score_jax.builder.completion import completed
 from score_jax.cli import config_flags
 from score_jax.jobs.train import restore_params
+from score_jax.runtime.sharding import make_mesh
 from score_jax.training.run_config import load_config
-from score_jax.training.sharding import make_mesh
 from score_jax.typing import Params
 
 

@@ -3,8 +3,8 @@
 import re
 
 from score_jax.convert.correspondence import CONV, LINEAR, POINTWISE_1D, POINTWISE_2D, SAME, Counterpart, Path, Table
-from score_jax.models.adm import ADM
-from score_jax.models.adm_classifier import ADMClassifier
+from score_jax.models.classifiers.adm_classifier import ADMClassifier
+from score_jax.models.unets.adm import ADM
 
 _MODULES = {
     "embedding_1": "time_embed.0",

@@ -15,10 +15,10 @@ from score_jax.convert.correspondence import CONV, LINEAR, SAME, Counterpart, St
 from score_jax.convert.correspondence import Path as ParameterPath
 from score_jax.convert.readers import read_tensors
 from score_jax.errors import InputError
-from score_jax.models.clip import CLIP, CLIPNetwork, TextTransformer, parameter_shapes
-from score_jax.models.clip_resnet import REDUCTION, ModifiedResNet
-from score_jax.models.clip_transformer import HEAD_CHANNELS
-from score_jax.models.clip_vision import VisionTransformer
+from score_jax.models.clip.clip import CLIP, CLIPNetwork, TextTransformer, parameter_shapes
+from score_jax.models.clip.clip_resnet import REDUCTION, ModifiedResNet
+from score_jax.models.clip.clip_transformer import HEAD_CHANNELS
+from score_jax.models.clip.clip_vision import VisionTransformer
 
 _BUFFERS = r".*num_batches_tracked$|.*position_ids$|(input_resolution|context_length|vocab_size)$"
 _LEAVES = {"kernel": "weight", "scale": "weight", "embedding": "weight", "bias": "bias"}

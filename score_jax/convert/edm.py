@@ -3,8 +3,8 @@
 import re
 
 from score_jax.convert.correspondence import CONV, LINEAR, POINTWISE_2D, Counterpart, Path, Table
-from score_jax.models.edm_dhariwal import DhariwalUNet
-from score_jax.models.edm_song import SongUNet
+from score_jax.models.unets.edm_dhariwal import DhariwalUNet
+from score_jax.models.unets.edm_song import SongUNet
 
 BUFFERS = r"u$|.*\.resample_filter$"
 """Tensors that follow from the config: iDDPM's noise levels and the FIR filters."""

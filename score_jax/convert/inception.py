@@ -19,8 +19,8 @@ from score_jax.convert.correspondence import Path as ParameterPath
 from score_jax.convert.readers import read_checkpoint
 from score_jax.errors import InputError
 from score_jax.evaluation.inception import SIZE, InceptionWeights
-from score_jax.files import written_whole
-from score_jax.models.inception import FIDInception
+from score_jax.models.scorers.inception import FIDInception
+from score_jax.runtime.files import written_whole
 
 RELEASE = "fid_inception"
 VARIABLE = "SCORE_JAX_INCEPTION"

@@ -18,7 +18,7 @@ from score_jax.convert.correspondence import CONV, Counterpart, StateDict, to_ou
 from score_jax.convert.correspondence import Path as ParameterPath
 from score_jax.convert.readers import read_tensors
 from score_jax.errors import InputError
-from score_jax.models.lpips import LPIPS, VGG16_WIDTHS, LPIPSNetwork, Widths, parameter_shapes
+from score_jax.models.scorers.lpips import LPIPS, VGG16_WIDTHS, LPIPSNetwork, Widths, parameter_shapes
 
 _WHERE = (
     "vgg16-397923af.pth from https://download.pytorch.org/models/vgg16-397923af.pth, and the heads lpips/weights/v0.1/"

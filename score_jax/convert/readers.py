@@ -14,12 +14,12 @@ import msgpack
 import numpy as np
 from safetensors import SafetensorError, deserialize, safe_open
 
-from score_jax.array_files import open_headers, open_zip, read_open
 from score_jax.convert import torch_files
 from score_jax.convert.placeholders import refuse
 from score_jax.convert.resolve import Allowance
 from score_jax.errors import InputError, named, quoted
-from score_jax.file_kinds import head_of, kind_of
+from score_jax.runtime.array_files import open_headers, open_zip, read_open
+from score_jax.runtime.file_kinds import head_of, kind_of
 
 SUPPORTED = "PyTorch's .pth, .pt and .ckpt, .pkl, .safetensors, .npz, Flax msgpack, or a .zip around one of them"
 _CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".pkl", ".safetensors", ".npz", ".msgpack")

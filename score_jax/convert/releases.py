@@ -12,17 +12,17 @@ from score_jax.convert.correspondence import StateDict, Table, to_ours, to_their
 from score_jax.convert.readers import read_checkpoint
 from score_jax.convert.state_dicts import named_weights
 from score_jax.errors import InputError, unknown_name
-from score_jax.models.adm import ADM
-from score_jax.models.adm_classifier import ADMClassifier
-from score_jax.models.ddpm import DDPM
-from score_jax.models.edm_dhariwal import DhariwalUNet
-from score_jax.models.edm_song import SongUNet
-from score_jax.models.ncsn import NCSN
-from score_jax.models.ncsnpp import NCSNpp
-from score_jax.models.ncsnv2 import NCSNv2
+from score_jax.models.classifiers.adm_classifier import ADMClassifier
+from score_jax.models.classifiers.wide_resnet import WideResNet
 from score_jax.models.network import Network
-from score_jax.models.refinenet import TOPOLOGIES
-from score_jax.models.wide_resnet import WideResNet
+from score_jax.models.unets.adm import ADM
+from score_jax.models.unets.ddpm import DDPM
+from score_jax.models.unets.edm_dhariwal import DhariwalUNet
+from score_jax.models.unets.edm_song import SongUNet
+from score_jax.models.unets.ncsn import NCSN
+from score_jax.models.unets.ncsnpp import NCSNpp
+from score_jax.models.unets.ncsnv2 import NCSNv2
+from score_jax.models.unets.refinenet import TOPOLOGIES
 
 Tables = Mapping[type, Callable[[Any, int], Table]]
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from score_jax.array_files import check_unpacked
 from score_jax.convert.placeholders import (
     Attributes,
     DTypeMark,
@@ -21,6 +20,7 @@ from score_jax.convert.placeholders import (
     refuse,
 )
 from score_jax.errors import quoted
+from score_jax.runtime.array_files import check_unpacked
 
 _MAX_DEPTH, _MAX_ENTRIES = 64, 2**23
 _LEFT_OUT = object()

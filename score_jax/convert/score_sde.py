@@ -6,8 +6,8 @@ Both number modules in the order of their creation, so one list of our modules i
 import dataclasses
 
 from score_jax.convert.correspondence import CONV, LINEAR, POINTWISE_2D, SAME, Counterpart, Path, Table
-from score_jax.models.ddpm import DDPM
-from score_jax.models.ncsnpp import NCSNpp
+from score_jax.models.unets.ddpm import DDPM
+from score_jax.models.unets.ncsnpp import NCSNpp
 
 
 @dataclasses.dataclass(frozen=True)

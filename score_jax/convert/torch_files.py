@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from score_jax.array_files import READ_ERRORS
 from score_jax.convert.placeholders import DTypeMark, Foreign, ScriptModule, Storage, refuse
 from score_jax.convert.resolve import Allowance, resolve
 from score_jax.convert.unpickle import size_left, unpickle
 from score_jax.errors import InputError, named, quoted
+from score_jax.runtime.array_files import READ_ERRORS
 
 LEGACY_START = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
 _PROTOCOL = 1001

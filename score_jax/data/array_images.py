@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from score_jax.array_files import Header, array_headers, read_arrays
 from score_jax.errors import InputError, named, quoted
-from score_jax.multihost import print_once
+from score_jax.runtime.array_files import Header, array_headers, read_arrays
+from score_jax.runtime.multihost import print_once
 
 _IMAGES = ("images", "image", "arr_0", "x")
 _LABELS = ("labels", "label", "arr_1", "y")

@@ -7,7 +7,7 @@ from PIL import Image as PILImage
 from score_jax.data.images import FILTERS, with_channels
 from score_jax.data.transforms import to_model_range
 from score_jax.errors import InputError
-from score_jax.models.clip_input import normalised
+from score_jax.models.clip.clip_input import normalised
 
 
 def fit(image: UInt8[np.ndarray, "h w c"], size: int, name: str) -> UInt8[np.ndarray, "s s 3"]:

@@ -19,7 +19,7 @@ from score_jax.data.labels import checked_label, checked_labels
 from score_jax.data.splits import parse_split
 from score_jax.data.tfds_names import open_tfds
 from score_jax.errors import InputError, quoted
-from score_jax.multihost import print_once
+from score_jax.runtime.multihost import print_once
 
 T = TypeVar("T")
 _DEAD_LEAVES_TRAIN, _DEAD_LEAVES_TEST = 1_000_000, 10_000

@@ -15,11 +15,11 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, UInt8
 
-from score_jax.array_files import read_arrays
 from score_jax.errors import InputError
 from score_jax.evaluation.features import FeatureExtractor
-from score_jax.files import written_whole
-from score_jax.models.digit_classifier import DigitClassifier
+from score_jax.models.classifiers.digit_classifier import DigitClassifier
+from score_jax.runtime.array_files import read_arrays
+from score_jax.runtime.files import written_whole
 from score_jax.typing import KeyArray, Params
 
 _BATCH = 128

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from score_jax.array_files import array_headers, read_arrays
 from score_jax.errors import InputError, named, quoted
 from score_jax.evaluation.statistics import MomentAccumulator, Moments, checked_statistics
-from score_jax.files import written_whole
+from score_jax.runtime.array_files import array_headers, read_arrays
+from score_jax.runtime.files import written_whole
 
 _FILE_KEYS = {"features": ("mu", "sigma"), "spatial": ("mu_s", "sigma_s")}
 """As the originals call them in their files."""

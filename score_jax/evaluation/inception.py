@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, UInt8
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.protocols import Protocol
 from score_jax.evaluation.resize import Resize, matrices, padded_length, resize, resize_by
-from score_jax.models.inception import FIDInception
+from score_jax.models.scorers.inception import FIDInception
 from score_jax.typing import Params
 
 SIZE = 299

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image as PILImage
 
-from score_jax.files import written_whole
+from score_jax.runtime.files import written_whole
 
 _STYLE = """
 :root { color-scheme: light dark;

@@ -15,10 +15,10 @@ from score_jax.convert.lpips import load_lpips
 from score_jax.data.tokenizer import tokenize
 from score_jax.data.transforms import to_model_range
 from score_jax.errors import InputError
+from score_jax.guidance.text import spherical_distance
 from score_jax.jobs.edit import Task
 from score_jax.jobs.text_guide import Perceptual, TextGuide
-from score_jax.models.clip_input import normalised
-from score_jax.text_guidance import spherical_distance
+from score_jax.models.clip.clip_input import normalised
 from score_jax.typing import Image, Params
 
 

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from score_jax.array_files import array_headers
 from score_jax.data.images import with_channels
 from score_jax.data.sources import Source, open_images
 from score_jax.errors import InputError, named
@@ -18,6 +17,7 @@ from score_jax.evaluation.feature_set import FeatureSet
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.protocols import Protocol
 from score_jax.jobs.feature_sets import source_features
+from score_jax.runtime.array_files import array_headers
 
 
 def facts_of(protocol: Protocol, extractor: FeatureExtractor) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from score_jax.builder import build_network
 from score_jax.convert.releases import read_published
 from score_jax.errors import InputError
-from score_jax.jobs.results import write_json
+from score_jax.runtime.results import write_json
 from score_jax.training.run_config import save_config
 from score_jax.training.weights import save_params
 

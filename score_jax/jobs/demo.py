@@ -22,14 +22,14 @@ from score_jax.evaluation.protocols import PLAIN
 from score_jax.evaluation.report import Number, ReportData, write_report
 from score_jax.jobs import evaluate, likelihood
 from score_jax.jobs.feature_sets import array_features
-from score_jax.jobs.results import provenance, write_json
 from score_jax.jobs.sample import Drawn, draw
 from score_jax.jobs.stage_times import StageTimes
 from score_jax.jobs.train import open_split, restore_params, train
 from score_jax.processes.gaussian import NoiseSchedule
+from score_jax.runtime.results import provenance, write_json
+from score_jax.runtime.sharding import make_mesh
+from score_jax.runtime.stop import Stop, stop_on_signals
 from score_jax.training.log import read_curve
-from score_jax.training.sharding import make_mesh
-from score_jax.training.stop import Stop, stop_on_signals
 from score_jax.typing import Params
 
 _TRAJECTORIES, _SAVED, _STATES, _GRID = 6, 61, 9, 64

@@ -22,8 +22,8 @@ from score_jax.errors import InputError
 from score_jax.losses import dequantization
 from score_jax.models.dequantizer import Dequantizer
 from score_jax.processes.gaussian import GaussianProcess
+from score_jax.runtime.sharding import check_divisible, over_batch, replicated
 from score_jax.training import weights
-from score_jax.training.sharding import check_divisible, over_batch, replicated
 from score_jax.typing import Image, KeyBatch, Params
 
 _POSITIONS = 256

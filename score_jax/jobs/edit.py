@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from ml_collections import ConfigDict
 
-from score_jax import constraints
 from score_jax.data import images
 from score_jax.data.masks import read_mask
 from score_jax.errors import InputError, unknown_name
+from score_jax.guidance import measurements
 from score_jax.jobs.sample import Given
 
 TASKS = ("inpaint", "colorize", "blend")
@@ -29,7 +29,7 @@ class Task:
       colours: whether colours alone are painted, and the sum of each pixel's channels is known.
     """
 
-    measurement: constraints.Measurement
+    measurement: measurements.Measurement
     image: UInt8[np.ndarray, "h w c"]
     shown: UInt8[np.ndarray, "h w c"]
     painted: Float[np.ndarray, "h w 1"]
@@ -82,7 +82,7 @@ def read_task(config: ConfigDict, task: str, image: str, mask: str | None) -> Ta
             raise InputError(f"--task=colorize needs a model of 3 channels, this one has {config.data.channels}.")
         grey = pixels.mean(axis=-1, keepdims=True).round().astype(np.uint8)
         shown = np.repeat(grey, 3, axis=-1)
-        return Task(constraints.grey(), pixels, shown, np.ones_like(grey, np.float32), colours=True)
+        return Task(measurements.grey(), pixels, shown, np.ones_like(grey, np.float32), colours=True)
     if not mask and task == "inpaint":
         raise InputError("--task=inpaint needs --mask=FILE: an image that is white where the picture is unknown.")
     painted = np.ones((*pixels.shape[:2], 1), np.float32)
@@ -93,4 +93,4 @@ def read_task(config: ConfigDict, task: str, image: str, mask: str | None) -> Ta
     if task == "inpaint" and painted.all():
         raise InputError(f"The mask {mask} is white everywhere, so that nothing of the image is kept: use `sample`.")
     shown = pixels if task == "blend" else np.where(painted > 0, 128, pixels).astype(np.uint8)
-    return Task(constraints.mask(jnp.asarray(1 - painted)[None]), pixels, shown, painted)
+    return Task(measurements.mask(jnp.asarray(1 - painted)[None]), pixels, shown, painted)

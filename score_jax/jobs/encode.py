@@ -10,15 +10,15 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt8
 
 from score_jax.builder import Experiment
-from score_jax.constraints import slerp
 from score_jax.data.sources import Source
 from score_jax.data.transforms import from_model_range, to_model_range
 from score_jax.errors import InputError
-from score_jax.jobs.parts import Columns
+from score_jax.guidance.measurements import slerp
 from score_jax.jobs.per_example import over_examples
 from score_jax.processes.gaussian import GaussianProcess
+from score_jax.runtime.parts import Columns
+from score_jax.runtime.sharding import over_batch
 from score_jax.samplers.ode import Solved, integrate_drift
-from score_jax.training.sharding import over_batch
 from score_jax.typing import Params
 
 WEIGHTS = tuple(np.linspace(0.0, 1.0, 8))

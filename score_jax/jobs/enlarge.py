@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from score_jax.array_files import read_arrays
 from score_jax.builder import Experiment
 from score_jax.data.labels import checked_labels
 from score_jax.errors import InputError, named
 from score_jax.jobs.sample import RANDOM_LABEL, Given
-from score_jax.multihost import print_once
+from score_jax.runtime.array_files import read_arrays
+from score_jax.runtime.multihost import print_once
 
 
 def read_samples(path: Path) -> tuple[UInt8[np.ndarray, "n h w c"], np.ndarray | None]:

@@ -34,12 +34,12 @@ from score_jax.jobs.feature_sets import (
     jitted,
     sample_batches,
 )
-from score_jax.jobs.parts import Columns, Parts, parts_of
-from score_jax.jobs.results import check_result, provenance, write_arrays, write_json
 from score_jax.jobs.sample import Given
 from score_jax.jobs.train import open_split
-from score_jax.multihost import on_first_process
-from score_jax.training.stop import Stop
+from score_jax.runtime.multihost import on_first_process
+from score_jax.runtime.parts import Columns, Parts, parts_of
+from score_jax.runtime.results import check_result, provenance, write_arrays, write_json
+from score_jax.runtime.stop import Stop
 from score_jax.training.weights import parameters_name
 from score_jax.typing import Params
 

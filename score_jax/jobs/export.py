@@ -7,11 +7,11 @@ import jax
 from score_jax import builder
 from score_jax.builder.completion import completed
 from score_jax.errors import InputError, unknown_name
-from score_jax.jobs.results import provenance, write_json
 from score_jax.jobs.train import restore_params
+from score_jax.runtime.results import provenance, write_json
+from score_jax.runtime.sharding import make_mesh
 from score_jax.training.data_facts import load_facts, save_facts
 from score_jax.training.run_config import load_config, save_config
-from score_jax.training.sharding import make_mesh
 from score_jax.training.weights import parameters_name, save_params, save_params_orbax
 
 FORMATS = {"safetensors": save_params, "orbax": save_params_orbax}

@@ -25,12 +25,12 @@ from score_jax.data.sources import Source
 from score_jax.evaluation import feature_set
 from score_jax.evaluation.feature_set import FeatureSet
 from score_jax.evaluation.features import FeatureExtractor
-from score_jax.jobs.parts import Columns, Parts, gathered, in_parts, parts_of
 from score_jax.jobs.per_example import example_batches
 from score_jax.jobs.sample import RANDOM_LABEL, Given, batch_sampler, check_finite, filled_up
-from score_jax.multihost import first_says
-from score_jax.training.sharding import over_batch, replicated
-from score_jax.training.stop import Stop
+from score_jax.runtime.multihost import first_says
+from score_jax.runtime.parts import Columns, Parts, gathered, in_parts, parts_of
+from score_jax.runtime.sharding import over_batch, replicated
+from score_jax.runtime.stop import Stop
 from score_jax.typing import Params, Rounding
 
 KEPT = 50_000

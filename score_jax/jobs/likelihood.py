@@ -20,26 +20,27 @@ from jaxtyping import Array, Bool, Int
 from score_jax.arrays import fold_in_each, keys_per_example
 from score_jax.builder import Experiment
 from score_jax.builder.likelihood import LikelihoodOptions, levels_of
-from score_jax.coordinates import seen
 from score_jax.data import transforms
 from score_jax.data.sources import Source
 from score_jax.data.transforms import log_bin_width, to_model_range
-from score_jax.divergence import cheaper_derivative
 from score_jax.errors import InputError
 from score_jax.jobs import likelihood_summary
 from score_jax.jobs.dequantizer import dequantize
-from score_jax.jobs.parts import Columns, Parts, parts_of
 from score_jax.jobs.per_example import BatchFunction, over_examples
-from score_jax.jobs.results import provenance, write_arrays, write_json
-from score_jax.likelihood import bits_per_dim, importance_weighted, log_prob, truncation_bound
+from score_jax.likelihood.bits import bits_per_dim, importance_weighted
+from score_jax.likelihood.divergence import cheaper_derivative
+from score_jax.likelihood.ode import log_prob, truncation_bound
 from score_jax.losses import bound, variational
-from score_jax.noise import brownian
-from score_jax.predictor import ConditionalPredictor, Conditions, Predictor, answering_in, clipped, told
+from score_jax.prediction.coordinates import seen
+from score_jax.prediction.predictor import ConditionalPredictor, Conditions, Predictor, answering_in, clipped, told
+from score_jax.prediction.reverse import reverse_kernel
 from score_jax.processes.gaussian import GaussianProcess
-from score_jax.reverse import reverse_kernel
+from score_jax.processes.noise import brownian
+from score_jax.runtime.parts import Columns, Parts, parts_of
+from score_jax.runtime.results import provenance, write_arrays, write_json
+from score_jax.runtime.sharding import over_batch, replicated
+from score_jax.runtime.stop import Stop
 from score_jax.samplers.ode import example_drift
-from score_jax.training.sharding import over_batch, replicated
-from score_jax.training.stop import Stop
 from score_jax.typing import Params
 
 FILES = {"ode": "likelihood", "vlb": "likelihood_vlb", "bound": "likelihood_bound"}

@@ -7,8 +7,8 @@ import numpy as np
 from score_jax.builder import Experiment
 from score_jax.builder.likelihood import LikelihoodOptions
 from score_jax.data.transforms import BITS, log_bin_width
-from score_jax.divergence import student_factor
-from score_jax.jobs.parts import Columns
+from score_jax.likelihood.divergence import student_factor
+from score_jax.runtime.parts import Columns
 
 
 def _mean(name: str, values: np.ndarray) -> dict[str, Any]:

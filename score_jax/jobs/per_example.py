@@ -8,9 +8,9 @@ from jaxtyping import Array
 
 from score_jax.data.loader import eval_batches
 from score_jax.data.sources import Source
-from score_jax.jobs.parts import Columns, Parts, gathered, in_parts, joined
-from score_jax.training.sharding import check_divisible, over_batch
-from score_jax.training.stop import Stop
+from score_jax.runtime.parts import Columns, Parts, gathered, in_parts, joined
+from score_jax.runtime.sharding import check_divisible, over_batch
+from score_jax.runtime.stop import Stop
 
 BatchFunction = Callable[[Array, Array, Array], dict[str, Array]]
 """`function(images, labels, indices)`: arrays (b, ...) by name; row i a function of example i alone."""

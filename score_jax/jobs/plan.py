@@ -16,14 +16,14 @@ from ml_collections import ConfigDict
 from score_jax import builder
 from score_jax.errors import InputError, unknown_name
 from score_jax.jobs.likelihood import by_ode, likelihood_program, precision
-from score_jax.jobs.results import write_json
 from score_jax.jobs.sample import Given, sampling_program
 from score_jax.jobs.train import compiled_step
 from score_jax.planning.chips import Chip
 from score_jax.planning.program import Program, compiled_program, compiler_effort
 from score_jax.planning.topology import slice_devices
+from score_jax.runtime.results import write_json
+from score_jax.runtime.sharding import check_divisible, make_mesh, over_batch, replicated
 from score_jax.training.checkpoint import abstract_state
-from score_jax.training.sharding import check_divisible, make_mesh, over_batch, replicated
 from score_jax.training.throughput import TRAINING_PER_FORWARD
 
 

@@ -15,14 +15,14 @@ from ml_collections import ConfigDict
 from score_jax.arrays import keys_per_example
 from score_jax.builder import Edit, Experiment, Guide, Known
 from score_jax.builder.advice import where_samples_are_not_finite
-from score_jax.constraints import Measurement, replace
 from score_jax.data.transforms import from_model_range, to_model_range
 from score_jax.errors import InputError
-from score_jax.jobs.parts import Columns, Parts, gathered, in_parts, joined
+from score_jax.guidance.measurements import Measurement, replace
 from score_jax.jobs.text_guide import TextGuide
+from score_jax.runtime.parts import Columns, Parts, gathered, in_parts, joined
+from score_jax.runtime.sharding import check_divisible, over_batch, replicated
+from score_jax.runtime.stop import Stop
 from score_jax.samplers.sample import sample
-from score_jax.training.sharding import check_divisible, over_batch, replicated
-from score_jax.training.stop import Stop
 from score_jax.typing import Params, Rounding
 
 RANDOM_LABEL = -1

@@ -4,7 +4,7 @@ import json
 import time
 from pathlib import Path
 
-from score_jax.jobs.results import write_json
+from score_jax.runtime.results import write_json
 
 
 class StageTimes:

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from score_jax.augmentations import Views, clip_views
 from score_jax.builder.edit import EditOptions
-from score_jax.text_guidance import Features, Loss, background_loss, distance_to_text, edit_loss
+from score_jax.guidance.text import Features, Loss, background_loss, distance_to_text, edit_loss
+from score_jax.guidance.views import Views, clip_views
 from score_jax.typing import Image, KeyBatch, Params, Time
 
 Embed = Callable[[Params, Image], Features]

@@ -20,16 +20,9 @@ from score_jax.errors import InputError
 from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.jobs.claim import claim_workdir
 from score_jax.jobs.sample import draw
-from score_jax.multihost import agree, on_first_process, on_first_then_all, print_once
 from score_jax.planning.chips import peak_flops
-from score_jax.training import weights
-from score_jax.training.checkpoint import Checkpoints, abstract_state, directory_of
-from score_jax.training.data_facts import check_same_classes
-from score_jax.training.log import TrainingLog
-from score_jax.training.loop import Schedule, run_training
-from score_jax.training.profile import tracer
-from score_jax.training.run_config import load_config
-from score_jax.training.sharding import (
+from score_jax.runtime.multihost import agree, on_first_process, on_first_then_all, print_once
+from score_jax.runtime.sharding import (
     check_divisible,
     gathered,
     make_mesh,
@@ -37,9 +30,16 @@ from score_jax.training.sharding import (
     replicated,
     sharded_by_size,
 )
+from score_jax.runtime.stop import Stop, any_process_asks
+from score_jax.training import weights
+from score_jax.training.checkpoint import Checkpoints, abstract_state, directory_of
+from score_jax.training.data_facts import check_same_classes
+from score_jax.training.log import TrainingLog
+from score_jax.training.loop import Schedule, run_training
+from score_jax.training.profile import tracer
+from score_jax.training.run_config import load_config
 from score_jax.training.state import TrainState
 from score_jax.training.step import TrainStep, in_sequence
-from score_jax.training.stop import Stop, any_process_asks
 from score_jax.training.throughput import TRAINING_PER_FORWARD, Meter
 from score_jax.typing import Params
 

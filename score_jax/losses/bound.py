@@ -17,9 +17,9 @@ from jaxtyping import Array, Float
 
 from score_jax.arrays import broadcast_right, fold_in_each, sum_per_example
 from score_jax.losses.variational import normal_kl
-from score_jax.noise import NoisePath
 from score_jax.processes.binomial import BinomialChain
 from score_jax.processes.chain import Chain
+from score_jax.processes.noise import NoisePath
 from score_jax.typing import Batch, KeyBatch, Time
 
 GaussianReverse = Callable[[Batch, Time], tuple[Batch, Batch]]

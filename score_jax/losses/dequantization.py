@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from score_jax.arrays import fold_in_each, normal_per_example, sum_per_example
 from score_jax.losses.score_matching import denoising
-from score_jax.predictor import Predictor
+from score_jax.prediction.predictor import Predictor
 from score_jax.processes.gaussian import GaussianProcess
 from score_jax.typing import Batch, KeyBatch, Time
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from score_jax.arrays import broadcast_right, sum_per_example
 from score_jax.losses.weighting import Weighting, eps
-from score_jax.predictor import Predictor
+from score_jax.prediction.predictor import Predictor
 from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.typing import Batch, Time
 

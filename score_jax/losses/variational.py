@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from score_jax.arrays import broadcast_right
-from score_jax.noise import NoisePath
-from score_jax.predictor import Prediction, Predictor
+from score_jax.prediction.predictor import Prediction, Predictor
+from score_jax.prediction.reverse import ReverseKernel, Variance, reverse_kernel
 from score_jax.processes.chain import Chain
-from score_jax.reverse import ReverseKernel, Variance, reverse_kernel
+from score_jax.processes.noise import NoisePath
 from score_jax.typing import Batch, Time
 
 _BIN = 1.0 / 255.0

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from score_jax.models.convolution import conv
+from score_jax.models.blocks.convolution import conv
 from score_jax.typing import Image
 
 _LARGEST_LOG_SCALE = 3.0

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
-from score_jax.models.adm import ADM
-from score_jax.models.edm_dhariwal import DhariwalUNet
-from score_jax.models.edm_song import SongUNet
+from score_jax.models.unets.adm import ADM
+from score_jax.models.unets.edm_dhariwal import DhariwalUNet
+from score_jax.models.unets.edm_song import SongUNet
 from score_jax.typing import Batch, KeyArray, Params, Time
 
 

@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from score_jax.arrays import largest_whole
 from score_jax.errors import InputError
-from score_jax.noise import Noise, NoisePath
-from score_jax.predictor import Predictor
+from score_jax.prediction.predictor import Predictor
+from score_jax.processes.noise import Noise, NoisePath
 from score_jax.typing import Batch, Time
 
 RememberingStep = Callable[[Noise, Batch, Time, Time, Predictor, PyTree], tuple[Batch, Batch, PyTree]]

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from score_jax.arrays import as_floats
-from score_jax.coordinates import View
 from score_jax.errors import InputError
+from score_jax.prediction.coordinates import View
 from score_jax.processes.chain import Chain, ve_chain, vp_chain
 from score_jax.processes.gaussian import VE, VP, GaussianProcess, Moment, SubVP
 from score_jax.samplers.steps import Step, euler_maruyama, reverse_diffusion

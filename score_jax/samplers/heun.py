@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from score_jax.arrays import broadcast_right
-from score_jax.noise import Noise
-from score_jax.predictor import Predictor
+from score_jax.prediction.predictor import Predictor
 from score_jax.processes.gaussian import GaussianProcess
+from score_jax.processes.noise import Noise
 from score_jax.samplers.ode import probability_flow_drift
 from score_jax.samplers.steps import Step
 from score_jax.typing import Batch, Time

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from score_jax.arrays import broadcast_right, sum_per_example
-from score_jax.noise import Noise
-from score_jax.predictor import Predictor
+from score_jax.prediction.predictor import Predictor
 from score_jax.processes.gaussian import NoiseSchedule
+from score_jax.processes.noise import Noise
 from score_jax.samplers.steps import Step
 from score_jax.typing import Batch, Time
 

@@ -20,9 +20,9 @@ import jax.numpy as jnp
 
 from score_jax.arrays import broadcast_right, fold_in_each
 from score_jax.losses.bound import BinomialReverse, GaussianReverse
-from score_jax.noise import brownian
 from score_jax.processes.binomial import BinomialChain, draw_bits
 from score_jax.processes.chain import DATA, Chain
+from score_jax.processes.noise import brownian
 from score_jax.typing import Batch, KeyBatch, Scalar, Time
 
 NormalFactor = Callable[[Batch, Batch, Time], tuple[Batch, Batch]]

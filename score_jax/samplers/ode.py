@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from score_jax.arrays import broadcast_right
 from score_jax.errors import InputError, unknown_name
-from score_jax.predictor import ConditionalPredictor, Conditions, Predictor, told
+from score_jax.prediction.predictor import ConditionalPredictor, Conditions, Predictor, told
 from score_jax.processes.gaussian import GaussianProcess
 from score_jax.typing import Batch, Time
 

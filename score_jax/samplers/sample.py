@@ -9,9 +9,9 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from score_jax.arrays import fold_in_each, keys_per_example
 from score_jax.errors import InputError
-from score_jax.noise import brownian
-from score_jax.predictor import ConditionalPredictor, Conditions, told
+from score_jax.prediction.predictor import ConditionalPredictor, Conditions, told
 from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
+from score_jax.processes.noise import brownian
 from score_jax.samplers.chain import RememberingStep, run_chain
 from score_jax.samplers.ode import AdaptiveODE, integrate_drift
 from score_jax.samplers.steps import Step

@@ -10,12 +10,12 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from score_jax.arrays import broadcast_right
-from score_jax.guidance import Gradient
-from score_jax.noise import Noise, later
-from score_jax.predictor import Predictor
+from score_jax.guidance.classifier import Gradient
+from score_jax.guidance.text import Loss, pull
+from score_jax.prediction.predictor import Predictor
+from score_jax.prediction.reverse import Variance, fixed_small, reverse_kernel
 from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
-from score_jax.reverse import Variance, fixed_small, reverse_kernel
-from score_jax.text_guidance import Loss, pull
+from score_jax.processes.noise import Noise, later
 from score_jax.typing import Batch, Time
 
 Step = Callable[[Noise, Batch, Time, Time, Predictor], tuple[Batch, Batch]]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-from score_jax.jax_versions import INSTALL
+from score_jax.runtime.jax_versions import INSTALL
 
 EPS = float(np.finfo(np.float32).eps)
 """Distance from 1 to the next float32: 1.2e-7."""

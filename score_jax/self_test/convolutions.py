@@ -9,10 +9,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from score_jax.models.cpu_convolution import conv_general_dilated
+from score_jax.models.blocks.cpu_convolution import conv_general_dilated
+from score_jax.runtime.sharding import make_mesh, over_batch, replicated
 from score_jax.self_test.check import Check, Measured, compared, largest, summed
 from score_jax.self_test.reference import Geometry, convolution, forward
-from score_jax.training.sharding import make_mesh, over_batch, replicated
 
 _TURNS = 3
 """Of the loop."""

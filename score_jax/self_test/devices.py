@@ -4,8 +4,8 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
+from score_jax.runtime.sharding import make_mesh, over_batch, replicated
 from score_jax.self_test.check import Check, Measured, compared, largest
-from score_jax.training.sharding import make_mesh, over_batch, replicated
 
 _ROWS = 3
 """Of each device."""

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from score_jax.arrays import broadcast_right
-from score_jax.divergence import Divergence
-from score_jax.likelihood import log_prob
-from score_jax.predictor import Predictor, score_predictor
+from score_jax.likelihood.divergence import Divergence
+from score_jax.likelihood.ode import log_prob
+from score_jax.prediction.predictor import Predictor, score_predictor
 from score_jax.processes.gaussian import VP
 from score_jax.samplers.heun import second_order
 from score_jax.samplers.ode import AdaptiveODE

@@ -18,9 +18,9 @@ from etils import epath
 from jax.sharding import Mesh
 
 from score_jax.errors import InputError
-from score_jax.multihost import any_says
+from score_jax.runtime.multihost import any_says
+from score_jax.runtime.sharding import sharded_by_size
 from score_jax.training.fingerprint import differing, fingerprint
-from score_jax.training.sharding import sharded_by_size
 from score_jax.training.state import TrainState
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from score_jax.data.sources import Source
 from score_jax.errors import InputError, quoted
-from score_jax.files import written_whole
+from score_jax.runtime.files import written_whole
 
 _FILE, _SHOWN = "data.json", 10
 

@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from score_jax.errors import InputError, named
-from score_jax.files import written_whole
+from score_jax.runtime.files import written_whole
 
 _SECTIONS = ("data", "process", "network", "prediction", "loss", "optimizer", "ema", "training", "sampler", "sampling")
 _FREE_SECTIONS = ("edit", "guidance", "sampler", "sampling", "likelihood", "evaluation")

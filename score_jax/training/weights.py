@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from score_jax.errors import InputError, named, quoted
-from score_jax.file_kinds import kind_of
-from score_jax.files import written_whole
+from score_jax.runtime.file_kinds import kind_of
+from score_jax.runtime.files import written_whole
 from score_jax.training.checkpoint import directory_of
 from score_jax.training.run_config import load_config
 from score_jax.typing import Params

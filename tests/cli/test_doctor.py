@@ -31,7 +31,7 @@ REQUIREMENTS = [
 
 @pytest.fixture(autouse=True)
 def results(monkeypatch: pytest.MonkeyPatch) -> list[Result]:
-    """What the self-test says; itself it is tested in tests/test_self_test.py."""
+    """What the self-test says; itself it is tested in tests/self_test/test_self_test.py."""
     said = list(RESULTS)
     monkeypatch.setattr(suite, "run", lambda: said)
     return said

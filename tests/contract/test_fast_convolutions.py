@@ -23,10 +23,10 @@ from score_jax.jobs.edit import read_task
 from score_jax.jobs.likelihood import by_ode, likelihood_program
 from score_jax.jobs.sample import Given, sampling_program
 from score_jax.jobs.train import compiled_steps
-from score_jax.models.clip import CLIP, TextTransformer
-from score_jax.models.clip_resnet import ModifiedResNet
+from score_jax.models.clip.clip import CLIP, TextTransformer
+from score_jax.models.clip.clip_resnet import ModifiedResNet
+from score_jax.runtime.sharding import make_mesh, over_batch
 from score_jax.training.checkpoint import abstract_state
-from score_jax.training.sharding import make_mesh, over_batch
 from tiny import ROOT
 
 SHIPPED = {

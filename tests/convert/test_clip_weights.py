@@ -7,9 +7,9 @@ from safetensors.numpy import save_file
 
 from score_jax.convert import clip
 from score_jax.errors import InputError
-from score_jax.models.clip import CLIP, TextTransformer, parameter_shapes
-from score_jax.models.clip_resnet import ModifiedResNet
-from score_jax.models.clip_vision import VisionTransformer
+from score_jax.models.clip.clip import CLIP, TextTransformer, parameter_shapes
+from score_jax.models.clip.clip_resnet import ModifiedResNet
+from score_jax.models.clip.clip_vision import VisionTransformer
 
 TINY_TEXT = TextTransformer(vocabulary=20, context=7, width=64, layers=3, heads=1, features=16)
 TINY = {

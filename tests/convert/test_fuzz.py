@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from score_jax.array_files import read_arrays
 from score_jax.convert.readers import read_checkpoint
 from score_jax.convert.state_dicts import state_dict
 from score_jax.data.array_images import array_rows
 from score_jax.errors import InputError
 from score_jax.evaluation import feature_set
+from score_jax.runtime.array_files import read_arrays
 
 FILES = Path(__file__).parent / "files"
 MUTATIONS = 150

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from score_jax.convert import lpips
 from score_jax.errors import InputError
-from score_jax.models.lpips import LPIPS
+from score_jax.models.scorers.lpips import LPIPS
 
 NARROW = ((4, 6), (5, 6), (7, 7, 8), (8, 8, 9), (8, 8, 10))
 CONVOLUTIONS = {1: (0, 2), 2: (5, 7), 3: (10, 12, 14), 4: (17, 19, 21), 5: (24, 26, 28)}

@@ -8,7 +8,7 @@ from PIL import Image as PILImage
 
 from score_jax.data.clip_images import fit, prepared
 from score_jax.errors import InputError
-from score_jax.models.clip_input import MEAN, STD, normalised
+from score_jax.models.clip.clip_input import MEAN, STD, normalised
 
 
 def noise(height, width, channels=3):

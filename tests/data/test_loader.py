@@ -5,7 +5,7 @@ import pytest
 from score_jax.data.loader import eval_batches, make_loader, prefetch_to_device
 from score_jax.data.sources import open_source
 from score_jax.errors import InputError
-from score_jax.training.sharding import make_mesh, over_batch
+from score_jax.runtime.sharding import make_mesh, over_batch
 
 COUNT = 20
 

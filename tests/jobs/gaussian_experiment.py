@@ -15,7 +15,7 @@ from configs import base
 from score_jax import builder
 from score_jax.arrays import broadcast_right
 from score_jax.data.sources import Source
-from score_jax.predictor import from_score
+from score_jax.prediction.predictor import from_score
 
 MEAN, STD = 0.1, 0.3
 """Of a pixel, in the model's range."""

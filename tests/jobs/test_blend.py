@@ -19,8 +19,8 @@ from score_jax.convert.lpips import random_state as random_lpips
 from score_jax.jobs import blend
 from score_jax.jobs.edit import read_task
 from score_jax.jobs.sample import Given, draw
+from score_jax.runtime.sharding import make_mesh, replicated
 from score_jax.training.run_config import save_config
-from score_jax.training.sharding import make_mesh, replicated
 from score_jax.training.weights import load_params, save_params
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ from score_jax.data.sources import Source
 from score_jax.errors import InputError
 from score_jax.jobs import likelihood
 from score_jax.jobs.sample import draw
-from score_jax.training.sharding import make_mesh
+from score_jax.runtime.sharding import make_mesh
 
 ADM = dict(name="adm", channels=32, num_res_blocks=1, attention_resolutions=(), num_classes=3, learn_sigma=True)
 SONG = dict(name="edm_song", channels=8, num_res_blocks=1, attention_resolutions=(), num_classes=3)

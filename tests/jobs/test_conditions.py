@@ -13,15 +13,15 @@ from PIL import Image as PILImage
 from configs import base
 from score_jax import builder
 from score_jax.cli import main as cli
-from score_jax.constraints import mask
 from score_jax.errors import InputError
+from score_jax.guidance.measurements import mask
 from score_jax.jobs.edit import read_task, with_sums
 from score_jax.jobs.enlarge import enlarging
 from score_jax.jobs.guide import load_classifier
 from score_jax.jobs.sample import Given, draw
-from score_jax.pipelines.cascade import cascade, quantised
+from score_jax.runtime.sharding import make_mesh
+from score_jax.samplers.cascade import cascade, quantised
 from score_jax.training.run_config import save_config
-from score_jax.training.sharding import make_mesh
 from score_jax.training.weights import save_params
 
 UNET = dict(name="adm", channels=32, channel_mult=(1,), num_res_blocks=1, attention_resolutions=(), learn_sigma=False)

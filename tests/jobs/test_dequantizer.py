@@ -13,8 +13,8 @@ from score_jax.data.transforms import dequantize as uniform
 from score_jax.jobs import dequantizer, likelihood
 from score_jax.jobs.likelihood_summary import headline
 from score_jax.losses import dequantization
-from score_jax.predictor import from_score
-from score_jax.training.sharding import make_mesh
+from score_jax.prediction.predictor import from_score
+from score_jax.runtime.sharding import make_mesh
 
 CENTRE, STD = 100.5 / 128 - 1, 0.15 / 128
 """Of a pixel whose law is narrower than a level."""

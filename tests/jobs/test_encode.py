@@ -12,7 +12,7 @@ from score_jax.builder.likelihood import flow_of
 from score_jax.data.transforms import to_model_range
 from score_jax.errors import InputError
 from score_jax.jobs import encode
-from score_jax.training.sharding import make_mesh
+from score_jax.runtime.sharding import make_mesh
 
 
 def encoded(built):

@@ -14,10 +14,10 @@ from score_jax.evaluation.features import FeatureExtractor, plain_features
 from score_jax.evaluation.protocols import PLAIN, Protocol
 from score_jax.jobs import evaluate
 from score_jax.jobs.feature_sets import Request, array_features, cached_source_features, pixel_hash
-from score_jax.jobs.parts import Interrupted
 from score_jax.jobs.sample import Given
-from score_jax.training.sharding import make_mesh
-from score_jax.training.stop import Stop
+from score_jax.runtime.parts import Interrupted
+from score_jax.runtime.sharding import make_mesh
+from score_jax.runtime.stop import Stop
 
 COUNT = 50
 
@@ -191,11 +191,11 @@ import jax
 jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
 from pathlib import Path
 from test_evaluate import EXTRACTOR, config_of
-from score_jax import multihost
+from score_jax.runtime import multihost
 from score_jax.evaluation.protocols import PLAIN
 from score_jax.jobs import evaluate
 from score_jax.jobs.sample import Given
-from score_jax.training.sharding import make_mesh
+from score_jax.runtime.sharding import make_mesh
 multihost._SECONDS = 0.1
 folder = Path(sys.argv[3])
 model = config_of(folder), (), make_mesh()

@@ -17,9 +17,9 @@ from score_jax.errors import InputError
 from score_jax.jobs.export import export
 from score_jax.jobs.inspect import arrays_of, inspect
 from score_jax.jobs.train import restore_params
+from score_jax.runtime.sharding import make_mesh
 from score_jax.training.checkpoint import Checkpoints
 from score_jax.training.run_config import load_config, save_config
-from score_jax.training.sharding import make_mesh
 from tiny import ROOT, command, environment, write_config
 
 

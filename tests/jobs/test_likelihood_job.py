@@ -16,10 +16,10 @@ from score_jax.data.transforms import dequantize, log_bin_width
 from score_jax.errors import InputError
 from score_jax.jobs import likelihood
 from score_jax.jobs.likelihood_summary import headline
-from score_jax.jobs.parts import Interrupted
-from score_jax.likelihood import bits_per_dim
-from score_jax.training.sharding import make_mesh
-from score_jax.training.stop import Stop
+from score_jax.likelihood.bits import bits_per_dim
+from score_jax.runtime.parts import Interrupted
+from score_jax.runtime.sharding import make_mesh
+from score_jax.runtime.stop import Stop
 
 WIDE = {"name": "ve", "sigma_min": 0.01, "sigma_max": 500.0}
 """Enough noise that the prior's mean, which is not the data's, does not matter."""
@@ -164,7 +164,7 @@ import numpy as np
 from pathlib import Path
 from gaussian_experiment import experiment, source
 from score_jax.jobs import likelihood
-from score_jax.training.sharding import make_mesh
+from score_jax.runtime.sharding import make_mesh
 result = likelihood.measure(experiment(), {}, make_mesh(), source(), parts=Path(sys.argv[3]) / "parts")
 np.save(Path(sys.argv[3]) / f"bits_{sys.argv[2]}.npy", result.bits_per_dim)
 """

@@ -11,8 +11,8 @@ from score_jax import builder
 from score_jax.builder.objective import build_loss
 from score_jax.errors import InputError
 from score_jax.jobs.train import restore_params, train
-from score_jax.predictor import from_score
-from score_jax.training.sharding import make_mesh
+from score_jax.prediction.predictor import from_score
+from score_jax.runtime.sharding import make_mesh
 
 BATCH = {
     "image": jnp.asarray(np.stack([row["image"] for row in source().rows])),

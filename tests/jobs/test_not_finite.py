@@ -15,8 +15,8 @@ from score_jax import builder
 from score_jax.cli import main as cli
 from score_jax.errors import InputError
 from score_jax.evaluation.digit_features import Classifier, save_classifier
-from score_jax.jobs.results import write_arrays, write_json
-from score_jax.models.digit_classifier import DigitClassifier
+from score_jax.models.classifiers.digit_classifier import DigitClassifier
+from score_jax.runtime.results import write_arrays, write_json
 from score_jax.samplers.ode import AdaptiveODE
 from score_jax.training.run_config import save_config
 from score_jax.training.weights import save_params

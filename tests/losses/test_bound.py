@@ -7,9 +7,9 @@ import pytest
 
 from score_jax.arrays import keys_per_example
 from score_jax.losses import bound
-from score_jax.noise import brownian
 from score_jax.processes.binomial import binomial_chain
 from score_jax.processes.learned import chain_of_logits, equal_shares, log_spaced
+from score_jax.processes.noise import brownian
 
 T, BETA_1 = 20, 1e-2
 

@@ -8,7 +8,7 @@ import pytest
 from score_jax.losses import weighting
 from score_jax.losses.score_matching import denoising
 from score_jax.losses.time_sampling import TIME_SAMPLINGS, stratified, stratified_mixture
-from score_jax.predictor import score_predictor
+from score_jax.prediction.predictor import score_predictor
 from score_jax.processes.gaussian import VE, VP, SubVP
 
 STD, DIM, COUNT = 0.5, 6, 20_000

@@ -7,7 +7,7 @@ import pytest
 
 from score_jax.losses import loss_history, sliced, weighting
 from score_jax.losses.score_matching import denoising
-from score_jax.predictor import score_predictor
+from score_jax.prediction.predictor import score_predictor
 from score_jax.processes.chain import ve_chain, vp_chain
 from score_jax.processes.gaussian import VP, Flow
 

@@ -11,10 +11,10 @@ from scipy.stats import norm
 from score_jax.arrays import keys_per_example
 from score_jax.errors import InputError
 from score_jax.losses import variational
-from score_jax.noise import brownian
-from score_jax.predictor import score_predictor
+from score_jax.prediction.predictor import score_predictor
+from score_jax.prediction.reverse import VARIANCES, reverse_kernel
 from score_jax.processes.chain import vp_chain
-from score_jax.reverse import VARIANCES, reverse_kernel
+from score_jax.processes.noise import brownian
 
 CHAIN, STD, DIM = vp_chain("linear", 200), 0.25, 64
 

@@ -7,10 +7,10 @@ import pytest
 from test_ddpm import randomised
 
 from score_jax.errors import InputError
-from score_jax.models.adm import ADM
-from score_jax.models.adm_blocks import attend_fused
-from score_jax.models.adm_classifier import POOLS, ADMClassifier
-from score_jax.models.embeddings import sinusoidal, sinusoidal_cos_first
+from score_jax.models.blocks.adm_blocks import attend_fused
+from score_jax.models.blocks.embeddings import sinusoidal, sinusoidal_cos_first
+from score_jax.models.classifiers.adm_classifier import POOLS, ADMClassifier
+from score_jax.models.unets.adm import ADM
 
 TINY = dict(channels=32, channel_mult=(1, 1), num_res_blocks=1, attention_resolutions=(4,), dropout=0.1, num_heads=2)
 X, LABEL = jax.random.normal(jax.random.key(0), (2, 8, 8, 3)), jnp.array([0.0, 900.0])

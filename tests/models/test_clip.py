@@ -7,11 +7,11 @@ import pytest
 
 from score_jax.convert.clip import clip_of, random_state
 from score_jax.errors import InputError
-from score_jax.models.attention import attend
-from score_jax.models.clip import CLIP, TextTransformer, directions
-from score_jax.models.clip_resnet import AttentionPool, Bottleneck, ModifiedResNet, Unit
-from score_jax.models.clip_transformer import layer_norm, quick_gelu
-from score_jax.models.clip_vision import VisionTransformer
+from score_jax.models.blocks.attention import attend
+from score_jax.models.clip.clip import CLIP, TextTransformer, directions
+from score_jax.models.clip.clip_resnet import AttentionPool, Bottleneck, ModifiedResNet, Unit
+from score_jax.models.clip.clip_transformer import layer_norm, quick_gelu
+from score_jax.models.clip.clip_vision import VisionTransformer
 
 END = 49
 VISION = VisionTransformer(image_size=16, patch=4, width=64, layers=2, heads=1, features=8)

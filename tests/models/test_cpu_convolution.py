@@ -10,7 +10,7 @@ import pytest
 from compiled import slow_forms
 from jax import lax
 
-from score_jax.models.cpu_convolution import conv_general_dilated
+from score_jax.models.blocks.cpu_convolution import conv_general_dilated
 
 LAYOUTS = ("NHWC", "HWIO", "NHWC")
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from score_jax.models.ddpm import DDPM
+from score_jax.models.unets.ddpm import DDPM
 from score_jax.processes.levels import NoiseLevels
 
 # 64 channels: with one channel to a group of 32, the norm would take the label out again.

@@ -7,8 +7,8 @@ import pytest
 
 from score_jax.data.toys import heartbeat, swiss_roll
 from score_jax.errors import InputError
-from score_jax.models import dpm2015
-from score_jax.models.multiscale import MultiScaleConvolution, MultiScaleNetwork
+from score_jax.models.blocks.multiscale import MultiScaleConvolution, MultiScaleNetwork
+from score_jax.models.unets import dpm2015
 from score_jax.processes.binomial import binomial_chain
 from score_jax.processes.learned import chain_of_logits, log_spaced
 

@@ -11,9 +11,9 @@ import pytest
 from score_jax.convert.correspondence import to_ours, to_theirs
 from score_jax.convert.edm import BUFFERS, dhariwal_unet_table, song_unet_table
 from score_jax.errors import InputError
-from score_jax.models.edm_block import UNetBlock
-from score_jax.models.edm_dhariwal import DHARIWAL, DhariwalUNet
-from score_jax.models.edm_song import SONG, SongUNet
+from score_jax.models.blocks.edm_block import UNetBlock
+from score_jax.models.unets.edm_dhariwal import DHARIWAL, DhariwalUNet
+from score_jax.models.unets.edm_song import SONG, SongUNet
 
 NCSNPP = dict(embedding="fourier", channel_mult_noise=2, encoder="residual", resample_filter=(1.0, 3.0, 3.0, 1.0))
 CIFAR = dict(channel_mult=(2, 2, 2), augment_dim=9)

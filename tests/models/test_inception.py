@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from score_jax.models.inception import BlockA, BlockB, BlockC, BlockD, BlockE, FIDInception, Unit
+from score_jax.models.scorers.inception import BlockA, BlockB, BlockC, BlockD, BlockE, FIDInception, Unit
 
 
 def run(block, channels=6, size=7):

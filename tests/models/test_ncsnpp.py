@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from score_jax.models.ncsnpp import NCSNpp
-from score_jax.models.resampling import fir_down, fir_filter, fir_up, mean_down, nearest_up
+from score_jax.models.blocks.resampling import fir_down, fir_filter, fir_up, mean_down, nearest_up
+from score_jax.models.unets.ncsnpp import NCSNpp
 
 TINY = dict(
     channels=8,

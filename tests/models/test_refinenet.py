@@ -9,11 +9,11 @@ from scipy import ndimage
 from score_jax.convert.correspondence import to_ours, to_theirs
 from score_jax.convert.releases import buffers_of, table_of
 from score_jax.errors import InputError
-from score_jax.models.instance_norm import ConditionalNorm, InstanceNormPlus, VarianceNorm
-from score_jax.models.ncsn import NCSN
-from score_jax.models.ncsnv2 import NCSNv2
+from score_jax.models.blocks.instance_norm import ConditionalNorm, InstanceNormPlus, VarianceNorm
 from score_jax.models.network import Network
-from score_jax.models.refinenet import Design, ResidualBlock, average_pool, max_pool, resize_align_corners
+from score_jax.models.unets.ncsn import NCSN
+from score_jax.models.unets.ncsnv2 import NCSNv2
+from score_jax.models.unets.refinenet import Design, ResidualBlock, average_pool, max_pool, resize_align_corners
 from score_jax.processes.levels import NoiseLevels
 
 LEVELS = NoiseLevels(50.0, 0.01, 6)

@@ -7,7 +7,7 @@ import pytest
 
 from score_jax.convert.correspondence import to_ours, to_theirs
 from score_jax.convert.wide_resnet import table
-from score_jax.models.wide_resnet import CIFAR10_MEAN, CIFAR10_STD, WideResNet
+from score_jax.models.classifiers.wide_resnet import CIFAR10_MEAN, CIFAR10_STD, WideResNet
 
 TINY = WideResNet(num_classes=5, blocks_per_group=2, widen_factor=1)
 X, SIGMA = jax.random.uniform(jax.random.key(0), (2, 8, 8, 3)), jnp.array([0.01, 3.0])

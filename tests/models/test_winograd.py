@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from score_jax.models import winograd
-from score_jax.models.cpu_convolution import conv_general_dilated
-from score_jax.models.ncsnpp import NCSNpp
+from score_jax.models.blocks import winograd
+from score_jax.models.blocks.cpu_convolution import conv_general_dilated
 from score_jax.models.network import Network
+from score_jax.models.unets.ncsnpp import NCSNpp
 
 
 def conv_of(channels, **kwargs):

@@ -8,17 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 
-from score_jax import text_guidance
-from score_jax.augmentations import average_pooled, tiled
-from score_jax.constraints import believing, blended_after, mask
-from score_jax.coordinates import of_levels, seen
-from score_jax.guidance import by_gradient
-from score_jax.models.clip_input import normalised
-from score_jax.noise import replay
-from score_jax.predictor import OUTPUTS, Prediction
+from score_jax.guidance import text as text_guidance
+from score_jax.guidance.classifier import by_gradient
+from score_jax.guidance.measurements import believing, blended_after, mask
+from score_jax.guidance.views import average_pooled, tiled
+from score_jax.models.clip.clip_input import normalised
+from score_jax.prediction.coordinates import of_levels, seen
+from score_jax.prediction.predictor import OUTPUTS, Prediction
+from score_jax.prediction.reverse import VARIANCES
 from score_jax.processes.chain import vp_chain
+from score_jax.processes.noise import replay
 from score_jax.processes.respacing import kept_levels, respace
-from score_jax.reverse import VARIANCES
 from score_jax.samplers.chain import run_chain
 from score_jax.samplers.grids import levels
 from score_jax.samplers.steps import ancestral, ddim

@@ -43,8 +43,8 @@ from originals import UnknownCase
 from score_jax import builder
 from score_jax.convert.releases import params_from
 from score_jax.errors import InputError
-from score_jax.preconditioning import PRECONDITIONINGS, denoise
-from score_jax.predictor import network_predictor
+from score_jax.prediction.preconditioning import PRECONDITIONINGS, denoise
+from score_jax.prediction.predictor import network_predictor
 
 X64_LIMIT = 1e-9
 _TOPICS = (

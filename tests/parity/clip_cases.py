@@ -8,7 +8,7 @@ import numpy as np
 
 from originals import UnknownCase
 from score_jax.convert.clip import clip_of
-from score_jax.models.clip import CLIP, CLIPNetwork, directions
+from score_jax.models.clip.clip import CLIP, CLIPNetwork, directions
 
 SAME_AS_OURS = {
     "hidden_act": "quick_gelu",

@@ -11,10 +11,10 @@ from originals import UnknownCase
 from score_jax.losses import weighting
 from score_jax.losses.score_matching import denoising_errors
 from score_jax.losses.time_sampling import log_normal_levels, log_uniform_levels
-from score_jax.noise import replay
-from score_jax.preconditioning import IDDPM
-from score_jax.predictor import from_score
+from score_jax.prediction.preconditioning import IDDPM
+from score_jax.prediction.predictor import from_score
 from score_jax.processes.gaussian import VP, GaussianProcess, LinearVE
+from score_jax.processes.noise import replay
 from score_jax.samplers.chain import run_chain
 from score_jax.samplers.grids import karras
 from score_jax.samplers.heun import Churn, first_order, second_order

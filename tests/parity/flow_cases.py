@@ -9,8 +9,8 @@ import numpy as np
 from song_cases import _unscaled, process_of
 from toys import mixture_score
 
-from score_jax.likelihood import bits_per_dim
-from score_jax.predictor import from_score
+from score_jax.likelihood.bits import bits_per_dim
+from score_jax.prediction.predictor import from_score
 from score_jax.samplers.discretised import Discretised, discretised
 from score_jax.samplers.ode import AdaptiveODE, probability_flow_drift, solve
 

@@ -9,15 +9,15 @@ import numpy as np
 from toys import condition_gradient, eps_toy
 
 from originals import UnknownCase
-from score_jax.guidance import by_gradient
+from score_jax.guidance.classifier import by_gradient
 from score_jax.losses import loss_history, variational
-from score_jax.models.embeddings import sinusoidal_cos_first
-from score_jax.noise import replay
-from score_jax.predictor import OUTPUTS, Prediction, clipped
+from score_jax.models.blocks.embeddings import sinusoidal_cos_first
+from score_jax.prediction.predictor import OUTPUTS, Prediction, clipped
+from score_jax.prediction.reverse import VARIANCES, reverse_kernel
 from score_jax.processes.chain import Chain, chain_of_betas, vp_chain
+from score_jax.processes.noise import replay
 from score_jax.processes.respacing import kept_levels, respace
 from score_jax.processes.schedules import BETAS
-from score_jax.reverse import VARIANCES, reverse_kernel
 from score_jax.samplers.chain import run_chain
 from score_jax.samplers.grids import levels
 from score_jax.samplers.steps import ancestral, ddim

@@ -17,7 +17,17 @@ from score_jax.convert.correspondence import to_ours
 from score_jax.data.images import FILTERS
 from score_jax.evaluation import resize
 from score_jax.evaluation.inception import SIZE, prepared
-from score_jax.models.inception import BlockA, BlockB, BlockC, BlockD, BlockE, FIDInception, Maps, Unit, convolved
+from score_jax.models.scorers.inception import (
+    BlockA,
+    BlockB,
+    BlockC,
+    BlockD,
+    BlockE,
+    FIDInception,
+    Maps,
+    Unit,
+    convolved,
+)
 
 BUFFERS = ".*num_batches_tracked$"
 

@@ -9,7 +9,7 @@ from einops import rearrange
 
 from originals import UnknownCase
 from score_jax.convert import lpips
-from score_jax.models.lpips import LPIPS, VGG16_WIDTHS, LPIPSNetwork, Widths, layer_difference, parameter_shapes
+from score_jax.models.scorers.lpips import LPIPS, VGG16_WIDTHS, LPIPSNetwork, Widths, layer_difference, parameter_shapes
 
 _NHWC = "b c h w -> b h w c"
 

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 from toys import mixture_score, mlp_energy_score, mlp_score
 
-from score_jax import constraints
+from score_jax.guidance import measurements
 from score_jax.losses import sliced, weighting
 from score_jax.losses.score_matching import denoising
-from score_jax.noise import replay
-from score_jax.predictor import from_score
+from score_jax.prediction.predictor import from_score
 from score_jax.processes.chain import ve_chain
+from score_jax.processes.noise import replay
 from score_jax.samplers import langevin
 from score_jax.samplers.chain import run_chain
 from score_jax.samplers.grids import levels
@@ -77,7 +77,7 @@ def inpainting(file, dtype) -> dict:
     refer = jnp.repeat(jnp.asarray(given["refer"], dtype), len(x) // len(given["refer"]), axis=0)
     half = given["half_noise"].shape[-1]
     left = jnp.zeros(refer.shape[1:], dtype).at[..., :half].set(1.0)
-    measurement, y = constraints.mask(left), refer * left
+    measurement, y = measurements.mask(left), refer * left
     corruption = jnp.zeros((len(given["half_noise"]), *x.shape), dtype)
     corruption = corruption.at[..., :half].set(jnp.asarray(given["half_noise"], dtype))
     per_level, last = config["n_steps"], config["L"] - 1
@@ -85,21 +85,21 @@ def inpainting(file, dtype) -> dict:
     stored, count = jnp.asarray(given["noise"], dtype), len(grid) - 1
 
     def of_level(_, k):  # drawn once per level
-        return constraints.noised(chain, measurement, y, k, corruption[(last - k[0]).astype(int)])
+        return measurements.noised(chain, measurement, y, k, corruption[(last - k[0]).astype(int)])
 
     def of_step(noise, k):  # the step's second draw
-        return constraints.noised(chain, measurement, y, k, noise(1))
+        return measurements.noised(chain, measurement, y, k, noise(1))
 
     known = of_level if old else of_step
     both = jnp.stack([stored, corruption], axis=1).reshape(-1, *x.shape) if not old else stored
     path = replay(both, 1 if old else 2)
-    held = constraints.held_before(step, measurement, known, after=old)
+    held = measurements.held_before(step, measurement, known, after=old)
     walk = run_chain(held, model, path, x, grid, tuple(range(count)))
     # Both record the state with the known half of its step written, before the update.
     images = []
     for k in config["keep"]:
         level = jnp.full(len(x), grid[k])
-        images.append(constraints.replace(measurement, walk.kept[k], known(path(jnp.asarray(k)), level)))
+        images.append(measurements.replace(measurement, walk.kept[k], known(path(jnp.asarray(k)), level)))
     images = jnp.stack(images)
     return {"out/images": jnp.clip(images, 0, 1) if old else images, "out/n_images": count}
 

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from score_jax.models import refinenet
-from score_jax.models.embeddings import RandomFourier, sinusoidal
-from score_jax.models.instance_norm import ConditionalNorm, InstanceNormPlus, VarianceNorm
-from score_jax.models.resampling import fir_down, fir_filter, fir_up, mean_down, nearest_up
+from score_jax.models.blocks.embeddings import RandomFourier, sinusoidal
+from score_jax.models.blocks.instance_norm import ConditionalNorm, InstanceNormPlus, VarianceNorm
+from score_jax.models.blocks.resampling import fir_down, fir_filter, fir_up, mean_down, nearest_up
+from score_jax.models.unets import refinenet
 from score_jax.processes.levels import NoiseLevels
 from score_jax.training.optimizer import learning_rate_schedule, make_optimizer, update_ema
 

@@ -7,14 +7,14 @@ import numpy as np
 from toys import mixture_score
 
 from originals import UnknownCase
-from score_jax import constraints
 from score_jax.arrays import broadcast_right
-from score_jax.coordinates import seen
+from score_jax.guidance import measurements
 from score_jax.losses import weighting
 from score_jax.losses.score_matching import denoising
-from score_jax.noise import replay
-from score_jax.predictor import from_score
+from score_jax.prediction.coordinates import seen
+from score_jax.prediction.predictor import from_score
 from score_jax.processes.gaussian import VE, VP, GaussianProcess, SubVP
+from score_jax.processes.noise import replay
 from score_jax.samplers import langevin, steps
 from score_jax.samplers.chain import run_chain
 from score_jax.samplers.discretised import Discretised, discretised
@@ -243,12 +243,12 @@ def control(file, dtype) -> dict:
     per_step = corrector_draws + draws + 2
     if config["task"] == "inpaint":
         data, known = _last(given["data"], dtype), _last(given["mask"], dtype)
-        measurement = constraints.mask(known)
+        measurement = measurements.mask(known)
         x = data * known + prior * (1 - known)
     elif config["task"] == "colorize":
         data, inverse = _last(given["gray"], dtype), jnp.asarray(np.linalg.inv(_BASIS), dtype)
         basis, first = jnp.asarray(_BASIS, dtype), jnp.asarray([1.0, 0.0, 0.0], dtype)
-        measurement = constraints.in_basis(_BASIS, 0)
+        measurement = measurements.in_basis(_BASIS, 0)
         # The original draws the measurement's noise in its basis, and masks the prior before it enters it.
         x = ((data @ basis) * first + (prior * (1 - first)) @ basis) @ inverse
         of_data = (np.arange(len(stored)) % per_step == corrector_draws) | (
@@ -258,8 +258,8 @@ def control(file, dtype) -> dict:
     else:
         raise UnknownCase(f"task {config['task']}")
     y, marginals = measurement.operator(data), disc.marginals
-    predict = constraints.held_after(predict, marginals, measurement, y, draws, at_start=True)
-    correct = constraints.held_after(correct, marginals, measurement, y, corrector_draws, at_start=True)
+    predict = measurements.held_after(predict, marginals, measurement, y, draws, at_start=True)
+    correct = measurements.held_after(correct, marginals, measurement, y, corrector_draws, at_start=True)
     score = _score(file, dtype, disc, continuous=config["continuous"])
 
     def model(x, t):

@@ -8,7 +8,7 @@ import pytest
 from score_jax.arrays import keys_per_example
 from score_jax.errors import InputError
 from score_jax.losses.time_sampling import uniform_index
-from score_jax.predictor import score_predictor
+from score_jax.prediction.predictor import score_predictor
 from score_jax.processes.chain import DATA, ve_chain, vp_chain
 from score_jax.processes.gaussian import VP
 from score_jax.processes.levels import NoiseLevels

@@ -9,7 +9,7 @@ from configs import base
 from score_jax.builder import build_process
 from score_jax.builder.sampling import build_sampling
 from score_jax.errors import InputError
-from score_jax.predictor import score_predictor
+from score_jax.prediction.predictor import score_predictor
 from score_jax.processes.respacing import kept_levels
 from score_jax.samplers.sample import sample
 

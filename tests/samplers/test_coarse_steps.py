@@ -10,7 +10,7 @@ from score_jax.builder import build_process
 from score_jax.builder.completion import completed
 from score_jax.builder.sampling import build_sampling
 from score_jax.errors import InputError
-from score_jax.predictor import score_predictor
+from score_jax.prediction.predictor import score_predictor
 from score_jax.samplers import coarseness, grids
 from score_jax.samplers.sample import sample
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from gaussian_processes import every_process
 
-from score_jax.predictor import score_predictor
-from score_jax.reverse import fixed_large
+from score_jax.prediction.predictor import score_predictor
+from score_jax.prediction.reverse import fixed_large
 from score_jax.samplers import dpm_solver, heun, langevin, steps
 
 PROCESSES = every_process(10.0)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from score_jax.errors import InputError
-from score_jax.predictor import score_predictor
+from score_jax.prediction.predictor import score_predictor
 from score_jax.processes.gaussian import EDM, VE, VP, SubVP
+from score_jax.runtime.sharding import make_mesh, over_batch
 from score_jax.samplers import grids, steps
 from score_jax.samplers.langevin import by_snr, langevin
 from score_jax.samplers.ode import AdaptiveODE, GridODE, integrate_drift
 from score_jax.samplers.sample import FixedSteps, Sampler, sample
-from score_jax.training.sharding import make_mesh, over_batch
 
 PROCESSES = {"ve": VE(0.01, 10.0), "vp": VP(), "sub_vp": SubVP(), "edm": EDM(0.002, 10.0)}
 MEAN, STD, DIM = 0.4, 0.3, 32

@@ -7,9 +7,9 @@ import optax
 import pytest
 
 from score_jax.errors import InputError
+from score_jax.runtime.sharding import make_mesh, sharded_by_size
 from score_jax.training.checkpoint import Checkpoints, abstract_state
 from score_jax.training.fingerprint import differing, fingerprint
-from score_jax.training.sharding import make_mesh, sharded_by_size
 from score_jax.training.state import create_state
 
 

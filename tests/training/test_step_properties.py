@@ -14,8 +14,8 @@ from score_jax import builder
 from score_jax.builder.objective import build_loss
 from score_jax.jobs.train import compiled_step, compiled_steps, fresh_state
 from score_jax.planning.hlo import collective_bytes
+from score_jax.runtime.sharding import make_mesh, over_batch, sharded_by_size
 from score_jax.training.checkpoint import abstract_state
-from score_jax.training.sharding import make_mesh, over_batch, sharded_by_size
 from score_jax.training.state import create_state
 from score_jax.training.step import Loss, make_train_step
 

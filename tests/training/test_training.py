@@ -10,16 +10,16 @@ import pytest
 from configs import base
 from score_jax.errors import InputError
 from score_jax.jobs import train as job
+from score_jax.runtime.sharding import check_divisible, make_mesh
+from score_jax.runtime.stop import Stop, any_process_asks
 from score_jax.training.checkpoint import Checkpoints, abstract_state
 from score_jax.training.log import TrainingLog, read_curve
 from score_jax.training.loop import Schedule, run_training
 from score_jax.training.optimizer import learning_rate_schedule, make_optimizer, update_ema
 from score_jax.training.profile import tracer
 from score_jax.training.run_config import check_same_config, load_config, save_config
-from score_jax.training.sharding import check_divisible, make_mesh
 from score_jax.training.state import create_state
 from score_jax.training.step import Loss, in_sequence, make_train_step
-from score_jax.training.stop import Stop, any_process_asks
 from score_jax.training.throughput import Meter
 
 

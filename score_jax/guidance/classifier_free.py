@@ -1,0 +1,53 @@
+"""Classifier-free guidance: from a prediction without the condition to one with it, and beyond.
+
+Samplers and likelihood cannot tell a guided predictor from a plain one. A `guidance_scale` of 1 is the model as it is.
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from score_jax.arrays import broadcast_right
+from score_jax.prediction.predictor import Prediction, Predictor
+from score_jax.processes.gaussian import NoiseSchedule
+from score_jax.typing import Batch, Scalar, Time
+
+Scale = Callable[[Time], Float[Array, "b"]]
+
+
+def constant(scale: Scalar) -> Scale:
+    """The same scale at every noise level."""
+    return lambda t: jnp.full_like(t, scale)
+
+
+def in_interval(scale: Scalar, process: NoiseSchedule, low: Scalar, high: Scalar) -> Scale:
+    """`scale` where sigma / alpha is in (low, high], elsewhere 1: off (Kynkaanniemi et al. 2024, eq. 3)."""
+
+    def of_time(t: Time) -> Float[Array, "b"]:
+        level = process.noise_to_signal(t)
+        return jnp.where((level > low) & (level <= high), scale, 1.0)
+
+    return of_time
+
+
+def classifier_free(conditional: Predictor, reference: Predictor, scale: Scale) -> Predictor:
+    """reference + scale (conditional - reference), in eps, x0 and score alike (Ho and Salimans 2022, eq. 6).
+
+    Their w is scale - 1. With a weaker model of the same condition as the reference this is autoguidance (Karras et
+    al. 2024).
+
+    Args:
+      conditional: told the condition; its learned variance, if any, is kept.
+      reference: not told it.
+      scale: at the times (b,).
+    """
+
+    def guided(x: Batch, t: Time) -> Prediction:
+        told, untold, w = conditional(x, t), reference(x, t), broadcast_right(scale(t), x)
+        x0, eps, score = (
+            getattr(untold, name) + w * (getattr(told, name) - getattr(untold, name)) for name in ("x0", "eps", "score")
+        )
+        return Prediction(x0, eps, score, told.variance)
+
+    return guided

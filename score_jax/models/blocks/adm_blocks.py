@@ -1,0 +1,220 @@
+"""The blocks of improved diffusion (Nichol and Dhariwal 2021) and ADM (Dhariwal and Nichol 2021), and their encoder.
+
+Norms have epsilon 1e-5 and 32 groups always.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from einops import rearrange
+from jaxtyping import Array, Float
+
+from score_jax.errors import InputError, unknown_name
+from score_jax.models.blocks.attention import attend
+from score_jax.models.blocks.convolution import conv
+from score_jax.models.blocks.embeddings import sinusoidal_cos_first
+from score_jax.models.blocks.initializers import bias_uniform, fan_in_uniform
+from score_jax.models.blocks.normalization import GroupNorm
+from score_jax.models.blocks.remat import remat_blocks
+from score_jax.models.blocks.resampling import mean_down, nearest_up
+from score_jax.typing import Batch, Image, Resized, Time
+
+QKV_LAYOUTS = {"legacy": "(heads qkv d)", "new": "(qkv heads d)"}
+"""Order of the 3 C channels of a fused projection: of the released models, and of the 64 x 64 ADM."""
+
+
+def norm(name: str) -> GroupNorm:
+    """Group norm as in PyTorch's default."""
+    return GroupNorm(32, 1e-5, name=name)
+
+
+def linear(in_features: int, features: int, name: str, dtype: Any = None) -> nn.Dense:
+    """A linear layer with PyTorch's initialisation."""
+    return nn.Dense(
+        features, kernel_init=fan_in_uniform(1 / 3), bias_init=bias_uniform(in_features), dtype=dtype, name=name
+    )
+
+
+class ResidualBlock(nn.Module):
+    """norm, SiLU, [resample], conv; level embedding by shift, or by scale and shift after the norm; norm, SiLU, conv.
+
+    Attributes:
+      channels: of the output.
+      dropout: rate before the second convolution.
+      scale_shift_norm: the embedding scales and shifts the second norm's output, instead of being added before it.
+      resample: acts on both branches before their convolutions.
+      dtype: compute dtype.
+    """
+
+    channels: int
+    dropout: float
+    scale_shift_norm: bool
+    resample: Callable[[Image], Resized] | None = None
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Image, embedding: Batch, train: bool) -> Resized:
+        """x (b, h, w, c) and the activated level embedding (b, d) to (b, h', w', channels)."""
+        h = nn.swish(norm("norm_1")(x))
+        if self.resample is not None:
+            h, x = self.resample(h), self.resample(x)
+        h = conv(h.shape[-1], self.channels, 3, "conv_1", dtype=self.dtype)(h)
+        width = 2 * self.channels if self.scale_shift_norm else self.channels
+        shift = linear(embedding.shape[-1], width, "embedding")(embedding)[:, None, None, :]
+        if self.scale_shift_norm:
+            scale, shift = jnp.split(shift, 2, axis=-1)
+            h = norm("norm_2")(h) * (1 + scale) + shift
+        else:
+            h = norm("norm_2")(h + shift)
+        h = nn.Dropout(self.dropout, deterministic=not train)(nn.swish(h))
+        h = conv(self.channels, self.channels, 3, "conv_2", dtype=self.dtype, zero=True)(h)
+        if x.shape[-1] != self.channels:
+            x = conv(x.shape[-1], self.channels, 1, "skip", dtype=self.dtype)(x)
+        return x + h
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over the pixels, added to the input.
+
+    Attributes:
+      heads: how many.
+      qkv_layout: key of `QKV_LAYOUTS`.
+      dtype: compute dtype.
+    """
+
+    heads: int
+    qkv_layout: str
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Image) -> Image:
+        """x (b, h, w, c) plus its attention."""
+        channels = x.shape[-1]
+        h = norm("norm")(x).reshape(x.shape[0], -1, channels)
+        h = attend_fused(linear(channels, 3 * channels, "qkv", self.dtype)(h), self.heads, self.qkv_layout)
+        out = nn.Dense(channels, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="out")(h)
+        return x + out.reshape(x.shape)
+
+
+def attend_fused(qkv: Float[Array, "b n c3"], heads: int, layout: str) -> Float[Array, "b n _"]:
+    """Attention of fused queries, keys and values, in a layout of `QKV_LAYOUTS`."""
+    q, k, v = rearrange(qkv, f"b n {QKV_LAYOUTS[layout]} -> qkv b n heads d", qkv=3, heads=heads)
+    return rearrange(attend(q, k, v), "b n heads d -> b n (heads d)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Blocks:
+    """What the blocks of a network have in common, and how to make them; fields are those of the networks.
+
+    Raises:
+      InputError: the layout of queries, keys and values is unknown, or channels do not split into heads.
+    """
+
+    dropout: float
+    scale_shift_norm: bool
+    resblock_updown: bool
+    resample_with_conv: bool
+    num_heads: int
+    num_head_channels: int | None
+    qkv_layout: str
+    remat: tuple[str, ...]
+    dtype: Any
+
+    def __post_init__(self) -> None:
+        if self.qkv_layout not in QKV_LAYOUTS:
+            raise unknown_name("network.qkv_layout", self.qkv_layout, QKV_LAYOUTS)
+
+    def residual(
+        self,
+        h: Image,
+        embedding: Batch,
+        train: bool,
+        channels: int,
+        name: str,
+        resample: Callable[[Image], Resized] | None = None,
+    ) -> Resized:
+        """A residual block to `channels`."""
+        block = remat_blocks(self.remat, "residual", ResidualBlock, train_argument=3)
+        return block(channels, self.dropout, self.scale_shift_norm, resample, self.dtype, name=name)(
+            h, embedding, train
+        )
+
+    def attention(self, h: Image, name: str) -> Image:
+        """An attention block with these heads."""
+        channels = h.shape[-1]
+        heads = self.num_heads if self.num_head_channels is None else channels // self.num_head_channels
+        if heads < 1 or channels % heads or (self.num_head_channels or 1) * heads > channels:
+            raise InputError(
+                f"{channels} channels do not split into heads (network.num_heads={self.num_heads}, "
+                f"network.num_head_channels={self.num_head_channels}): choose a divisor."
+            )
+        return remat_blocks(self.remat, "attention", Attention)(heads, self.qkv_layout, self.dtype, name=name)(h)
+
+    def halve(self, h: Image, embedding: Batch, train: bool, name: str) -> Resized:
+        """To half the resolution, at the same channels."""
+        if self.resblock_updown:
+            return self.residual(h, embedding, train, h.shape[-1], name, mean_down)
+        if not self.resample_with_conv:
+            return mean_down(h)
+        return conv(h.shape[-1], h.shape[-1], 3, name, dtype=self.dtype, strides=(2, 2))(h)
+
+    def double(self, h: Image, embedding: Batch, train: bool, name: str) -> Resized:
+        """To twice the resolution, at the same channels."""
+        if self.resblock_updown:
+            return self.residual(h, embedding, train, h.shape[-1], name, nearest_up)
+        h = nearest_up(h)
+        return conv(h.shape[-1], h.shape[-1], 3, name, dtype=self.dtype)(h) if self.resample_with_conv else h
+
+    def middle(self, h: Image, embedding: Batch, train: bool) -> Image:
+        """Residual block, attention, residual block at the lowest resolution."""
+        h = self.residual(h, embedding, train, h.shape[-1], "middle_block_0")
+        h = self.attention(h, "middle_attention")
+        return self.residual(h, embedding, train, h.shape[-1], "middle_block_1")
+
+
+def blocks_of(network: nn.Module) -> Blocks:
+    """From a network's fields of the same names."""
+    return Blocks(**{field.name: getattr(network, field.name) for field in dataclasses.fields(Blocks)})
+
+
+def embed(label: Time, channels: int) -> Batch:
+    """The level embedding (b, 4 channels), before its activation."""
+    h = linear(channels, 4 * channels, "embedding_1")(sinusoidal_cos_first(label, channels))
+    return linear(4 * channels, 4 * channels, "embedding_2")(nn.swish(h))
+
+
+def encode(
+    blocks: Blocks,
+    x: Image,
+    embedding: Batch,
+    train: bool,
+    level_channels: tuple[int, ...],
+    num_res_blocks: int,
+    attention_resolutions: tuple[int, ...],
+) -> list[Resized]:
+    """The activations of the way down, from the input's resolution to the lowest: the skips of a UNet.
+
+    Args:
+      blocks: how blocks are made.
+      x: (b, h, w, c).
+      embedding: activated level embedding (b, d).
+      train: whether dropout acts.
+      level_channels: channels of each level.
+      num_res_blocks: residual blocks per level.
+      attention_resolutions: heights at which each of them is followed by attention.
+    """
+    h = conv(x.shape[-1], level_channels[0], 3, "conv_in", dtype=blocks.dtype)(x)
+    skips = [h]
+    for level, channels in enumerate(level_channels):
+        for i in range(num_res_blocks):
+            h = blocks.residual(h, embedding, train, channels, f"down_{level}_block_{i}")
+            if h.shape[1] in attention_resolutions:
+                h = blocks.attention(h, f"down_{level}_attention_{i}")
+            skips.append(h)
+        if level < len(level_channels) - 1:
+            h = blocks.halve(h, embedding, train, f"down_{level}_resample")
+            skips.append(h)
+    return skips

@@ -1,0 +1,117 @@
+"""The UNet of improved diffusion (Nichol and Dhariwal 2021) and ADM (Dhariwal and Nichol 2021).
+
+One network, with ADM's options: resampling within residual blocks, adaptive group norm (scale and shift), heads by
+number or by channels, class labels, learned variance (twice the output channels), and for super-resolution a low-
+resolution image as condition.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from score_jax.errors import InputError
+from score_jax.models.blocks.adm_blocks import blocks_of, embed, encode, norm
+from score_jax.models.blocks.convolution import conv
+from score_jax.typing import Batch, Image, Resized, Time
+
+
+class ADM(nn.Module):
+    """The UNet.
+
+    Attributes:
+      channels: base channels (`model_channels`), which set the width of the level embedding.
+      channel_mult: multiple of `channels` at each level; the first may be a fraction (the 512 x 512 model).
+      num_res_blocks: residual blocks per level on the way down (one more on the way up).
+      attention_resolutions: heights at which every block is followed by attention (the middle always is).
+      dropout: rate before the second convolution of a block.
+      learn_sigma: twice the output channels: the prediction, then the variance's.
+      num_classes: class labels `y` are expected; None: none.
+      num_heads: attention heads, where `num_head_channels` is None.
+      num_head_channels: channels of a head.
+      num_heads_upsample: heads on the way up; None: as on the way down.
+      scale_shift_norm: the embedding scales and shifts normalised activations, instead of being added before.
+      resblock_updown: resample within residual blocks.
+      resample_with_conv: otherwise: resample by a convolution, not by mean and nearest neighbour alone.
+      qkv_layout: order of the fused projection's channels: "legacy", or "new" as in the 64 x 64 model.
+      super_resolution: a low-resolution image `low_res` is expected, resized and joined to the input's channels.
+      remat: kinds of blocks to recompute in the backward pass: "residual", "attention".
+      dtype: compute dtype; parameters, norms, softmax, embedding and output stay float32.
+    """
+
+    channels: int
+    channel_mult: tuple[int | float, ...]
+    num_res_blocks: int
+    attention_resolutions: tuple[int, ...]
+    dropout: float
+    learn_sigma: bool = True
+    num_classes: int | None = None
+    num_heads: int = 4
+    num_head_channels: int | None = None
+    num_heads_upsample: int | None = None
+    scale_shift_norm: bool = True
+    resblock_updown: bool = False
+    resample_with_conv: bool = True
+    qkv_layout: str = "legacy"
+    super_resolution: bool = False
+    remat: tuple[str, ...] = ()
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Image,
+        label: Time,
+        *,
+        y: Int[Array, "b"] | None = None,
+        low_res: Float[Array, "b _ _ c"] | None = None,
+        train: bool = False,
+    ) -> Resized:
+        """(b, h, w, c or 2 c) for x (b, h, w, c), labels (b,), classes y (b,) and low_res (b, h', w', c).
+
+        Raises:
+          InputError: a condition that the network has is missing, or one that it has not is given.
+        """
+        for name, given, expected in (
+            ("y", y is not None, self.num_classes is not None),
+            ("low_res", low_res is not None, self.super_resolution),
+        ):
+            if given != expected:
+                raise InputError(f"This network takes {'a' if expected else 'no'} condition {name!r}.")
+        wide, out_channels = jnp.promote_types(x.dtype, jnp.float32), x.shape[-1] * (1 + self.learn_sigma)
+        embedding = embed(label.astype(wide), self.channels)
+        if y is not None and self.num_classes is not None:
+            classes = nn.Embed(self.num_classes, 4 * self.channels, embedding_init=_normal, name="class_embedding")
+            embedding = embedding + classes(y)
+        embedding = nn.swish(embedding)
+        if low_res is not None:
+            resized = jax.image.resize(low_res, (*x.shape[:3], low_res.shape[-1]), "linear", antialias=False)
+            x = jnp.concatenate([x, resized.astype(x.dtype)], axis=-1)
+        widths = tuple(int(mult * self.channels) for mult in self.channel_mult)
+        blocks = blocks_of(self)
+        skips = encode(blocks, x, embedding, train, widths, self.num_res_blocks, self.attention_resolutions)
+        h = blocks.middle(skips[-1], embedding, train)
+        h = self._decode(h, skips, embedding, train, widths)
+        h = nn.swish(norm("norm_out")(h))
+        return conv(h.shape[-1], out_channels, 3, "conv_out", dtype=self.dtype, zero=True)(h).astype(wide)
+
+    def _decode(
+        self, h: Image, skips: list[Resized], embedding: Batch, train: bool, widths: tuple[int, ...]
+    ) -> Resized:
+        """The way up over the skips."""
+        blocks = dataclasses.replace(blocks_of(self), num_heads=self.num_heads_upsample or self.num_heads)
+        for level, channels in reversed(list(enumerate(widths))):
+            for i in range(self.num_res_blocks + 1):
+                h = jnp.concatenate([h, skips.pop()], axis=-1)
+                h = blocks.residual(h, embedding, train, channels, f"up_{level}_block_{i}")
+                if h.shape[1] in self.attention_resolutions:
+                    h = blocks.attention(h, f"up_{level}_attention_{i}")
+            if level > 0:
+                h = blocks.double(h, embedding, train, f"up_{level}_resample")
+        return h
+
+
+_normal = nn.initializers.normal(1.0)

@@ -1,0 +1,167 @@
+"""DhariwalUNet: ADM as reimplemented for EDM (Karras et al. 2022, arXiv 2206.00364, appendix F.2).
+
+It differs from Dhariwal and Nichol's ADM in its class and augmentation labels and in the layout of its attention.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from score_jax.errors import InputError
+from score_jax.models.blocks.edm_block import (
+    Design,
+    Init,
+    Resample,
+    UNetBlock,
+    conv,
+    drop_labels,
+    labels_or_zeros,
+    linear,
+)
+from score_jax.models.blocks.embeddings import sinusoidal_cos_first
+from score_jax.models.blocks.initializers import bias_uniform, fan_in_uniform
+from score_jax.models.blocks.normalization import GroupNorm
+from score_jax.models.blocks.resampling import mean_down, nearest_up
+from score_jax.typing import Batch, Image, Resized, Time
+
+_HEAD_CHANNELS = 64
+_KAIMING = Init(fan_in_uniform(1 / 3), bias_uniform)
+_ZERO = Init(nn.initializers.zeros, lambda fan_in: nn.initializers.zeros)
+_CLASSES = Init(nn.initializers.normal(1.0), bias_uniform)
+
+DHARIWAL = Design(
+    epsilon=1e-5,
+    skip_scale=1.0,
+    adaptive_scale=True,
+    project_resampled=False,
+    layer=_KAIMING,
+    qkv=_KAIMING,
+    last=_ZERO,
+)
+
+
+class DhariwalUNet(nn.Module):
+    """The UNet; the raw F of a preconditioning.
+
+    Attributes:
+      channels: base channels, which set the width of the noise level's features.
+      channel_mult: multiple of `channels` at each resolution level.
+      num_res_blocks: residual blocks per level on the way down (one more on the way up).
+      attention_resolutions: heights at which every block has attention (as the first in the middle at any height), in
+        heads of 64 channels: blocks of fewer channels have none.
+      dropout: rate before the second convolution of a block.
+      channel_mult_emb: width of the level embedding over `channels`.
+      num_classes: width of the class labels; 0: none.
+      augment_dim: width of the augmentation labels; 0: none.
+      label_dropout: probability in training that class labels become 0, for classifier-free guidance.
+      learn_sigma: twice the output channels, as the iDDPM preconditioning expects.
+      dtype: compute dtype; parameters, norms, softmax, embedding and output stay float32.
+    """
+
+    channels: int = 192
+    channel_mult: tuple[int, ...] = (1, 2, 3, 4)
+    num_res_blocks: int = 3
+    attention_resolutions: tuple[int, ...] = (32, 16, 8)
+    dropout: float = 0.1
+    channel_mult_emb: int = 4
+    num_classes: int = 0
+    augment_dim: int = 0
+    label_dropout: float = 0.0
+    learn_sigma: bool = False
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Image,
+        c_noise: Time,
+        class_labels: Float[Array, "b _"] | None = None,
+        augment_labels: Float[Array, "b _"] | None = None,
+        *,
+        train: bool = False,
+    ) -> Resized:
+        """(b, h, w, c or 2 c) for x (b, h, w, c) and c_noise (b,); h and w divisible by 2^(levels - 1).
+
+        `class_labels` (b, num_classes) are one-hot, `augment_labels` (b, augment_dim) as of the augmentation; none: 0.
+
+        Raises:
+          InputError: labels that the network has not, or of another width; channels that do not split into heads.
+        """
+        wide, out_channels = jnp.promote_types(x.dtype, jnp.float32), x.shape[-1] * (1 + self.learn_sigma)
+        embedding = self._embed(c_noise.astype(wide), class_labels, augment_labels, train)
+        h = self._decode(self._encode(x, embedding, train), embedding, train)
+        h = nn.swish(GroupNorm(None, DHARIWAL.epsilon, name="norm_out")(h))
+        return conv(DHARIWAL.last, h, out_channels, "conv_out", self.dtype).astype(wide)
+
+    def _embed(
+        self,
+        c_noise: Time,
+        class_labels: Float[Array, "b _"] | None,
+        augment_labels: Float[Array, "b _"] | None,
+        train: bool,
+    ) -> Batch:
+        """The activated level embedding (b, channel_mult_emb channels)."""
+        width = self.channel_mult_emb * self.channels
+        classes = labels_or_zeros(class_labels, self.num_classes, c_noise, "Class")
+        augmentation = labels_or_zeros(augment_labels, self.augment_dim, c_noise, "Augmentation")
+        h = sinusoidal_cos_first(c_noise, self.channels)
+        if self.augment_dim:
+            h = h + linear(_ZERO, augmentation, self.channels, "augment_embedding", use_bias=False)
+        h = nn.swish(linear(_KAIMING, h, width, "embedding_1"))
+        h = linear(_KAIMING, h, width, "embedding_2")
+        if self.num_classes:
+            if train and self.label_dropout:
+                classes = drop_labels(self.make_rng("dropout"), classes, self.label_dropout)
+            h = h + linear(_CLASSES, classes, width, "class_embedding", use_bias=False)
+        return nn.swish(h)
+
+    def _block(
+        self,
+        h: Image,
+        embedding: Batch,
+        train: bool,
+        channels: int,
+        name: str,
+        *,
+        attends: bool = False,
+        resample: Resample | None = None,
+    ) -> Resized:
+        heads = channels // _HEAD_CHANNELS if attends else 0
+        if heads and channels % heads:
+            raise InputError(
+                f"{channels} channels do not split into the {heads} heads of DhariwalUNet's attention: choose "
+                f"network.channels and channel_mult with products divisible by {_HEAD_CHANNELS}."
+            )
+        return UNetBlock(channels, heads, self.dropout, DHARIWAL, resample, self.dtype, name=name)(h, embedding, train)
+
+    def _encode(self, x: Image, embedding: Batch, train: bool) -> list[Resized]:
+        """The skips, from the input's resolution to the lowest."""
+        h = conv(_KAIMING, x, self.channels * self.channel_mult[0], "conv_in", self.dtype)
+        skips = [h]
+        for level, mult in enumerate(self.channel_mult):
+            attends = h.shape[1] in self.attention_resolutions
+            for i in range(self.num_res_blocks):
+                name = f"down_{level}_block_{i}"
+                h = self._block(h, embedding, train, self.channels * mult, name, attends=attends)
+                skips.append(h)
+            if level < len(self.channel_mult) - 1:
+                name = f"down_{level}_resample"
+                h = self._block(h, embedding, train, h.shape[-1], name, resample=mean_down)
+                skips.append(h)
+        return skips
+
+    def _decode(self, skips: list[Resized], embedding: Batch, train: bool) -> Resized:
+        """The middle, and the way up over the skips."""
+        h = skips[-1]
+        h = self._block(h, embedding, train, h.shape[-1], "middle_block_0", attends=True)
+        h = self._block(h, embedding, train, h.shape[-1], "middle_block_1")
+        for level, mult in reversed(list(enumerate(self.channel_mult))):
+            attends = h.shape[1] in self.attention_resolutions
+            for i in range(self.num_res_blocks + 1):
+                h = jnp.concatenate([h, skips.pop()], axis=-1)
+                h = self._block(h, embedding, train, self.channels * mult, f"up_{level}_block_{i}", attends=attends)
+            if level > 0:
+                h = self._block(h, embedding, train, h.shape[-1], f"up_{level}_resample", resample=nearest_up)
+        return h

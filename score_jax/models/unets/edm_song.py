@@ -1,0 +1,230 @@
+"""SongUNet: DDPM++ and NCSN++ as reimplemented for EDM (Karras et al. 2022, arXiv 2206.00364, appendix F.2).
+
+DDPM++ ("VP"): the defaults. NCSN++ ("VE"): embedding="fourier", channel_mult_noise=2, encoder="residual",
+resample_filter=(1, 3, 3, 1). It differs from Song et al.'s NCSN++ in its level embedding and in where attention is.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from score_jax.errors import InputError, unknown_name
+from score_jax.models.blocks.edm_block import (
+    Design,
+    Init,
+    Resample,
+    UNetBlock,
+    conv,
+    drop_labels,
+    labels_or_zeros,
+    linear,
+)
+from score_jax.models.blocks.embeddings import RandomFourier, sinusoidal
+from score_jax.models.blocks.initializers import fan_avg_uniform
+from score_jax.models.blocks.normalization import GroupNorm
+from score_jax.models.blocks.resampling import fir_down, fir_filter, fir_up
+from score_jax.typing import Batch, Image, Resized, Time
+
+_CHOICES = {
+    "embedding": ("positional", "fourier"),
+    "encoder": ("standard", "skip", "residual"),
+    "decoder": ("standard", "skip"),
+}
+
+
+def _xavier(gain: float) -> Init:
+    """Xavier uniform times `gain`, biases 0."""
+    return Init(fan_avg_uniform(gain**2), lambda fan_in: nn.initializers.zeros)
+
+
+SONG = Design(
+    epsilon=1e-6,
+    skip_scale=0.5**0.5,
+    adaptive_scale=False,
+    project_resampled=True,
+    layer=_xavier(1.0),
+    qkv=_xavier(0.2**0.5),
+    last=_xavier(1e-5),
+)
+
+
+class SongUNet(nn.Module):
+    """The UNet; the raw F of a preconditioning.
+
+    Attributes:
+      channels: channels of the first level.
+      channel_mult: multiple of `channels` at each resolution level.
+      num_res_blocks: residual blocks per level on the way down (one more on the way up).
+      attention_resolutions: heights at which blocks have attention: every one down, the last one up (and in the middle
+        the first at any height).
+      dropout: rate before the second convolution of a block.
+      embedding: "positional" or "fourier", of c_noise as it is.
+      encoder: "skip" adds the projected, halved image to each level, "residual" a learned pyramid; or "standard".
+      decoder: "skip" sums images of all levels; or "standard".
+      resample_filter: even number of taps of the FIR filter of every halving and doubling.
+      channel_mult_emb: width of the level embedding over `channels`.
+      channel_mult_noise: width of the noise level's features over `channels`.
+      num_classes: width of the class labels; 0: none.
+      augment_dim: width of the augmentation labels; 0: none.
+      label_dropout: probability in training that class labels become 0, for classifier-free guidance.
+      learn_sigma: twice the output channels, as the iDDPM preconditioning expects.
+      dtype: compute dtype; parameters, norms, softmax, embedding and output stay float32.
+
+    Raises:
+      InputError: a choice is unknown, or the filter's number of taps is odd.
+    """
+
+    channels: int = 128
+    channel_mult: tuple[int, ...] = (1, 2, 2, 2)
+    num_res_blocks: int = 4
+    attention_resolutions: tuple[int, ...] = (16,)
+    dropout: float = 0.1
+    embedding: str = "positional"
+    encoder: str = "standard"
+    decoder: str = "standard"
+    resample_filter: tuple[float, ...] = (1.0, 1.0)
+    channel_mult_emb: int = 4
+    channel_mult_noise: int = 1
+    num_classes: int = 0
+    augment_dim: int = 0
+    label_dropout: float = 0.0
+    learn_sigma: bool = False
+    dtype: Any = None
+
+    def __post_init__(self) -> None:
+        for field, known in _CHOICES.items():
+            if getattr(self, field) not in known:
+                raise unknown_name(f"network.{field}", getattr(self, field), known)
+        if len(self.resample_filter) % 2:
+            raise InputError(
+                f"network.resample_filter has {len(self.resample_filter)} taps: an odd number cannot double a size. "
+                "Give an even number, such as (1, 1) or (1, 3, 3, 1)."
+            )
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Image,
+        c_noise: Time,
+        class_labels: Float[Array, "b _"] | None = None,
+        augment_labels: Float[Array, "b _"] | None = None,
+        *,
+        train: bool = False,
+    ) -> Resized:
+        """(b, h, w, c or 2 c) for x (b, h, w, c) and c_noise (b,); h and w divisible by 2^(levels - 1).
+
+        `class_labels` (b, num_classes) are one-hot, `augment_labels` (b, augment_dim) as of the augmentation; none: 0.
+
+        Raises:
+          InputError: labels that the network has not, or of another width.
+        """
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        embedding = self._embed(c_noise.astype(wide), class_labels, augment_labels, train)
+        skips = self._encode(x, embedding, train)
+        return self._decode(skips, x.shape[-1] * (1 + self.learn_sigma), embedding, train).astype(wide)
+
+    def _embed(
+        self,
+        c_noise: Time,
+        class_labels: Float[Array, "b _"] | None,
+        augment_labels: Float[Array, "b _"] | None,
+        train: bool,
+    ) -> Batch:
+        """The activated level embedding (b, channel_mult_emb channels)."""
+        noise_width, width = self.channel_mult_noise * self.channels, self.channel_mult_emb * self.channels
+        if self.embedding == "fourier":
+            h = RandomFourier(noise_width // 2, 16.0, name="fourier")(c_noise)
+        else:
+            h = sinusoidal(c_noise, noise_width)
+        classes = labels_or_zeros(class_labels, self.num_classes, c_noise, "Class")
+        augmentation = labels_or_zeros(augment_labels, self.augment_dim, c_noise, "Augmentation")
+        if self.num_classes:
+            if train and self.label_dropout:
+                classes = drop_labels(self.make_rng("dropout"), classes, self.label_dropout)
+            h = h + linear(SONG.layer, classes * self.num_classes**0.5, noise_width, "class_embedding")
+        if self.augment_dim:
+            h = h + linear(SONG.layer, augmentation, noise_width, "augment_embedding", use_bias=False)
+        h = nn.swish(linear(SONG.layer, h, width, "embedding_1"))
+        return nn.swish(linear(SONG.layer, h, width, "embedding_2"))
+
+    def _block(
+        self,
+        h: Image,
+        embedding: Batch,
+        train: bool,
+        channels: int,
+        name: str,
+        *,
+        attends: bool = False,
+        resample: Resample | None = None,
+    ) -> Resized:
+        block = UNetBlock(channels, int(attends), self.dropout, SONG, resample, self.dtype, name=name)
+        return block(h, embedding, train)
+
+    def _down(self, x: Image) -> Resized:
+        # The original's doubling convolves with the filter, its halving correlates.
+        return fir_down(x, self.resample_filter[::-1])
+
+    def _up(self, x: Image) -> Resized:
+        return fir_up(x, self.resample_filter)
+
+    def _down_conv(self, x: Image, channels: int, name: str) -> Resized:
+        """Halving by the filter and a learned convolution, padded once for both."""
+        half = len(self.resample_filter) // 2
+        x = fir_filter(x, self.resample_filter[::-1], (half, half))
+        return conv(SONG.layer, x, channels, name, self.dtype, strides=(2, 2), padding="VALID")
+
+    def _join_input(self, pyramid: Resized, h: Image, level: int) -> tuple[Resized, Resized]:
+        """The halved input pyramid, and h joined with it."""
+        name, channels = f"down_{level}_pyramid", h.shape[-1]
+        if self.encoder == "skip":
+            pyramid = self._down(pyramid)
+            return pyramid, h + linear(SONG.layer, pyramid, channels, name, self.dtype)
+        if self.encoder == "residual":
+            h = (h + self._down_conv(pyramid, channels, name)) / 2**0.5
+            return h, h
+        return pyramid, h
+
+    def _encode(self, x: Image, embedding: Batch, train: bool) -> list[Resized]:
+        """The skips, from the input's resolution to the lowest."""
+        pyramid = x
+        h = conv(SONG.layer, x, self.channels, "conv_in", self.dtype)
+        skips = [h]
+        for level, mult in enumerate(self.channel_mult):
+            attends = h.shape[1] in self.attention_resolutions
+            for i in range(self.num_res_blocks):
+                name = f"down_{level}_block_{i}"
+                h = self._block(h, embedding, train, self.channels * mult, name, attends=attends)
+                skips.append(h)
+            if level < len(self.channel_mult) - 1:
+                name = f"down_{level}_resample"
+                h = self._block(h, embedding, train, h.shape[-1], name, resample=self._down)
+                pyramid, h = self._join_input(pyramid, h, level)
+                skips.append(h)
+        return skips
+
+    def _join_output(self, image: Resized | None, h: Image, channels: int, level: int) -> Resized:
+        """This level's image, plus the doubled one of the level below if there is any."""
+        h = nn.swish(GroupNorm(None, SONG.epsilon, name=f"norm_out_{level}")(h))
+        h = conv(SONG.last, h, channels, f"conv_out_{level}", self.dtype)
+        return h if image is None else self._up(image) + h
+
+    def _decode(self, skips: list[Resized], channels: int, embedding: Batch, train: bool) -> Resized:
+        """The middle, and the way up over the skips, to an image."""
+        image = None
+        h = skips[-1]
+        h = self._block(h, embedding, train, h.shape[-1], "middle_block_0", attends=True)
+        h = self._block(h, embedding, train, h.shape[-1], "middle_block_1")
+        for level, mult in reversed(list(enumerate(self.channel_mult))):
+            attends = h.shape[1] in self.attention_resolutions
+            for i in range(self.num_res_blocks + 1):
+                h = jnp.concatenate([h, skips.pop()], axis=-1)
+                name, last = f"up_{level}_block_{i}", i == self.num_res_blocks
+                h = self._block(h, embedding, train, self.channels * mult, name, attends=attends and last)
+            if level > 0:
+                image = self._join_output(image, h, channels, level) if self.decoder == "skip" else None
+                h = self._block(h, embedding, train, h.shape[-1], f"up_{level}_resample", resample=self._up)
+        return self._join_output(image, h, channels, 0)

@@ -1,0 +1,65 @@
+"""One process seen in the time and scale of another: how any sampler serves any model.
+
+Every Gaussian process is every other at the same noise-to-signal ratio: x_t there is x_t' here, rescaled. So a sampler
+that walks one process (EDM's sigma = t; a chain's kept levels) asks a model that was trained on another.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from score_jax.arrays import broadcast_right
+from score_jax.prediction.predictor import Prediction, Predictor
+from score_jax.processes.gaussian import NoiseSchedule
+from score_jax.typing import Batch, Time
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class View:
+    """From a sampler's time to a model's.
+
+    Attributes:
+      time: the model's t of the sampler's t.
+      scale: the model's x over the sampler's, at the sampler's t.
+    """
+
+    time: Callable[[Time], Time]
+    scale: Callable[[Time], Time] = jnp.ones_like
+
+
+def itself() -> View:
+    """No change."""
+    return View(lambda t: t)
+
+
+def between(of: NoiseSchedule, to: NoiseSchedule) -> View:
+    """The model knows `of`, the sampler walks `to`. Of a chain of levels the nearest is asked."""
+
+    def time(t: Time) -> Time:
+        return of.time_at(to.noise_to_signal(t))
+
+    return View(time, lambda t: of.alpha(time(t)) / to.alpha(t))
+
+
+def of_levels(levels: Int[np.ndarray, "k"]) -> View:
+    """The sampler walks a respaced chain (`processes.respacing`), the model is told the index that a level had."""
+    return View(lambda t: jnp.asarray(levels, t.dtype)[t.astype(jnp.int32)])
+
+
+def seen(predictor: Predictor, view: View) -> Predictor:
+    """The model's predictions for the sampler: x0 and eps are the same in all coordinates, the score scales."""
+
+    def there(x: Batch, t: Time) -> Prediction:
+        scale = broadcast_right(view.scale(t), x)
+        prediction = predictor(scale * x, view.time(t))
+        return dataclasses.replace(prediction, score=scale * prediction.score)
+
+    return there
+
+
+def log_prob_seen(log_prob: Callable[[Batch, Time], Float[Array, "b"]], view: View):
+    """A classifier's log-probability, a function of the model's (x_t, t), for the sampler."""
+    return lambda x, t: log_prob(broadcast_right(view.scale(t), x) * x, view.time(t))

@@ -1,0 +1,68 @@
+"""Result files: written whole or not at all, saying how they came about, and without a number that is none."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import PIL
+
+import score_jax
+from score_jax.errors import InputError
+from score_jax.runtime.files import written_whole
+
+
+def provenance(**facts: Any) -> dict[str, Any]:
+    """What every result file carries beside its numbers."""
+    device = jax.devices()[0]
+    return {
+        "score_jax": score_jax.__version__,
+        "jax": jax.__version__,
+        "pillow": PIL.__version__,  # its filters, which resize images, differ between releases
+        "device": f"{jax.device_count()} x {device.device_kind}",
+        **facts,
+    }
+
+
+def _not_finite(values: Any, path: str = "") -> Iterator[tuple[str, float]]:
+    """Numbers of a tree of dictionaries and lists that are NaN or infinite, with the way to each."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield from _not_finite(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(values, list | tuple):
+        for place, value in enumerate(values):
+            yield from _not_finite(value, f"{path}[{place}]")
+    elif isinstance(values, float) and not math.isfinite(values):
+        yield path, values
+
+
+def check_result(values: dict[str, Any]) -> None:
+    """Raises InputError where a number of a result is NaN or infinite: it is no result."""
+    found = list(_not_finite(values))
+    if found:
+        (name, value), more = found[0], len(found) - 1
+        others = f" (and {more} more)" if more else ""
+        raise InputError(
+            f"{name} is {value}{others}, which is no result: look for numbers that are not finite in the weights, "
+            "the images or the statistics."
+        )
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Writes a result, atomically.
+
+    Raises:
+      InputError: a number of it is NaN or infinite.
+    """
+    check_result(values)
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+
+def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Writes an .npz, atomically."""
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # by the open file: a name without the suffix would get one

@@ -1,0 +1,97 @@
+"""Measurements that are held: algebra, and normal data whose unknown half is known given the other."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from score_jax.errors import InputError
+from score_jax.guidance import measurements
+from score_jax.prediction.predictor import score_predictor
+from score_jax.processes.gaussian import VP
+from score_jax.processes.noise import brownian
+from score_jax.samplers import grids
+from score_jax.samplers.chain import run_chain
+from score_jax.samplers.langevin import by_std, langevin
+from score_jax.samplers.steps import ancestral, predictor_corrector
+
+PROCESS = VP()
+BASIS = np.array([[1.0, 2.0, 0.0], [0.0, 1.0, 1.0], [1.0, 0.0, 3.0]])
+
+
+@pytest.mark.parametrize(
+    "measurement",
+    [
+        measurements.mask(np.array([[[1.0], [0.0]], [[0.0], [1.0]]])[None]),
+        measurements.grey(),
+        measurements.in_basis(BASIS, 1),
+    ],
+    ids=["mask", "grey", "basis"],
+)
+def test_what_is_replaced_is_measured(measurement):
+    x, y = jax.random.normal(jax.random.key(0), (2, 3, 2, 2, 3))
+    known = measurement.operator(y)
+    replaced = measurements.replace(measurement, x, known)
+    np.testing.assert_allclose(measurement.operator(replaced), known, atol=1e-5)
+    # Once more changes nothing, and what is not measured is kept.
+    np.testing.assert_allclose(measurements.replace(measurement, replaced, known), replaced, atol=1e-5)
+    unseen = x - measurement.seen(x)
+    np.testing.assert_allclose(replaced - measurement.seen(replaced), unseen, atol=1e-5)
+
+
+def test_any_matrix_is_a_measurement():
+    rows = np.random.default_rng(0).normal(size=(3, 8))
+    measurement, x = measurements.matrix(rows), jax.random.normal(jax.random.key(1), (5, 8))
+    known = jnp.ones((5, 3))
+    np.testing.assert_allclose(measurements.replace(measurement, x, known) @ rows.T, known, atol=1e-5)
+    with pytest.raises(InputError, match="not independent"):
+        measurements.matrix(np.ones((2, 8)))
+    with pytest.raises(InputError, match="needs an inverse"):
+        measurements.in_basis(np.ones((3, 3)), 0)
+
+
+def correlated(correlation):
+    """The score of pairs (a, b), each N(0, 1), with this correlation."""
+    covariance = jnp.array([[1.0, correlation], [correlation, 1.0]])
+
+    def score(x, t):
+        alpha2, sigma2 = PROCESS.alpha(t) ** 2, PROCESS.sigma(t) ** 2
+        total = alpha2[:, None, None] * covariance[None] + sigma2[:, None, None] * jnp.eye(2)[None]
+        return -jnp.linalg.solve(total, x[..., None])[..., 0]
+
+    return score_predictor(score, PROCESS)
+
+
+@pytest.mark.parametrize("at_start", [False, True])
+def test_the_unknown_follows_the_known(at_start):
+    """b given a = 1 has mean 0.8; replacement approaches it from below, and a corrector brings it nearer."""
+    count, measurement = 2048, measurements.mask(np.array([[1.0, 0.0]]))
+    y = jnp.tile(jnp.array([[1.0, 0.0]]), (count, 1))
+    keys = jax.random.split(jax.random.key(0), count)
+    x = jax.random.normal(jax.random.key(1), (count, 2))
+
+    def final(correct):
+        hold = lambda step, draws: measurements.held_after(  # noqa: E731
+            step, PROCESS, measurement, y, draws, at_start=at_start
+        )
+        step = hold(ancestral(PROCESS), 1)
+        if correct:
+            step = predictor_corrector(step, hold(langevin(by_std(PROCESS, 0.3), 2), 2), 3)
+        run = jax.jit(lambda: run_chain(step, correlated(0.8), brownian(keys, x), x, grids.uniform(200, 1e-3)).mean)
+        return np.asarray(run())
+
+    plain, corrected = final(False), final(True)
+    for end in (plain, corrected):
+        np.testing.assert_allclose(end[:, 0], 1.0, atol=0.01)
+    assert 0.4 < plain[:, 1].mean() < 0.8
+    assert abs(corrected[:, 1].mean() - 0.8) < abs(plain[:, 1].mean() - 0.8)
+    np.testing.assert_allclose(corrected[:, 1].mean(), 0.8, atol=0.12)
+
+
+def test_slerp_keeps_the_norm_and_meets_both_ends():
+    a, b = jax.random.normal(jax.random.key(0), (2, 3, 4096))
+    np.testing.assert_allclose(measurements.slerp(a, b, 0.0), a, atol=1e-5)
+    np.testing.assert_allclose(measurements.slerp(a, b, 1.0), b, atol=1e-5)
+    half = measurements.slerp(a, b, 0.5)
+    np.testing.assert_allclose(jnp.linalg.norm(half, axis=1), jnp.linalg.norm(a, axis=1), rtol=0.03)
+    np.testing.assert_allclose(measurements.slerp(a, a, 0.3), a, atol=1e-5)
