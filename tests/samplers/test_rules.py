@@ -10,6 +10,7 @@ from gaussian_processes import every_process
 
 from score_jax.prediction.predictor import score_predictor
 from score_jax.prediction.reverse import fixed_large
+from score_jax.processes.chain import Chain
 from score_jax.samplers import dpm_solver, heun, langevin, steps
 
 PROCESSES = every_process(10.0)
@@ -88,6 +89,26 @@ def test_rules_that_draw_from_the_posterior_do(name, rule, x64):
     np.testing.assert_allclose((end - mean)[0], np.sqrt(variance) * Z[0], rtol=1e-8)
 
 
+@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize("eta", [0.25, 0.5])
+def test_ddim_draws_eta_of_the_posteriors_noise_and_keeps_the_marginal(name, eta, x64):
+    """The noise has eta times the standard deviation of eta = 1, and with the noise kept it makes sigma_s²."""
+    process, t, s, x, model = setting(name)
+    end, mean = steps.ddim(process, eta)(noise, x, t, s, model)
+    whole, mean_of_whole = steps.ddim(process, 1.0)(noise, x, t, s, model)
+    np.testing.assert_allclose(end - mean, eta * (whole - mean_of_whole), rtol=1e-8)
+    kept = (mean - process.alpha(s)[:, None] * POINT) / EPS
+    np.testing.assert_allclose(kept**2 + ((end - mean) / Z[:1]) ** 2, np.full((1, 3), process.sigma(s) ** 2), rtol=1e-8)
+
+
+def test_ddims_noise_is_that_of_equation_16(x64):
+    """eta sqrt((1 - a_s) / (1 - a_t)) sqrt(1 - a_t / a_s) at cumulated a_t = 0.36 and a_s = 0.64, eta = 1/2."""
+    chain = Chain(np.log([0.8, 0.6]), np.array([0.6, 0.8]))
+    x, t = jnp.asarray(EPS), jnp.array([1.0])
+    end, mean = steps.ddim(chain, 0.5)(noise, x, t, t - 1, score_predictor(lambda x, t: -x, chain))
+    np.testing.assert_allclose((end - mean) / Z[:1], np.full((1, 3), 0.375 * 7**0.5 / 4), rtol=1e-12)
+
+
 @pytest.mark.parametrize("name", ["vp", "cosine"])
 def test_the_larger_variance_draws_white_noise_exactly(name, x64):
     """Under a process that keeps the variance, N(0, 1) stays N(0, 1): the mean is a x, the variance 1 - a²."""
@@ -145,6 +166,30 @@ def test_langevin_steps_have_the_papers_sizes(name, x64):
         np.testing.assert_allclose(end - mean, np.sqrt(2 * h) * Z[:1], rtol=1e-9)
 
 
+def test_the_signal_to_noise_ratio_sets_the_step_of_known_vectors(x64):
+    """2 alpha (snr |z| / |g|)² of g = (3, 0, 4): |g| = 5, of |z|² = 3 expected or = 4 drawn, and alpha = 0.64 or 1."""
+    score, z = jnp.array([[3.0, 0.0, 4.0]]), jnp.array([[2.0, 0.0, 0.0]])
+    t, vp = jnp.array([1.0]), Chain(np.log([1.0, 0.8]), np.array([0.1, 0.7]))
+    for process, scale in ((PROCESSES["linear_ve"], 1.0), (vp, 0.64)):
+        np.testing.assert_allclose(langevin.by_snr(process, 0.5)(score, z, t, t - 1), 0.06 * scale, rtol=1e-12)
+        np.testing.assert_allclose(langevin.by_batch_snr(process, 0.5)(score, z, t, t - 1), 0.08 * scale, rtol=1e-12)
+    np.testing.assert_allclose(langevin.by_std(vp, 0.5)(score, z, t, t - 1), 2 * 0.64 * 0.35**2, rtol=1e-12)
+    np.testing.assert_allclose(langevin.by_std(vp, 0.5, jnp.ones_like)(score, z, t, t - 1), 0.32, rtol=1e-12)
+    # The norms of a batch are averaged, not their squares: (5 + 15) / 2 and (2 + 2) / 2.
+    score, z, t = jnp.concatenate([score, 3 * score]), jnp.concatenate([z, z]), jnp.array([1.0, 1.0])
+    two = langevin.by_batch_snr(vp, 0.5)(score, z, t, t - 1)
+    np.testing.assert_allclose(two, 0.02 * 0.64, rtol=1e-12)
+
+
+def test_interpolated_noise_turns_from_one_to_the_other(x64):
+    p, q = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 2, 3)))
+    with jax.numpy_rank_promotion("allow"):
+        mixed = langevin.rotated(p, q, 3).reshape(5, 2, 3, 3)
+    np.testing.assert_allclose(mixed[:, :, 0], p, atol=1e-12)
+    np.testing.assert_allclose(mixed[:, :, 1], (p + q) / 2**0.5, atol=1e-12)
+    np.testing.assert_allclose(mixed[:, :, 2], q, atol=1e-12)
+
+
 def test_a_corrector_comes_before_its_predictor_and_draws_first(x64):
     process, t, s, x, model = setting("vp")
     predict, correct = steps.reverse_diffusion(process), langevin.langevin(langevin.by_std(process, 0.2))
@@ -162,6 +207,20 @@ def test_churn_adds_the_noise_it_says(x64):
     raised = x + 1.007 * float(t[0]) * np.sqrt(1.2**2 - 1) * Z[:1]
     expected, _ = heun.second_order(process)(noise, raised, 1.2 * t, s, model)
     np.testing.assert_allclose(end, expected, rtol=1e-12)
+
+
+def test_churn_has_its_window_and_raises_no_level_beyond_the_root_of_two(x64):
+    process, t, s, x, model = setting("linear_ve")
+    level, rule = float(t[0]), heun.first_order
+    plain = rule(process)(noise, x, t, s, model)[0]
+    inside = rule(process, heun.Churn(0.2))(noise, x, t, s, model)[0]
+    for window in ((0.0, level), (level, np.inf)):
+        np.testing.assert_array_equal(rule(process, heun.Churn(0.2, *window))(noise, x, t, s, model)[0], inside)
+    for window in ((0.0, 0.99 * level), (1.01 * level, np.inf)):
+        np.testing.assert_array_equal(rule(process, heun.Churn(0.2, *window))(noise, x, t, s, model)[0], plain)
+    most = rule(process, heun.Churn(5.0))(noise, x, t, s, model)[0]
+    raised = x + level * Z[:1]
+    np.testing.assert_allclose(most, rule(process)(noise, raised, 2**0.5 * t, s, model)[0], rtol=1e-12)
 
 
 def test_rules_may_be_traced_over_their_times():
