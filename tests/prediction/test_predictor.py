@@ -14,6 +14,7 @@ from score_jax.prediction.predictor import (
 )
 from score_jax.processes.chain import ve_chain, vp_chain
 from score_jax.processes.gaussian import VE, VP, Cosine, Flow, LinearVE, SubVP
+from score_jax.processes.interpolated import Interpolated
 
 PROCESSES = [VE(0.01, 50.0), VP(), SubVP(), Flow(), Cosine(), LinearVE(50.0)]
 
@@ -92,6 +93,13 @@ def test_labels_are_the_papers():
     np.testing.assert_allclose(LABELS["sigma"](t, VE(0.01, 50.0)), [0.01, 0.01 * 5000**0.5, 50], rtol=1e-5)
     ratio = LABELS["noise_to_signal"](t[1:], VP())
     np.testing.assert_allclose(ratio, (VP().sigma(t) / VP().alpha(t))[1:], rtol=1e-5)
+
+    np.testing.assert_allclose(LABELS["999_minus_999t"](t, Flow()), [999, 499.5, 0])
+    chain, t = vp_chain(num_levels=250), jnp.array([0.0, 10.0, 249.0])
+    np.testing.assert_array_equal(LABELS["index"](t, chain), t)
+    np.testing.assert_allclose(LABELS["index_of_1000"](t, chain), [0, 40, 996])
+    np.testing.assert_array_equal(LABELS["descending_index"](t, chain), [249, 239, 0])
+    np.testing.assert_array_equal(LABELS["descending_index"](t, Interpolated(chain)), [249, 239, 0])
 
 
 def test_unknown_names_are_answered_with_the_nearest():
