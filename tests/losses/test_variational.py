@@ -12,8 +12,8 @@ from score_jax.arrays import keys_per_example
 from score_jax.errors import InputError
 from score_jax.losses import variational
 from score_jax.prediction.predictor import score_predictor
-from score_jax.prediction.reverse import VARIANCES, reverse_kernel
-from score_jax.processes.chain import vp_chain
+from score_jax.prediction.reverse import VARIANCES, ReverseKernel, reverse_kernel
+from score_jax.processes.chain import Chain, vp_chain
 from score_jax.processes.noise import brownian
 
 CHAIN, STD, DIM = vp_chain("linear", 200), 0.25, 64
@@ -142,3 +142,56 @@ def test_the_last_step_has_no_variance_but_a_finite_logarithm():
     before = VARIANCES["fixed_small"](CHAIN, None, x, t + 1, t)[0]
     assert variance.item() == 0.0
     np.testing.assert_allclose(jnp.exp(log_variance), before, rtol=1e-5)
+
+
+def test_pages_form_is_near_the_normal_law(x64):
+    z = jnp.linspace(-4, 4, 81)
+    np.testing.assert_allclose(variational.approximate_normal_cdf(z), norm.cdf(z), atol=2e-4)
+
+
+def test_a_levels_probability_is_that_of_its_bin_and_the_outer_ones_have_the_tails(x64):
+    levels = np.array([0, 1, 130, 254, 255]) / 127.5 - 1
+    mean, std = np.array([-0.98, -0.98, 0.03, 0.97, 0.98]), 0.02
+    edges = norm.cdf((levels[:, None] + np.array([-1, 1]) / 255 - mean[:, None]) / std)
+    edges[0, 0], edges[-1, 1] = 0, 1
+    found = variational.discretised_normal_log_prob(*(jnp.asarray(a) for a in (levels, mean, np.full(5, np.log(std)))))
+    np.testing.assert_allclose(np.exp(found), np.diff(edges, axis=1)[:, 0], rtol=5e-3)
+    far = variational.discretised_normal_log_prob(jnp.array([0.5]), jnp.array([-0.5]), jnp.array([-5.0]))
+    np.testing.assert_allclose(far, -12 * np.log(10), rtol=1e-9)
+
+
+@pytest.mark.parametrize("value_range", [(0.0, 1.0), (-0.5, 3.5)])
+def test_levels_have_the_same_probability_in_any_range(value_range, x64):
+    (low, high), x0 = value_range, draws(3)
+    width = (high - low) / 2
+    t, log_variance = jnp.zeros(3), jnp.full((3, DIM), -6.0)
+
+    def decoded(x0, mean, log_variance, *value_range):
+        kernel = ReverseKernel(mean, jnp.exp(log_variance), log_variance)
+        return variational.term(CHAIN, kernel, x0, x0, t, *value_range)
+
+    expected = decoded(x0, 0.9 * x0, log_variance)
+    moved = (low + width * (x + 1) for x in (x0, 0.9 * x0))
+    np.testing.assert_allclose(decoded(*moved, log_variance + 2 * np.log(width), value_range), expected, rtol=1e-9)
+
+
+def test_the_prior_term_is_a_divergence_from_the_prior(x64):
+    """KL of N(alpha x0, sigma²) from N(0, prior_std²) by quadrature, over d ln 2."""
+    chain = Chain(np.log([0.9, 0.5]), np.array([0.3, 1.5]), prior_std=2.0)
+    x0 = np.array([[0.4, -1.0, 2.0]])
+    z = np.linspace(-16, 16, 20_001)
+    q, p = norm(0.5 * x0[0][:, None], 1.5), norm(0, 2.0)
+    kl = (q.pdf(z) * (q.logpdf(z) - p.logpdf(z))).sum(axis=1) * (z[1] - z[0])
+    np.testing.assert_allclose(variational.prior_term(chain, jnp.asarray(x0)), kl.mean() / np.log(2), rtol=1e-8)
+
+
+def test_the_simple_losses_are_errors_of_what_the_network_outputs(x64):
+    x0, noise = jax.random.normal(jax.random.key(2), (2, 3, 5))
+    t = jnp.array([1.0, 50.0, 199.0])
+    x = CHAIN.perturb(x0, t, noise)
+    prediction = exact()(x, t)
+    means = [CHAIN.posterior(x, of, t, t - 1)[0] for of in (prediction.x0, x0)]
+    errors = {"eps": prediction.eps - noise, "x0": prediction.x0 - x0, "mean": means[0] - means[1]}
+    for output, error in errors.items():
+        found = variational.simple(CHAIN, prediction, output, x0, x, t, noise)
+        np.testing.assert_allclose(found, np.mean(error**2, axis=1), rtol=1e-9)
