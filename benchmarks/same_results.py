@@ -1,6 +1,6 @@
 """Does a change of the code leave its results alone? Shipped configs, made tiny, through the verbs, in two checkouts.
 
-    python benchmarks/same_results.py --out=runs/before                   # in the one checkout, 5 minutes on a CPU core
+    python benchmarks/same_results.py --out=runs/before                   # in the one checkout; compiles for minutes
     python benchmarks/same_results.py --out=runs/after                    # in the other
     python benchmarks/same_results.py --compare runs/before runs/after    # the largest differences; 1 where they count
 
