@@ -22,6 +22,15 @@ def test_clean_is_pillows_bicubic_on_floats(size):
     np.testing.assert_allclose(resize.resize(jnp.asarray(IMAGE, jnp.float32), size, "clean")[0], expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("kind", resize.PILLOW_FILTERS)
+@pytest.mark.parametrize("size", SIZES)
+def test_every_filter_is_pillows(kind, size):
+    channel = IMAGE[0, :, :, 0].astype(np.float32)
+    expected = PILImage.fromarray(channel).resize(size[::-1], PILImage.Resampling[kind.upper()])
+    rows, columns = (resize.pillow_matrix(old, new, kind) for old, new in zip(channel.shape, size, strict=True))
+    np.testing.assert_allclose(rows @ channel @ columns.T, np.asarray(expected), atol=1e-3)
+
+
 @pytest.mark.parametrize("how", ["tf1", "torch", "clean"])
 def test_rows_sum_to_one_and_nothing_changes_at_the_same_size(how):
     image = jnp.asarray(IMAGE, jnp.float32)
@@ -50,6 +59,8 @@ def test_an_image_prepared_alone_is_as_one_of_a_batch(how, shape):
 def test_images_of_many_sizes_need_few_programs():
     lengths = {resize.padded_length(n) for n in range(300, 4001)}
     assert len(lengths) < 40 and all(resize.padded_length(n) >= n for n in range(1, 5000))
+    few = {1: 32, 32: 32, 33: 64, 512: 512, 513: 576, 1024: 1024, 1025: 1152, 4000: 4096}
+    assert {length: resize.padded_length(length) for length in few} == few
     _prepared_by.clear_cache()
     for height in range(33, 65, 4):
         prepared_alone(np.zeros((height, 40, 3), np.uint8), "tf1", 128.0)

@@ -95,3 +95,30 @@ def test_slerp_keeps_the_norm_and_meets_both_ends():
     half = measurements.slerp(a, b, 0.5)
     np.testing.assert_allclose(jnp.linalg.norm(half, axis=1), jnp.linalg.norm(a, axis=1), rtol=0.03)
     np.testing.assert_allclose(measurements.slerp(a, a, 0.3), a, atol=1e-5)
+
+
+@pytest.mark.parametrize("weight", [0.25, 0.6])
+@pytest.mark.parametrize("degrees", [60.0, 90.0, 150.0])
+def test_slerp_turns_at_a_constant_rate(weight, degrees, x64):
+    """In the plane, from one radius of a circle to another."""
+    angle, radius = np.deg2rad(degrees), 3.0
+    a, b = (radius * jnp.array([[jnp.cos(turn), jnp.sin(turn)]]) for turn in (0.2, 0.2 + angle))
+    expected = radius * np.array([[np.cos(0.2 + weight * angle), np.sin(0.2 + weight * angle)]])
+    np.testing.assert_allclose(measurements.slerp(a, b, weight), expected, rtol=1e-10)
+
+
+def test_slerp_along_a_ray_is_a_straight_line(x64):
+    a = jnp.array([[[1.0, 2.0], [-3.0, 0.5]]])
+    np.testing.assert_allclose(measurements.slerp(a, 2 * a, 0.3), 1.3 * a, rtol=1e-6)
+
+
+def test_a_measurement_is_noised_as_the_process_noises(x64):
+    process, t = VP(), jnp.array([0.4])
+    x0, z = jnp.array([[1.0, -2.0, 0.5]]), jnp.array([[0.3, 0.7, -1.0]])
+    half = measurements.matrix(np.array([[0.6, 0.8, 0.0], [0.0, 0.0, 2.0]]))
+    found = measurements.noised(process, half, half.operator(x0), t, z)
+    np.testing.assert_allclose(found, half.operator(process.perturb(x0, t, z)), rtol=1e-12)
+    held = measurements.replace(half, z, half.operator(x0))
+    np.testing.assert_allclose(half.operator(held), half.operator(x0), rtol=1e-12)
+    unseen = np.array([0.8, -0.6, 0.0])  # orthogonal to what is measured
+    np.testing.assert_allclose(held @ unseen, z @ unseen, rtol=1e-12)

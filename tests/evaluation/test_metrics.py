@@ -1,0 +1,82 @@
+"""Names, rows and refusals of the numbers of a protocol."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from score_jax.errors import InputError
+from score_jax.evaluation import metrics
+from score_jax.evaluation.feature_set import FeatureSet
+from score_jax.evaluation.inception import logits, prepared
+from score_jax.evaluation.manifold import Manifold, manifold
+from score_jax.evaluation.protocols import PROTOCOLS
+from score_jax.evaluation.statistics import moments
+
+RNG = np.random.default_rng(4)
+
+
+def features(count, shift=0.0, dim=3):
+    rows = RNG.normal(size=(count, dim)) + shift
+    return FeatureSet({"features": moments(rows)}, rows, None, {"n": count})
+
+
+@pytest.mark.parametrize(
+    ("count", "name"), [(50_000, "fid50k"), (1000, "fid1k"), (1234, "fid1234"), (1500, "fid1500"), (None, "fid")]
+)
+def test_a_distance_is_named_by_its_number_of_samples(count, name):
+    assert metrics.name_of("fid", "", count) == name
+    assert metrics.name_of("fid", "digits", count) == "fid_digits"
+
+
+def test_a_distance_needs_four_images():
+    metrics.check_counts(generated=4, real=None)
+    with pytest.raises(InputError, match="3 samples"):
+        metrics.check_counts(generated=3, real=10)
+    with pytest.raises(InputError, match="3 reference images"):
+        metrics.check_counts(generated=4, real=3)
+
+
+def test_precision_is_taken_on_even_rows_of_the_reference():
+    generated, real = features(12), features(31, 0.5)
+    few = PROTOCOLS["adm"].__class__("few", neighbours=2, manifold_reference=7)
+    found = metrics.measure(few, generated=generated, real=real, name="")
+    expected = manifold(generated=generated.features, real=real.features[::5], k=2)
+    assert found["manifold_reference"] == 7
+    for name in ("precision", "recall", "density", "coverage", "f_score"):
+        assert found[name] == getattr(expected, name)
+    every = metrics.measure(PROTOCOLS["adm"], generated=generated, real=real, name="")
+    assert every["manifold_reference"] == 31
+    metrics.measure(few, generated=features(4), real=features(4), name="")
+    with pytest.raises(InputError, match="more than 4"):
+        metrics.measure(few.__class__("four", neighbours=4), generated=features(4), real=features(9), name="")
+
+
+def test_the_f_score_is_the_harmonic_mean():
+    assert Manifold(0.5, 0.25, 1.0, 1.0).f_score == pytest.approx(1 / 3)
+
+
+def test_numbers_stand_with_their_uncertainty():
+    values = {"fid1k": 2.0, "kid": 0.5, "kid_spread": 0.25, "kid_subset_size": 10}
+    values |= {"fid1k_infinity": 1.0, "fid1k_infinity_low": 0.5, "fid1k_infinity_high": 1.5}
+    shown = {name: text for name, text, _ in metrics.rows(values)}
+    expected = {"fid1k": "2.0000", "kid": "0.5000 +- 0.2500", "fid1k_infinity": "1.0000 (0.5000 to 1.5000)"}
+    assert shown == expected
+    meanings = {name: text for name, _, text in metrics.rows(values)}
+    assert meanings["kid"].startswith("kernel distance") and meanings["fid1k_infinity"].startswith("the distance at")
+
+
+def test_inception_sees_levels_about_the_protocols_centre():
+    for centre, ends in ((127.5, (-1, 1)), (128.0, (-1, 127 / 128))):
+        for level, value in zip((0, 255), ends, strict=True):
+            seen = prepared(jnp.full((1, 5, 7, 1), level, jnp.uint8), "tf1", centre)
+            assert seen.shape == (1, 299, 299, 3)
+            np.testing.assert_allclose(seen, value, atol=1e-6)
+
+
+def test_logits_are_of_the_last_layer_with_or_without_its_bias():
+    kernel = RNG.normal(size=(2048, 1008)).astype(np.float32)
+    params = {"fc_kernel": jnp.asarray(kernel), "fc_bias": jnp.arange(1008.0)}
+    pool3 = np.zeros((2, 2048), np.float32)
+    pool3[1, 5] = 2.0
+    np.testing.assert_allclose(logits(params, pool3, False)[1], 2 * kernel[5], rtol=1e-6)
+    np.testing.assert_array_equal(logits(params, pool3, True)[0], params["fc_bias"])
