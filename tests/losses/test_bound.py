@@ -4,10 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
+from scipy.special import rel_entr
 
-from score_jax.arrays import keys_per_example
+from score_jax.arrays import fold_in_each, keys_per_example
 from score_jax.losses import bound
-from score_jax.processes.binomial import binomial_chain
+from score_jax.processes.binomial import BinomialChain, binomial_chain
+from score_jax.processes.chain import Chain
 from score_jax.processes.learned import chain_of_logits, equal_shares, log_spaced
 from score_jax.processes.noise import brownian
 
@@ -147,3 +150,77 @@ def test_the_heartbeats_optimum_is_known():
     keys = keys_per_example(jax.random.key(0), jnp.arange(len(x0)))
     result = jax.jit(lambda x0: bound.binomial_bound(reverse, chain, x0, keys))(x0)
     np.testing.assert_allclose(bound.bits(result.exact.mean()), -3.490, atol=0.03)
+
+
+def test_of_a_model_that_knows_the_example_entropies_are_left(x64):
+    """Its divergences are 0: K has H(X_T | X_0) - H(X_1 | X_0), and the prior's part by round numbers."""
+    chain = Chain(np.log([0.8, 0.6, 0.28]), np.array([0.6, 0.8, 0.96]))
+    x0 = jnp.array([[1.0, -1.0, 1.0], [0.5, 2.0, 0.0]])
+
+    def reverse(x, t):
+        mean, variance = chain.posterior(x, x0, t, t - 1)
+        return mean, jnp.broadcast_to(variance[:, None], x.shape)
+
+    result = bound.gaussian_bound(reverse, chain, x0, path_for(x0))
+    np.testing.assert_allclose(result.kl, np.zeros((2, 2)), atol=1e-12)
+    entropy = stats.norm.entropy() * 3
+    np.testing.assert_allclose(result.equation_14, 3 * np.log(1.6) - entropy, rtol=1e-12)
+    np.testing.assert_allclose(result.null, stats.norm.logpdf(x0).sum(axis=1), rtol=1e-12)
+    # E log pi(x_t) = -(alpha² |x0|² + d sigma² + d log 2 pi) / 2, where |x0|² is 3 the same at all t.
+    excess = np.array([0.0, 1.25])
+    np.testing.assert_allclose(
+        result.exact - result.equation_14, -0.5 * excess * (0.28**2 + 1 - 0.8**2), rtol=1e-9, atol=1e-12
+    )
+    off = bound.gaussian_bound(lambda x, t: (reverse(x, t)[0] + 0.5, reverse(x, t)[1]), chain, x0, path_for(x0))
+    posterior = np.array([0.36 * (1 - 0.5625) / 0.64, 0.64 * (1 - (0.28 / 0.6) ** 2) / 0.96**2])
+    np.testing.assert_allclose(off.kl, np.tile(1.5 * 0.25 / posterior, (2, 1)), rtol=1e-9)
+    np.testing.assert_allclose(off.exact - result.exact, -off.kl.sum(axis=1), rtol=1e-9)
+
+
+def test_of_bits_too(x64):
+    chain = BinomialChain(np.array([0.8, 0.5, 0.1]), 0.3)
+    x0 = jnp.array([[1.0, 0.0, 1.0, 1.0]])
+    keys = keys_per_example(jax.random.key(0), jnp.arange(1))
+
+    def another(r):
+        return jnp.clip(0.5 * r + 0.2, 0, 1)
+
+    exact = bound.binomial_bound(lambda x, t: chain.change(x, x0, t), chain, x0, keys)
+    np.testing.assert_allclose(exact.kl, np.zeros((1, 2)), atol=1e-9)
+    first, last = ([survival * bit + (1 - survival) * 0.3 for bit in (1, 0, 1, 1)] for survival in (0.8, 0.1))
+    entropies = [stats.bernoulli.entropy(p).sum() for p in (np.array(first), np.array(last), np.full(4, 0.3))]
+    np.testing.assert_allclose(exact.equation_14, entropies[1] - entropies[0] - entropies[2], rtol=1e-8)
+    np.testing.assert_allclose(exact.null, 3 * np.log(0.3) + np.log(0.7), rtol=1e-12)
+    log_odds = np.log(0.3 / 0.7)  # E log pi is linear in the probability of a 1
+    gained = (np.sum(last) + 3 - np.sum(first) - 4 * 0.3) * log_odds
+    np.testing.assert_allclose(exact.exact - exact.equation_14, gained, rtol=1e-8)
+    off = bound.binomial_bound(lambda x, t: another(chain.change(x, x0, t)), chain, x0, keys)
+    for i, t in enumerate((1, 2)):
+        x = chain.perturb(fold_in_each(keys, t), x0, jnp.full(1, float(t)))
+        r = np.asarray(chain.change(x, x0, jnp.full(1, float(t))))
+        s = np.asarray(another(r))
+        np.testing.assert_allclose(off.kl[0, i], (rel_entr(r, s) + rel_entr(1 - r, 1 - s)).sum(), rtol=1e-6)
+
+
+def test_the_forward_kernel_as_model_has_one_weight_in_every_trajectory(x64):
+    """N(0, 1) is left as it is by both, in detailed balance: each trajectory's weight is pi(x_0), without spread."""
+    chain = Chain(np.log([0.8, 0.6, 0.28]), np.array([0.6, 0.8, 0.96]))
+    x0 = jnp.array([[1.0, -1.0], [0.5, 2.0]])
+    found, error = bound.importance_log_prob(forward(chain), chain, x0, path_for(x0), 3)
+    np.testing.assert_allclose(found, stats.norm.logpdf(x0).sum(axis=1), rtol=1e-10)
+    np.testing.assert_allclose(error, np.zeros(2), atol=1e-10)
+
+
+def test_the_error_of_a_mean_of_weights_is_that_of_its_trajectories(x64):
+    chain, x0 = chain_of_logits(log_spaced(4, BETA_1), BETA_1), jnp.array([[0.4, -0.2]])
+
+    def narrow(x, t):
+        mean, variance = forward(chain)(x, t)
+        return mean, 0.7 * variance
+
+    path = path_for(x0)
+    one = [bound.importance_log_prob(narrow, chain, x0, lambda k, j=j: lambda _: path(k)(j), 1)[0] for j in range(3)]
+    weights = np.exp(np.array(one))
+    found, error = bound.importance_log_prob(narrow, chain, x0, path, 3)
+    np.testing.assert_allclose(np.exp(found), weights.mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(error, weights.std(axis=0) / weights.mean(axis=0) / 3**0.5, rtol=1e-9)

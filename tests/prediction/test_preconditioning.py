@@ -65,11 +65,11 @@ def test_the_network_sees_scaled_input_label_and_conditions():
         seen.update(params=params, x=x, label=label, **kwargs)
         return jnp.zeros((2, 8, 8, 6))
 
-    x, sigma = jnp.ones((2, 8, 8, 3)), jnp.array([1.0, 2.0])
+    x, sigma = jnp.full((2, 8, 8, 3), 3.0), jnp.array([1.0, 2.0])
     params = {"kernel": jnp.ones(3)}
     d = denoise(EDM(), apply, params, x, sigma, class_labels="classes", train=True)
     assert seen["params"] is params and seen["class_labels"] == "classes" and seen["train"]
-    np.testing.assert_allclose(seen["x"][:, 0, 0, 0], [1.25**-0.5, 4.25**-0.5], rtol=1e-6)
+    np.testing.assert_allclose(seen["x"][:, 0, 0, 0], [3 * 1.25**-0.5, 3 * 4.25**-0.5], rtol=1e-6)
     np.testing.assert_allclose(seen["label"], [0, np.log(2) / 4], rtol=1e-6)
     assert d.shape == x.shape
 

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from score_jax.errors import InputError
-from score_jax.processes.techniques import langevin_step, largest_distance, level_count, level_ratio, variance_ratio
+from score_jax.processes.techniques import (
+    langevin_step,
+    largest_distance,
+    level_count,
+    level_ratio,
+    overlap,
+    variance_ratio,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,3 +47,26 @@ def test_the_largest_distance_is_of_the_two_furthest_images():
     images = np.zeros((3, 2, 2, 1), np.uint8)
     images[1], images[2, 0, 0] = 255, 51
     assert largest_distance(images) == pytest.approx(2.0)
+
+
+def test_shells_overlap_as_two_normal_laws():
+    """Phi(3) - Phi(-3) of equal levels; of d = 8 and ratio 1.5, Phi(6.5) - Phi(-2.5) from tables."""
+    assert overlap(1.0, 7) == pytest.approx(0.9973002, abs=1e-7)
+    assert overlap(1.5, 8) == pytest.approx(0.9937903, abs=1e-7)
+
+
+def test_in_many_dimensions_the_ratio_is_three_widths_of_a_shell():
+    assert (level_ratio(10**9) - 1) * (2 * 10**9) ** 0.5 == pytest.approx(3, rel=1e-3)
+    assert overlap(level_ratio(50), 50) == pytest.approx(0.5)
+    assert overlap(level_ratio(50, 0.9), 50) == pytest.approx(0.9)
+
+
+def test_levels_are_counted_with_both_ends():
+    ratio = level_ratio(100)
+    assert level_count(2 * ratio**7, 2.0, 100) == 8
+
+
+def test_the_step_leaves_the_variance_nearest_to_the_levels():
+    step = langevin_step(0.1, 1.05, 20) / 0.1**2
+    left = [abs(variance_ratio(step * factor, 1.05, 20) - 1) for factor in (0.99, 1, 1.01)]
+    assert left[1] < min(left[0], left[2])
