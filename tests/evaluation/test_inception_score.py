@@ -31,3 +31,11 @@ def test_splits_begin_where_they_must():
 def test_a_short_last_chunk_counts_as_much():
     logits = np.concatenate([SURE, SURE[:1]])
     assert inception_score.in_chunks(logits, 10) == pytest.approx((5.5, 4.5))
+
+
+def test_the_shuffle_is_torch_fidelitys():
+    """Its seed is 2020, and its generator NumPy's of old."""
+    logits = np.random.default_rng(0).normal(size=(60, 4)) * 3
+    order = np.random.RandomState(2020).permutation(60)
+    splits = [inception_score.score(rows) for rows in np.split(logits[order], 10)]
+    assert inception_score.shuffled(logits) == pytest.approx((np.mean(splits), np.std(splits)), rel=1e-12)
