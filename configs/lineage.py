@@ -33,7 +33,8 @@ def _start() -> ConfigDict:
 
 def _levels_of_score(config: ConfigDict, sigma_max: float, num_levels: int) -> None:
     """Denoising score matching at noise levels, images in [0, 1]."""
-    config.data.update(value_range=(0.0, 1.0), dequantize=True)
+    config.data.dequantize = True
+    config.codec.value_range = (0.0, 1.0)
     levels = {"sigma_min": 0.01, "sigma_max": sigma_max, "num_levels": num_levels}
     base.replace_section(config, "process", name="ve_chain", **levels)
     config.prediction.update(output="score", label="descending_index")
@@ -110,7 +111,8 @@ def improved_ddpm() -> ConfigDict:
 def ve() -> ConfigDict:
     """Song et al. 2021: the score of sigma by NCSN++, reverse diffusion with a Langevin corrector."""
     config = _start()
-    config.data.update(value_range=(0.0, 1.0), dequantize=True)
+    config.data.dequantize = True
+    config.codec.value_range = (0.0, 1.0)
     base.replace_section(config, "process", name="ve", sigma_min=0.01, sigma_max=5.71)
     config.network.update(embedding="fourier", fir=True, progressive_input="residual", scale_by_sigma=True)
     config.prediction.update(output="score", label="sigma")
@@ -138,7 +140,7 @@ def adm() -> ConfigDict:
     """Dhariwal and Nichol 2021: classes known to the network, one time in ten not (Ho and Salimans 2022)."""
     config = improved_ddpm()
     _adm(config, learn_sigma=True, scale_shift_norm=True, resblock_updown=True, num_classes=11)
-    config.loss.update(vb_scale=1.0, label_dropout=0.1)
+    config.loss.update(vb_scale=1.0, condition_dropout=0.1)
     return config
 
 
@@ -146,7 +148,7 @@ def classifier() -> ConfigDict:
     """The classifier of noisy images that guides `adm`."""
     config = adm()
     _adm(config, name="adm_classifier", num_classes=10, pool="attention")
-    config.loss.update(name="classifier", label_dropout=0.0)
+    config.loss.name = "classifier"
     return config
 
 

@@ -9,7 +9,7 @@ def ncsn(name: str, image_size: int, channels: int) -> ConfigDict:
     """Dequantised images in [0, 1], ten geometric levels, Adam 1e-3 for 200 K steps of 128 images, no EMA."""
     config = base.get_config()
     config.data.update(name=name, image_size=image_size, channels=channels, dequantize=True)
-    config.data.value_range = (0.0, 1.0)
+    config.codec.value_range = (0.0, 1.0)
     base.replace_section(config, "process", name="ve_chain", sigma_min=0.01, sigma_max=1.0, num_levels=10)
     base.replace_section(config, "network", name="ncsn", channels=128, num_levels=10, dtype="float32")
     config.prediction.update(output="score", label="descending_index")

@@ -13,7 +13,7 @@ def ncsnv2(
     base.set_data(config, name)
     config.data.update(image_size=image_size, flip=True)
     config.data.resize_filter = "none" if name == "cifar10" else "bilinear"
-    config.data.value_range = (0.0, 1.0)
+    config.codec.value_range = (0.0, 1.0)
     levels = {"sigma_min": 0.01, "sigma_max": sigma_max, "num_levels": num_levels, "rounded": True}
     base.replace_section(config, "process", name="ve_chain", **levels)
     base.replace_section(config, "network", name="ncsnv2", channels=128, variant="plain", dtype="float32")

@@ -58,7 +58,7 @@ def ncsnpp_ve(config: ConfigDict, sigma_max: float, num_res_blocks: int = 4) -> 
 
 
 def _ve_training(config: ConfigDict) -> None:
-    config.data.value_range = (0.0, 1.0)
+    config.codec.value_range = (0.0, 1.0)
     config.loss.reduction = "half_sum"
     config.ema.decay = 0.999
     config.sampler.update(name="predictor_corrector", snr=0.16, corrector_steps=1)

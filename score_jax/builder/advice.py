@@ -13,7 +13,8 @@ def _may_have_more_steps(config: ConfigDict) -> bool:
     c, levels = config.sampler, config.process.get("num_levels")
     if levels is None or c.name in ("heun", "euler"):
         return True
-    return (len(kept_levels(levels, c.respacing)) if c.respacing else c.num_steps) < levels
+    respacing = c.get("respacing", "")
+    return (len(kept_levels(levels, respacing)) if respacing else c.num_steps) < levels
 
 
 def where_samples_are_not_finite(config: ConfigDict) -> str:
@@ -28,10 +29,10 @@ def where_samples_are_not_finite(config: ConfigDict) -> str:
     elif c.name in _LANGEVIN and not (c.name == "predictor_corrector" and c.corrector == "none"):
         changes.append(f"give a smaller sampler.{_LANGEVIN[c.name]}")
     elif _may_have_more_steps(config):
-        changes.append("give sampler." + ("respacing more levels" if c.respacing else "num_steps more"))
+        changes.append("give sampler." + ("respacing more levels" if c.get("respacing") else "num_steps more"))
     if c.threshold == "none" and config.prediction.get("output") != "mean":
         changes.append("hold the predicted images by sampler.threshold=clip")
-    if config.guidance.scale != 1.0 or config.guidance.classifier:
+    if config.guidance.scale != 1.0 or config.guidance.name == "classifier":
         changes.append("lower guidance.scale")
     if config.network.get("dtype", "float32") != "float32":
         changes.append("compute with network.dtype=float32")

@@ -9,9 +9,9 @@ import math
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-from ml_collections import ConfigDict
 
-from score_jax.builder.naming import choose
+from score_jax.builder.model_facts import ModelFacts
+from score_jax.builder.sampler_options import PredictorCorrector, ReverseDiffusion, Stepping
 from score_jax.errors import InputError, quoted
 from score_jax.processes.chain import Chain
 from score_jax.processes.gaussian import Cosine, Flow, GaussianProcess, LinearVE, NoiseSchedule
@@ -29,9 +29,8 @@ _say = functools.cache(print_once)
 """Prints a line the first time: samplers are built anew in every trace."""
 
 
-def _std(config: ConfigDict) -> float:
-    low, high = config.data.value_range
-    return (high - low) / 20
+def _std(model: ModelFacts) -> float:
+    return model.codec.width / 20
 
 
 def _loses_its_signal(process: NoiseSchedule) -> bool:
@@ -39,46 +38,43 @@ def _loses_its_signal(process: NoiseSchedule) -> bool:
     return isinstance(process, Flow | Cosine)
 
 
-def _half_score(config: ConfigDict) -> bool:
+def _half_score(c: Stepping) -> bool:
     """Whether the rule is reverse diffusion with half of the score."""
-    c = config.sampler
-    return c.probability_flow and "reverse_diffusion" in (
-        c.name,
-        c.predictor if c.name == "predictor_corrector" else "",
-    )
+    if isinstance(c, PredictorCorrector):
+        return c.probability_flow and c.predictor == "reverse_diffusion"
+    return isinstance(c, ReverseDiffusion) and c.probability_flow
 
 
-def time_grid(config: ConfigDict, process: GaussianProcess) -> Grid:
+def time_grid(c: Stepping, model: ModelFacts, process: GaussianProcess) -> Grid:
     """The times from the process's end to `sampler.t_min`.
 
     "auto" is even in time, but in log-SNR where such steps are coarse: under linear_ve, whose time is the noise level,
     320 even steps multiply the variance by 0.02 to 5; reverse diffusion's flow under flow and cosine triples it.
 
     Raises:
-      InputError: the name is unknown, or the grid has hardly a step where the data are.
+      InputError: the grid has hardly a step where the data are.
     """
-    c = config.sampler
     spacings = {
         "uniform": lambda: grids.uniform(c.num_steps, c.t_min, process.t_max),
         "quadratic": lambda: grids.quadratic(c.num_steps, c.t_min, process.t_max),
         "log_snr": lambda: grids.log_snr(c.num_steps, process, c.t_min, process.t_max),
     }
     noise_is_time = isinstance(process, LinearVE)
-    own = noise_is_time or (_half_score(config) and _loses_its_signal(process))
+    own = noise_is_time or (_half_score(c) and _loses_its_signal(process))
     spacings["auto"] = spacings["log_snr" if own else "uniform"]
-    grid = choose("sampler.grid", spacings, c.grid)()
+    grid = spacings[c.grid]()
     if noise_is_time and c.grid in ("uniform", "quadratic"):
-        ratio = coarseness.variance_ratio(coarseness.ddim_factor, process, grid, _std(config))
+        ratio = coarseness.variance_ratio(coarseness.ddim_factor, process, grid, _std(model))
         if not 1 / _COARSE < ratio < _COARSE:
             raise InputError(
-                f"sampler.grid={c.grid} with sampler.num_steps={c.num_steps} is too coarse for {config.process.name}, "
-                f"whose time is the noise level: data of standard deviation {_std(config):.2g} get {ratio:.2g} times "
+                f"sampler.grid={c.grid} with sampler.num_steps={c.num_steps} is too coarse for {model.process_name}, "
+                f"whose time is the noise level: data of standard deviation {_std(model):.2g} get {ratio:.2g} times "
                 "their variance. Give sampler.grid=auto, which is even in log-SNR, or more steps."
             )
     return grid
 
 
-def check_half_score(config: ConfigDict, process: NoiseSchedule, grid: Grid) -> None:
+def check_half_score(model: ModelFacts, process: NoiseSchedule, grid: Grid) -> None:
     """Whether reverse diffusion along the flow, an expansion in the 1 - a and b² of its steps, is near the flow.
 
     Under VE, VP, sub-VP, whose rule it is, and chains like theirs it is with more steps, and a line says so where these
@@ -88,13 +84,13 @@ def check_half_score(config: ConfigDict, process: NoiseSchedule, grid: Grid) -> 
       InputError: it is off by more than `_COARSE_HALF_SCORE` in the variance, and the process is of those.
     """
     with jax.ensure_compile_time_eval():
-        ratio = coarseness.variance_ratio(coarseness.reverse_diffusion_factor, process, grid, _std(config))
+        ratio = coarseness.variance_ratio(coarseness.reverse_diffusion_factor, process, grid, _std(model))
         smallest = float(jnp.min(process.kernel(grid[:-1], grid[1:])[0]))
     if ratio < _COARSE_HALF_SCORE:
         return
     found = (
         f"sampler.probability_flow of reverse_diffusion in {len(grid) - 1} steps gives data of standard deviation "
-        f"{_std(config):.2g} {ratio:.2g} times their variance under process {config.process.name}"
+        f"{_std(model):.2g} {ratio:.2g} times their variance under process {model.process_name}"
     )
     if _loses_its_signal(process) or (isinstance(process, Chain) and smallest < 0.5):
         raise InputError(
@@ -103,9 +99,9 @@ def check_half_score(config: ConfigDict, process: NoiseSchedule, grid: Grid) -> 
     _say(f"{found}: give more steps, or choose ddim, dpm_solver_2m or heun, which follow the same flow.")
 
 
-def say_where_it_begins(config: ConfigDict, chain: Chain, level: int) -> None:
+def say_where_it_begins(c: Stepping, model: ModelFacts, chain: Chain, level: int) -> None:
     """Prints a line where images at the highest kept level are further from the prior than at the chain's last."""
-    low, high = config.data.value_range
+    low, high = model.codec.bounds
 
     def nats(level: int) -> float:
         """KL divergence of x_t from the prior in a dimension whose x0 is at the end of the range."""
@@ -117,7 +113,7 @@ def say_where_it_begins(config: ConfigDict, chain: Chain, level: int) -> None:
     last = chain.num_levels - 1
     if nats(level) > _NEAR_THE_PRIOR + nats(last):
         _say(
-            f"sampler.respacing={quoted(config.sampler.respacing)} begins at level {level} of 0 to {last}, where "
+            f"sampler.respacing={quoted(c.respacing)} begins at level {level} of 0 to {last}, where "
             f"images still show ({nats(level):.2g} nats from the prior in a dimension), but a sampler begins with "
             "noise: a number of steps alone begins at the last level."
         )

@@ -1,19 +1,26 @@
 """A section of a config, `{name, **arguments}`, to what the name stands for."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ml_collections import ConfigDict
+from score_jax.builder.options import Values, check_type
+from score_jax.errors import unknown_name
 
-from score_jax.errors import InputError, unknown_name
 
-
-def construct(section: str, table: Mapping[str, Callable], values: dict[str, Any]) -> Any:
+def construct(
+    section: str, table: Mapping[str, Callable], values: dict[str, Any], possible: Mapping[str, Values] | None = None
+) -> Any:
     """`table[name](**rest)`.
 
+    Args:
+      section: of the config.
+      table: what the name stands for.
+      values: the section's.
+      possible: the values that some of its keys may have.
+
     Raises:
-      InputError: the name or an argument is unknown (with the nearest valid one).
+      InputError: the name or an argument is unknown (with the nearest valid one), or a value is not possible.
     """
     values = dict(values)
     name = choose(f"{section}.name", table, values.pop("name"))
@@ -21,24 +28,23 @@ def construct(section: str, table: Mapping[str, Callable], values: dict[str, Any
     for key in values:
         if key not in known:
             raise unknown_name(f"key of {section}:", key, known)
+        _check_value(
+            f"{section}.{key}", values[key], inspect.signature(name).parameters[key], (possible or {}).get(key)
+        )
     return name(**values)
 
 
-def check_counts(section: str, values: Mapping[str, Any] | ConfigDict, keys: Iterable[str], *, least: int = 1) -> None:
-    """Raises InputError where one of these values of a section is below `least`."""
-    for key in keys:
-        if values[key] < least:
-            raise InputError(f"{section}.{key}={values[key]}: give at least {least}.")
+def _check_value(key: str, value: Any, parameter: inspect.Parameter, possible: Values | None) -> None:
+    """Raises InputError where a value has another type than the parameter's annotation says, or is not possible."""
+    hint = parameter.annotation
+    if isinstance(hint, str):
+        hint = _PLAIN.get(hint, Any)
+    check_type(key, value, hint)
+    (possible or Values()).check(key, value)
 
 
-SEEDS = 2**32
-"""Seeds that differ: JAX takes 32 bits of one."""
-
-
-def check_seed(key: str, seed: int) -> None:
-    """Raises InputError where a seed is not from 0 to 2^32 - 1: JAX would take it for another, silently."""
-    if not 0 <= seed < SEEDS:
-        raise InputError(f"{key}={seed}: give 0 to {SEEDS - 1}; others stand for the same seed as one of these.")
+_PLAIN: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
+"""Annotations that may be texts."""
 
 
 def choose(key: str, table: Mapping[str, Any], name: str) -> Any:

@@ -1,20 +1,34 @@
-"""The `loss` section of a config: what a network is trained for."""
+"""The `loss` section: from the options of an objective to what training minimises."""
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
-from ml_collections import ConfigDict
+from jaxtyping import Array, Float
 
 from score_jax.arrays import fold_in_each, normal_per_example
 from score_jax.builder.likelihood import log_snr_times
-from score_jax.builder.naming import check_counts, choose
-from score_jax.data import transforms
-from score_jax.errors import InputError
+from score_jax.builder.loss_options import (
+    Classifier,
+    Denoising,
+    ExactLikelihood,
+    Generative,
+    Hybrid,
+    Loss,
+    Sliced,
+    VariationalBound,
+)
+from score_jax.builder.model_facts import ModelFacts
+from score_jax.builder.naming import choose
+from score_jax.builder.options import Options
+from score_jax.codecs.pixels import Pixels
+from score_jax.conditioning.conditioners import Conditioner, conditions_of
+from score_jax.conditioning.dropout import with_dropout
+from score_jax.errors import InputError, unknown_name
 from score_jax.likelihood.bits import bits_per_dim
 from score_jax.likelihood.divergence import Divergence
 from score_jax.likelihood.ode import log_prob
@@ -22,15 +36,15 @@ from score_jax.losses import loss_history, score_matching, sliced, time_sampling
 from score_jax.losses.loss_history import LossHistory
 from score_jax.losses.weighting import WEIGHTINGS, Weighting
 from score_jax.models.network import Network
-from score_jax.prediction.predictor import ConditionalPredictor, Conditions, told
+from score_jax.prediction.predictor import ConditionalPredictor, Conditions, with_conditions
 from score_jax.prediction.reverse import VARIANCES
 from score_jax.processes.chain import Chain
 from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
 from score_jax.samplers.ode import GridODE
-from score_jax.training.step import Loss
+from score_jax.training import step
 from score_jax.typing import Batch, KeyArray, KeyBatch, Params, Time
 
-REDUCTIONS = {"mean": lambda dim: 1.0 / dim, "half_sum": lambda dim: 0.5}
+_REDUCTIONS = {"mean": lambda dim: 1.0 / dim, "half_sum": lambda dim: 0.5}
 Draw = Callable[[KeyArray, int, LossHistory | None], tuple[Time, Float[Array, "b"]]]
 """Times (b,) and the factors that make the mean loss unbiased (b,)."""
 
@@ -44,7 +58,7 @@ def _by_history(key: KeyArray, b: int, history: LossHistory | None) -> tuple[Tim
     return loss_history.draw(history, key, b)
 
 
-def _draws(config: ConfigDict, process: NoiseSchedule) -> Draw:
+def _draws(c: Options, process: NoiseSchedule) -> Draw:
     """At which times a batch is trained.
 
     Where the mean loss is to bound the likelihood, it is that over uniform times: other draws come with factors.
@@ -52,8 +66,10 @@ def _draws(config: ConfigDict, process: NoiseSchedule) -> Draw:
     Raises:
       InputError: the name is unknown for this kind of process, or its draws do not reach all times of a bound.
     """
-    c = config.loss
-    bounds = c.name == "denoising" and c.weighting == "likelihood"
+    if isinstance(c, ExactLikelihood):  # which asks at all times
+        return lambda key, b, _: _even(jnp.ones(b))
+    assert isinstance(c, Loss)
+    bounds = isinstance(c, Denoising) and c.weighting == "likelihood"
     if isinstance(process, Chain):
         levels: dict[str, Draw] = {
             "uniform": lambda key, b, _: _even(time_sampling.uniform_index(key, b, 0.0, num_levels=process.num_levels)),
@@ -101,147 +117,138 @@ def _scaled(
     return t_max * part, jnp.ones_like(part) if factors is None else factors(part, t_min / t_max)
 
 
-def history_of(config: ConfigDict, process: NoiseSchedule) -> LossHistory | None:
+def history_of(c: Options, process: NoiseSchedule) -> LossHistory | None:
     """What loss-second-moment sampling begins with; None of other samplings."""
-    if config.loss.time_sampling != "loss_second_moment":
+    if not isinstance(c, Loss) or c.time_sampling != "loss_second_moment":
         return None
     return loss_history.empty_history(process.num_levels) if isinstance(process, Chain) else None
 
 
-def _weighting(config: ConfigDict) -> Weighting:
-    chosen = choose("loss.weighting", WEIGHTINGS, config.loss.weighting)
-    if config.loss.weighting == "edm":
-        return functools.partial(chosen, sigma_data=config.prediction.get("sigma_data", 0.5))
-    return chosen
+def _weighting(c: Denoising, sigma_data: float) -> Weighting:
+    chosen: Callable[..., Any] = WEIGHTINGS[c.weighting]
+    return functools.partial(chosen, sigma_data=sigma_data) if c.weighting == "edm" else chosen
 
 
 Objective = Callable[[ConditionalPredictor, Conditions, Batch, Time, Batch, KeyBatch], Float[Array, "b"]]
 """`objective(model, conditions, x0, t, noise, keys)`: one value per example, in the units that its reduction says."""
 
 
-def _told(objective: Callable) -> Objective:
+def _of_batch(objective: Callable) -> Objective:
     """Of an objective that asks about the whole batch, with its conditions, at once."""
-    return lambda model, conditions, *rest: objective(told(model, conditions), *rest)
+    return lambda model, conditions, *rest: objective(with_conditions(model, conditions), *rest)
 
 
-def _objective(config: ConfigDict, process: NoiseSchedule, dim: int) -> Objective:
-    """The `loss.name` of a generative model.
+def _denoising(c: Denoising, process: NoiseSchedule, scale: float, sigma_data: float) -> Objective:
+    weighting = _weighting(c, sigma_data)
+    jax.eval_shape(functools.partial(weighting, process), jnp.ones(1))  # so that a mistake in it is told now
 
-    Raises:
-      InputError: it is unknown, or needs a chain of levels.
-    """
-    c = config.loss
-    scale = choose("loss.reduction", REDUCTIONS, c.reduction)(dim)
+    def objective(predictor, x0, t, noise, keys):
+        return scale * score_matching.denoising(predictor, process, x0, t, noise, weighting)
 
-    def denoising() -> Objective:
-        weighting = _weighting(config)
-        jax.eval_shape(functools.partial(weighting, process), jnp.ones(1))  # so that a mistake in it is told now
+    return _of_batch(objective)
 
-        def objective(predictor, x0, t, noise, keys):
-            return scale * score_matching.denoising(predictor, process, x0, t, noise, weighting)
 
-        return _told(objective)
-
-    def sliced_score_matching(predictor, x0, t, noise, keys):
+def _sliced(process: NoiseSchedule, scale: float) -> Objective:
+    def objective(predictor, x0, t, noise, keys):
         directions = sliced.directions(keys, x0)
         return scale * sliced.annealed(lambda x, t: predictor(x, t).score, process, x0, t, noise, directions)
 
-    names: dict[str, Callable[[], Objective]] = {
-        "denoising": denoising,
-        "sliced": lambda: _told(sliced_score_matching),
-    }
-    if isinstance(process, Chain):
-        names |= dict.fromkeys(("hybrid", "vlb"), lambda: _told(_bound(config, process)))
-    if isinstance(process, GaussianProcess):
-        names["likelihood"] = lambda: _exact_likelihood(config, process)
-    return choose(f"loss.name for process {config.process.name!r}:", names, c.name)()
+    return _of_batch(objective)
 
 
-def _exact_likelihood(config: ConfigDict, process: GaussianProcess) -> Objective:
+def _exact_likelihood(c: ExactLikelihood, process: GaussianProcess, codec: Pixels) -> Objective:
     """Bits/dim by the probability flow, on a grid, through which the gradient passes (Song et al. 2021, eq. 39)."""
-    c = config.loss
-    check_counts("loss", c, ("ode_steps",))
-    if not config.data.dequantize:
-        raise InputError("loss.name=likelihood of undequantised images has no maximum: give data.dequantize=True.")
     ode = GridODE(log_snr_times(process, c.ode_steps, c.t_min), "dopri5", differentiable=True)
-    offset = transforms.log_bin_width(tuple(config.data.value_range), transforms.BITS)
 
     def objective(model, conditions, x0, t, noise, keys):
         found = log_prob(
             model, process, keys, x0, divergence=Divergence(), ode=ode, t_min=c.t_min, conditions=conditions
         )
-        return bits_per_dim(found.log_prob, math.prod(x0.shape[1:]), offset)
+        return bits_per_dim(found.log_prob, math.prod(x0.shape[1:]), codec.log_bin_width)
 
     return objective
 
 
-def _bound(config: ConfigDict, chain: Chain) -> Callable:
+def _bound(c: Hybrid | VariationalBound, chain: Chain, output: str) -> Objective:
     """The variational objectives of Nichol and Dhariwal 2021."""
-    c, count = config.loss, chain.num_levels
-    variance = choose("loss.variance", VARIANCES, c.variance)
-    fit = config.prediction.output if c.name == "hybrid" else None
-    scale = (c.vb_scale or count / 1000) if c.name == "hybrid" else float(count)
+    variance, fit, scale = VARIANCES[c.variance], None, float(chain.num_levels)
+    if isinstance(c, Hybrid):
+        fit, scale = output, c.vb_scale or chain.num_levels / 1000
 
     def objective(predictor, x0, t, noise, keys):
         parts = variational.variational(predictor, chain, variance, x0, t, noise, simple_output=fit, vb_scale=scale)
         return parts["loss"]
 
-    return objective
+    return _of_batch(objective)
 
 
-def area_means(images: Batch, size: int) -> Batch:
-    """Images (b, h, w, c) reduced to (b, size, size, c) by the means of equal squares.
+def _objective(c: Options, model: ModelFacts, dim: int, *, dequantized: bool, sigma_data: float) -> Objective:
+    """The objective of a generative model.
 
     Raises:
-      InputError: the size does not divide theirs.
+      InputError: it does not go with the model's process.
     """
-    b, h, w, channels = images.shape
-    if size <= 0 or h % size or w % size:
-        raise InputError(f"data.low_resolution={size} does not divide images of {h} x {w}.")
-    return images.reshape(b, size, h // size, size, w // size, channels).mean(axis=(2, 4))
+    process = model.process
+    if isinstance(c, Denoising):
+        return _denoising(c, process, _REDUCTIONS[c.reduction](dim), sigma_data)
+    if isinstance(c, Sliced):
+        return _sliced(process, _REDUCTIONS[c.reduction](dim))
+    if isinstance(c, Hybrid | VariationalBound) and isinstance(process, Chain):
+        return _bound(c, process, model.output)
+    if isinstance(c, ExactLikelihood) and isinstance(process, GaussianProcess):
+        if not dequantized:
+            raise InputError("loss.name=likelihood of undequantised images has no maximum: give data.dequantize=True.")
+        return _exact_likelihood(c, process, model.codec)
+    possible = ("hybrid", "vlb") if isinstance(process, Chain) else ("likelihood",)
+    name = {Hybrid: "hybrid", VariationalBound: "vlb", ExactLikelihood: "likelihood"}[type(c)]
+    raise unknown_name(f"loss.name for process {model.process_name!r}:", name, ("denoising", "sliced", *possible))
 
 
-def build_loss(config: ConfigDict, process: NoiseSchedule, network: Network, predict: Callable) -> Loss:
-    """The `loss` section: a batch of uint8 images to one value per example.
+def build_loss(
+    c: Options,
+    model: ModelFacts,
+    network: Network,
+    predict: Callable,
+    conditioners: Mapping[str, Conditioner],
+    *,
+    dequantize: bool,
+    sigma_data: float,
+) -> step.Loss:
+    """What training minimises: of a batch of uint8 images, one value per example.
 
     Args:
-      config: the experiment.
-      process: its process.
-      network: its network; a classifier where loss.name is "classifier".
-      predict: `build_predict`'s, or `build_logits`'s of a classifier.
+      c: the options of the objective.
+      model: facts of the model.
+      network: its network.
+      predict: from the network's parameters to predictions, or to logits of a classifier.
+      conditioners: from a batch to the network's conditions.
+      dequantize: whether images are dequantised.
+      sigma_data: standard deviation of the data, which EDM's weighting knows.
 
     Raises:
-      InputError: a name is unknown, or does not go with the process.
+      InputError: the objective does not go with the process, or its times do not.
     """
-    c, value_range = config.loss, tuple(config.data.value_range)
-    objective = None if c.name == "classifier" else _objective(config, process, math.prod(network.image_shape))
+    process, codec = model.process, model.codec
+    objective = None
+    if not isinstance(c, Classifier):
+        dim = math.prod(network.image_shape)
+        objective = _objective(c, model, dim, dequantized=dequantize, sigma_data=sigma_data)
+    rate = c.condition_dropout if isinstance(c, Generative | ExactLikelihood) else 0.0
 
     def values(params: Params, batch, t: Time, keys: KeyBatch, dropout_key: KeyArray) -> Float[Array, "b"]:
-        if config.data.dequantize:
-            x0 = transforms.dequantize(fold_in_each(keys, 0), batch["image"], value_range)
-        else:
-            x0 = transforms.to_model_range(batch["image"], value_range)
+        images = batch["image"]
+        x0 = codec.dequantize(fold_in_each(keys, 0), images) if dequantize else codec.encode(images)
         noise = normal_per_example(fold_in_each(keys, 1), x0)
         call = functools.partial(predict, params, train=True, rngs={"dropout": dropout_key})
         if objective is None:
             logits = call(process.perturb(x0, t, noise), t)
             return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
-        labels = _with_unknown(fold_in_each(keys, 2), batch["label"], network.num_classes - 1, c.label_dropout)
-        conditions = network.conditions(labels)
-        if config.data.low_resolution:
-            conditions["low_res"] = area_means(x0, config.data.low_resolution)
+        conditions: Conditions = conditions_of(network.conditions, conditioners, batch, x0)
+        conditions = with_dropout(fold_in_each(keys, 2), conditions, network.conditions, rate)
 
-        def model(x, t, conditions):
+        def asked(x, t, conditions):
             return call(x, t, **conditions)
 
-        return objective(model, conditions, x0, t, noise, fold_in_each(keys, 3))
+        return objective(asked, conditions, x0, t, noise, fold_in_each(keys, 3))
 
-    return Loss(_draws(config, process), values)
-
-
-def _with_unknown(keys, labels: Int[Array, "b"], unknown: int, rate: float) -> Int[Array, "b"]:
-    """A share of the labels replaced by the class that stands for none (Ho and Salimans 2022, algorithm 1)."""
-    if rate <= 0:
-        return labels
-    dropped = jax.vmap(lambda key: jax.random.bernoulli(key, rate))(keys)
-    return jnp.where(dropped, unknown, labels)
+    return step.Loss(_draws(c, process), values)

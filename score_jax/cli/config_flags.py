@@ -1,17 +1,17 @@
 """Command-line flags of a verb, with `--config` from a file or from the workdir's saved config."""
 
-import contextlib
+import importlib.util
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
-from score_jax.builder.completion import completed
-from score_jax.errors import InputError
-from score_jax.training.run_config import load_config
+from score_jax.builder.sections import CONSTRUCTED, METHODS, check_keys, completed
+from score_jax.builder.workdirs import load_config
+from score_jax.errors import InputError, unknown_name
 
 
 def _argument(argv: list[str], name: str) -> str | None:
@@ -31,42 +31,113 @@ def _import_root(config_file: Path) -> None:
             sys.path.insert(0, str(folder.parent))
 
 
-@contextlib.contextmanager
-def _unknown_key_refused() -> Iterator[None]:
+def _config_of_file(file: str) -> ConfigDict:
+    """What `get_config` of a file returns; of FILE.py:VARIANT it is handed the variant.
+
+    Raises:
+      InputError: there is no such file, or it sets a key that no config has.
+    """
+    path, _, variant = file.partition(":")
+    if not Path(path).is_file():
+        raise InputError(f"No config file {path}: expected one like configs/demo/mnist.py.")
+    _import_root(Path(path))
+    spec = importlib.util.spec_from_file_location("score_jax_config", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
     try:
-        yield
+        spec.loader.exec_module(module)
+        if not hasattr(module, "get_config"):
+            raise InputError(f"{path} has no function get_config: expected a config file like configs/demo/mnist.py.")
+        return module.get_config(variant) if variant else module.get_config()
     except (AttributeError, KeyError) as error:
-        wrong, *near = re.findall(r"\w+", re.sub(r"\\+n|Did you mean|instead of", " ", str(error)))
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"The config has no key {wrong!r}.{hint}") from error
+        raise _unknown_key(error) or error from error
 
 
-def define(values: flags.FlagValues, argv: list[str], default_config: str | None = None) -> None:
+def _unknown_key(error: AttributeError | KeyError) -> InputError | None:
+    """What ml_collections says of a key that a locked config has not, as one line; None for other errors."""
+    text = str(error)
+    if "does not exist" not in text and "Did you mean" not in text and "locked" not in text:
+        return None
+    wrong, *near = re.findall(r"\w+", re.sub(r"\\+n|Did you mean|instead of", " ", text))
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return InputError(f"The config has no key {wrong!r}.{hint}")
+
+
+def _overrides(argv: list[str]) -> dict[str, str | None]:
+    """The values of `--config.section.key=value` and `--config.section.key value`, by section.key."""
+    found: dict[str, str | None] = {}
+    for word, after in zip(argv, [*argv[1:], None], strict=True):
+        name, equals, value = word.partition("=")
+        if name.startswith("--config."):
+            found[name.removeprefix("--config.")] = value if equals else after
+    return found
+
+
+def _with_methods(config: ConfigDict, overrides: Mapping[str, str | None]) -> ConfigDict:
+    """The config with every key of the methods that the command line names.
+
+    Raises:
+      InputError: a key that it sets is unknown, or not read by its section's method.
+    """
+    config = completed(config)
+    for section in METHODS:
+        name = overrides.get(f"{section}.name")
+        if name is not None:
+            config[section].name = name
+    config = completed(config)
+    for key in overrides:
+        section, _, name = key.partition(".")
+        if section not in config or not name:
+            if section not in config:
+                raise unknown_name("section of the config", section, config)
+            continue
+        if section in CONSTRUCTED:
+            if name not in config[section]:
+                raise unknown_name(f"key of {section}:", name, config[section])
+        else:
+            check_keys(section, config[section].name if section in METHODS else None, {name: None})
+    return config
+
+
+def define(values: flags.FlagValues, argv: list[str], default_config: str | None = None) -> list[str]:
     """Adds `--workdir` and `--config[.section.key]` to a verb's flags.
 
     Without `--config`, the config is `default_config`, or else the one saved in the workdir.
 
+    Returns:
+      The arguments that are left to parse.
+
     Raises:
-      InputError: no workdir is given, or there is no config to be had.
+      InputError: no workdir is given, or there is no config to be had, or a key that is set is unknown.
     """
     flags.DEFINE_string("workdir", None, "Folder of the run: config, checkpoints, logs, results.", flag_values=values)
     if "--help" in argv:
-        config_flags.DEFINE_config_file("config", default_config, "Path of a config file.", flag_values=values)
-        return
+        text = "Path of a config file; --config.section.key=value overrides one key, `help SECTION` lists them."
+        flags.DEFINE_string("config", default_config, text, flag_values=values)
+        return argv
     workdir, config_file = _argument(argv, "workdir"), _argument(argv, "config") or default_config
-    if config_file is None:
-        if workdir is None:
-            raise InputError("Neither --config nor --workdir is given: name a config file, or the folder of a run.")
-        saved = completed(load_config(Path(workdir)))
-        with _unknown_key_refused():
-            config_flags.DEFINE_config_dict("config", saved, flag_values=values, sys_argv=argv)
-        return
-    file = config_file.partition(":")[0]  # FILE.py:VARIANT hands the variant to get_config
-    if not Path(file).is_file():
-        raise InputError(f"No config file {file}: expected one like configs/demo/mnist.py.")
-    _import_root(Path(file))
-    help_text = "Path of a config file; --config.section.key=value overrides one key."
-    config_flags.DEFINE_config_file("config", default_config, help_text, flag_values=values, sys_argv=argv)
+    if config_file is not None:
+        config = _config_of_file(config_file)
+    elif workdir is not None:
+        config = load_config(Path(workdir))
+    else:
+        raise InputError("Neither --config nor --workdir is given: name a config file, or the folder of a run.")
+    rest = _without(argv, "config")
+    config = _with_methods(config, _overrides(rest))
+    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=rest)
+    return rest
+
+
+def _without(argv: list[str], name: str) -> list[str]:
+    """Arguments without `--name=value` and `--name value`."""
+    rest: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if word == f"--{name}":
+            next(words, None)
+        elif not word.startswith(f"--{name}="):
+            rest.append(word)
+    return rest
 
 
 def parse(values: flags.FlagValues, argv: list[str], positional: tuple[str, ...] = ()) -> None:
@@ -78,12 +149,11 @@ def parse(values: flags.FlagValues, argv: list[str], positional: tuple[str, ...]
       positional: string flags that words without a name are the values of, in this order.
 
     Raises:
-      InputError: an unknown flag or config key (with the nearest name), a value of another type, or one word too many.
+      InputError: an unknown flag, a value of another type, or one word too many.
     """
     try:
-        with _unknown_key_refused():
-            rest = values(argv)
-    except (flags.Error, TypeError, OSError) as error:
+        rest = values(argv)
+    except (flags.Error, TypeError, ValueError, AttributeError, KeyError, OSError) as error:
         raise InputError("Bad argument: " + " ".join(str(error).split())) from error
     words = rest[1:]
     for name, word in zip(positional, words, strict=False):

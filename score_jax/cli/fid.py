@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jax
 
-from score_jax.builder.naming import check_counts
+from score_jax.builder.options import Values
 from score_jax.cli.extractors import imported, inception
 from score_jax.errors import InputError
 from score_jax.evaluation import feature_set, metrics
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--save", type=Path, help="an .npz for A's statistics")
     parser.add_argument("--json", type=Path, help="a file for the result")
     options = parser.parse_args(argv[1:])
-    check_counts("fid", vars(options), ("batch_size",))
+    Values(least=1).check("fid.batch_size", options.batch_size)
     if options.real is None and options.save is None:
         parser.error("B is missing: real images, or --save=FILE.npz to keep the statistics of A alone")
     save = None if options.save is None else _statistics_path(options.save)

@@ -9,11 +9,10 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from score_jax import builder
-from score_jax.builder.completion import completed
+from score_jax.builder.workdirs import load_config
 from score_jax.cli import config_flags
 from score_jax.jobs.train import restore_params
 from score_jax.runtime.sharding import make_mesh
-from score_jax.training.run_config import load_config
 from score_jax.typing import Params
 
 
@@ -35,11 +34,11 @@ def parse_flags(
     """
     values = flags.FlagValues()
     define(values)
-    config_flags.define(values, argv, default_config)
+    rest = config_flags.define(values, argv, default_config)
     if "--help" in argv:
         print(f"{description}\n\nOptions:\n{values.get_help('  ')}")
         return None
-    config_flags.parse(values, argv, positional)
+    config_flags.parse(values, rest, positional)
     _respace(values.config, argv)
     return values
 
@@ -48,14 +47,14 @@ def _respace(config: ConfigDict, argv: list[str]) -> None:
     """Makes a number of steps the respacing of a config that has one, which would else win without a word."""
     given = {word.partition("=")[0] for word in argv}
     steps_alone = "--config.sampler.num_steps" in given and "--config.sampler.respacing" not in given
-    if steps_alone and config.sampler.respacing:
+    if steps_alone and config.sampler.get("respacing"):
         config.sampler.respacing = str(config.sampler.num_steps)
 
 
 _ALIASES = {
     "--solver": "--config.sampler.name",
     "--steps": "--config.sampler.num_steps",
-    "--method": "--config.likelihood.method",
+    "--method": "--config.likelihood.name",
 }
 
 
@@ -66,8 +65,11 @@ def with_aliases(argv: list[str]) -> list[str]:
     words = []
     for word in argv:
         name, equals, value = word.partition("=")
-        name = aliases.get(name, name)
-        words.append(name.replace("--guidance.", "--config.guidance.", 1) + equals + value)
+        name = aliases.get(name, name).replace("--guidance.", "--config.guidance.", 1)
+        if name == "--config.guidance.classifier":
+            words.append("--config.guidance.name=classifier")
+            name = "--config.guidance.workdir"
+        words.append(name + equals + value)
     return words
 
 
@@ -103,7 +105,7 @@ def trained_of(workdir: Path) -> Trained:
     Raises:
       InputError: config or checkpoint are missing or do not fit.
     """
-    return _trained(completed(load_config(workdir)), workdir, None)
+    return _trained(load_config(workdir), workdir, None)
 
 
 def _trained(config: ConfigDict, workdir: Path, step: int | None) -> Trained:

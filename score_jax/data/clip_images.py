@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 from PIL import Image as PILImage
 
+from score_jax.codecs.pixels import Pixels
 from score_jax.data.images import FILTERS, with_channels
-from score_jax.data.transforms import to_model_range
 from score_jax.errors import InputError
 from score_jax.models.clip.clip_input import normalised
 
@@ -36,4 +36,4 @@ def fit(image: UInt8[np.ndarray, "h w c"], size: int, name: str) -> UInt8[np.nda
 
 def prepared(images: UInt8[Array, "b s s 3"]) -> Float[Array, "b s s 3"]:
     """Levels 0 to 255 to the network's input."""
-    return normalised(to_model_range(images, (0.0, 1.0)))
+    return normalised(Pixels(0.0, 1.0).encode(images))

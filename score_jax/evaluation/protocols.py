@@ -15,7 +15,7 @@ class Protocol:
       name: its name.
       resize: to 299 x 299, see `resize.resize`.
       centre: what 0 of the network's input is in levels: it sees (x - centre) / centre.
-      rounding: of samples to uint8, see `transforms.from_model_range`.
+      rounding: of samples to uint8, see `Pixels.decode`.
       spatial: whether sFID is one of its numbers.
       inception_score: which rows make a split: "chunks" of 5000 in their order, ten "shuffled" ones, or the "whole";
         "" for no Inception Score.

@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 from ml_collections import ConfigDict
 
-from score_jax.builder.edit import edit_options
+from score_jax.builder.sections import made
+from score_jax.codecs.pixels import Pixels
 from score_jax.convert.clip import load_clip
 from score_jax.convert.lpips import load_lpips
 from score_jax.data.tokenizer import tokenize
-from score_jax.data.transforms import to_model_range
 from score_jax.errors import InputError
 from score_jax.guidance.text import spherical_distance
 from score_jax.jobs.edit import Task
@@ -43,15 +43,15 @@ def load_guide(config: ConfigDict, prompt: str, task: Task, files: Weights) -> T
     Raises:
       InputError: a file or the text is missing or unusable, or the model's images are not RGB in [-1, 1].
     """
-    data, options = config.data, edit_options(config)
+    data, value_range, options = config.data, tuple(config.codec.value_range), made(config, "edit")
     if not prompt:
         raise InputError('--task=blend needs --prompt="...": what the painted part is to show.')
     if files.clip is None:
         raise InputError("--task=blend needs --clip=FILE: CLIP's weights, e.g. OpenAI's ViT-B-16.pt.")
-    if data.channels != 3 or tuple(data.value_range) != (-1.0, 1.0):
+    if data.channels != 3 or value_range != (-1.0, 1.0):
         raise InputError(
             f"--task=blend needs a model of RGB images in [-1, 1]; this one has {data.channels} channels in "
-            f"{tuple(data.value_range)}."
+            f"{value_range}."
         )
     clip = load_clip(files.clip)
     text = clip.encode_text(clip.params, tokenize([prompt]))
@@ -89,7 +89,7 @@ def distances(guide: TextGuide, images: UInt8[np.ndarray, "n h w c"], *, batch_s
 
     @jax.jit
     def of(params: Params, pixels: UInt8[Array, "b h w c"]) -> Float[Array, "b"]:
-        painted = to_model_range(pixels, (0.0, 1.0)) * jnp.asarray(guide.mask)
+        painted = Pixels(0.0, 1.0).encode(pixels) * jnp.asarray(guide.mask)
         shape = (len(pixels), guide.size, guide.size, pixels.shape[-1])
         features = guide.embed(params, jax.image.resize(painted, shape, "bilinear"))
         return spherical_distance(features, guide.text)

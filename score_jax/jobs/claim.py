@@ -5,10 +5,11 @@ from pathlib import Path
 from etils import epath
 from ml_collections import ConfigDict
 
+from score_jax.builder.workdirs import load_config
 from score_jax.data.sources import Source
 from score_jax.errors import InputError
 from score_jax.training import data_facts
-from score_jax.training.run_config import check_same_config, load_config, save_config
+from score_jax.training.run_config import check_same_config, save_config
 
 
 def claim_workdir(config: ConfigDict, workdir: Path, directory: epath.Path, source: Source) -> None:
@@ -25,7 +26,8 @@ def claim_workdir(config: ConfigDict, workdir: Path, directory: epath.Path, sour
     """
     kept = data_facts.load_facts(workdir)
     if (workdir / "config.json").exists():
-        check_same_config(workdir, config, _free_data_keys(load_config(workdir), config, kept))
+        old = load_config(workdir)
+        check_same_config(workdir, old, config, _free_data_keys(old, config, kept))
     elif (workdir / "checkpoints").exists():
         raise InputError(f"{workdir} has checkpoints but no config.json: use a new --workdir.")
     trained = directory.is_dir() and any(path.name.isdigit() for path in directory.iterdir())

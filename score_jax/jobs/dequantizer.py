@@ -15,12 +15,13 @@ from tqdm import tqdm
 from score_jax.arrays import fold_in_each, keys_per_example
 from score_jax.builder import Experiment
 from score_jax.builder.likelihood import log_snr_times
+from score_jax.codecs.pixels import Pixels
 from score_jax.data.loader import make_loader, prefetch_to_device
 from score_jax.data.sources import Source
-from score_jax.data.transforms import from_levels, to_model_range
 from score_jax.errors import InputError
 from score_jax.losses import dequantization
 from score_jax.models.dequantizer import Dequantizer
+from score_jax.prediction.predictor import with_conditions
 from score_jax.processes.gaussian import GaussianProcess
 from score_jax.runtime.sharding import check_divisible, over_batch, replicated
 from score_jax.training import weights
@@ -30,11 +31,11 @@ _POSITIONS = 256
 """Times between which those of the fit are interpolated."""
 
 
-def dequantize(params: Params, keys: KeyBatch, images: Array, value_range: tuple[float, float]) -> tuple[Image, Array]:
-    """Images (b, h, w, c) of levels with the dequantiser's noise, in the model's range, and its log density (b,)."""
-    outputs: Any = Dequantizer().apply({"params": params}, to_model_range(images, value_range))
+def dequantize(params: Params, keys: KeyBatch, images: Array, codec: Pixels) -> tuple[Image, Array]:
+    """x0 of images (b, h, w, c) of levels with the dequantiser's noise, and the noise's log density (b,)."""
+    outputs: Any = Dequantizer().apply({"params": params}, codec.encode(images))
     noise, log_q = dequantization.draw(keys, *outputs)
-    return from_levels(images + noise, value_range), log_q
+    return codec.from_levels(images + noise), log_q
 
 
 def fitted(experiment: Experiment, model: Params, mesh: Mesh, source: Source, folder: Path) -> Params:
@@ -72,7 +73,7 @@ def _init(image_shape: tuple[int, int, int], key: Array) -> Params:
 
 def fit(experiment: Experiment, model: Params, mesh: Mesh, source: Source) -> Params:
     """Fits a dequantiser by `likelihood.dequantizer_steps` steps of Adam."""
-    c, flow, value_range = experiment.likelihood, experiment.in_continuous_time(), experiment.value_range
+    c, flow, codec = experiment.exact(), experiment.in_continuous_time(), experiment.codec
     process = flow.process
     assert isinstance(process, GaussianProcess)
     check_divisible(c.batch_size, mesh, "likelihood.batch_size")
@@ -82,11 +83,11 @@ def fit(experiment: Experiment, model: Params, mesh: Mesh, source: Source) -> Pa
     log_snr_range = 2 * float(ends[1] - ends[0]) * _POSITIONS / (_POSITIONS - 1)
     tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(1e-3, c.dequantizer_steps)))
 
-    def loss(params: Params, model: Params, keys, images, labels):
-        x, log_q = dequantize(params, fold_in_each(keys, 0), images, value_range)
-        conditions: dict[str, Any] = experiment.conditions(to_model_range(images, value_range), labels)
+    def loss(params: Params, model: Params, keys, batch):
+        x, log_q = dequantize(params, fold_in_each(keys, 0), batch["image"], codec)
+        conditions = experiment.conditions(batch, codec.encode(batch["image"]))
         values = dequantization.negative_bound(
-            flow.predictor(model, **conditions),
+            with_conditions(flow.predictor(model), conditions),
             process,
             fold_in_each(keys, 1),
             x,
@@ -98,7 +99,7 @@ def fit(experiment: Experiment, model: Params, mesh: Mesh, source: Source) -> Pa
 
     def step(params: Params, state, model: Params, key, batch):
         keys = keys_per_example(key, jnp.arange(len(batch["image"])))
-        gradient = jax.grad(loss)(params, model, keys, batch["image"], batch["label"])
+        gradient = jax.grad(loss)(params, model, keys, batch)
         updates, state = tx.update(gradient, state)
         return optax.apply_updates(params, updates), state
 

@@ -1,6 +1,7 @@
 """`encode`: images to latents along the probability-flow ODE, and back (Song et al. 2021, appendix D.5)."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -11,7 +12,6 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from score_jax.builder import Experiment
 from score_jax.data.sources import Source
-from score_jax.data.transforms import from_model_range, to_model_range
 from score_jax.errors import InputError
 from score_jax.guidance.measurements import slerp
 from score_jax.jobs.per_example import over_examples
@@ -37,22 +37,19 @@ class Coder:
     experiment: Experiment
     params: Params
 
-    def _carry(self, x, labels, t0: float, t1: float) -> Solved:
-        def predictor(x, t, labels):
-            return self.experiment.predictor(self.params, labels)(x, t)
-
+    def _carry(self, x, batch: Mapping[str, Array], t0: float, t1: float) -> Solved:
         process = self.experiment.process
         assert isinstance(process, GaussianProcess)
-        ode = self.experiment.likelihood.ode(process)
-        return integrate_drift(predictor, process, x, t0, t1, ode, conditions=labels)
+        model, ode = self.experiment.predictor(self.params), self.experiment.ode(process)
+        return integrate_drift(model, process, x, t0, t1, ode, conditions=self.experiment.conditions(batch))
 
-    def encode(self, x: Float[Array, "b h w c"], labels) -> Solved:
-        """From data to t_max."""
-        return self._carry(x, labels, self.experiment.likelihood.t_min, self.experiment.process.t_max)
+    def encode(self, x: Float[Array, "b h w c"], batch: Mapping[str, Array]) -> Solved:
+        """From data to t_max, with the conditions of a batch."""
+        return self._carry(x, batch, self.experiment.exact().t_min, self.experiment.process.t_max)
 
-    def decode(self, latents: Float[Array, "b h w c"], labels) -> Solved:
-        """From t_max to data."""
-        return self._carry(latents, labels, self.experiment.process.t_max, self.experiment.likelihood.t_min)
+    def decode(self, latents: Float[Array, "b h w c"], batch: Mapping[str, Array]) -> Solved:
+        """From t_max to data, with the conditions of a batch."""
+        return self._carry(latents, batch, self.experiment.process.t_max, self.experiment.exact().t_min)
 
 
 def coder(experiment: Experiment, params: Params) -> Coder:
@@ -73,19 +70,18 @@ def encode(coder: Coder, mesh: Mesh, source: Source, count: int) -> Columns:
       "latents" and "reconstructions" (n, h, w, c), "images" (uint8), "labels", "rms_error" in levels of 0 to 255,
       "nfe" there and back, "ok".
     """
-    value_range, split = coder.experiment.value_range, over_batch(mesh)
-    levels = 255 / (value_range[1] - value_range[0])
+    codec, split = coder.experiment.codec, over_batch(mesh)
 
-    def run(images, labels, indices):
-        x = to_model_range(images, value_range)
-        there = coder.encode(x, labels)
-        back = coder.decode(there.y, labels)
-        error = levels * jnp.sqrt(jnp.mean((back.y - x) ** 2, axis=(1, 2, 3)))
+    def run(batch):
+        x = codec.encode(batch["image"])
+        there = coder.encode(x, batch)
+        back = coder.decode(there.y, batch)
+        error = codec.levels_per_unit * jnp.sqrt(jnp.mean((back.y - x) ** 2, axis=(1, 2, 3)))
         return {
             "latents": there.y,
-            "reconstructions": from_model_range(back.y, value_range),
-            "images": images,
-            "labels": labels,
+            "reconstructions": codec.decode(back.y),
+            "images": batch["image"],
+            "labels": batch["label"],
             "rms_error": error,
             "nfe": there.nfe + back.nfe,
             "ok": there.ok & back.ok,
@@ -108,8 +104,8 @@ def interpolate(coder: Coder, columns: Columns, pairs: int) -> UInt8[np.ndarray,
     first, second = (jnp.asarray(columns["latents"][start : 2 * pairs : 2]) for start in (0, 1))
     arcs = jnp.stack([slerp(first, second, float(weight)) for weight in WEIGHTS], axis=1)
     labels = jnp.repeat(jnp.asarray(columns["labels"][: 2 * pairs : 2]), len(WEIGHTS))
-    decoded = jax.jit(coder.decode)(arcs.reshape(-1, *arcs.shape[2:]), labels)
-    return np.asarray(from_model_range(decoded.y, coder.experiment.value_range))
+    decoded = jax.jit(coder.decode)(arcs.reshape(-1, *arcs.shape[2:]), {"label": labels})
+    return np.asarray(coder.experiment.codec.decode(decoded.y))
 
 
 def agreement(latents: Float[np.ndarray, "n ..."], others: Float[np.ndarray, "n ..."]) -> dict[str, Any]:

@@ -50,16 +50,16 @@ def enlarging(given: Given, experiment: Experiment, base: str | None, count: int
             f"The images in {base} are {height} x {width} with {found} channels, the model enlarges {size} x {size} "
             f"with {channels}: name others."
         )
-    classes = given.num_classes(experiment)
+    classes, conditions = given.num_classes(experiment), {}
     if classes and experiment.config.sampling.label == RANDOM_LABEL:
         if labels is None:
             raise InputError(
                 f"{base} has no classes (arr_1), and the model has {classes}: add them, or name the class of all "
                 "images, e.g. --config.sampling.label=0."
             )
-        given = dataclasses.replace(given, labels=checked_labels(labels, len(images), classes, base))
+        conditions = {"label": checked_labels(labels, len(images), classes, base)}
     if len(images) < count:
         print_once(f"{base} has {len(images)} images: as many are enlarged.")
     count = min(count, len(images))
-    rows = None if given.labels is None else given.labels[:count]
-    return dataclasses.replace(given, low_res=images[:count], labels=rows), count
+    conditions = {name: rows[:count] for name, rows in ({"low_res": images} | conditions).items()}
+    return dataclasses.replace(given, conditions=conditions), count

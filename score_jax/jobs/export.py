@@ -5,13 +5,13 @@ from pathlib import Path
 import jax
 
 from score_jax import builder
-from score_jax.builder.completion import completed
+from score_jax.builder.workdirs import load_config
 from score_jax.errors import InputError, unknown_name
 from score_jax.jobs.train import restore_params
 from score_jax.runtime.results import provenance, write_json
 from score_jax.runtime.sharding import make_mesh
 from score_jax.training.data_facts import load_facts, save_facts
-from score_jax.training.run_config import load_config, save_config
+from score_jax.training.run_config import save_config
 from score_jax.training.weights import parameters_name, save_params, save_params_orbax
 
 FORMATS = {"safetensors": save_params, "orbax": save_params_orbax}
@@ -34,7 +34,7 @@ def export(workdir: Path, out: Path, form: str, *, step: int | None = None, aver
         raise unknown_name("format", form, FORMATS)
     if (out / "checkpoints").exists():
         raise InputError(f"{out} holds a training run: export into another folder.")
-    config = completed(load_config(workdir))
+    config = load_config(workdir)
     experiment = builder.experiment(config)
     params, found = restore_params(config, experiment, workdir, make_mesh(), step, averaged=averaged)
     config = config.copy_and_resolve_references()

@@ -133,8 +133,8 @@ def source_features(
     of_images, digest = jitted(extractor, mesh), hashlib.sha256()
     hashes = jax.jit(pixel_hash, out_shardings=over_batch(mesh))
 
-    def function(images: Array, labels: Array, indices: Array) -> dict[str, Array]:
-        return of_images(images) | {"label": labels, "hash": hashes(images)}
+    def function(batch: dict[str, Array]) -> dict[str, Array]:
+        return of_images(batch["image"]) | {"label": batch["label"], "hash": hashes(batch["image"])}
 
     def read() -> Generator[Columns, None, None]:
         for columns in example_batches(

@@ -6,30 +6,29 @@ from jax.sharding import Mesh
 
 from score_jax import builder
 from score_jax.builder import Experiment
-from score_jax.builder.completion import completed
+from score_jax.builder.workdirs import load_config
 from score_jax.errors import InputError
 from score_jax.jobs.sample import Given
 from score_jax.jobs.train import restore_params
-from score_jax.training.run_config import load_config
 
 
 def load_classifier(experiment: Experiment, mesh: Mesh) -> Given:
-    """What `draw` needs of the classifier that the config names in `guidance.classifier`; nothing where it names none.
+    """What `draw` needs of the classifier that the config names in `guidance.workdir`; nothing where it names none.
 
     Raises:
       InputError: the workdir has no classifier, or one of another process, image size or classes.
     """
-    name = experiment.config.guidance.classifier
+    name = experiment.config.guidance.get("workdir", "")
     if not name:
         return Given()
-    config = completed(load_config(Path(name)))
+    config = load_config(Path(name))
     classifier = builder.experiment(config)
     if not classifier.is_classifier:
-        raise InputError(f"guidance.classifier={name} is no classifier: train one with loss.name=classifier.")
+        raise InputError(f"guidance.workdir={name} is no classifier: train one with loss.name=classifier.")
     for what, ours, theirs in (
         ("process", experiment.config.process, config.process),
         ("image shape", experiment.image_shape, classifier.image_shape),
-        ("range of values", experiment.value_range, classifier.value_range),
+        ("range of values", experiment.codec.bounds, classifier.codec.bounds),
         ("number of classes", experiment.num_classes or classifier.label_classes, classifier.label_classes),
     ):
         if ours != theirs:

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from score_jax.errors import InputError
 from score_jax.training.checkpoint import Checkpoints, Contents, directory_of
-from score_jax.training.run_config import load_config
+from score_jax.training.run_config import stored_config
 from score_jax.training.weights import FILE_NAME
 
 
@@ -19,7 +19,7 @@ def _checkpoints_in(path: str) -> tuple[epath.Path, int | None]:
     if folder.name.isdecimal() and (folder / "state").is_dir():
         return folder.parent, int(folder.name)
     if "://" not in path and (Path(path) / "config.json").is_file():
-        folder = directory_of(Path(path), load_config(Path(path)).training.get("checkpoints", ""))
+        folder = directory_of(Path(path), stored_config(Path(path)).training.get("checkpoints", ""))
     return folder, None
 
 

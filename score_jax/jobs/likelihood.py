@@ -7,6 +7,7 @@ bound   K of the same chain (Sohl-Dickstein et al. 2015, eq. 14), whose first st
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from jaxtyping import Array, Bool, Int
 
 from score_jax.arrays import fold_in_each, keys_per_example
 from score_jax.builder import Experiment
-from score_jax.builder.likelihood import LikelihoodOptions, levels_of
-from score_jax.data import transforms
+from score_jax.builder.likelihood import divergence_of
+from score_jax.builder.likelihood_options import VLB, Bound2015
+from score_jax.builder.likelihood_options import Likelihood as Options
+from score_jax.codecs.pixels import Pixels
 from score_jax.data.sources import Source
-from score_jax.data.transforms import log_bin_width, to_model_range
 from score_jax.errors import InputError
 from score_jax.jobs import likelihood_summary
 from score_jax.jobs.dequantizer import dequantize
@@ -32,7 +34,14 @@ from score_jax.likelihood.divergence import cheaper_derivative
 from score_jax.likelihood.ode import log_prob, truncation_bound
 from score_jax.losses import bound, variational
 from score_jax.prediction.coordinates import seen
-from score_jax.prediction.predictor import ConditionalPredictor, Conditions, Predictor, answering_in, clipped, told
+from score_jax.prediction.predictor import (
+    ConditionalPredictor,
+    Conditions,
+    Predictor,
+    answering_in,
+    clipped,
+    with_conditions,
+)
 from score_jax.prediction.reverse import reverse_kernel
 from score_jax.processes.gaussian import GaussianProcess
 from score_jax.processes.noise import brownian
@@ -47,7 +56,7 @@ FILES = {"ode": "likelihood", "vlb": "likelihood_vlb", "bound": "likelihood_boun
 """Names of the result files, without their suffixes."""
 
 Measure = Callable[..., dict[str, Array]]
-"""`measure(params, keys, images, labels)`: values (b, ...) of a batch, "bits_per_dim" among them."""
+"""`measure(params, keys, batch)`: values (b, ...) of a batch, "bits_per_dim" among them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,27 +90,26 @@ class Likelihood:
         return np.flatnonzero(self.gave_up | ~np.isfinite(self.bits_per_dim))
 
 
-def _asked(c: LikelihoodOptions, predictor: ConditionalPredictor) -> ConditionalPredictor:
+def _in_dtype(c: Options, predictor: ConditionalPredictor) -> ConditionalPredictor:
     return answering_in(jnp.float32, predictor) if c.dtype == "mixed" else predictor
 
 
-def _dequantized(dequantizer: Params | None, keys, images, value_range) -> tuple[Array, Array]:
-    """Images with noise, in the model's range, and the noise's log density."""
+def _dequantized(dequantizer: Params | None, keys, images, codec: Pixels) -> tuple[Array, Array]:
+    """x0 of images with noise, and the noise's log density."""
     if dequantizer is not None:
-        return dequantize(dequantizer, keys, images, value_range)
-    return transforms.dequantize(keys, images, value_range), jnp.zeros(len(images))
+        return dequantize(dequantizer, keys, images, codec)
+    return codec.dequantize(keys, images), jnp.zeros(len(images))
 
 
 def by_ode(experiment: Experiment, dequantizer: Params | None, *, closer: bool = False) -> Measure:
     """By the probability-flow ODE; `closer`: at tolerances ten times smaller."""
-    c, flow = experiment.likelihood, experiment.in_continuous_time()
-    value_range, dim = experiment.value_range, int(np.prod(experiment.image_shape))
-    offset, process = log_bin_width(value_range), flow.process
+    c, flow, codec = experiment.exact(), experiment.in_continuous_time(), experiment.codec
+    process, dim = flow.process, math.prod(codec.shape(experiment.image_shape))
     assert isinstance(process, GaussianProcess)
-    ode = c.ode(process, closer=closer)
+    ode = experiment.ode(process, closer=closer)
 
     def model(params: Params) -> ConditionalPredictor:
-        return _asked(c, lambda x, t, conditions: flow.predictor(params, **conditions)(x, t))
+        return _in_dtype(c, flow.predictor(params))
 
     def drift(x, t, params: Params, condition: Conditions):
         return example_drift(model(params), process, x, t, condition)
@@ -109,20 +117,21 @@ def by_ode(experiment: Experiment, dequantizer: Params | None, *, closer: bool =
     def derivative(params: Params, conditions: Conditions) -> str:
         if c.derivative != "auto":
             return c.derivative
-        x, t = jnp.zeros(experiment.image_shape), jnp.zeros(())
+        x, t = jnp.zeros(codec.shape(experiment.image_shape)), jnp.zeros(())
         return cheaper_derivative(drift, x, t, params, jax.tree.map(lambda rows: rows[0], conditions))
 
-    def measure(params: Params, keys, images, labels):
-        conditions = experiment.conditions(to_model_range(images, value_range), labels)
+    def measure(params: Params, keys, batch):
+        images = batch["image"]
+        conditions = experiment.conditions(batch, codec.encode(images))
         predictor = model(params)
-        divergence = c.of_divergence(derivative(params, conditions))
+        divergence = divergence_of(c, derivative(params, conditions))
 
         def once(k) -> dict[str, Array]:
-            x, log_q = _dequantized(dequantizer, fold_in_each(fold_in_each(keys, 1), k), images, value_range)
+            x, log_q = _dequantized(dequantizer, fold_in_each(fold_in_each(keys, 1), k), images, codec)
             gain = -log_q
             if c.truncation == "bound":
                 draws = fold_in_each(fold_in_each(keys, 2), k)
-                x, to_zero = truncation_bound(told(predictor, conditions), process, draws, x, c.t_min)
+                x, to_zero = truncation_bound(with_conditions(predictor, conditions), process, draws, x, c.t_min)
                 gain = gain + to_zero
             # The same probes for every dequantisation: what they add to one they add to all, and no mean of
             # exponentials is raised by it.
@@ -142,37 +151,38 @@ def by_ode(experiment: Experiment, dequantizer: Params | None, *, closer: bool =
 
         columns = {name: values.T for name, values in jax.lax.map(once, jnp.arange(c.importance_samples)).items()}
         each, together = jnp.mean(columns["log_prob"], axis=1), importance_weighted(columns["log_prob"])
-        columns["bits_per_dim"] = bits_per_dim(each, dim, offset)
-        columns["bits_per_dim_iw"] = bits_per_dim(together, dim, offset)
+        columns["bits_per_dim"] = bits_per_dim(each, dim, codec.log_bin_width)
+        columns["bits_per_dim_iw"] = bits_per_dim(together, dim, codec.log_bin_width)
         return columns
 
     return measure
 
 
-def _chain_model(experiment: Experiment, params: Params, images, labels):
+def _chain_model(experiment: Experiment, params: Params, batch, x0):
     """The chain of a model's bounds, the model on it, and the variance of its kernels."""
-    levels = levels_of(experiment.config, experiment.process, experiment.likelihood.num_levels)
-    conditions: dict[str, Any] = experiment.conditions(images, labels)
-    model: Predictor = seen(_asked(experiment.likelihood, experiment.predictor(params, **conditions)), levels.view)
-    if experiment.likelihood.clip and experiment.config.prediction.get("output") != "mean":
-        model = clipped(model, levels.chain, *experiment.value_range)
+    levels = experiment.levels()
+    given = with_conditions(experiment.predictor(params), experiment.conditions(batch, x0))
+    model: Predictor = seen(_in_dtype(experiment.likelihood, given), levels.view)
+    if experiment.likelihood.clip and not experiment.facts.outputs_mean:
+        model = clipped(model, levels.chain, *experiment.codec.bounds)
     return levels.chain, model, levels.variance
 
 
 def _by_vlb(experiment: Experiment) -> Measure:
-    def measure(params: Params, keys, images, labels):
-        x0 = to_model_range(images, experiment.value_range)
-        chain, model, variance = _chain_model(experiment, params, x0, labels)
+    def measure(params: Params, keys, batch):
+        x0 = experiment.codec.encode(batch["image"])
+        chain, model, variance = _chain_model(experiment, params, batch, x0)
         path = brownian(fold_in_each(keys, 0), x0)
-        found = variational.bound(model, chain, variance, x0, path, experiment.value_range)
+        found = variational.bound(model, chain, variance, x0, path, experiment.codec.bounds)
         return {"bits_per_dim": found.total, "prior": found.prior, "terms": found.terms, "x0_mse": found.x0_mse}
 
     return measure
 
 
 def _by_bound(experiment: Experiment) -> Measure:
-    dim, offset = int(np.prod(experiment.image_shape)), log_bin_width(experiment.value_range)
-    chain = levels_of(experiment.config, experiment.process, experiment.likelihood.num_levels).chain
+    codec = experiment.codec
+    dim, offset = math.prod(codec.shape(experiment.image_shape)), codec.log_bin_width
+    chain = experiment.levels().chain
     t = jnp.arange(float(chain.num_levels))
     if float(jnp.abs(chain.alpha(t) ** 2 + chain.sigma(t) ** 2 - 1).max()) > 1e-3:
         raise InputError(
@@ -180,10 +190,9 @@ def _by_bound(experiment: Experiment) -> Measure:
             "--method=vlb or --method=ode."
         )
 
-    def measure(params: Params, keys, images, labels):
-        x0 = transforms.dequantize(fold_in_each(keys, 1), images, experiment.value_range)
-        plain = to_model_range(images, experiment.value_range)
-        chain, model, variance = _chain_model(experiment, params, plain, labels)
+    def measure(params: Params, keys, batch):
+        x0 = codec.dequantize(fold_in_each(keys, 1), batch["image"])
+        chain, model, variance = _chain_model(experiment, params, batch, codec.encode(batch["image"]))
 
         def reverse(x, t):
             kernel = reverse_kernel(chain, model(x, t), x, t, t - 1, variance)
@@ -200,18 +209,18 @@ def likelihood_program(mesh: Mesh, measure: Measure) -> Any:
     """Jitted: of parameters, a key and a batch sharded over the mesh; example i from (key, i) alone."""
     split = over_batch(mesh)
 
-    def run(params, key, images, labels, indices):
-        return measure(params, keys_per_example(key, indices), images, labels)
+    def run(params, key, batch):
+        return measure(params, keys_per_example(key, batch["index"]), batch)
 
-    return jax.jit(run, in_shardings=(replicated(mesh), None, split, split, split), out_shardings=split)
+    return jax.jit(run, in_shardings=(replicated(mesh), None, split), out_shardings=split)
 
 
 def _of_batch(experiment: Experiment, params: Params, mesh: Mesh, measure: Measure) -> BatchFunction:
     jitted, c = likelihood_program(mesh, measure), experiment.likelihood
 
-    def of_batch(images, labels, indices):
+    def of_batch(batch):
         with precision(c.matmul_precision):
-            return jitted(params, jax.random.key(c.seed), images, labels, indices)
+            return jitted(params, jax.random.key(c.seed), batch)
 
     return of_batch
 
@@ -232,7 +241,7 @@ def measure(
     stop: Stop | None = None,
     dequantizer: Params | None = None,
 ) -> Likelihood:
-    """Bits/dim of `source`, of its first `likelihood.num_examples` if that is not 0, by `likelihood.method`.
+    """Bits/dim of `source`, of its first `likelihood.num_examples` if that is not 0, by `likelihood.name`.
 
     Args:
       experiment: the model, and its `likelihood` section.
@@ -273,14 +282,14 @@ def measure(
         assert (columns["index"] == np.arange(count)).all()
         return columns
 
-    if c.method == "vlb":
+    if isinstance(c, VLB):
         columns = run(_by_vlb(experiment), count)
         return Likelihood(columns, likelihood_summary.of_vlb(columns, experiment), kept_parts)
-    if c.method == "bound":
+    if isinstance(c, Bound2015):
         columns = run(_by_bound(experiment), count)
         return Likelihood(columns, likelihood_summary.of_bound(columns, experiment), kept_parts)
     columns = run(by_ode(experiment, dequantizer), count)
-    first = min(count, c.sensitivity_batches * c.batch_size)
+    first = min(count, experiment.exact().sensitivity_batches * c.batch_size)
     again = run(by_ode(experiment, dequantizer, closer=True), first, closer=True) if first else None
     return Likelihood(columns, likelihood_summary.of_ode(columns, again, experiment), kept_parts)
 

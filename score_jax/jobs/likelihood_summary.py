@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from score_jax.builder import Experiment
-from score_jax.builder.likelihood import LikelihoodOptions
-from score_jax.data.transforms import BITS, log_bin_width
+from score_jax.builder.likelihood import divergence_of
+from score_jax.builder.likelihood_options import Exact
 from score_jax.likelihood.divergence import student_factor
 from score_jax.runtime.parts import Columns
 
@@ -23,7 +23,7 @@ def _mean(name: str, values: np.ndarray) -> dict[str, Any]:
     return {name: mean, f"{name}_standard_error": error, f"{name}_interval_95": interval}
 
 
-def _of_probes(columns: Columns, c: LikelihoodOptions, per_nat: float) -> dict[str, Any]:
+def _of_probes(columns: Columns, c: Exact, per_nat: float) -> dict[str, Any]:
     """What the probes of the divergence add to the error of the mean over examples, bits/dim.
 
     Each example estimates its own from few probes; the degrees of freedom of all together are Welch's and
@@ -35,18 +35,18 @@ def _of_probes(columns: Columns, c: LikelihoodOptions, per_nat: float) -> dict[s
         return dict.fromkeys(("probes", "probes_degrees_of_freedom", "probes_half_width_95"))
     degrees, half_width = None, error
     if error > 0:
-        degrees = c.of_divergence("forward").degrees_of_freedom * float(squares.sum() ** 2 / (squares**2).sum())
+        degrees = divergence_of(c, "forward").degrees_of_freedom * float(squares.sum() ** 2 / (squares**2).sum())
         half_width = student_factor(degrees) * error
     return {"probes": error, "probes_degrees_of_freedom": degrees, "probes_half_width_95": half_width}
 
 
-def _conventions(c: LikelihoodOptions, experiment: Experiment) -> dict[str, Any]:
-    low, high = experiment.value_range
+def _conventions(experiment: Experiment) -> dict[str, Any]:
+    c, codec = experiment.likelihood, experiment.codec
     return {
-        "dequantisation": c.dequantization,
-        "levels": 2**BITS,
-        "data_range": [low, high],
-        "offset_bits_per_dim": -log_bin_width((low, high), BITS) / float(np.log(2)),
+        "dequantisation": getattr(c, "dequantization", "uniform"),
+        "levels": 2**codec.bits,
+        "data_range": list(codec.bounds),
+        "offset_bits_per_dim": -codec.log_bin_width / float(np.log(2)),
         "conditions": "the class of each image" if experiment.num_classes else "none",
         "matmul_precision": c.matmul_precision,
         "dtype": c.dtype,
@@ -56,7 +56,7 @@ def _conventions(c: LikelihoodOptions, experiment: Experiment) -> dict[str, Any]
 
 def of_ode(columns: Columns, again: Columns | None, experiment: Experiment) -> dict[str, Any]:
     """Of the exact likelihood; `again` are the values of the first examples at smaller tolerances."""
-    c = experiment.likelihood
+    c = experiment.exact()
     name = f"bpd_ode_{c.dequantization}" + ("_truncation_bound" if c.truncation == "bound" else "")
     per_nat = 1 / (np.prod(experiment.image_shape) * np.log(2))
     n, k = columns["log_prob"].shape
@@ -76,18 +76,18 @@ def of_ode(columns: Columns, again: Columns | None, experiment: Experiment) -> d
         "t_min": c.t_min,
         "truncation": c.truncation,
         "importance_samples": k,
-        "conventions": _conventions(c, experiment),
+        "conventions": _conventions(experiment),
     }
     return summary
 
 
-def _steps(c: LikelihoodOptions) -> str:
+def _steps(c: Exact) -> str:
     if c.control == "grid":
         return f"{c.num_steps} steps, even in log-SNR"
     return f"rtol={c.rtol} atol={c.atol}, steps of each {c.control}"
 
 
-def _sensitivity(columns: Columns, again: Columns, c: LikelihoodOptions) -> dict[str, Any]:
+def _sensitivity(columns: Columns, again: Columns, c: Exact) -> dict[str, Any]:
     """What ten times smaller tolerances, or twice the steps, change, bits/dim, with the same noise and probes."""
     change = again["bits_per_dim"] - columns["bits_per_dim"][: len(again["index"])]
     closer = {"num_steps": 2 * c.num_steps} if c.control == "grid" else {"rtol": c.rtol / 10, "atol": c.atol / 10}
@@ -107,9 +107,9 @@ def _of_chain(columns: Columns, experiment: Experiment) -> dict[str, Any]:
         "nfe_mean": float(levels),
         "nfe_max": levels,
         "num_levels": levels,
-        "variance": experiment.config.sampler.variance,
+        "variance": experiment.variance if c.variance == "auto" else c.variance,
         "clip": c.clip,
-        "conventions": _conventions(c, experiment),
+        "conventions": _conventions(experiment),
     }
 
 

@@ -12,8 +12,8 @@ from score_jax.runtime.parts import Columns, Parts, gathered, in_parts, joined
 from score_jax.runtime.sharding import check_divisible, over_batch
 from score_jax.runtime.stop import Stop
 
-BatchFunction = Callable[[Array, Array, Array], dict[str, Array]]
-"""`function(images, labels, indices)`: arrays (b, ...) by name; row i a function of example i alone."""
+BatchFunction = Callable[[dict[str, Array]], dict[str, Array]]
+"""`function(batch)`: arrays (b, ...) by name, of a batch likewise; row i a function of example i alone."""
 
 
 def example_batches(
@@ -97,5 +97,7 @@ def _one_batch(function: BatchFunction, source: Source, split, start: int, valid
     batch = next(
         eval_batches(source, batch_size, jax.process_index(), jax.process_count(), count=start + valid, start=start)
     )
-    arrays = [jax.make_array_from_process_local_data(split, batch[name]) for name in ("image", "label", "index")]
-    return gathered(function(*arrays) | {"index": arrays[2]}, valid)
+    arrays = {
+        name: jax.make_array_from_process_local_data(split, rows) for name, rows in batch.items() if name != "mask"
+    }
+    return gathered(function(arrays) | {"index": arrays["index"]}, valid)

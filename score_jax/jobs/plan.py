@@ -86,7 +86,15 @@ def _placed(shape: tuple[int, ...], dtype: Any, sharding: jax.sharding.Sharding)
 
 def _images(experiment: builder.Experiment, mesh: Mesh, b: int) -> dict[str, jax.ShapeDtypeStruct]:
     split = over_batch(mesh)
+    size = experiment.config.data.low_resolution
+    made = {"low_res": _placed((b, size, size, experiment.image_shape[2]), jnp.uint8, split)} if size else {}
+    declared = {
+        name: _placed((b, *condition.shape), condition.dtype, split)
+        for name, condition in experiment.network.conditions.items()
+    }
     return {
+        **declared,
+        **made,
         "image": _placed((b, *experiment.image_shape), jnp.uint8, split),
         "label": _placed((b,), jnp.int32, split),
         "index": _placed((b,), jnp.int32, split),
@@ -120,7 +128,8 @@ def lower_sampling(experiment: builder.Experiment, mesh: Mesh) -> tuple[Any, int
     params, b = _params(experiment, mesh), experiment.config.sampling.batch_size
     program: Any = sampling_program(experiment, mesh, 0, Given(), "truncated")
     label, indices = jax.ShapeDtypeStruct((), jnp.int32), _images(experiment, mesh, b)["index"]
-    return program.lower(params, None, _key(mesh), indices, label, {}), b, _bytes(params)
+    given = {name: _images(experiment, mesh, b)[name] for name in experiment.network.conditions if name != "label"}
+    return program.lower(params, None, _key(mesh), indices, label, given), b, _bytes(params)
 
 
 def lower_likelihood(experiment: builder.Experiment, mesh: Mesh) -> tuple[Any, int, int]:
@@ -128,9 +137,7 @@ def lower_likelihood(experiment: builder.Experiment, mesh: Mesh) -> tuple[Any, i
     params, c = _params(experiment, mesh), experiment.likelihood
     batch = _images(experiment, mesh, c.batch_size)
     with precision(c.matmul_precision):
-        lowered = likelihood_program(mesh, by_ode(experiment, None)).lower(
-            params, _key(mesh), batch["image"], batch["label"], batch["index"]
-        )
+        lowered = likelihood_program(mesh, by_ode(experiment, None)).lower(params, _key(mesh), batch)
     return lowered, c.batch_size, _bytes(params)
 
 

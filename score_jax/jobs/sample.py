@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,6 @@ from ml_collections import ConfigDict
 from score_jax.arrays import keys_per_example
 from score_jax.builder import Edit, Experiment, Guide, Known
 from score_jax.builder.advice import where_samples_are_not_finite
-from score_jax.data.transforms import from_model_range, to_model_range
 from score_jax.errors import InputError
 from score_jax.guidance.measurements import Measurement, replace
 from score_jax.jobs.text_guide import TextGuide
@@ -60,8 +59,7 @@ class Given:
       text: a text whose likeness guides an edit of the images `known`, blended into what is measured of them.
       measurement: what is known of each image, held to `known`.
       known: images (n, h, w, c) that are measured, uint8.
-      low_res: images (n, h', w', c) to enlarge, uint8.
-      labels: a class of each (n,).
+      conditions: of each, arrays (n, ...) by name as a batch of data has them, such as "label" and "low_res".
       latents: states (n, h, w, c) to begin with, instead of noise drawn from the seed.
     """
 
@@ -70,8 +68,7 @@ class Given:
     text: TextGuide | None = None
     measurement: Measurement | None = None
     known: UInt8[np.ndarray, "n h w c"] | None = None
-    low_res: UInt8[np.ndarray, "n _ _ c"] | None = None
-    labels: Int[np.ndarray, "n"] | None = None
+    conditions: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     latents: Float[np.ndarray, "n h w c"] | None = None
 
     def num_classes(self, experiment: Experiment) -> int:
@@ -85,7 +82,7 @@ class Given:
 
     def rows(self, places: Int[np.ndarray, "b"]) -> dict[str, np.ndarray]:
         """The arrays of these samples, by name."""
-        arrays = {name: getattr(self, name) for name in ("known", "low_res", "labels", "latents")}
+        arrays = {"known": self.known, "latents": self.latents, **self.conditions}
         return {name: array[places] for name, array in arrays.items() if array is not None}
 
     def digests(self, count: int) -> dict[str, str]:
@@ -96,14 +93,14 @@ class Given:
 _NOTHING = Given()
 
 
-def _by_classifier(classifier: Experiment, params: Params, labels: Int[Array, "b"], scale: float) -> Guide:
-    """The classifier's log-probability of the labels."""
+def _by_classifier(classifier: Experiment, params: Params, label: Int[Array, "b"], scale: float) -> Guide:
+    """The classifier's log-probability of the classes."""
     classify = functools.partial(classifier.predict, params)
 
-    def log_prob(x, t):
-        return jnp.take_along_axis(jax.nn.log_softmax(classify(x, t)), labels[:, None], axis=1)[:, 0]
+    def log_prob(x, t, label):
+        return jnp.take_along_axis(jax.nn.log_softmax(classify(x, t)), label[:, None], axis=1)[:, 0]
 
-    return Guide(log_prob, scale)
+    return Guide(log_prob, label, scale)
 
 
 @functools.lru_cache(maxsize=8)
@@ -115,52 +112,43 @@ def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: 
 
     def draw_batch(params: Params, guide_params, key, batch_indices, label, rows):
         keys = keys_per_example(jax.random.fold_in(key, _LABEL_STREAM), batch_indices)
-        classes = given.num_classes(experiment)
+        classes, codec = given.num_classes(experiment), experiment.codec
         uniform = jax.vmap(lambda key: jax.random.randint(key, (), 0, max(1, classes)))(keys)
-        labels = rows.get("labels", jnp.where(label == RANDOM_LABEL, uniform, label))
-        to_range = functools.partial(to_model_range, value_range=experiment.value_range)
-        conditions = {"labels": labels} | ({"low_res": to_range(rows["low_res"])} if "low_res" in rows else {})
-        known, edit = None, None
+        rows = {"label": jnp.where(label == RANDOM_LABEL, uniform, label)} | rows
+        known, edit, guide = None, None, None
         if given.measurement is not None:
-            images = to_range(rows["known"])
+            images = codec.encode(rows["known"])
             if given.text is None:
                 known = Known(given.measurement, given.measurement.operator(images))
             else:
                 views = keys_per_example(jax.random.fold_in(key, _VIEW_STREAM), batch_indices)
                 loss = given.text.loss(guide_params, views, images)
                 edit = Edit(images, given.measurement, given.text.options.skip, loss)
-
-        def how(labels):
-            guide = None
-            if given.classifier is not None:
-                guide = _by_classifier(given.classifier, guide_params, labels, experiment.config.guidance.scale)
-            return experiment.sampling(guide=guide, known=known, edit=edit)
-
-        def predictor(x, t, conditions):
-            model = experiment.predictor(params, **conditions, guided=given.classifier is None)
-            return how(conditions["labels"]).see(model)(x, t)
-
-        sampling = how(labels)
+        if given.classifier is not None:
+            scale = experiment.config.guidance.scale
+            guide = _by_classifier(given.classifier, guide_params, rows["label"], scale)
+        sampling = experiment.sampling(guide=guide, known=known, edit=edit)
+        asked = {"model": experiment.conditions(rows)} | ({} if guide is None else {"target": guide.target})
         samples = sample(
-            predictor,
+            sampling.see(experiment.predictor(params, guided=guide is None)),
             sampling.process,
             sampling.sampler,
             key,
             batch_indices,
-            experiment.image_shape,
+            codec.shape(experiment.image_shape),
             num_saved=num_saved,
             initial=rows.get("latents"),
-            conditions=conditions,
+            conditions=asked,
         )
         finite = jnp.isfinite(samples.x).all(axis=(1, 2, 3)) & samples.ok
         # The last denoising moves what is known a little, too.
         x = samples.x if known is None else replace(known.measurement, samples.x, known.y)
         columns = {
-            "image": from_model_range(x, experiment.value_range, rounding),
-            "label": labels,
+            "image": codec.decode(x, rounding),
+            "label": rows["label"],
             "nfe": samples.nfe,
             "finite": finite,
-            "trajectory": from_model_range(jnp.moveaxis(samples.trajectory, 0, 1), experiment.value_range, rounding),
+            "trajectory": codec.decode(jnp.moveaxis(samples.trajectory, 0, 1), rounding),
         }
         return columns, samples.times
 
@@ -255,7 +243,7 @@ def draw(
       num_saved: states of the trajectory to keep.
       label: class of class-conditional or classifier-guided samples, or `RANDOM_LABEL`.
       given: what they are conditioned on; row i of its arrays belongs to the sample with the i-th of the indices.
-      rounding: to uint8, see `transforms.from_model_range`.
+      rounding: to uint8, see `Pixels.decode`.
       parts: where finished batches are kept while the work lasts.
       stop: ends the work after a batch.
 

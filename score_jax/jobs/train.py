@@ -12,8 +12,7 @@ from ml_collections import ConfigDict
 
 import score_jax
 from score_jax import builder
-from score_jax.builder.completion import completed
-from score_jax.builder.naming import check_counts
+from score_jax.builder.workdirs import load_config
 from score_jax.data.loader import make_loader, prefetch_to_device
 from score_jax.data.sources import Source, open_source
 from score_jax.errors import InputError
@@ -37,7 +36,6 @@ from score_jax.training.data_facts import check_same_classes
 from score_jax.training.log import TrainingLog
 from score_jax.training.loop import Schedule, run_training
 from score_jax.training.profile import tracer
-from score_jax.training.run_config import load_config
 from score_jax.training.state import TrainState
 from score_jax.training.step import TrainStep, in_sequence
 from score_jax.training.throughput import TRAINING_PER_FORWARD, Meter
@@ -57,6 +55,7 @@ def open_split(config: ConfigDict, split: str, trained: Path | None = None) -> S
     Raises:
       InputError: there is no such data, or its labels stand for other classes than the model's.
     """
+    config = builder.completed(config)
     data = config.data
     source = open_source(
         data.name,
@@ -86,9 +85,10 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
       InputError: the config, the data or the workdir is not usable, or training diverged.
     """
     stop = Stop() if stop is None else stop
+    experiment = builder.experiment(config)
+    config = experiment.config
     agree("config", _identity(config))
-    experiment, c = builder.experiment(config), config.training
-    check_counts("training", c, ("batch_size", "accumulate", "steps_per_dispatch", "log_every", "checkpoint_every"))
+    c = config.training
     mesh = make_mesh(c.fsdp)
     check_divisible(c.batch_size, mesh, "training.batch_size", c.accumulate)
     source = on_first_then_all(lambda: open_split(config, "train_split"))
@@ -195,7 +195,7 @@ def _initial_state(experiment: builder.Experiment, workdir: Path, mesh: Mesh) ->
     state = fresh_state(experiment, mesh)
     other = experiment.config.training.start_from
     if other:
-        config = completed(load_config(Path(other)))
+        config = load_config(Path(other))
         params, step = restore_params(config, builder.experiment(config), Path(other), mesh)
         if jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, state.params):
             raise InputError(f"training.start_from={other} has another network: give both the same network section.")

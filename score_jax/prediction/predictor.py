@@ -50,7 +50,7 @@ ConditionalPredictor = Callable[..., Prediction]
 """`predictor(x_t, t, conditions)`, or of None `predictor(x_t, t)`."""
 
 
-def told(predictor: ConditionalPredictor, conditions: Conditions) -> Predictor:
+def with_conditions(predictor: ConditionalPredictor, conditions: Conditions) -> Predictor:
     """The predictor of a batch with these conditions."""
     return predictor if conditions is None else lambda x, t: predictor(x, t, conditions)
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from score_jax.arrays import broadcast_right
 from score_jax.errors import InputError, unknown_name
-from score_jax.prediction.predictor import ConditionalPredictor, Conditions, Predictor, told
+from score_jax.prediction.predictor import ConditionalPredictor, Conditions, Predictor, with_conditions
 from score_jax.processes.gaussian import GaussianProcess
 from score_jax.typing import Batch, Time
 
@@ -202,8 +202,8 @@ def _steps(ode: ODE, t0: float, t1: float, first_step: float, controlled: Callab
 def example_drift(
     predictor: ConditionalPredictor, process: GaussianProcess, x: Array, t: Float[Array, ""], condition: Conditions
 ) -> Array:
-    """The probability flow's drift of one example without a batch axis, told its own condition."""
-    model = told(predictor, jax.tree.map(lambda row: row[None], condition))
+    """The probability flow's drift of one example without a batch axis, with_conditions its own condition."""
+    model = with_conditions(predictor, jax.tree.map(lambda row: row[None], condition))
     return probability_flow_drift(model, process, x[None], jnp.reshape(t, (1,)).astype(x.dtype))[0]
 
 

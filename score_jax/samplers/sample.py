@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from score_jax.arrays import fold_in_each, keys_per_example
 from score_jax.errors import InputError
-from score_jax.prediction.predictor import ConditionalPredictor, Conditions, told
+from score_jax.prediction.predictor import ConditionalPredictor, Conditions, with_conditions
 from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
 from score_jax.processes.noise import brownian
 from score_jax.samplers.chain import RememberingStep, run_chain
@@ -96,7 +96,7 @@ def sample(
       shape: shape of one sample, e.g. (h, w, c).
       num_saved: how many states of the trajectory to keep, evenly spaced (0 or at least 2).
       initial: the state (b, *shape) to begin with, where it is not the sampler's to draw.
-      conditions: what the model is told of each sample, arrays (b, ...).
+      conditions: what the model is with_conditions of each sample, arrays (b, ...).
 
     Raises:
       InputError: an ODE sampler for a chain of levels.
@@ -109,7 +109,7 @@ def sample(
     solved = _solve(predictor, process, sampler, fold_in_each(keys, 1), initial, num_saved, conditions)
     x, nfe, trajectory = solved.x, solved.nfe, solved.trajectory
     if sampler.denoise:
-        x, nfe = told(predictor, conditions)(x, jnp.full(indices.shape, sampler.t_min, x.dtype)).x0, nfe + 1
+        x, nfe = with_conditions(predictor, conditions)(x, jnp.full(indices.shape, sampler.t_min, x.dtype)).x0, nfe + 1
     if num_saved:
         trajectory = trajectory.at[-1].set(x)
     return dataclasses.replace(solved, x=x, nfe=nfe, trajectory=trajectory)
@@ -137,6 +137,8 @@ def _solve(
     num_steps = method.grid.shape[0] - 1
     saved = tuple(round(i * num_steps / (num_saved - 1)) for i in range(num_saved))
     memory = None if method.memory is None else method.memory(x)
-    walk = run_chain(method.step, told(predictor, conditions), brownian(keys, x), x, method.grid, saved, memory)
+    walk = run_chain(
+        method.step, with_conditions(predictor, conditions), brownian(keys, x), x, method.grid, saved, memory
+    )
     times = method.grid[jnp.asarray(saved, int)]
     return Samples(walk.mean, jnp.full(count, method.nfe), jnp.ones(count, bool), walk.kept, times)

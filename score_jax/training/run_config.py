@@ -11,6 +11,7 @@ from score_jax.errors import InputError, named
 from score_jax.runtime.files import written_whole
 
 _SECTIONS = ("data", "process", "network", "prediction", "loss", "optimizer", "ema", "training", "sampler", "sampling")
+"""That configs of all versions have."""
 _FREE_SECTIONS = ("edit", "guidance", "sampler", "sampling", "likelihood", "evaluation")
 _FREE_KEYS = (
     "data.data_dir",
@@ -41,8 +42,8 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
-def load_config(workdir: Path) -> ConfigDict:
-    """The config that a workdir was trained with, locked.
+def stored_config(workdir: Path) -> ConfigDict:
+    """The config that a workdir keeps, as it was written, by this or an earlier version; locked.
 
     Raises:
       InputError: there is none, or it is not JSON, or no config.
@@ -76,28 +77,29 @@ def _flatten(config: ConfigDict) -> dict[str, Any]:
     return flat
 
 
-def check_same_config(workdir: Path, config: ConfigDict, free_keys: Iterable[str] = ()) -> None:
+def check_same_config(workdir: Path, old: ConfigDict, config: ConfigDict, free_keys: Iterable[str] = ()) -> None:
     """Refuses to resume a run with another config; what does not change the trained parameters is free.
 
     `training.steps` is free too while the learning rate does not decay towards it.
 
     Args:
       workdir: of the run.
-      config: to go on with.
+      old: its config.
+      config: to go on with, with the same keys.
       free_keys: keys besides that may differ, such as "data.name".
 
     Raises:
       InputError: naming the keys that differ.
     """
-    old, new = _flatten(load_config(workdir)), _flatten(config)
+    old_values, new = _flatten(old), _flatten(config)
     free = {*_FREE_KEYS, *free_keys}
     if new["optimizer.decay"] == "constant":
         free.add("training.steps")
     missing = object()
     differ = [
-        f"{key} ({old.get(key)!r} there, {new.get(key)!r} here)"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key, missing) != new.get(key, missing)
+        f"{key} ({old_values.get(key)!r} there, {new.get(key)!r} here)"
+        for key in sorted(old_values.keys() | new.keys())
+        if old_values.get(key, missing) != new.get(key, missing)
         and key not in free
         and key.split(".")[0] not in _FREE_SECTIONS
     ]

@@ -20,7 +20,7 @@ from score_jax.errors import InputError, named, quoted
 from score_jax.runtime.file_kinds import kind_of
 from score_jax.runtime.files import written_whole
 from score_jax.training.checkpoint import directory_of
-from score_jax.training.run_config import load_config
+from score_jax.training.run_config import stored_config
 from score_jax.typing import Params
 
 FILE_NAME, FOLDER_NAME = "params.safetensors", "params"
@@ -75,7 +75,10 @@ def parameters_name(workdir: Path) -> str:
     Raises:
       InputError: config.json is missing or no config.
     """
-    if not has_params(workdir) or directory_of(workdir, load_config(workdir).training.get("checkpoints", "")).is_dir():
+    if (
+        not has_params(workdir)
+        or directory_of(workdir, stored_config(workdir).training.get("checkpoints", "")).is_dir()
+    ):
         return "ema"
     for record, key in _RECORDS.items():
         try:

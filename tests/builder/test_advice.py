@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from configs import base
+from score_jax.builder.sections import completed
 from score_jax.errors import InputError
 from score_jax.jobs.sample import check_finite
 
@@ -19,7 +20,7 @@ def message_of(process="vp", network=None, guidance=None, **sampler):
     config.guidance.update(guidance or {})
     config.sampler.update(**sampler)
     with pytest.raises(InputError) as caught:
-        check_finite(np.array([True, True, False, False]), np.arange(64, 68), config)
+        check_finite(np.array([True, True, False, False]), np.arange(64, 68), completed(config))
     text = str(caught.value)
     assert "\n" not in text and text.startswith("2 of 4 samples are not finite")
     assert "(the first is number 66): check that the weights are finite" in text

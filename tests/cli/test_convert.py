@@ -10,12 +10,12 @@ from ml_collections import ConfigDict
 from safetensors.numpy import save_file
 
 from score_jax import builder
+from score_jax.builder.workdirs import load_config
 from score_jax.cli import main as cli
 from score_jax.convert.releases import load_published, params_from, tensors_from
 from score_jax.errors import InputError
 from score_jax.jobs.train import restore_params
 from score_jax.runtime.sharding import make_mesh
-from score_jax.training.run_config import load_config
 from score_jax.training.weights import load_params, parameters_name, save_params
 from tiny import run
 

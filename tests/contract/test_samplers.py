@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sections import sampling_of
 
 from configs import base
 from score_jax.builder import build_process
-from score_jax.builder.sampling import build_sampling
 from score_jax.errors import InputError
 from score_jax.prediction.predictor import score_predictor
 from score_jax.samplers.sample import sample
@@ -65,7 +65,7 @@ def mixture_score(process):
 def config_of(process: str, sampler: str):
     config = base.get_config()
     base.replace_section(config, "process", **PROCESSES[process])
-    config.data.value_range = (-3.0, 3.0)
+    config.codec.value_range = (-3.0, 3.0)
     config.sampler.update(**({"name": sampler, "t_min": 1e-3, "denoise": True} | SAMPLERS[sampler]))
     if process in ("linear_ve", "flow", "cosine"):  # their first-order steps need their length in the signal's scale
         config.sampler.grid = "log_snr"
@@ -76,7 +76,7 @@ def config_of(process: str, sampler: str):
 def drawn(process_name: str, sampler_name: str):
     config = config_of(process_name, sampler_name)
     process = build_process(config)
-    sampling = build_sampling(config, process)
+    sampling = sampling_of(config, process)
     model = sampling.see(score_predictor(mixture_score(process), process))
 
     @jax.jit
@@ -132,7 +132,7 @@ def test_annealed_langevin_draws_the_mixture_from_uniform_noise():
     base.replace_section(config, "process", name="ve_chain", sigma_min=0.02, sigma_max=3.0, num_levels=40)
     config.sampler.update(name="langevin", step_lr=4e-5, steps_per_level=20, initial="uniform")
     process = build_process(config)
-    sampling = build_sampling(config, process)
+    sampling = sampling_of(config, process)
     model = sampling.see(score_predictor(mixture_score(process), process))
     draw = jax.jit(lambda key: sample(model, sampling.process, sampling.sampler, key, jnp.arange(COUNT), (2,)))
     result = draw(jax.random.key(1))
@@ -150,7 +150,7 @@ def test_score_sdes_discretisation_draws_the_mixture(process, sampler):
     config = config_of(process, "ddim")
     config.sampler.update(name=sampler, discretisation="score_sde", num_steps=400, corrector="ald", snr=0.05)
     model_process = build_process(config)
-    sampling = build_sampling(config, model_process)
+    sampling = sampling_of(config, model_process)
     model = sampling.see(score_predictor(mixture_score(model_process), model_process))
     draw = jax.jit(lambda key: sample(model, sampling.process, sampling.sampler, key, jnp.arange(COUNT), (2,)))
     x = np.asarray(draw(jax.random.key(2)).x)

@@ -30,9 +30,14 @@ def experiment(process="vp", value_range=(-1.0, 1.0), predict=None, **options):
     base.replace_section(config, "network", name="adm", dropout=0.0, learn_sigma=False, dtype="float32", **network)
     if "num_levels" in config.process:
         config.prediction.label = "index"
-    config.data.update(image_size=SIZE, channels=1, value_range=value_range)
-    config.likelihood.update(batch_size=8, divergence="exact", clip=False, sensitivity_batches=0)
-    config.likelihood.update(**options)
+    config.data.update(image_size=SIZE, channels=1)
+    config.codec.value_range = value_range
+    chosen = {
+        "ode": dict(divergence="exact", sensitivity_batches=0),
+        "vlb": dict(clip=False),
+        "bound": dict(clip=False),
+    }
+    config.likelihood.update(batch_size=8, **chosen[options.get("name", "ode")] | options)
     config.sampler.name = "ancestral"
     built = builder.experiment(config)
     return _Exact(**{field.name: getattr(built, field.name) for field in dataclasses.fields(built)})
@@ -41,11 +46,11 @@ def experiment(process="vp", value_range=(-1.0, 1.0), predict=None, **options):
 class _Exact(builder.Experiment):
     """With the true score in place of the network's, under whichever process it is asked."""
 
-    def predictor(self, params, labels, **conditions):
-        middle, half = sum(self.value_range) / 2, (self.value_range[1] - self.value_range[0]) / 2
+    def predictor(self, params, *, guided=False):
+        middle, half = sum(self.codec.bounds) / 2, self.codec.width / 2
         mean, variance = middle + half * MEAN, (half * STD) ** 2
 
-        def predict(x, t):
+        def predict(x, t, conditions):
             alpha, sigma = (broadcast_right(level, x) for level in (self.process.alpha(t), self.process.sigma(t)))
             score = -(x - alpha * mean) / (alpha**2 * variance + sigma**2)
             return from_score(score, x, t, self.process)

@@ -85,7 +85,7 @@ def test_a_classifier_learns_and_guides(classifier):
 
 def test_guidance_without_a_classifier_needs_to_know_no_class():
     with_none = {"num_classes": 4}  # three classes, and the one that stands for none
-    config = config_of(UNET | with_none, loss__label_dropout=0.2)
+    config = config_of(UNET | with_none, loss__condition_dropout=0.2)
     model = builder.experiment(config)
     assert model.num_classes == 3
     weights = noisy_params(model)
@@ -192,7 +192,7 @@ def test_images_to_enlarge_bring_their_classes(tmp_path, capsys):
     np.savez(tmp_path / "base.npz", arr_0=BASE, arr_1=np.array([0, 1, 1]))
     given, count = enlarging(Given(), experiment, str(tmp_path / "base.npz"), 8)
     assert count == 3 and given.labels.tolist() == [0, 1, 1] and "has 3 images" in capsys.readouterr().out
-    assert enlarging(Given(), experiment, str(tmp_path / "base.npz"), 2)[0].labels.tolist() == [0, 1]
+    assert enlarging(Given(), experiment, str(tmp_path / "base.npz"), 2)[0].conditions["label"].tolist() == [0, 1]
 
 
 def test_a_classifier_of_other_classes_does_not_guide(classifier, tmp_path):

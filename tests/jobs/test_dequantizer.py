@@ -9,7 +9,6 @@ from gaussian_experiment import experiment
 
 from score_jax import builder
 from score_jax.data.sources import Source
-from score_jax.data.transforms import dequantize as uniform
 from score_jax.jobs import dequantizer, likelihood
 from score_jax.jobs.likelihood_summary import headline
 from score_jax.losses import dequantization
@@ -59,8 +58,8 @@ def test_a_fresh_dequantiser_is_uniform_noise():
     built, images = experiment(), jnp.asarray(np.stack([levels(3)[i]["image"] for i in range(3)]))
     keys = jax.random.split(jax.random.key(0), 3)
     params = dequantizer._init(built.image_shape, jax.random.key(0))
-    x, log_q = dequantizer.dequantize(params, keys, images, built.value_range)
-    np.testing.assert_allclose(x, uniform(keys, images, built.value_range), atol=1e-6)
+    x, log_q = dequantizer.dequantize(params, keys, images, built.codec)
+    np.testing.assert_allclose(x, built.codec.dequantize(keys, images), atol=1e-6)
     np.testing.assert_allclose(log_q, 0.0, atol=1e-4)
 
 

@@ -9,7 +9,6 @@ import pytest
 from gaussian_experiment import COUNT, MEAN, STD, experiment, source
 
 from score_jax.builder.likelihood import flow_of
-from score_jax.data.transforms import to_model_range
 from score_jax.errors import InputError
 from score_jax.jobs import encode
 from score_jax.runtime.sharding import make_mesh
@@ -30,7 +29,7 @@ def test_latents_are_the_closed_form_and_images_come_back(by_vp):
     process = built.process
     one = jnp.ones(())
     mean, std = process.alpha(one) * MEAN, jnp.sqrt((process.alpha(one) * STD) ** 2 + process.sigma(one) ** 2)
-    x = to_model_range(jnp.asarray(by_vp["images"]), built.value_range)
+    x = built.codec.encode(jnp.asarray(by_vp["images"]))
     np.testing.assert_allclose(by_vp["latents"], mean + std * (x - MEAN) / STD, atol=2e-2)
     assert by_vp["rms_error"].max() < 0.2
     assert np.abs(by_vp["reconstructions"].astype(int) - by_vp["images"]).max() <= 1

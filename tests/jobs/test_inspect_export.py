@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from score_jax.builder import experiment as build
+from score_jax.builder.workdirs import load_config
 from score_jax.cli.main import main
 from score_jax.errors import InputError
 from score_jax.jobs.export import export
@@ -19,7 +20,7 @@ from score_jax.jobs.inspect import arrays_of, inspect
 from score_jax.jobs.train import restore_params
 from score_jax.runtime.sharding import make_mesh
 from score_jax.training.checkpoint import Checkpoints
-from score_jax.training.run_config import load_config, save_config
+from score_jax.training.run_config import save_config
 from tiny import ROOT, command, environment, write_config
 
 

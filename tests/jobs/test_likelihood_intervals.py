@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from gaussian_experiment import experiment
 
-from score_jax.builder.likelihood import LikelihoodOptions
+from score_jax.builder.likelihood_options import VLB, Exact
 from score_jax.errors import InputError
 from score_jax.jobs.likelihood_summary import of_ode
 
@@ -50,15 +50,18 @@ def test_what_is_not_known_is_null():
     assert errors["probes"] is errors["probes_half_width_95"] is errors["probes_degrees_of_freedom"] is None
 
 
-@pytest.mark.parametrize("key", ["batch_size", "num_levels", "num_steps", "importance_samples"])
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [(Exact, "batch_size"), (VLB, "num_levels"), (Exact, "num_steps"), (Exact, "importance_samples")],
+)
 @pytest.mark.parametrize("value", [0, -3])
-def test_counts_below_one_are_refused(key, value):
+def test_counts_below_one_are_refused(options, key, value):
     with pytest.raises(InputError, match=f"likelihood.{key}={value}: give at least 1."):
-        LikelihoodOptions(**{key: value})
+        options(**{key: value})
 
 
 @pytest.mark.parametrize("key", ["num_examples", "sensitivity_batches"])
 def test_counts_below_zero_are_refused(key):
     with pytest.raises(InputError, match=f"likelihood.{key}=-1: give at least 0."):
-        LikelihoodOptions(**{key: -1})
-    LikelihoodOptions(**{key: 0})
+        Exact(**{key: -1})
+    Exact(**{key: 0})

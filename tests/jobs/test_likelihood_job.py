@@ -12,7 +12,7 @@ from gaussian_experiment import COUNT, experiment, in_two_processes, log_density
 from configs import base
 from score_jax import builder
 from score_jax.arrays import fold_in_each, keys_per_example
-from score_jax.data.transforms import dequantize, log_bin_width
+from score_jax.codecs.pixels import Pixels
 from score_jax.errors import InputError
 from score_jax.jobs import likelihood
 from score_jax.jobs.likelihood_summary import headline
@@ -40,9 +40,9 @@ def test_the_ode_gives_each_image_the_density_of_its_dequantised_form(value_rang
     """The range of the model's images changes nothing: 256 levels are 8 bits."""
     result = by_ode if value_range == (-1.0, 1.0) else measured(experiment(WIDE, value_range))
     keys = fold_in_each(fold_in_each(keys_per_example(jax.random.key(0), jnp.arange(COUNT)), 1), 0)
-    x = dequantize(keys, jnp.asarray(IMAGES), value_range)
+    x = Pixels(*value_range).dequantize(keys, jnp.asarray(IMAGES))
     noise = 0.0 if value_range == (-1.0, 1.0) else 0.01  # that of VE at t_min
-    exact = bits_per_dim(log_density(x, value_range, noise), x[0].size, log_bin_width(value_range))
+    exact = bits_per_dim(log_density(x, value_range, noise), x[0].size, Pixels(*value_range).log_bin_width)
     np.testing.assert_allclose(result.bits_per_dim, exact, atol=5e-3)
     np.testing.assert_array_equal(result.columns["index"], np.arange(COUNT))
     assert result.failed.size == 0
@@ -59,7 +59,7 @@ def test_the_bounds_are_above_the_exact_value_and_near_it(process, slack):
     process = {"name": process, "num_levels": 1000} if process == "vp_chain" else process
     exact = headline(measured(experiment(process, truncation="bound")).summary)[0]
     for method in ("vlb", "bound"):
-        bound = headline(measured(experiment(process, method=method)).summary)[0]
+        bound = headline(measured(experiment(process, name=method)).summary)[0]
         assert -0.05 < bound - exact < slack, (method, bound, exact)
 
 
@@ -73,21 +73,21 @@ def test_mixed_numbers_ask_the_model_in_float32_and_sum_in_float64(method, x64):
     asked = []
 
     class Watched(builder.Experiment):
-        def predictor(self, params, labels, **conditions):
-            exact = experiment().predictor(params, labels)
+        def predictor(self, params, *, guided=False):
+            exact = experiment().predictor(params)
 
-            def predict(x, t):
+            def predict(x, t, conditions):
                 asked.extend([x.dtype, t.dtype])
-                return exact(x, t)
+                return exact(x, t, conditions)
 
             return predict
 
-    built = experiment(method=method, dtype="mixed", num_levels=10)
+    built = experiment(name=method, dtype="mixed", **({"num_levels": 10} if method == "vlb" else {}))
     built = Watched(**{field.name: getattr(built, field.name) for field in dataclasses.fields(built)})
     mixed = measured(built)
     assert set(asked) == {jnp.dtype("float32")}
     assert mixed.bits_per_dim.dtype == np.float64
-    double = measured(experiment(method=method, dtype="float64", num_levels=10))
+    double = measured(experiment(name=method, dtype="float64", **({"num_levels": 10} if method == "vlb" else {})))
     np.testing.assert_allclose(mixed.bits_per_dim, double.bits_per_dim, atol=1e-3)
     assert (mixed.bits_per_dim != double.bits_per_dim).any()
 
@@ -179,7 +179,7 @@ def test_two_processes_agree_with_one(tmp_path, by_ode):
 
 def test_what_has_no_likelihood_is_refused():
     with pytest.raises(InputError, match="keep the variance"):
-        measured(experiment("ve", method="bound"))
+        measured(experiment("ve", name="bound"))
     config = base.get_config()
     base.replace_section(config, "process", name="ve_chain", sigma_min=0.01, sigma_max=1.0, num_levels=10)
     config.prediction.update(output="score", label="descending_index")

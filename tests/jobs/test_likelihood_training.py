@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gaussian_experiment import COUNT, experiment, source
+from sections import loss_of
 
 from configs import base
 from score_jax import builder
-from score_jax.builder.objective import build_loss
 from score_jax.errors import InputError
 from score_jax.jobs.train import restore_params, train
 from score_jax.prediction.predictor import from_score
@@ -21,7 +21,7 @@ BATCH = {
 }
 
 
-def loss_of(mean_and_log_std):
+def likelihood_loss(mean_and_log_std):
     """The objective of a model that says N(mean, std²) of each pixel, of known data."""
     built = experiment()
     config = built.config.copy_and_resolve_references()
@@ -35,7 +35,7 @@ def loss_of(mean_and_log_std):
         score = -(x - alpha * mean) / (alpha**2 * jnp.exp(2 * log_std) + sigma**2)
         return from_score(score, x, t, built.process)
 
-    loss = build_loss(config, built.process, built.network, predict)
+    loss = loss_of(config, built.process, built.network, predict)
     keys = jax.random.split(jax.random.key(1), COUNT)
     times, factors = loss.draw(jax.random.key(0), COUNT, None)
     return (factors * loss.values(mean_and_log_std, BATCH, times, keys, jax.random.key(0))).mean()
@@ -51,7 +51,7 @@ def test_value_and_gradient_are_those_of_the_closed_form():
         ) / jnp.log(2.0)
 
     params = (jnp.array(0.1), jnp.array(-0.8))
-    value, slopes = jax.jit(jax.value_and_grad(loss_of))(params)
+    value, slopes = jax.jit(jax.value_and_grad(likelihood_loss))(params)
     exact, exact_slopes = jax.value_and_grad(closed)(params)
     np.testing.assert_allclose(value, exact, atol=5e-3)
     np.testing.assert_allclose(slopes, exact_slopes, atol=1e-2)

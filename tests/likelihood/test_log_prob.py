@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from gaussian_processes import every_process
 
+from score_jax.codecs.pixels import Pixels
 from score_jax.data.toys import four_gaussians
-from score_jax.data.transforms import log_bin_width
 from score_jax.likelihood.bits import bits_per_dim, importance_weighted
 from score_jax.likelihood.divergence import Divergence
 from score_jax.likelihood.ode import log_prob, truncation_bound
@@ -328,4 +328,4 @@ def test_uniform_data_has_as_many_bits_as_levels(value_range, bits):
     """The uniform density over the range is the uniform law over 2^bits levels."""
     dim, (low, high) = 12, value_range
     log_prob = jnp.full((3,), -dim * np.log(high - low))
-    np.testing.assert_allclose(bits_per_dim(log_prob, dim, log_bin_width(value_range, bits)), bits, rtol=1e-6)
+    np.testing.assert_allclose(bits_per_dim(log_prob, dim, Pixels(*value_range, bits).log_bin_width), bits, rtol=1e-6)

@@ -28,18 +28,18 @@ def test_conditions_change_the_output_and_are_asked_for():
     net = ADM(**TINY, num_classes=5, super_resolution=True, resblock_updown=True)
     low_res = jax.random.normal(jax.random.key(1), (2, 4, 4, 3))
     params = {"params": _params(net, low_res)}
-    apply = jax.jit(lambda y, low_res: net.apply(params, X, LABEL, y=y, low_res=low_res))
+    apply = jax.jit(lambda label, low_res: net.apply(params, X, LABEL, label=label, low_res=low_res))
     base = apply(Y, low_res)
     assert np.abs(apply(Y[::-1], low_res) - base).max() > 1e-3
     assert np.abs(apply(Y, 2 * low_res) - base).max() > 1e-3
-    with pytest.raises(InputError, match="takes a condition 'y'"):
+    with pytest.raises(InputError, match="takes a condition 'label'"):
         net.apply(params, X, LABEL, low_res=low_res)
     with pytest.raises(InputError, match="takes no condition 'low_res'"):
         ADM(**TINY).init(jax.random.key(0), X, LABEL, low_res=low_res)
 
 
 def _params(net, low_res):
-    params = net.init(jax.random.key(0), X, LABEL, y=Y, low_res=low_res)["params"]
+    params = net.init(jax.random.key(0), X, LABEL, label=Y, low_res=low_res)["params"]
     return jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(leaf.size), leaf.shape), params)
 
 

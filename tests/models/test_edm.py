@@ -147,16 +147,16 @@ def test_initial_spread_of_the_layers(fresh):
 def test_no_labels_are_zeros_and_labels_act(net):
     params = randomised(net)
     none = run(net, params)
-    zeros = run(net, params, class_labels=jnp.zeros((2, 4)), augment_labels=jnp.zeros((2, 9)))
+    zeros = run(net, params, label=jnp.zeros((2, 4)), augment_labels=jnp.zeros((2, 9)))
     np.testing.assert_array_equal(none, zeros)
-    assert np.abs(none - run(net, params, class_labels=jnp.eye(4)[:2])).max() > 1e-3
+    assert np.abs(none - run(net, params, label=jnp.eye(4)[:2])).max() > 1e-3
     assert np.abs(none - run(net, params, augment_labels=jnp.ones((2, 9)))).max() > 1e-3
 
 
 @pytest.mark.parametrize("net", [SONG_TINY, ADM_TINY], ids=["song", "adm"])
 def test_labels_that_do_not_fit_are_refused(net):
     with pytest.raises(InputError, match=r"Class labels of shape \(2, 5\).*\(2, 4\)"):
-        net.init(jax.random.key(0), X, C_NOISE, class_labels=jnp.zeros((2, 5)))
+        net.init(jax.random.key(0), X, C_NOISE, label=jnp.zeros((2, 5)))
     with pytest.raises(InputError, match="Augmentation labels .* has none"):
         net.clone(augment_dim=0).init(jax.random.key(0), X, C_NOISE, augment_labels=jnp.zeros((2, 9)))
 
@@ -165,9 +165,9 @@ def test_labels_that_do_not_fit_are_refused(net):
 def test_label_dropout_drops_in_training_only(net):
     net = net.clone(dropout=0.0, label_dropout=0.5)
     params, labels = randomised(net), jnp.eye(4)[:2]
-    kept, dropped = run(net, params, class_labels=labels), run(net, params)
+    kept, dropped = run(net, params, label=labels), run(net, params)
     train = jax.jit(
-        lambda key: net.apply({"params": params}, X, C_NOISE, class_labels=labels, train=True, rngs={"dropout": key})
+        lambda key: net.apply({"params": params}, X, C_NOISE, label=labels, train=True, rngs={"dropout": key})
     )
     seen = set()
     for seed in range(12):

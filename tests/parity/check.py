@@ -218,7 +218,8 @@ def _run_denoiser(
     if "u" in file.group("params"):
         values["u"] = tuple(float(level) for level in file.group("params")["u"])
     preconditioning, sigma = kind(**values), jnp.asarray(given["sigma"], dtype)
-    labels = {key: jnp.asarray(given[key], dtype) for key in ("class_labels", "augment_labels") if key in given}
+    names = {"class_labels": "label", "augment_labels": "augment_labels"}
+    labels = {ours: jnp.asarray(given[theirs], dtype) for theirs, ours in names.items() if theirs in given}
 
     def denoised(x):
         return denoise(preconditioning, apply, params, x, sigma, **labels)

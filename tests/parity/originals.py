@@ -19,7 +19,7 @@ def _config(network: dict[str, Any], image_shape: Shape, *, centered: bool, proc
     base.replace_section(config, "network", dtype="float32", **network)
     base.replace_section(config, "process", **(process or {"name": "vp"}))
     config.data.update(image_size=image_shape[0], channels=image_shape[2])
-    config.data.value_range = (-1.0, 1.0) if centered else (0.0, 1.0)
+    config.codec.value_range = (-1.0, 1.0) if centered else (0.0, 1.0)
     return config
 
 

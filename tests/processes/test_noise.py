@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sections import sampling_of
 
 from configs import base
 from score_jax.arrays import keys_per_example
 from score_jax.builder import build_process
-from score_jax.builder.sampling import build_sampling
 from score_jax.errors import InputError
 from score_jax.prediction.predictor import score_predictor
 from score_jax.processes.noise import brownian, replay
@@ -98,7 +98,7 @@ def test_annealed_langevin_of_34_000_steps_draws_the_data():
     base.replace_section(config, "process", name="ve_chain", sigma_min=0.01, sigma_max=1.0, num_levels=340)
     config.sampler.name = "langevin"
     process = build_process(config)
-    sampling = build_sampling(config, process)
+    sampling = sampling_of(config, process)
     model = sampling.see(score_predictor(lambda x, t: -x / (std**2 + process.sigma(t)[:, None] ** 2), process))
     draw = jax.jit(lambda key: sample(model, process, sampling.sampler, key, jnp.arange(64), (64,)))
     # The last step's mean at sigma 0.01, denoised; its discretisation is below the error of 4096 draws, 1.1 %.

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sections import sampling_of
 
 from configs import base
 from score_jax.builder import build_process
-from score_jax.builder.sampling import build_sampling
 from score_jax.errors import InputError
 from score_jax.prediction.predictor import score_predictor
 from score_jax.processes.respacing import kept_levels
@@ -27,7 +27,7 @@ def test_one_step_of_gaussian_data_is_their_mean():
     score = score_predictor(lambda x, t: -x / (0.04 * process.alpha(t) ** 2 + process.sigma(t) ** 2)[:, None], process)
 
     def std(**sampler):
-        sampling = build_sampling(config_of(**sampler), process)
+        sampling = sampling_of(config_of(**sampler), process)
         draw = jax.jit(
             lambda key: sample(sampling.see(score), sampling.process, sampling.sampler, key, jnp.arange(64), (8,)).x
         )
@@ -89,7 +89,7 @@ def test_what_keeps_no_such_levels_is_answered_in_one_line(respacing, message):
 def test_a_first_level_far_from_the_prior_is_said_once(respacing, begins, capsys):
     config = config_of(respacing=respacing)
     for _ in range(2):
-        build_sampling(config, build_process(config))
+        sampling_of(config, build_process(config))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == (begins is not None)
     if begins is not None:

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from sections import loss_of
 
 from configs import base
 from score_jax import builder
-from score_jax.builder.objective import build_loss
 from score_jax.jobs.train import compiled_step, compiled_steps, fresh_state
 from score_jax.planning.hlo import collective_bytes
 from score_jax.runtime.sharding import make_mesh, over_batch, sharded_by_size
@@ -41,7 +41,7 @@ def batch(seed=0, b=16):
 def test_parts_of_a_batch_have_the_gradient_of_the_whole():
     """Of a network: plain descent at rate 1 shows the gradient itself."""
     experiment = builder.experiment(config_of())
-    loss = build_loss(experiment.config, experiment.process, experiment.network, experiment.predict)
+    loss = loss_of(experiment.config, experiment.process, experiment.network, experiment.predict)
     tx = optax.sgd(1.0)
     state = create_state(experiment.network.init, tx, jax.random.key(0))
     found = {}

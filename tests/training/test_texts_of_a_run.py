@@ -7,16 +7,16 @@ import pytest
 from configs import base
 from score_jax.errors import InputError
 from score_jax.training.log import TrainingLog, read_curve
-from score_jax.training.run_config import load_config, save_config
+from score_jax.training.run_config import save_config, stored_config
 from score_jax.training.throughput import Meter
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_a_config_is_read_in_any_encoding_that_json_has(tmp_path, encoding):
     save_config(tmp_path, base.get_config())
-    expected, path = load_config(tmp_path), tmp_path / "config.json"
+    expected, path = stored_config(tmp_path), tmp_path / "config.json"
     path.write_bytes(path.read_text().encode(encoding))
-    assert load_config(tmp_path) == expected
+    assert stored_config(tmp_path) == expected
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_config_is_read_in_any_encoding_that_json_has(tmp_path, encoding):
 def test_what_is_no_config_is_one_line(tmp_path, contents, message):
     (tmp_path / "config.json").write_bytes(contents)
     with pytest.raises(InputError, match=message) as caught:
-        load_config(tmp_path)
+        stored_config(tmp_path)
     assert str(caught.value).isprintable() and "config.json" in str(caught.value)
 
 
@@ -48,7 +48,7 @@ def test_a_key_that_no_config_can_have_is_one_line(tmp_path):
     config["data"]["a.b"] = 3
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match="is no config"):
-        load_config(tmp_path)
+        stored_config(tmp_path)
 
 
 WHOLE = b'{"step": 1, "loss": 0.5}\n{"step": 2, "loss": 0.25, "grad_norm": 3.0}\n'

@@ -8,6 +8,7 @@ import optax
 import pytest
 
 from configs import base
+from score_jax.builder.sections import completed
 from score_jax.errors import InputError
 from score_jax.jobs import train as job
 from score_jax.runtime.sharding import check_divisible, make_mesh
@@ -17,7 +18,7 @@ from score_jax.training.log import TrainingLog, read_curve
 from score_jax.training.loop import Schedule, run_training
 from score_jax.training.optimizer import learning_rate_schedule, make_optimizer, update_ema
 from score_jax.training.profile import tracer
-from score_jax.training.run_config import check_same_config, load_config, save_config
+from score_jax.training.run_config import check_same_config, save_config, stored_config
 from score_jax.training.state import create_state
 from score_jax.training.step import Loss, in_sequence, make_train_step
 from score_jax.training.throughput import Meter
@@ -132,23 +133,23 @@ def test_missing_and_foreign_checkpoints_are_said(tmp_path):
 def test_config_survives_the_disk_and_differences_are_named(tmp_path):
     config = base.get_config()
     save_config(tmp_path, config)
-    assert load_config(tmp_path).to_dict() == config.to_dict()
+    assert stored_config(tmp_path).to_dict() == config.to_dict()
     other = base.get_config()
     other.sampler.num_steps = 7
     other.training.steps = 10
-    check_same_config(tmp_path, other)  # what does not change the parameters is free
+    check_same_config(tmp_path, completed(config), completed(other))  # what does not change the parameters is free
     other.optimizer.learning_rate = 0.5
     with pytest.raises(InputError, match=r"another config: optimizer.learning_rate \(0.0002 there, 0.5 here\)"):
-        check_same_config(tmp_path, other)
+        check_same_config(tmp_path, completed(config), completed(other))
 
 
 def test_steps_are_not_free_under_a_decaying_rate(tmp_path):
     config = base.get_config()
     config.optimizer.decay = "cosine"
-    save_config(tmp_path, config)
-    config.training.steps = 10
+    other = config.copy_and_resolve_references()
+    other.training.steps = 10
     with pytest.raises(InputError, match="training.steps"):
-        check_same_config(tmp_path, config)
+        check_same_config(tmp_path, completed(config), completed(other))
 
 
 def test_parts_of_a_batch_give_the_step_of_the_whole():

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 from jax.nn.initializers import Initializer
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from score_jax.errors import InputError
 from score_jax.models.blocks.attention import attend
@@ -136,15 +136,17 @@ class UNetBlock(nn.Module):
 
 
 def labels_or_zeros(
-    labels: Float[Array, "b n"] | None, width: int, like: Batch, kind: str
+    labels: Int[Array, "b"] | Float[Array, "b n"] | None, width: int, like: Batch, kind: str
 ) -> Float[Array, "b {width}"]:
-    """The labels of a batch like `like` (b, ...), or zeros, which stand for no label.
+    """The labels of a batch like `like` (b, ...), whole numbers as one-hot; or zeros, which stand for no label.
 
     Raises:
       InputError: labels are given to a network that has none of this kind, or of another width.
     """
     if labels is None:
         return jnp.zeros((like.shape[0], width), like.dtype)
+    if width and jnp.issubdtype(labels.dtype, jnp.integer):
+        return jax.nn.one_hot(labels, width, dtype=like.dtype)
     if labels.shape != (like.shape[0], width):
         expected = f"shape {(like.shape[0], width)}" if width else "none, as this network has none"
         raise InputError(f"{kind} labels of shape {labels.shape} were given; expected {expected}.")

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 from score_jax.errors import InputError
 from score_jax.models.blocks.adm_blocks import blocks_of, embed, encode, norm
 from score_jax.models.blocks.convolution import conv
+from score_jax.models.conditions import Condition, Conditions, class_label
 from score_jax.typing import Batch, Image, Resized, Time
 
 
@@ -29,7 +30,7 @@ class ADM(nn.Module):
       attention_resolutions: heights at which every block is followed by attention (the middle always is).
       dropout: rate before the second convolution of a block.
       learn_sigma: twice the output channels: the prediction, then the variance's.
-      num_classes: class labels `y` are expected; None: none.
+      num_classes: the condition `label`; None: none.
       num_heads: attention heads, where `num_head_channels` is None.
       num_head_channels: channels of a head.
       num_heads_upsample: heads on the way up; None: as on the way down.
@@ -60,32 +61,37 @@ class ADM(nn.Module):
     remat: tuple[str, ...] = ()
     dtype: Any = None
 
+    def conditions(self, image_shape: tuple[int, int, int]) -> Conditions:
+        """The class of an example, and the image to enlarge."""
+        enlarged = {"low_res": Condition(image_shape)} if self.super_resolution else {}
+        return {**class_label(self.num_classes), **enlarged}
+
     @nn.compact
     def __call__(
         self,
         x: Image,
-        label: Time,
+        time_label: Time,
         *,
-        y: Int[Array, "b"] | None = None,
+        label: Int[Array, "b"] | None = None,
         low_res: Float[Array, "b _ _ c"] | None = None,
         train: bool = False,
     ) -> Resized:
-        """(b, h, w, c or 2 c) for x (b, h, w, c), labels (b,), classes y (b,) and low_res (b, h', w', c).
+        """(b, h, w, c or 2 c) for x (b, h, w, c), time labels (b,), classes `label` (b,) and low_res (b, h', w', c).
 
         Raises:
           InputError: a condition that the network has is missing, or one that it has not is given.
         """
         for name, given, expected in (
-            ("y", y is not None, self.num_classes is not None),
+            ("label", label is not None, self.num_classes is not None),
             ("low_res", low_res is not None, self.super_resolution),
         ):
             if given != expected:
                 raise InputError(f"This network takes {'a' if expected else 'no'} condition {name!r}.")
         wide, out_channels = jnp.promote_types(x.dtype, jnp.float32), x.shape[-1] * (1 + self.learn_sigma)
-        embedding = embed(label.astype(wide), self.channels)
-        if y is not None and self.num_classes is not None:
+        embedding = embed(time_label.astype(wide), self.channels)
+        if label is not None and self.num_classes is not None:
             classes = nn.Embed(self.num_classes, 4 * self.channels, embedding_init=_normal, name="class_embedding")
-            embedding = embedding + classes(y)
+            embedding = embedding + classes(label)
         embedding = nn.swish(embedding)
         if low_res is not None:
             resized = jax.image.resize(low_res, (*x.shape[:3], low_res.shape[-1]), "linear", antialias=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from score_jax.errors import InputError
 from score_jax.models.blocks.edm_block import (
@@ -24,6 +24,7 @@ from score_jax.models.blocks.embeddings import sinusoidal_cos_first
 from score_jax.models.blocks.initializers import bias_uniform, fan_in_uniform
 from score_jax.models.blocks.normalization import GroupNorm
 from score_jax.models.blocks.resampling import mean_down, nearest_up
+from score_jax.models.conditions import Conditions, class_label
 from score_jax.typing import Batch, Image, Resized, Time
 
 _HEAD_CHANNELS = 64
@@ -72,25 +73,30 @@ class DhariwalUNet(nn.Module):
     learn_sigma: bool = False
     dtype: Any = None
 
+    def conditions(self, image_shape: tuple[int, int, int]) -> Conditions:
+        """The class of an example."""
+        return class_label(self.num_classes)
+
     @nn.compact
     def __call__(
         self,
         x: Image,
         c_noise: Time,
-        class_labels: Float[Array, "b _"] | None = None,
+        label: Int[Array, "b"] | Float[Array, "b _"] | None = None,
         augment_labels: Float[Array, "b _"] | None = None,
         *,
         train: bool = False,
     ) -> Resized:
         """(b, h, w, c or 2 c) for x (b, h, w, c) and c_noise (b,); h and w divisible by 2^(levels - 1).
 
-        `class_labels` (b, num_classes) are one-hot, `augment_labels` (b, augment_dim) as of the augmentation; none: 0.
+        `label` are classes (b,) or weights of them (b, num_classes), `augment_labels` (b, augment_dim) as of the
+        augmentation; none: 0.
 
         Raises:
           InputError: labels that the network has not, or of another width; channels that do not split into heads.
         """
         wide, out_channels = jnp.promote_types(x.dtype, jnp.float32), x.shape[-1] * (1 + self.learn_sigma)
-        embedding = self._embed(c_noise.astype(wide), class_labels, augment_labels, train)
+        embedding = self._embed(c_noise.astype(wide), label, augment_labels, train)
         h = self._decode(self._encode(x, embedding, train), embedding, train)
         h = nn.swish(GroupNorm(None, DHARIWAL.epsilon, name="norm_out")(h))
         return conv(DHARIWAL.last, h, out_channels, "conv_out", self.dtype).astype(wide)
@@ -98,13 +104,13 @@ class DhariwalUNet(nn.Module):
     def _embed(
         self,
         c_noise: Time,
-        class_labels: Float[Array, "b _"] | None,
+        label: Int[Array, "b"] | Float[Array, "b _"] | None,
         augment_labels: Float[Array, "b _"] | None,
         train: bool,
     ) -> Batch:
         """The activated level embedding (b, channel_mult_emb channels)."""
         width = self.channel_mult_emb * self.channels
-        classes = labels_or_zeros(class_labels, self.num_classes, c_noise, "Class")
+        classes = labels_or_zeros(label, self.num_classes, c_noise, "Class")
         augmentation = labels_or_zeros(augment_labels, self.augment_dim, c_noise, "Augmentation")
         h = sinusoidal_cos_first(c_noise, self.channels)
         if self.augment_dim:

@@ -8,7 +8,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from score_jax.errors import InputError, unknown_name
 from score_jax.models.blocks.edm_block import (
@@ -25,6 +25,7 @@ from score_jax.models.blocks.embeddings import RandomFourier, sinusoidal
 from score_jax.models.blocks.initializers import fan_avg_uniform
 from score_jax.models.blocks.normalization import GroupNorm
 from score_jax.models.blocks.resampling import fir_down, fir_filter, fir_up
+from score_jax.models.conditions import Conditions, class_label
 from score_jax.typing import Batch, Image, Resized, Time
 
 _CHOICES = {
@@ -104,32 +105,37 @@ class SongUNet(nn.Module):
             )
         super().__post_init__()
 
+    def conditions(self, image_shape: tuple[int, int, int]) -> Conditions:
+        """The class of an example."""
+        return class_label(self.num_classes)
+
     @nn.compact
     def __call__(
         self,
         x: Image,
         c_noise: Time,
-        class_labels: Float[Array, "b _"] | None = None,
+        label: Int[Array, "b"] | Float[Array, "b _"] | None = None,
         augment_labels: Float[Array, "b _"] | None = None,
         *,
         train: bool = False,
     ) -> Resized:
         """(b, h, w, c or 2 c) for x (b, h, w, c) and c_noise (b,); h and w divisible by 2^(levels - 1).
 
-        `class_labels` (b, num_classes) are one-hot, `augment_labels` (b, augment_dim) as of the augmentation; none: 0.
+        `label` are classes (b,) or weights of them (b, num_classes), `augment_labels` (b, augment_dim) as of the
+        augmentation; none: 0.
 
         Raises:
           InputError: labels that the network has not, or of another width.
         """
         wide = jnp.promote_types(x.dtype, jnp.float32)
-        embedding = self._embed(c_noise.astype(wide), class_labels, augment_labels, train)
+        embedding = self._embed(c_noise.astype(wide), label, augment_labels, train)
         skips = self._encode(x, embedding, train)
         return self._decode(skips, x.shape[-1] * (1 + self.learn_sigma), embedding, train).astype(wide)
 
     def _embed(
         self,
         c_noise: Time,
-        class_labels: Float[Array, "b _"] | None,
+        label: Int[Array, "b"] | Float[Array, "b _"] | None,
         augment_labels: Float[Array, "b _"] | None,
         train: bool,
     ) -> Batch:
@@ -139,7 +145,7 @@ class SongUNet(nn.Module):
             h = RandomFourier(noise_width // 2, 16.0, name="fourier")(c_noise)
         else:
             h = sinusoidal(c_noise, noise_width)
-        classes = labels_or_zeros(class_labels, self.num_classes, c_noise, "Class")
+        classes = labels_or_zeros(label, self.num_classes, c_noise, "Class")
         augmentation = labels_or_zeros(augment_labels, self.augment_dim, c_noise, "Augmentation")
         if self.num_classes:
             if train and self.label_dropout:

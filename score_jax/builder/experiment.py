@@ -1,0 +1,275 @@
+"""A config as objects: what the verbs ask for."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+from jaxtyping import Array
+from ml_collections import ConfigDict
+
+from score_jax.builder.edit import Edit
+from score_jax.builder.guidance_options import ClassifierFree
+from score_jax.builder.likelihood import Levels, divergence_of, flow_of, levels_of, ode_of
+from score_jax.builder.likelihood_options import ByLevels, Exact, Likelihood
+from score_jax.builder.loss_options import Classifier
+from score_jax.builder.model_facts import ModelFacts
+from score_jax.builder.naming import construct
+from score_jax.builder.networks import build_network, codec_of, conditioners_of
+from score_jax.builder.objective import build_loss, history_of
+from score_jax.builder.options import Options
+from score_jax.builder.processes import build_process
+from score_jax.builder.run_options import ON_NONFINITE, SECTIONS
+from score_jax.builder.sampler_options import Sampler
+from score_jax.builder.sampling import Guide, Known, Sampling, build_sampling, scale_of
+from score_jax.builder.sections import METHODS, completed, made
+from score_jax.codecs.pixels import Pixels
+from score_jax.conditioning.conditioners import Conditioner, conditions_of
+from score_jax.conditioning.dropout import without_conditions
+from score_jax.errors import InputError, unknown_name
+from score_jax.guidance.classifier_free import classifier_free
+from score_jax.models.network import Network
+from score_jax.prediction.preconditioning import PRECONDITIONINGS
+from score_jax.prediction.predictor import (
+    ConditionalPredictor,
+    Prediction,
+    classifier_logits,
+    network_predictor,
+    preconditioned_predictor,
+)
+from score_jax.processes.gaussian import NoiseSchedule
+from score_jax.samplers.ode import ODE
+from score_jax.training.optimizer import learning_rate_schedule, make_optimizer
+from score_jax.training.state import TrainState, create_state
+from score_jax.training.step import make_train_step
+from score_jax.typing import Batch, Image, Params, Time
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Experiment:
+    """One config as objects.
+
+    Attributes:
+      process: the noising process.
+      network: the model's network.
+      predict: `predict(params, x, t, **conditions) -> Prediction`, or of a classifier `-> logits`.
+      image_shape: (h, w, c).
+      codec: between images and x0.
+      conditioners: from a batch to the network's conditions.
+      num_classes: classes that a label may name; 0: none.
+      create_state: fresh training state, a function of nothing (the seed is the config's).
+      train_step: `(state, batch) -> (state, metrics)`, to be jitted.
+      sections: the options of each section of the config.
+      config: what it was built from, with every key.
+    """
+
+    process: NoiseSchedule
+    network: Network
+    predict: Callable[..., Any]
+    image_shape: tuple[int, int, int]
+    codec: Pixels
+    conditioners: Mapping[str, Conditioner]
+    num_classes: int
+    create_state: Callable[[], TrainState]
+    train_step: Callable
+    sections: Mapping[str, Options]
+    config: ConfigDict
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What a sampler and a likelihood must know of the model."""
+        return facts_of(self.config, self.process, self.codec)
+
+    @property
+    def likelihood(self) -> Any:
+        """The options of the `likelihood` section, of one of its methods."""
+        section = self.sections["likelihood"]
+        assert isinstance(section, Likelihood)
+        return section
+
+    @property
+    def label_classes(self) -> int:
+        """Classes that a label of the data may name: of the model, or of the classifier; 0: labels are not used."""
+        return label_classes(self.config, self.network)
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether the network classifies noisy images, and so draws none."""
+        return isinstance(self.sections["loss"], Classifier)
+
+    def predictor(self, params: Params, *, guided: bool = False) -> ConditionalPredictor:
+        """The model with its parameters: `predictor(x, t, conditions)`, conditions as `conditions` makes them.
+
+        Args:
+          params: the network's.
+          guided: with classifier-free guidance as the config says.
+
+        Raises:
+          InputError: guidance is asked of a model that was trained without `loss.condition_dropout`.
+        """
+
+        def model(x: Batch, t: Time, conditions: dict[str, Array]) -> Prediction:
+            return self.predict(params, x, t, **conditions)
+
+        guidance = self.sections["guidance"]
+        if not guided or not isinstance(guidance, ClassifierFree) or guidance.scale == 1.0:
+            return model
+        if getattr(self.sections["loss"], "condition_dropout", 0.0) <= 0:
+            raise InputError(
+                f"guidance.scale={guidance.scale}, but this model was not trained without its conditions: train with "
+                "loss.condition_dropout, or name a classifier's workdir in guidance.classifier."
+            )
+        scale, declared = scale_of(guidance, self.process), self.network.conditions
+
+        def guided_model(x: Batch, t: Time, conditions: dict[str, Array]) -> Prediction:
+            free = without_conditions(conditions, declared)
+            given = functools.partial(model, conditions=conditions)
+            return classifier_free(given, functools.partial(model, conditions=free), scale)(x, t)
+
+        return guided_model
+
+    def conditions(self, batch: Mapping[str, Array], x0: Image | None = None) -> dict[str, Array]:
+        """The network's conditions, made once of a batch.
+
+        Args:
+          batch: arrays (b, ...) by name.
+          x0: of the same examples, where there are any.
+
+        Raises:
+          InputError: the batch lacks an entry.
+        """
+        return conditions_of(self.network.conditions, self.conditioners, batch, x0)
+
+    def in_continuous_time(self) -> "Experiment":
+        """The same model under the process whose probability flow it has: its own, or its chain interpolated.
+
+        Raises:
+          InputError: the model has no score between the levels of its chain.
+        """
+        process = flow_of(self.facts)
+        if process is self.process:
+            return self
+        return dataclasses.replace(self, process=process, predict=build_predict(self.config, self.network, process))
+
+    def sampling(self, *, guide: Guide | None = None, known: Known | None = None, edit: Edit | None = None) -> Sampling:
+        """How to sample, as the `sampler` section says; with guidance, a measurement to hold, or an edit by text."""
+        sampler = self.sections["sampler"]
+        assert isinstance(sampler, Sampler)
+        return build_sampling(sampler, self.facts, guide=guide, known=known, edit=edit)
+
+    def ode(self, process: NoiseSchedule, *, closer: bool = False) -> ODE:
+        """The solve of the likelihood from t_min to the end of a process in continuous time.
+
+        Raises:
+          InputError: the likelihood is measured by another method.
+        """
+        return ode_of(self.exact(), process, closer=closer)
+
+    def exact(self) -> Exact:
+        """The options of the likelihood by the ODE.
+
+        Raises:
+          InputError: the likelihood is measured by another method.
+        """
+        if not isinstance(self.likelihood, Exact):
+            raise InputError("likelihood.name names a bound, and the ODE is asked for: give likelihood.name=ode.")
+        return self.likelihood
+
+    def levels(self) -> Levels:
+        """The chain of the model's variational bound, how it is asked there, and the variance of its kernels."""
+        assert isinstance(self.likelihood, ByLevels)
+        return levels_of(self.likelihood, self.facts, self.variance)
+
+    @property
+    def variance(self) -> str:
+        """Of the reverse kernels: as the model samples, or else as it was trained."""
+        sampled, trained = (getattr(self.sections[name], "variance", None) for name in ("sampler", "loss"))
+        return sampled or trained or "fixed_small"
+
+
+def facts_of(config: ConfigDict, process: NoiseSchedule, codec: Pixels) -> ModelFacts:
+    """What a sampler and a likelihood must know of a model of this config."""
+    output, label = config.prediction.get("output", ""), config.prediction.get("label", "")
+    return ModelFacts(process, config.process.to_dict(), codec, output, label)
+
+
+def label_classes(config: ConfigDict, network: Network) -> int:
+    """Classes that a label of the data may name: of the model, without the one that stands for none, or of the
+    classifier; 0: labels are not used."""
+    if config.loss.name == "classifier":
+        return network.module.num_classes
+    return max(0, network.num_classes - (config.loss.get("condition_dropout", 0.0) > 0))
+
+
+def build_predict(config: ConfigDict, network: Network, process: NoiseSchedule) -> Callable[..., Prediction]:
+    """The `prediction` section: what the network outputs and is told, or the name of its preconditioning.
+
+    Raises:
+      InputError: a name or a key is unknown.
+    """
+    if "preconditioning" not in config.prediction:
+        known = ("output", "label")
+        for key in config.prediction:
+            if key not in known:
+                raise unknown_name("key of prediction:", key, (*known, "preconditioning"))
+        return network_predictor(network.apply, process, **config.prediction)
+    values = config.prediction.to_dict()
+    values["name"] = values.pop("preconditioning")
+    preconditioning = construct("prediction.preconditioning", PRECONDITIONINGS, values)
+    return preconditioned_predictor(network.apply, process, preconditioning)
+
+
+def experiment(config: ConfigDict) -> Experiment:
+    """Builds everything a verb needs.
+
+    Raises:
+      InputError: a name or a key is unknown, a value is not possible, or values do not fit each other.
+    """
+    config = completed(config)
+    sections = {section: made(config, section) for section in (*SECTIONS, *METHODS)}
+    process, network, codec = build_process(config), build_network(config), codec_of(config)
+    facts, conditioners = facts_of(config, process, codec), conditioners_of(config, network, codec)
+    if isinstance(sections["loss"], Classifier):
+        predict: Callable[..., Any] = classifier_logits(network.apply, process, label=config.prediction.label)
+    else:
+        predict = build_predict(config, network, process)
+        build_sampling(sections["sampler"], facts)  # so that a mistake in it is told now
+        if isinstance(sections["likelihood"], Exact):
+            derivative = sections["likelihood"].derivative
+            divergence_of(sections["likelihood"], "forward" if derivative == "auto" else derivative)
+    loss = build_loss(
+        sections["loss"],
+        facts,
+        network,
+        predict,
+        conditioners,
+        dequantize=config.data.dequantize,
+        sigma_data=config.prediction.get("sigma_data", 0.5),
+    )
+    o, training = config.optimizer, config.training
+    schedule = learning_rate_schedule(o.learning_rate, o.warmup_steps, o.decay, training.steps)
+    tx = make_optimizer(
+        o.name, schedule, b1=o.b1, b2=o.b2, eps=o.eps, weight_decay=o.weight_decay, clip_norm=o.clip_norm
+    )
+    history = history_of(sections["loss"], process)
+    return Experiment(
+        process=process,
+        network=network,
+        predict=predict,
+        image_shape=network.image_shape,
+        codec=codec,
+        conditioners=conditioners,
+        num_classes=0 if isinstance(sections["loss"], Classifier) else label_classes(config, network),
+        create_state=lambda: create_state(network.init, tx, jax.random.key(config.seed), history),
+        train_step=make_train_step(
+            loss,
+            tx,
+            ema_decay=config.ema.decay,
+            ema_warmup=config.ema.warmup,
+            accumulate=training.accumulate,
+            skip_nonfinite=ON_NONFINITE[training.on_nonfinite],
+        ),
+        sections=sections,
+        config=config,
+    )

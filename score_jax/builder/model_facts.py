@@ -1,0 +1,36 @@
+"""What a sampler and a likelihood must know of a model beside its predictions."""
+
+import dataclasses
+from typing import Any
+
+from score_jax.codecs.pixels import Pixels
+from score_jax.processes.gaussian import NoiseSchedule
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ModelFacts:
+    """Facts of a model, from its config.
+
+    Attributes:
+      process: what it was trained on.
+      process_section: the `process` section, `{name, **arguments}`.
+      codec: between images and its x0.
+      output: what its network outputs; "" where a preconditioning says it.
+      label: what number its network is told as its time; "" likewise.
+    """
+
+    process: NoiseSchedule
+    process_section: dict[str, Any]
+    codec: Pixels
+    output: str
+    label: str
+
+    @property
+    def process_name(self) -> str:
+        """The name in the config."""
+        return self.process_section["name"]
+
+    @property
+    def outputs_mean(self) -> bool:
+        """Whether its network outputs the mean of the level below, whose x0 published code does not clip."""
+        return self.output == "mean"

@@ -1,0 +1,104 @@
+"""The `network` section, and the `codec` section, whose x0 the network sees."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from score_jax.builder.naming import choose, construct
+from score_jax.builder.options import Values
+from score_jax.builder.sections import completed, made
+from score_jax.codecs.pixels import Pixels
+from score_jax.conditioning.conditioners import Conditioner, low_resolution
+from score_jax.errors import InputError
+from score_jax.models.classifiers.adm_classifier import ADMClassifier
+from score_jax.models.classifiers.wide_resnet import WideResNet
+from score_jax.models.network import Network
+from score_jax.models.unets.adm import ADM
+from score_jax.models.unets.ddpm import DDPM
+from score_jax.models.unets.edm_dhariwal import DhariwalUNet
+from score_jax.models.unets.edm_song import SongUNet
+from score_jax.models.unets.ncsn import NCSN
+from score_jax.models.unets.ncsnpp import NCSNpp
+from score_jax.models.unets.ncsnv2 import NCSNv2
+from score_jax.processes.levels import NoiseLevels
+
+NETWORKS: dict[str, Callable[..., Any]] = {
+    "ncsnpp": NCSNpp,
+    "ddpm": DDPM,
+    "adm": ADM,
+    "adm_classifier": ADMClassifier,
+    "ncsn": NCSN,
+    "ncsnv2": NCSNv2,
+    "wide_resnet": WideResNet,
+    "edm_song": SongUNet,
+    "edm_dhariwal": DhariwalUNet,
+}
+DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}  # None: the type of parameters and input, float64 under x64.
+
+
+_COUNT, _POSITIVE = Values(least=1), Values(above=0.0)
+VALUES = {
+    **dict.fromkeys(("channels", "num_heads", "num_levels", "num_res_blocks", "channel_mult_emb"), _COUNT),
+    **dict.fromkeys(("channel_mult", "fourier_scale", "channel_mult_noise"), _POSITIVE),
+    **dict.fromkeys(("attention_resolutions", "num_head_channels", "num_heads_upsample"), Values(least=0)),
+    **dict.fromkeys(("augment_dim", "num_classes"), Values(least=0)),
+    **dict.fromkeys(("dropout", "label_dropout"), Values(least=0.0, below=1.0)),
+    "remat": Values(one_of=("residual", "attention")),
+}
+"""Values that arguments of networks may have."""
+
+
+def codec_of(config: ConfigDict) -> Pixels:
+    """The codec of the `codec` section.
+
+    Raises:
+      InputError: its name or a key is unknown, or a value is not possible.
+    """
+    return Pixels(*made(config, "codec").value_range)
+
+
+def conditioners_of(config: ConfigDict, network: Network, codec: Pixels) -> Mapping[str, Conditioner]:
+    """From a batch to those of the network's conditions that are no entry of it as they are.
+
+    Raises:
+      InputError: the network enlarges images, and the data do not say of which size, or the other way.
+    """
+    size = config.data.low_resolution
+    if ("low_res" in network.conditions) != bool(size):
+        raise InputError(
+            f"data.low_resolution={size}, and the network has {'a' if not size else 'no'} condition 'low_res': a "
+            "super-resolution model needs both, others neither."
+        )
+    return {"low_res": low_resolution(size, codec)} if size else {}
+
+
+def build_network(config: ConfigDict) -> Network:
+    """The `network` section, with what it takes from `data` and `process`.
+
+    Raises:
+      InputError: a name or a key is unknown, or the image size does not split into the network's levels.
+    """
+    config = completed(config)
+    c, data, process = config.network.to_dict(), config.data, config.process
+    choose("network.name", NETWORKS, c["name"])
+    c["dtype"] = choose("network.dtype", DTYPES, c["dtype"])
+    shared: dict[str, Any] = {"centered": codec_of(config).centered}
+    if process.name == "ve_chain":
+        spacing, rounded = process.get("spacing", "geometric"), process.get("rounded", False)
+        shared["levels"] = NoiseLevels(process.sigma_max, process.sigma_min, process.num_levels, spacing, rounded)
+    if c.get("num_levels") not in (None, process.get("num_levels", c.get("num_levels"))):
+        raise InputError(
+            f"network.num_levels={c['num_levels']} is not process.num_levels={process.num_levels}: make them the same."
+        )
+    takes = inspect.signature(NETWORKS[c["name"]]).parameters
+    module = construct("network", NETWORKS, c | {key: value for key, value in shared.items() if key in takes}, VALUES)
+    halvings = len(c.get("channel_mult", (1,))) - 1
+    if data.image_size % 2**halvings:
+        raise InputError(
+            f"data.image_size={data.image_size} cannot be halved {halvings} times: make it a multiple of "
+            f"{2**halvings}, or give network.channel_mult fewer levels."
+        )
+    return Network(module, (data.image_size, data.image_size, data.channels))

@@ -1,0 +1,157 @@
+"""The `sampler` section: the options of each method."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
+
+from score_jax.builder.options import Options, count, option
+from score_jax.prediction.reverse import VARIANCES
+from score_jax.samplers.ode import SOLVERS
+
+INITIAL = ("prior", "uniform")
+THRESHOLDS = ("none", "clip", "dynamic")
+GRIDS = ("auto", "uniform", "quadratic", "log_snr")
+DISCRETISATIONS = ("exact", "score_sde")
+RULES = ("none", "ddim", "reverse_diffusion", "ancestral", "euler_maruyama")
+"""The step rules that a predictor-corrector may have as its predictor."""
+CORRECTORS = ("none", "langevin", "ald")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sampler(Options):
+    """What all methods read."""
+
+    SECTION: ClassVar[str] = "sampler"
+    threshold: str = option("none", "how the predicted x0 is held to the data's range", one_of=THRESHOLDS)
+    temperature: float = option(1.0, "factor on the initial noise", least=0.0)
+    initial: str = option("prior", "the initial state: the process's prior, or uniform in [0, 1)", one_of=INITIAL)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stepping(Sampler):
+    """What the methods read that step along the model's own process, or along levels of its chain."""
+
+    num_steps: int = count(1000, "steps; of a chain, levels that are kept")
+    t_min: float = option(1e-3, "time at which it ends, in continuous time; chains end in the data", least=0.0)
+    denoise: bool = option(True, "end with the model's x0 at t_min, in continuous time")
+    grid: str = option(
+        "auto",
+        "times, in continuous time; auto is uniform, but log_snr of linear_ve, and of reverse_diffusion's "
+        "probability_flow under flow and cosine",
+        one_of=GRIDS,
+    )
+    respacing: str = option("", "levels of a chain that are kept, e.g. 250, ddim25, quad25, or 10,15,20; '': num_steps")
+    discretisation: str = option(
+        "exact", "score_sde: its levels, times and batch-wide Langevin steps, to the digit", one_of=DISCRETISATIONS
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EulerMaruyama(Stepping):
+    """Euler-Maruyama on the reverse SDE (Song et al. 2021, eq. 6), in continuous time."""
+
+    probability_flow: bool = option(False, "step along the probability-flow ODE instead, without noise")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReverseDiffusion(Stepping):
+    """The discretisation of the forward process, reversed (Song et al. 2021, eq. 46)."""
+
+    probability_flow: bool = option(False, "half of the score and no noise: along the probability-flow ODE")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ancestral(Stepping):
+    """Draws from the learned reverse kernel (Ho et al. 2020, algorithm 2)."""
+
+    variance: str = option("fixed_small", "variance of the reverse kernel", one_of=VARIANCES)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DDIM(Stepping):
+    """Denoising diffusion implicit models (Song et al. 2021a, eq. 12)."""
+
+    eta: float = option(0.0, "0: deterministic, 1: ancestral", least=0.0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DPMSolver2M(Stepping):
+    """DPM-Solver++ (2M), multistep, one evaluation a step (Lu et al. 2022)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DPMSolver2S(Stepping):
+    """DPM-Solver++ (2S), singlestep, two evaluations a step (Lu et al. 2022)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictorCorrector(Stepping):
+    """A step rule, then Langevin steps at the time it has reached (Song et al. 2021, algorithm 1)."""
+
+    predictor: str = option("reverse_diffusion", "the step rule", one_of=RULES)
+    corrector: str = option("langevin", "the Langevin steps: by snr, or by the noise level (ald)", one_of=CORRECTORS)
+    corrector_steps: int = count(1, "Langevin steps at each time", least=0)
+    snr: float = option(0.16, "signal to noise of the Langevin steps, which sets their size", above=0.0)
+    probability_flow: bool = option(False, "of the predictors euler_maruyama and reverse_diffusion")
+    variance: str = option("fixed_small", "of the predictor ancestral", one_of=VARIANCES)
+    eta: float = option(0.0, "of the predictor ddim", least=0.0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Karras(Sampler):
+    """What the samplers of EDM read: they step along sigma, whatever the model's process (Karras et al. 2022)."""
+
+    num_steps: int = count(1000, "steps")
+    t_min: float = option(1e-3, "the model's time at the last noise level, where sigma_min is 0", least=0.0)
+    sigma_min: float = option(0.0, "last noise level sigma / alpha; 0: that at t_min", least=0.0)
+    sigma_max: float = option(0.0, "first noise level sigma / alpha; 0: that at the process's end", least=0.0)
+    rho: float = option(7.0, "exponent of the grid of noise levels", above=0.0)
+    churn: float = option(0.0, "S_churn; 0: deterministic", least=0.0)
+    churn_min: float = option(0.0, "S_min: least noise level with churn", least=0.0)
+    churn_max: float = option(0.0, "S_max: largest noise level with churn; 0: no bound", least=0.0)
+    churn_noise: float = option(1.0, "S_noise: factor on the noise of churn", above=0.0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Heun(Karras):
+    """EDM's second-order sampler, two evaluations a step."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Euler(Karras):
+    """EDM's first-order sampler."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Langevin(Sampler):
+    """Annealed Langevin dynamics over the levels of a chain (Song and Ermon 2019, algorithm 1)."""
+
+    step_lr: float = option(2e-5, "step size at the level of least noise", above=0.0)
+    steps_per_level: int = count(100, "Langevin steps at each level")
+    denoise: bool = option(True, "end with the model's x0 at the level of least noise")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProbabilityFlow(Sampler):
+    """The probability-flow ODE by an adaptive solver (Song et al. 2021, section 4.3), in continuous time."""
+
+    solver: str = option("tsit5", "of diffrax", one_of=SOLVERS)
+    rtol: float = option(1e-5, "relative tolerance", above=0.0)
+    atol: float = option(1e-5, "absolute tolerance, in units of x", above=0.0)
+    t_min: float = option(1e-3, "time at which it ends", least=0.0)
+    denoise: bool = option(True, "end with the model's x0 at t_min")
+
+
+SAMPLERS: Mapping[str, type[Sampler]] = {
+    "euler_maruyama": EulerMaruyama,
+    "reverse_diffusion": ReverseDiffusion,
+    "ancestral": Ancestral,
+    "ddim": DDIM,
+    "heun": Heun,
+    "euler": Euler,
+    "dpm_solver_2m": DPMSolver2M,
+    "dpm_solver_2s": DPMSolver2S,
+    "langevin": Langevin,
+    "predictor_corrector": PredictorCorrector,
+    "ode": ProbabilityFlow,
+}

@@ -1,0 +1,145 @@
+"""The sections of a config: which there are, their defaults, and a config with all of its keys.
+
+`sampler`, `loss`, `guidance`, `codec` and `likelihood` name a method and hold what that method reads; `process`,
+`network` and `prediction` do so too, with the arguments of the class that they name. The others hold the same keys
+always. Every default is that of a field of an options dataclass; `configs/base.py` is made from them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict, config_dict
+
+from score_jax.builder import options
+from score_jax.builder.codec_options import CODECS
+from score_jax.builder.guidance_options import GUIDANCES
+from score_jax.builder.likelihood_options import LIKELIHOODS
+from score_jax.builder.loss_options import LOSSES
+from score_jax.builder.migration import VERSION, hint_of_moved, migrated
+from score_jax.builder.options import Options, unread_key
+from score_jax.builder.run_options import SECTIONS
+from score_jax.builder.sampler_options import SAMPLERS
+from score_jax.errors import InputError, unknown_name
+
+METHODS: dict[str, Mapping[str, type[Options]]] = {
+    "sampler": SAMPLERS,
+    "loss": LOSSES,
+    "guidance": GUIDANCES,
+    "codec": CODECS,
+    "likelihood": LIKELIHOODS,
+}
+DEFAULT_METHODS = {
+    "sampler": "euler_maruyama",
+    "loss": "denoising",
+    "guidance": "classifier_free",
+    "codec": "pixels",
+    "likelihood": "ode",
+}
+CONSTRUCTED = ("process", "network", "prediction")
+"""Sections that are the arguments of a class of the library, which checks them."""
+_TOP = ("seed", "version")
+
+
+class MethodSection(ConfigDict):
+    """A section that names a method: any key can be set, and is checked when the config is used.
+
+    Another name takes with it what both methods read, and leaves the rest.
+    """
+
+    METHODS: Mapping[str, type[Options]] = {}
+
+    def lock(self) -> "MethodSection":
+        """Does nothing: which keys there are depends on the name."""
+        return self
+
+    def update(self, *others: Any, **values: Any) -> None:
+        """As of any ConfigDict, the name first."""
+        given = {key: value for other in others for key, value in dict(other).items()} | values
+        super().update({key: given[key] for key in sorted(given, key=lambda key: key != "name")})
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key == "name" and value in self.METHODS and self.get("name", value) != value:
+            kept = ("name", *options.keys_of(self.METHODS[value]))
+            for other in [other for other in self if other not in kept]:
+                del self[other]
+        super().__setitem__(key, value)
+
+    __setattr__ = __setitem__
+
+
+def _section(section: str, values: Mapping[str, Any]) -> MethodSection:
+    return _METHOD_SECTIONS[section](dict(values))
+
+
+_METHOD_SECTIONS = {
+    section: type(f"{section.title()}Section", (MethodSection,), {"METHODS": table})
+    for section, table in METHODS.items()
+}
+
+
+def default_config() -> ConfigDict:
+    """A config of all sections but the constructed ones, at their defaults; of methods the name alone."""
+    config = ConfigDict({"version": VERSION, "seed": 42})
+    for section, values in SECTIONS.items():
+        config[section] = _typed(options.defaults_of(values))
+    for section, name in DEFAULT_METHODS.items():
+        config[section] = _section(section, {"name": name})
+    return config
+
+
+def _typed(values: Mapping[str, Any]) -> ConfigDict:
+    """With placeholders for what may be a text or nothing, so that the command line can set it."""
+    return ConfigDict({key: config_dict.placeholder(str) if value is None else value for key, value in values.items()})
+
+
+def completed(config: ConfigDict) -> ConfigDict:
+    """A copy of a config, of this version and with every key; the constructed sections as they are. Locked.
+
+    Raises:
+      InputError: a section or a key is unknown or missing, or a method does not read it.
+    """
+    values = migrated(config.to_dict())
+    known = {*_TOP, *SECTIONS, *METHODS, *CONSTRUCTED}
+    for section in values:
+        if section not in known:
+            raise unknown_name("section of the config", section, known)
+    for section in CONSTRUCTED:
+        if not isinstance(values.get(section), dict):
+            raise InputError(f"The config has no section {section!r}: start from configs/base.py.")
+    whole = ConfigDict({"version": VERSION, "seed": values.get("seed", 42)})
+    for section, keys in SECTIONS.items():
+        given = values.get(section, {})
+        check_keys(section, None, given)
+        whole[section] = _typed(options.defaults_of(keys) | given)
+    for section, table in METHODS.items():
+        given = {"name": DEFAULT_METHODS[section]} | values.get(section, {})
+        name = given["name"]
+        if name not in table:
+            raise unknown_name(f"{section}.name", str(name), table)
+        check_keys(section, name, given)
+        whole[section] = _section(section, {"name": name} | options.defaults_of(table[name]) | given)
+    for section in CONSTRUCTED:
+        whole[section] = ConfigDict(values[section])
+    return whole.lock()
+
+
+def check_keys(section: str, name: str | None, keys: Mapping[str, Any]) -> None:
+    """Raises InputError where a section, of the method `name` if it has methods, does not read a key."""
+    for key in keys:
+        if name is None and key not in options.keys_of(SECTIONS[section]):
+            hint = hint_of_moved(f"{section}.{key}")
+            raise hint or unknown_name(f"key of {section}:", key, options.keys_of(SECTIONS[section]))
+        if name is not None and key not in ("name", *options.keys_of(METHODS[section][name])):
+            raise hint_of_moved(f"{section}.{key}") or unread_key(section, key, METHODS[section], name)
+
+
+def made(config: ConfigDict, section: str) -> Any:
+    """The options of a section of a completed config.
+
+    Raises:
+      InputError: a value is of another type or out of range, or a key is not read.
+    """
+    values = config[section].to_dict()
+    if section in METHODS:
+        return options.make_method(section, METHODS[section], values)
+    return options.make(SECTIONS[section], values)

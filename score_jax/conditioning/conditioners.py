@@ -1,0 +1,70 @@
+"""From a batch of data to the conditions of a network, once per batch or sample."""
+
+from collections.abc import Callable, Mapping
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from score_jax.codecs.pixels import Pixels
+from score_jax.errors import InputError
+from score_jax.models.conditions import Conditions
+from score_jax.typing import Batch, Image, Resized
+
+Conditioner = Callable[[Mapping[str, Array], Image | None], Array]
+"""`conditioner(batch, x0)`: one condition of the network, from a batch and, in training and measuring, its x0."""
+
+
+def area_means(images: Batch, size: int) -> Batch:
+    """Images (b, h, w, c) reduced to (b, size, size, c) by the means of equal squares.
+
+    Raises:
+      InputError: the size does not divide theirs.
+    """
+    b, h, w, channels = images.shape
+    if size <= 0 or h % size or w % size:
+        raise InputError(f"data.low_resolution={size} does not divide images of {h} x {w}.")
+    return images.reshape(b, size, h // size, size, w // size, channels).mean(axis=(2, 4))
+
+
+def given(name: str) -> Conditioner:
+    """The entry of the batch as it is."""
+
+    def conditioner(batch: Mapping[str, Array], x0: Image | None) -> Array:
+        if name not in batch:
+            raise InputError(f"The network has the condition {name!r}, but the data have no entry of this name.")
+        return batch[name]
+
+    return conditioner
+
+
+def low_resolution(size: int, codec: Pixels) -> Conditioner:
+    """The images to enlarge, in the model's range: those of the batch (uint8), or x0 at this size."""
+
+    def conditioner(batch: Mapping[str, Array], x0: Image | None) -> Resized:
+        if "low_res" in batch:
+            return codec.encode(batch["low_res"])
+        assert x0 is not None, "images to enlarge are given where there is no x0"
+        return area_means(x0, size)
+
+    return conditioner
+
+
+def conditions_of(
+    declared: Conditions, conditioners: Mapping[str, Conditioner], batch: Mapping[str, Array], x0: Image | None
+) -> dict[str, Array]:
+    """The conditions of a network, by name.
+
+    Args:
+      declared: what the network can be given.
+      conditioners: of those that are made from a batch; others are its entries as they are.
+      batch: arrays (b, ...) by name.
+      x0: of the same examples, where there are any.
+
+    Raises:
+      InputError: the batch lacks an entry.
+    """
+    made = {name: conditioners.get(name, given(name))(batch, x0) for name in declared}
+    return {
+        name: jnp.asarray(array, declared[name].dtype) if jnp.issubdtype(declared[name].dtype, jnp.integer) else array
+        for name, array in made.items()
+    }

@@ -1,0 +1,32 @@
+"""Conditions left out, so that a network also learns to do without them (Ho and Salimans 2022, algorithm 1)."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from score_jax.arrays import broadcast_right, fold_in_each
+from score_jax.models.conditions import Conditions
+from score_jax.typing import KeyBatch
+
+
+def without_conditions(given: dict[str, Array], declared: Conditions) -> dict[str, Array]:
+    """The conditions of a batch, with the null value of each that has one in its place."""
+    return {
+        name: array if declared[name].null is None else declared[name].nulls(len(array))
+        for name, array in given.items()
+    }
+
+
+def with_dropout(keys: KeyBatch, given: dict[str, Array], declared: Conditions, rate: float) -> dict[str, Array]:
+    """Conditions (b, ...), each of them that has a null value replaced by it in a share `rate` of the examples.
+
+    Conditions are dropped independently of each other; an example's draws depend on its key alone.
+    """
+    if rate <= 0:
+        return given
+    nulls, result = without_conditions(given, declared), dict(given)
+    for i, name in enumerate(sorted(name for name in given if declared[name].null is not None)):
+        draws = keys if i == 0 else fold_in_each(keys, i)
+        dropped = jax.vmap(lambda key: jax.random.bernoulli(key, rate))(draws)
+        result[name] = jnp.where(broadcast_right(dropped, given[name]), nulls[name], given[name])
+    return result
