@@ -15,29 +15,23 @@ from score_jax.builder.likelihood import Levels, divergence_of, flow_of, levels_
 from score_jax.builder.likelihood_options import ByLevels, Exact, Likelihood
 from score_jax.builder.loss_options import Classifier
 from score_jax.builder.model_facts import ModelFacts
-from score_jax.builder.naming import construct
 from score_jax.builder.networks import build_network, codec_of, conditioners_of
 from score_jax.builder.objective import build_loss, history_of
 from score_jax.builder.options import Options
+from score_jax.builder.prediction import build_logits, build_predict
 from score_jax.builder.processes import build_process
 from score_jax.builder.run_options import ON_NONFINITE, SECTIONS
 from score_jax.builder.sampler_options import Sampler
 from score_jax.builder.sampling import Guide, Known, Sampling, build_sampling, scale_of
 from score_jax.builder.sections import METHODS, completed, made
+from score_jax.builder.unread import refuse_unread
 from score_jax.codecs.pixels import Pixels
 from score_jax.conditioning.conditioners import Conditioner, conditions_of
 from score_jax.conditioning.dropout import without_conditions
-from score_jax.errors import InputError, unknown_name
+from score_jax.errors import InputError
 from score_jax.guidance.classifier_free import classifier_free
 from score_jax.models.network import Network
-from score_jax.prediction.preconditioning import PRECONDITIONINGS
-from score_jax.prediction.predictor import (
-    ConditionalPredictor,
-    Prediction,
-    classifier_logits,
-    network_predictor,
-    preconditioned_predictor,
-)
+from score_jax.prediction.predictor import ConditionalPredictor, Prediction
 from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.samplers.ode import ODE
 from score_jax.training.optimizer import learning_rate_schedule, make_optimizer
@@ -202,24 +196,6 @@ def label_classes(config: ConfigDict, network: Network) -> int:
     return max(0, network.num_classes - (config.loss.get("condition_dropout", 0.0) > 0))
 
 
-def build_predict(config: ConfigDict, network: Network, process: NoiseSchedule) -> Callable[..., Prediction]:
-    """The `prediction` section: what the network outputs and is told, or the name of its preconditioning.
-
-    Raises:
-      InputError: a name or a key is unknown.
-    """
-    if "preconditioning" not in config.prediction:
-        known = ("output", "label")
-        for key in config.prediction:
-            if key not in known:
-                raise unknown_name("key of prediction:", key, (*known, "preconditioning"))
-        return network_predictor(network.apply, process, **config.prediction)
-    values = config.prediction.to_dict()
-    values["name"] = values.pop("preconditioning")
-    preconditioning = construct("prediction.preconditioning", PRECONDITIONINGS, values)
-    return preconditioned_predictor(network.apply, process, preconditioning)
-
-
 def experiment(config: ConfigDict) -> Experiment:
     """Builds everything a verb needs.
 
@@ -230,8 +206,9 @@ def experiment(config: ConfigDict) -> Experiment:
     sections = {section: made(config, section) for section in (*SECTIONS, *METHODS)}
     process, network, codec = build_process(config), build_network(config), codec_of(config)
     facts, conditioners = facts_of(config, process, codec), conditioners_of(config, network, codec)
+    refuse_unread(sections, facts)
     if isinstance(sections["loss"], Classifier):
-        predict: Callable[..., Any] = classifier_logits(network.apply, process, label=config.prediction.label)
+        predict: Callable[..., Any] = build_logits(config, network, process)
     else:
         predict = build_predict(config, network, process)
         build_sampling(sections["sampler"], facts)  # so that a mistake in it is told now

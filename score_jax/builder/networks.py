@@ -9,11 +9,14 @@ from ml_collections import ConfigDict
 
 from score_jax.builder.naming import choose, construct
 from score_jax.builder.options import Values
+from score_jax.builder.processes import build_process
 from score_jax.builder.sections import completed, made
 from score_jax.codecs.pixels import Pixels
 from score_jax.conditioning.conditioners import Conditioner, low_resolution
-from score_jax.errors import InputError
-from score_jax.models.classifiers.adm_classifier import ADMClassifier
+from score_jax.errors import InputError, quoted
+from score_jax.models.blocks.adm_blocks import QKV_LAYOUTS
+from score_jax.models.blocks.remat import REMAT_KINDS
+from score_jax.models.classifiers.adm_classifier import POOLS, ADMClassifier
 from score_jax.models.classifiers.wide_resnet import WideResNet
 from score_jax.models.network import Network
 from score_jax.models.unets.adm import ADM
@@ -39,16 +42,23 @@ NETWORKS: dict[str, Callable[..., Any]] = {
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}  # None: the type of parameters and input, float64 under x64.
 
 
-_COUNT, _POSITIVE = Values(least=1), Values(above=0.0)
+_COUNT = Values(least=1)
 VALUES = {
-    **dict.fromkeys(("channels", "num_heads", "num_levels", "num_res_blocks", "channel_mult_emb"), _COUNT),
-    **dict.fromkeys(("channel_mult", "fourier_scale", "channel_mult_noise"), _POSITIVE),
-    **dict.fromkeys(("attention_resolutions", "num_head_channels", "num_heads_upsample"), Values(least=0)),
-    **dict.fromkeys(("augment_dim", "num_classes"), Values(least=0)),
+    **dict.fromkeys(
+        ("channels", "num_heads", "num_head_channels", "num_levels", "num_res_blocks", "channel_mult_emb"), _COUNT
+    ),
+    **dict.fromkeys(("fourier_scale", "channel_mult_noise"), Values(above=0.0)),
+    **dict.fromkeys(("attention_resolutions", "augment_dim", "num_classes", "num_heads_upsample"), Values(least=0)),
+    "channel_mult": Values(above=0.0, filled=True),
     **dict.fromkeys(("dropout", "label_dropout"), Values(least=0.0, below=1.0)),
-    "remat": Values(one_of=("residual", "attention")),
+    **dict.fromkeys(("fir_taps", "resample_filter"), Values(filled=True)),
+    **dict.fromkeys(("blocks_per_group", "widen_factor"), _COUNT),
+    **dict.fromkeys(("init_scale", "linear_scale"), Values(least=0.0)),
+    "remat": Values(one_of=REMAT_KINDS),
+    "pool": Values(one_of=POOLS),
+    "qkv_layout": Values(one_of=tuple(QKV_LAYOUTS)),
 }
-"""Values that arguments of networks may have."""
+"""Values that arguments of networks may have; those of other texts the networks check."""
 
 
 def codec_of(config: ConfigDict) -> Pixels:
@@ -79,23 +89,25 @@ def build_network(config: ConfigDict) -> Network:
     """The `network` section, with what it takes from `data` and `process`.
 
     Raises:
-      InputError: a name or a key is unknown, or the image size does not split into the network's levels.
+      InputError: a name or a key is unknown or missing, a value is not possible, or the image size does not split into
+        the network's levels.
     """
     config = completed(config)
     c, data, process = config.network.to_dict(), config.data, config.process
-    choose("network.name", NETWORKS, c["name"])
-    c["dtype"] = choose("network.dtype", DTYPES, c["dtype"])
     shared: dict[str, Any] = {"centered": codec_of(config).centered}
-    if process.name == "ve_chain":
+    if process.get("name") == "ve_chain":
+        build_process(config)  # so that a mistake in it is told now
         spacing, rounded = process.get("spacing", "geometric"), process.get("rounded", False)
         shared["levels"] = NoiseLevels(process.sigma_max, process.sigma_min, process.num_levels, spacing, rounded)
     if c.get("num_levels") not in (None, process.get("num_levels", c.get("num_levels"))):
         raise InputError(
-            f"network.num_levels={c['num_levels']} is not process.num_levels={process.num_levels}: make them the same."
+            f"network.num_levels={quoted(c['num_levels'])} is not process.num_levels={process.num_levels}: make them "
+            "the same."
         )
-    takes = inspect.signature(NETWORKS[c["name"]]).parameters
-    module = construct("network", NETWORKS, c | {key: value for key, value in shared.items() if key in takes}, VALUES)
-    halvings = len(c.get("channel_mult", (1,))) - 1
+    takes = inspect.signature(choose("network.name", NETWORKS, c.get("name", "ncsnpp"))).parameters
+    given = {key: value for key, value in shared.items() if key in takes}
+    module = construct("network", NETWORKS, c, VALUES, choices={"dtype": DTYPES}, given=given)
+    halvings = len(getattr(module, "channel_mult", (1,))) - 1
     if data.image_size % 2**halvings:
         raise InputError(
             f"data.image_size={data.image_size} cannot be halved {halvings} times: make it a multiple of "

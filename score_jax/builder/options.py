@@ -30,6 +30,7 @@ class Values:
     Attributes:
       least, above, most, below: bounds; None: none.
       one_of: the only texts that are possible; None: any.
+      filled: a tuple has an entry at least.
     """
 
     least: float | int | None = None
@@ -37,9 +38,12 @@ class Values:
     most: float | int | None = None
     below: float | int | None = None
     one_of: tuple[str, ...] | None = None
+    filled: bool = False
 
     def check(self, key: str, value: Any) -> None:
         """Raises InputError where the value of `section.key` is none of these, or not finite."""
+        if self.filled and value == ():
+            raise InputError(f"{key}=(): give an entry at least.")
         for part in value if isinstance(value, tuple) else (value,):
             if self.one_of is not None and part not in self.one_of:
                 raise unknown_name(key, str(part), self.one_of)
@@ -60,22 +64,33 @@ class Values:
         return " and ".join(text.format(f"{bound:g}") for text, bound in bounds if bound is not None)
 
 
-def option(default: Any, meaning: str, *, one_of: Iterable[str] | None = None, **bounds: float | int) -> Any:
+def option(
+    default: Any,
+    meaning: str,
+    *,
+    one_of: Iterable[str] | None = None,
+    where: Mapping[str, tuple[Any, ...]] | None = None,
+    continuous: bool = False,
+    **bounds: float | int,
+) -> Any:
     """A field of options.
 
     Args:
       default: its value where a config does not state the key.
       meaning: one line for `python -m score_jax help`, with units.
       one_of: the only texts that are possible.
+      where: it is read where these other keys of the section have one of these values.
+      continuous: it is read of processes in continuous time alone, not of chains of levels.
       bounds: of a number, as `Values` names them.
     """
     values = Values(one_of=None if one_of is None else tuple(one_of), **bounds)
-    return dataclasses.field(default=default, metadata={"meaning": meaning, "values": values})
+    metadata = {"meaning": meaning, "values": values, "where": where or {}, "continuous": continuous}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
-def count(default: int, meaning: str, *, least: int = 1) -> Any:
-    """A field that counts something."""
-    return option(default, meaning, least=least)
+def count(default: int, meaning: str, *, least: int = 1, **read: Any) -> Any:
+    """A field that counts something; `read` as of `option`."""
+    return option(default, meaning, least=least, **read)
 
 
 def seed(default: int, meaning: str) -> Any:
@@ -96,6 +111,14 @@ class Options:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             field.metadata["values"].check(f"{self.SECTION}.{field.name}", getattr(self, field.name))
+        self.check_read()
+
+    def check_read(self, *, chain: bool = False) -> None:
+        """Raises InputError where an option that is not at its default is not read, of a chain of levels or at all."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        for key, why in unread(type(self), values, chain=chain).items():
+            if values[key] != defaults_of(type(self))[key]:
+                raise InputError(f"{self.SECTION}.{key}={quoted(values[key])} is not read here: {why}. Leave it out.")
 
 
 def _has_type(value: Any, hint: Any) -> bool:
@@ -142,6 +165,27 @@ def keys_of(options: type[Options]) -> list[str]:
 def defaults_of(options: type[Options]) -> dict[str, Any]:
     """The default of each key."""
     return {field.name: field.default for field in dataclasses.fields(options)}
+
+
+def unread(options: type[Options], values: Mapping[str, Any], *, chain: bool = False) -> dict[str, str]:
+    """The keys that a method reads, but not beside these values, each with the reason.
+
+    Args:
+      options: of the method.
+      values: by key; of keys that are left out, their defaults.
+      chain: whether the process is a chain of levels.
+    """
+    values, reasons = defaults_of(options) | dict(values), {}
+    for field in dataclasses.fields(options):
+        if chain and field.metadata["continuous"]:
+            reasons[field.name] = "it is of continuous time, and the process is a chain of levels"
+        for other, read in field.metadata["where"].items():
+            if values[other] not in read:
+                wanted = " or ".join(str(value) for value in read)
+                reasons[field.name] = (
+                    f"it is of {other}={wanted}, and {options.SECTION}.{other}={quoted(values[other])}"
+                )
+    return reasons
 
 
 def unread_key(section: str, key: str, table: Table, name: str) -> InputError:

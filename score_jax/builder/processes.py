@@ -6,8 +6,10 @@ from ml_collections import ConfigDict
 
 from score_jax.builder.naming import construct
 from score_jax.builder.options import Values
+from score_jax.errors import InputError
 from score_jax.processes.chain import ve_chain, vp_chain
 from score_jax.processes.gaussian import EDM, VE, VP, Cosine, Flow, LinearVE, NoiseSchedule, SubVP
+from score_jax.processes.schedules import BETAS
 
 PROCESSES: dict[str, Callable[..., NoiseSchedule]] = {
     "ve": VE,
@@ -20,9 +22,13 @@ PROCESSES: dict[str, Callable[..., NoiseSchedule]] = {
     "vp_chain": vp_chain,
     "ve_chain": ve_chain,
 }
+SPACINGS = ("geometric", "uniform")
 VALUES = {
     **dict.fromkeys(("beta_min", "beta_max", "sigma_min", "sigma_max", "rho"), Values(above=0.0)),
+    "t_max": Values(above=0.0, below=1.0),
     "num_levels": Values(least=1),
+    "schedule": Values(one_of=tuple(BETAS)),
+    "spacing": Values(one_of=SPACINGS),
 }
 """Values that arguments of processes may have."""
 
@@ -31,6 +37,16 @@ def build_process(config: ConfigDict) -> NoiseSchedule:
     """The process of the `process` section.
 
     Raises:
-      InputError: its name or a key is unknown, or a value is not possible.
+      InputError: its name or a key is unknown or missing, or a value is not possible.
     """
-    return construct("process", PROCESSES, config.process.to_dict(), VALUES)
+    values = config.process.to_dict()
+    process = construct("process", PROCESSES, values, VALUES)
+    for low, high in (("beta_min", "beta_max"), ("sigma_min", "sigma_max")):
+        if low in values and high in values and None not in (values[low], values[high]):
+            _check_order(low, values[low], high, values[high])
+    return process
+
+
+def _check_order(low: str, first: float, high: str, last: float) -> None:
+    if first > last:
+        raise InputError(f"process.{low}={first:g} is more than process.{high}={last:g}: give the smaller one first.")
