@@ -1,8 +1,11 @@
 """Tables of beta by their first, last and middle entries."""
 
+import jax.numpy as jnp
 import numpy as np
 
 from score_jax.processes import schedules
+from score_jax.processes.binomial import binomial_chain
+from score_jax.processes.chain import ve_chain
 from score_jax.processes.levels import NoiseLevels
 
 
@@ -34,3 +37,20 @@ def test_levels_are_geometric_or_even_and_may_be_rounded():
     assert rounded.dtype == np.float64
     np.testing.assert_array_equal(rounded, np.float32(exact))
     assert (rounded != exact).any()
+
+
+def test_a_chain_of_sigmas_keeps_the_signal_and_begins_at_the_most_noise():
+    chain, t = ve_chain(1.0, 8.0, 4), jnp.arange(-1.0, 4)
+    np.testing.assert_array_equal(chain.alpha(t), np.ones(5))
+    np.testing.assert_allclose(chain.sigma(t), (0, 1, 2, 4, 8), rtol=1e-6)
+    np.testing.assert_allclose(chain.kernel(t[1:], t[:-1])[1], (1, 3, 12, 48), rtol=1e-6)
+    assert (chain.prior_std, chain.t_max) == (8.0, 3.0)
+    np.testing.assert_array_equal(chain.time_at(jnp.array([0.1, 1.4, 1.6, 5.9, 6.1, 99.0])), (0, 0, 1, 2, 3, 3))
+
+
+def test_bits_are_resampled_from_a_fair_coin():
+    bits = binomial_chain(4)
+    np.testing.assert_allclose(bits.prior_of_value(jnp.array([[0.0, 1.0]])), [[0.5, 0.5]])
+    ones = jnp.ones((1, 1))
+    np.testing.assert_allclose(bits.probability(ones, jnp.array([1.0])), [[0.75]])
+    np.testing.assert_allclose(bits.prior_log_prob(jnp.ones((2, 3))), np.full(2, -3 * np.log(2)), rtol=1e-6)
