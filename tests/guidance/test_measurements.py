@@ -8,6 +8,7 @@ import pytest
 from score_jax.errors import InputError
 from score_jax.guidance import measurements
 from score_jax.prediction.predictor import score_predictor
+from score_jax.processes.chain import Chain
 from score_jax.processes.gaussian import VP
 from score_jax.processes.noise import brownian
 from score_jax.samplers import grids
@@ -122,3 +123,48 @@ def test_a_measurement_is_noised_as_the_process_noises(x64):
     np.testing.assert_allclose(half.operator(held), half.operator(x0), rtol=1e-12)
     unseen = np.array([0.8, -0.6, 0.0])  # orthogonal to what is measured
     np.testing.assert_allclose(held @ unseen, z @ unseen, rtol=1e-12)
+
+
+def never(x, t):
+    raise AssertionError("These rules ask no model.")
+
+
+def counted(noise, x, t, s, predictor):
+    """A step whose results tell which state it began with."""
+    return x + 1, x + 2
+
+
+FIRST = np.array([[1.0, 0.0]])
+"""The first of two numbers is known."""
+
+
+def test_a_state_is_held_before_a_step_and_after_it_where_asked(x64):
+    first, x, t = measurements.mask(FIRST), jnp.array([[5.0, 7.0]]), jnp.array([0.5])
+
+    def known(noise, t):
+        return noise(0) * t[:, None]
+
+    def noise(j):
+        return jnp.array([[20.0, 40.0]])
+
+    step = measurements.held_before(counted, first, known)
+    np.testing.assert_allclose(jnp.stack(step(noise, x, t, 0 * t, never)), [[[11, 8]], [[12, 9]]])
+    step = measurements.held_before(counted, first, known, after=True)
+    np.testing.assert_allclose(jnp.stack(step(noise, x, t, 0 * t, never)), [[[10, 8]], [[10, 9]]])
+
+
+@pytest.mark.parametrize("at_start", [False, True])
+def test_a_result_is_held_at_the_level_of_its_end_or_of_its_start(at_start, x64):
+    """At alpha 0.8 and sigma 0.6, or at 0.6 and 0.8, with the second draw of a step that has one."""
+    chain, first = Chain(np.log([0.8, 0.6]), np.array([0.6, 0.8])), measurements.mask(FIRST)
+    x, y, t = jnp.array([[5.0, 7.0]]), jnp.array([[10.0, 0.0]]), jnp.array([1.0])
+
+    def noise(j):
+        return jnp.array([[100.0 * j, 1.0]])
+
+    held = measurements.held_after(counted, chain, first, y, 1, at_start=at_start)
+    noised, clean = (6 + 80, 6) if at_start else (8 + 60, 8)
+    expected = [[[noised, 8]], [[clean, 8 if at_start else 9]]]
+    np.testing.assert_allclose(jnp.stack(held(noise, x, t, t - 1, never)), expected, rtol=1e-12)
+    blended = measurements.blended_after(counted, chain, first, y, 1)
+    np.testing.assert_allclose(jnp.stack(blended(noise, x, t, t - 1, never)), [[[86, 8]], [[7, 9]]], rtol=1e-12)
