@@ -113,11 +113,11 @@ def likelihood_pair(model: Model) -> Pair:
     config.likelihood.update(control="grid", num_steps=_ODE_STEPS, derivative="reverse", solver="dopri5")
     measure = likelihood_program(model.mesh, by_ode(Model(config).experiment, None))
     evaluate, _ = drift_programs(model, "reverse")
-    columns = [model.batch[name] for name in ("image", "label", "index")]
+    batch = {name: model.batch[name] for name in ("image", "label", "index")}
     evaluations = 1 + 6 * _ODE_STEPS
     return Pair(
         "likelihood",
-        lambda: seconds(measure, model.params, jax.random.key(0), *columns) / evaluations,
+        lambda: seconds(measure, model.params, jax.random.key(0), batch) / evaluations,
         lambda: seconds(evaluate, model.params, *model.noise(), times=4),
         f"an evaluation within the solve over one of its own, {model.size} images",
     )

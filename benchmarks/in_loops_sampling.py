@@ -12,7 +12,7 @@ from ratios import Pair, seconds
 
 from score_jax.arrays import keys_per_example
 from score_jax.builder import Edit, Guide
-from score_jax.builder.edit import EditOptions, edit_options
+from score_jax.builder.run_options import Edit as EditSection
 from score_jax.convert.clip import clip_of, random_state
 from score_jax.guidance.measurements import mask
 from score_jax.jobs.sample import Given, sampling_program
@@ -46,11 +46,16 @@ def _pair(name: str, model: Model, given: Given, evaluate: Callable, *arguments:
     )
 
 
+def _conditions(model: Model, x: jax.Array) -> dict[str, jax.Array]:
+    """Of the first class, where the model knows any."""
+    return model.experiment.conditions({"label": jnp.zeros(len(x), jnp.int32)})
+
+
 def plain_pair(name: str, model: Model) -> Pair:
     """Without guidance."""
 
     def evaluate(params, x, t):
-        prediction = model.experiment.predictor(params, jnp.zeros(len(x), jnp.int32))(x, t)
+        prediction = model.experiment.predictor(params)(x, t, _conditions(model, x))
         return prediction.x0, prediction.eps
 
     program = jax.jit(evaluate, out_shardings=over_batch(model.mesh))
@@ -62,11 +67,12 @@ def _classifier_pair(name: str, model: Model, classifier: Model) -> Pair:
     e = model.experiment
 
     def evaluate(params, classifier_params, x, t):
-        def log_prob(x, t):
+        def log_prob(x, t, target):
             return jax.nn.log_softmax(classifier.experiment.predict(classifier_params, x, t))[:, 0]
 
-        guided = e.sampling(guide=Guide(log_prob, 1.0)).see(e.predictor(params, jnp.zeros(len(x), jnp.int32)))
-        prediction = guided(x, t)
+        target = jnp.zeros(len(x), jnp.int32)
+        guided = e.sampling(guide=Guide(log_prob, target, 1.0)).see(e.predictor(params))
+        prediction = guided(x, t, {"model": _conditions(model, x), "target": target})
         return prediction.x0, prediction.eps
 
     program = jax.jit(evaluate, out_shardings=over_batch(model.mesh))
@@ -75,7 +81,7 @@ def _classifier_pair(name: str, model: Model, classifier: Model) -> Pair:
     return _pair(name, model, given, program, *arguments)
 
 
-def _text_guide(options: EditOptions) -> TextGuide:
+def _text_guide(options: EditSection) -> TextGuide:
     """A small CLIP with random weights, its patches by a convolution, and a random text; the whole image is painted."""
     vision = VisionTransformer(image_size=32, patch=4, width=64, layers=1, heads=1, features=_FEATURES)
     text = TextTransformer(vocabulary=8, context=4, width=64, layers=1, heads=1, features=_FEATURES)
@@ -94,14 +100,14 @@ def _text_guide(options: EditOptions) -> TextGuide:
 def text_pairs(model: Model, blending: Model) -> list[Pair]:
     """Edits by text: by DDIM, whose score the text guides, and blended by ancestral steps; one evaluation for both."""
     e = model.experiment
-    guide = _text_guide(edit_options(e.config))
+    guide = _text_guide(e.sections["edit"])
     measured = mask(np.zeros((1, SIZE, SIZE, 1), np.float32))
     images = np.full((model.size, *e.image_shape), 99, np.uint8)
 
     def evaluate(params, clip_params, x, t):
         keys = keys_per_example(jax.random.key(0), jnp.arange(len(x)))
         edit = Edit(jnp.zeros_like(x), measured, 0, guide.loss(clip_params, keys, jnp.zeros_like(x)))
-        prediction = e.sampling(edit=edit).see(e.predictor(params, jnp.zeros(len(x), jnp.int32)))(x, t)
+        prediction = e.sampling(edit=edit).see(e.predictor(params))(x, t, {"model": _conditions(model, x)})
         return prediction.x0, prediction.eps
 
     program = jax.jit(evaluate, out_shardings=over_batch(model.mesh))

@@ -14,7 +14,6 @@ from in_loops_models import Model, demo_config
 from ratios import Pair, seconds, silence
 
 from score_jax.arrays import keys_per_example
-from score_jax.builder.objective import build_loss
 from score_jax.data.loader import make_loader, prefetch_to_device
 from score_jax.data.sources import open_source
 from score_jax.jobs.train import compiled_step, compiled_steps
@@ -23,6 +22,7 @@ from score_jax.runtime.stop import Stop, any_process_asks
 from score_jax.training.checkpoint import Checkpoints
 from score_jax.training.log import TrainingLog
 from score_jax.training.loop import Schedule, run_training
+from score_jax.training.objective import Surroundings
 from score_jax.training.optimizer import update_ema
 from score_jax.training.throughput import Meter
 
@@ -142,13 +142,13 @@ def accumulation_pair(name: str, model: Model, gradient: Callable) -> Pair:
 
 def loss_of(model: Model) -> Callable[[Any, dict[str, jax.Array], jax.Array], jax.Array]:
     """`loss(params, batch, key)`, the mean that a step makes smaller."""
-    e = model.experiment
-    loss = build_loss(e.config, e.process, e.network, e.predict)
+    loss, alone = model.experiment.groups["model"].objective, Surroundings({}, None, None, jnp.array(0))
 
     def mean(params, batch, key):
         b = len(batch["image"])
         times, factors = loss.draw(key, b, None)
-        return jnp.mean(factors * loss.values(params, batch, times, keys_per_example(key, jnp.arange(b)), key))
+        found = loss.values(params, alone, batch, times, keys_per_example(key, jnp.arange(b)), key)
+        return jnp.mean(factors * found.values)
 
     return mean
 

@@ -135,10 +135,16 @@ def curves(judge: Judge, budget: Budget, out: Path) -> list[Curve]:
         accuracies, distances = [], []
         for scale in budget.scales:
             config.guidance.scale, config.sampler.respacing = scale, GUIDED_STEPS
-            told = dataclasses.replace(given, labels=labels.astype(np.int32))
+            conditions = {"label": labels.astype(np.int32)}
             indices = range(len(labels))
             images = draw(
-                builder.experiment(config), params, make_mesh(), indices, batch_size=len(labels), seed=SEED, given=told
+                builder.experiment(config),
+                params,
+                make_mesh(),
+                indices,
+                batch_size=len(labels),
+                seed=SEED,
+                given=dataclasses.replace(given, conditions=conditions),
             ).images
             accuracies.append(judge.accuracy(images, labels))
             distances.append(judge.fid(images).mean)

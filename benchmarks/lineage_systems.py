@@ -104,14 +104,11 @@ def trained(config: ConfigDict, workdir: Path) -> tuple[builder.Experiment, Any,
 def _measured_bits(experiment: builder.Experiment, params: Any, source: Source, count: int) -> Bits:
     """By the ODE in continuous time, by the variational bound of a chain; told the class where the model knows any."""
     method, kind = ("vlb", "bound") if isinstance(experiment.process, Chain) else ("ode", "exact")
-    chosen = dataclasses.replace(
-        experiment.likelihood,
-        method=method,
-        num_examples=count,
-        batch_size=min(count, experiment.likelihood.batch_size),
-        sensitivity_batches=0,
-    )
-    measured = dataclasses.replace(experiment, likelihood=chosen)
+    config = experiment.config.copy_and_resolve_references()
+    config.likelihood.update(name=method, num_examples=count, batch_size=min(count, experiment.likelihood.batch_size))
+    if method == "ode":
+        config.likelihood.sensitivity_batches = 0
+    measured = builder.experiment(config)
     return Bits(estimate(likelihood.measure(measured, params, make_mesh(), source).bits_per_dim), kind)
 
 
@@ -131,7 +128,7 @@ def of_config(config: ConfigDict, workdir: Path) -> System:
         return Images(found.images, float(found.nfe.mean()))
 
     def complete(images: np.ndarray, labels: np.ndarray, kept: np.ndarray) -> Images:
-        given = Given(measurement=measurements.mask(kept[None]), known=images, labels=labels)
+        given = Given(measurement=measurements.mask(kept[None]), known=images, conditions={"label": labels})
         return drawn(range(len(images)), given)
 
     unconditioned = Given()

@@ -131,10 +131,10 @@ class Ours:
         config = self.config.copy_and_resolve_references()
         config.likelihood.update(control="batch", rtol=tolerance, atol=tolerance)
         program = likelihood_program(self.mesh, by_ode(builder.experiment(config), None))
-        key, columns = jax.random.key(0), [self._batch[name] for name in ("image", "label", "index")]
+        key, batch = jax.random.key(0), {name: self._batch[name] for name in ("image", "label", "index")}
 
         def measure() -> tuple[np.ndarray, int]:
-            found = jax.block_until_ready(program(self.params, key, *columns))
+            found = jax.block_until_ready(program(self.params, key, batch))
             return np.asarray(found["bits_per_dim"]), int(np.asarray(found["nfe"]).max())
 
         return measure

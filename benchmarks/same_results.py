@@ -162,7 +162,7 @@ def get_config(name: str) -> Any:
     if config.network.get("num_head_channels"):
         config.network.num_head_channels = 32
     if config.network.get("num_classes"):
-        config.network.num_classes = _CLASSES + (config.loss.label_dropout > 0)
+        config.network.num_classes = _CLASSES + _drops_conditions(config)
     config.process.update(_PROCESSES.get(name, {}))
     # As published, so few steps would leave a network that draws nothing.
     config.optimizer.update(learning_rate=5e-3, warmup_steps=1)
@@ -353,6 +353,11 @@ def _prepare(code: Path, cache: Path) -> None:
     import score_jax
 
     assert Path(score_jax.__file__).resolve().is_relative_to(code), f"{score_jax.__file__} is not of {code}"
+
+
+def _drops_conditions(config: Any) -> bool:
+    """Whether the last class stands for none; the key is called otherwise in configs of before December 2026."""
+    return any(config.loss.get(key, 0.0) > 0 for key in ("condition_dropout", "label_dropout"))
 
 
 def main() -> int:

@@ -34,6 +34,7 @@ from score_jax.models.network import Network
 from score_jax.prediction.predictor import ConditionalPredictor, Prediction
 from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.samplers.ode import ODE
+from score_jax.training.objective import Group, Groups
 from score_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from score_jax.training.state import TrainState, create_state
 from score_jax.training.step import make_train_step
@@ -52,8 +53,9 @@ class Experiment:
       codec: between images and x0.
       conditioners: from a batch to the network's conditions.
       num_classes: classes that a label may name; 0: none.
+      groups: what is trained, by name; of a model of one network "model".
       create_state: fresh training state, a function of nothing (the seed is the config's).
-      train_step: `(state, batch) -> (state, metrics)`, to be jitted.
+      train_step: `(state, batch, frozen) -> (state, metrics)`, to be jitted.
       sections: the options of each section of the config.
       config: what it was built from, with every key.
     """
@@ -65,6 +67,7 @@ class Experiment:
     codec: Pixels
     conditioners: Mapping[str, Conditioner]
     num_classes: int
+    groups: Groups
     create_state: Callable[[], TrainState]
     train_step: Callable
     sections: Mapping[str, Options]
@@ -229,7 +232,8 @@ def experiment(config: ConfigDict) -> Experiment:
     tx = make_optimizer(
         o.name, schedule, b1=o.b1, b2=o.b2, eps=o.eps, weight_decay=o.weight_decay, clip_norm=o.clip_norm
     )
-    history = history_of(sections["loss"], process)
+    averages = {"ema_decay": config.ema.decay, "ema_warmup": config.ema.warmup}
+    groups = {"model": Group(network.init, tx, loss, history=history_of(sections["loss"], process), **averages)}
     return Experiment(
         process=process,
         network=network,
@@ -238,12 +242,10 @@ def experiment(config: ConfigDict) -> Experiment:
         codec=codec,
         conditioners=conditioners,
         num_classes=0 if isinstance(sections["loss"], Classifier) else label_classes(config, network),
-        create_state=lambda: create_state(network.init, tx, jax.random.key(config.seed), history),
+        groups=groups,
+        create_state=lambda: create_state(groups, jax.random.key(config.seed)),
         train_step=make_train_step(
-            loss,
-            tx,
-            ema_decay=config.ema.decay,
-            ema_warmup=config.ema.warmup,
+            groups,
             accumulate=training.accumulate,
             skip_nonfinite=ON_NONFINITE[training.on_nonfinite],
         ),

@@ -41,12 +41,10 @@ from score_jax.prediction.reverse import VARIANCES
 from score_jax.processes.chain import Chain
 from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
 from score_jax.samplers.ode import GridODE
-from score_jax.training import step
+from score_jax.training.objective import Draw, Objective, per_example
 from score_jax.typing import Batch, KeyArray, KeyBatch, Params, Time
 
 _REDUCTIONS = {"mean": lambda dim: 1.0 / dim, "half_sum": lambda dim: 0.5}
-Draw = Callable[[KeyArray, int, LossHistory | None], tuple[Time, Float[Array, "b"]]]
-"""Times (b,) and the factors that make the mean loss unbiased (b,)."""
 
 
 def _even(times: Time) -> tuple[Time, Float[Array, "b"]]:
@@ -129,61 +127,61 @@ def _weighting(c: Denoising, sigma_data: float) -> Weighting:
     return functools.partial(chosen, sigma_data=sigma_data) if c.weighting == "edm" else chosen
 
 
-Objective = Callable[[ConditionalPredictor, Conditions, Batch, Time, Batch, KeyBatch], Float[Array, "b"]]
-"""`objective(model, conditions, x0, t, noise, keys)`: one value per example, in the units that its reduction says."""
+Criterion = Callable[[ConditionalPredictor, Conditions, Batch, Time, Batch, KeyBatch], Float[Array, "b"]]
+"""`criterion(model, conditions, x0, t, noise, keys)`: one value per example, in the units that its reduction says."""
 
 
-def _of_batch(objective: Callable) -> Objective:
+def _of_batch(criterion: Callable) -> Criterion:
     """Of an objective that asks about the whole batch, with its conditions, at once."""
-    return lambda model, conditions, *rest: objective(with_conditions(model, conditions), *rest)
+    return lambda model, conditions, *rest: criterion(with_conditions(model, conditions), *rest)
 
 
-def _denoising(c: Denoising, process: NoiseSchedule, scale: float, sigma_data: float) -> Objective:
+def _denoising(c: Denoising, process: NoiseSchedule, scale: float, sigma_data: float) -> Criterion:
     weighting = _weighting(c, sigma_data)
     jax.eval_shape(functools.partial(weighting, process), jnp.ones(1))  # so that a mistake in it is told now
 
-    def objective(predictor, x0, t, noise, keys):
+    def criterion(predictor, x0, t, noise, keys):
         return scale * score_matching.denoising(predictor, process, x0, t, noise, weighting)
 
-    return _of_batch(objective)
+    return _of_batch(criterion)
 
 
-def _sliced(process: NoiseSchedule, scale: float) -> Objective:
-    def objective(predictor, x0, t, noise, keys):
+def _sliced(process: NoiseSchedule, scale: float) -> Criterion:
+    def criterion(predictor, x0, t, noise, keys):
         directions = sliced.directions(keys, x0)
         return scale * sliced.annealed(lambda x, t: predictor(x, t).score, process, x0, t, noise, directions)
 
-    return _of_batch(objective)
+    return _of_batch(criterion)
 
 
-def _exact_likelihood(c: ExactLikelihood, process: GaussianProcess, codec: Pixels) -> Objective:
+def _exact_likelihood(c: ExactLikelihood, process: GaussianProcess, codec: Pixels) -> Criterion:
     """Bits/dim by the probability flow, on a grid, through which the gradient passes (Song et al. 2021, eq. 39)."""
     ode = GridODE(log_snr_times(process, c.ode_steps, c.t_min), "dopri5", differentiable=True)
 
-    def objective(model, conditions, x0, t, noise, keys):
+    def criterion(model, conditions, x0, t, noise, keys):
         found = log_prob(
             model, process, keys, x0, divergence=Divergence(), ode=ode, t_min=c.t_min, conditions=conditions
         )
         return bits_per_dim(found.log_prob, math.prod(x0.shape[1:]), codec.log_bin_width)
 
-    return objective
+    return criterion
 
 
-def _bound(c: Hybrid | VariationalBound, chain: Chain, output: str) -> Objective:
+def _bound(c: Hybrid | VariationalBound, chain: Chain, output: str) -> Criterion:
     """The variational objectives of Nichol and Dhariwal 2021."""
     variance, fit, scale = VARIANCES[c.variance], None, float(chain.num_levels)
     if isinstance(c, Hybrid):
         fit, scale = output, c.vb_scale or chain.num_levels / 1000
 
-    def objective(predictor, x0, t, noise, keys):
+    def criterion(predictor, x0, t, noise, keys):
         parts = variational.variational(predictor, chain, variance, x0, t, noise, simple_output=fit, vb_scale=scale)
         return parts["loss"]
 
-    return _of_batch(objective)
+    return _of_batch(criterion)
 
 
-def _objective(c: Options, model: ModelFacts, dim: int, *, dequantized: bool, sigma_data: float) -> Objective:
-    """The objective of a generative model.
+def _criterion(c: Options, model: ModelFacts, dim: int, *, dequantized: bool, sigma_data: float) -> Criterion:
+    """What is minimised of a generative model.
 
     Raises:
       InputError: it does not go with the model's process.
@@ -213,7 +211,7 @@ def build_loss(
     *,
     dequantize: bool,
     sigma_data: float,
-) -> step.Loss:
+) -> Objective:
     """What training minimises: of a batch of uint8 images, one value per example.
 
     Args:
@@ -229,10 +227,10 @@ def build_loss(
       InputError: the objective does not go with the process, or its times do not.
     """
     process, codec = model.process, model.codec
-    objective = None
+    criterion = None
     if not isinstance(c, Classifier):
         dim = math.prod(network.image_shape)
-        objective = _objective(c, model, dim, dequantized=dequantize, sigma_data=sigma_data)
+        criterion = _criterion(c, model, dim, dequantized=dequantize, sigma_data=sigma_data)
     rate = c.condition_dropout if isinstance(c, Generative | ExactLikelihood) else 0.0
 
     def values(params: Params, batch, t: Time, keys: KeyBatch, dropout_key: KeyArray) -> Float[Array, "b"]:
@@ -240,7 +238,7 @@ def build_loss(
         x0 = codec.dequantize(fold_in_each(keys, 0), images) if dequantize else codec.encode(images)
         noise = normal_per_example(fold_in_each(keys, 1), x0)
         call = functools.partial(predict, params, train=True, rngs={"dropout": dropout_key})
-        if objective is None:
+        if criterion is None:
             logits = call(process.perturb(x0, t, noise), t)
             return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
         conditions: Conditions = conditions_of(network.conditions, conditioners, batch, x0)
@@ -249,6 +247,6 @@ def build_loss(
         def asked(x, t, conditions):
             return call(x, t, **conditions)
 
-        return objective(asked, conditions, x0, t, noise, fold_in_each(keys, 3))
+        return criterion(asked, conditions, x0, t, noise, fold_in_each(keys, 3))
 
-    return step.Loss(_draws(c, process), values)
+    return per_example(values, _draws(c, process))

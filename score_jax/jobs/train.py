@@ -143,7 +143,9 @@ def compiled_steps(experiment: builder.Experiment, mesh: Mesh) -> Any:
 
 
 def _step_over(mesh: Mesh, experiment: builder.Experiment) -> TrainStep:
-    return lambda state, batch: experiment.train_step(state, batch, lambda params: gathered(params, mesh))
+    return lambda state, batch, frozen=None: experiment.train_step(
+        state, batch, frozen, lambda params: gathered(params, mesh)
+    )
 
 
 def _compiled(of_state: Callable, experiment: builder.Experiment, mesh: Mesh) -> Any:

@@ -167,9 +167,9 @@ def test_the_likelihood(derivative):
     experiment = builder.experiment(of_lineage("vp", likelihood__derivative=derivative))
     b = 2
     program = likelihood_program(mesh(), by_ode(experiment, None))
-    images = abstract((b, *experiment.image_shape), jnp.uint8)
-    labels, indices = abstract((b,), jnp.int32), abstract((b,), jnp.int32)
-    assert not slow_forms(program.lower(experiment.network.shapes(), jax.random.key(0), images, labels, indices))
+    batch = {name: abstract((b,), jnp.int32) for name in ("label", "index")}
+    batch["image"] = abstract((b, *experiment.image_shape), jnp.uint8)
+    assert not slow_forms(program.lower(experiment.network.shapes(), jax.random.key(0), batch))
 
 
 def test_every_convolution_of_the_networks_is_this_one():

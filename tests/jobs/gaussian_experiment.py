@@ -16,6 +16,7 @@ from score_jax import builder
 from score_jax.arrays import broadcast_right
 from score_jax.data.sources import Source
 from score_jax.prediction.predictor import from_score
+from tiny import xla_flags_of_tests
 
 MEAN, STD = 0.1, 0.3
 """Of a pixel, in the model's range."""
@@ -79,8 +80,8 @@ def in_two_processes(program, folder):
         address = f"localhost:{free.getsockname()[1]}"
     here = Path(__file__).parent
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0",
-        "PYTHONPATH": os.pathsep.join([str(here.parents[1]), str(here)]),
+        "XLA_FLAGS": xla_flags_of_tests(2),
+        "PYTHONPATH": os.pathsep.join([str(here.parents[1]), str(here.parent), str(here)]),
         "JAX_PLATFORMS": "cpu",
     }
     command = [sys.executable, "-c", program, address]

@@ -13,6 +13,7 @@ from score_jax.errors import InputError
 from score_jax.jobs.train import restore_params, train
 from score_jax.prediction.predictor import from_score
 from score_jax.runtime.sharding import make_mesh
+from score_jax.training.objective import Surroundings
 
 BATCH = {
     "image": jnp.asarray(np.stack([row["image"] for row in source().rows])),
@@ -38,7 +39,9 @@ def likelihood_loss(mean_and_log_std):
     loss = loss_of(config, built.process, built.network, predict)
     keys = jax.random.split(jax.random.key(1), COUNT)
     times, factors = loss.draw(jax.random.key(0), COUNT, None)
-    return (factors * loss.values(mean_and_log_std, BATCH, times, keys, jax.random.key(0))).mean()
+    around = Surroundings({}, None, None, jnp.array(0))
+    found = loss.values(mean_and_log_std, around, BATCH, times, keys, jax.random.key(0))
+    return (factors * found.values).mean()
 
 
 def test_value_and_gradient_are_those_of_the_closed_form():
@@ -65,7 +68,6 @@ def tiny(**training):
     config.network.update(channels=8, channel_mult=(1,), num_res_blocks=1, attention_resolutions=(), dropout=0.1)
     config.optimizer.update(learning_rate=1e-3, warmup_steps=0)
     config.training.update(batch_size=8, steps=2, log_every=1, checkpoint_every=2, sample_every=0, **training)
-    config.loss.ode_steps = 2
     return config
 
 
@@ -74,7 +76,7 @@ def test_a_run_starts_from_another_and_goes_on_by_likelihood(tmp_path, capsys):
     first, second = tmp_path / "first", tmp_path / "second"
     train(tiny(), first)
     config = tiny(start_from=str(first))
-    config.loss.name = "likelihood"
+    config.loss.update(name="likelihood", ode_steps=2)
     config.training.steps = 1
     config.optimizer.learning_rate = 1e-9
     train(config, second)

@@ -10,6 +10,7 @@ from score_jax.errors import InputError
 from score_jax.runtime.sharding import make_mesh, sharded_by_size
 from score_jax.training.checkpoint import Checkpoints, abstract_state
 from score_jax.training.fingerprint import differing, fingerprint
+from score_jax.training.objective import Group, Objective
 from score_jax.training.state import create_state
 
 
@@ -17,7 +18,8 @@ def create():
     def init(key):
         return {"w": jax.random.normal(key, (256, 128)), "b": jnp.arange(8.0)}
 
-    return create_state(init, optax.adam(1e-3), jax.random.key(0))
+    group = Group(init, optax.adam(1e-3), Objective(lambda *_: None), ema_decay=0.9, ema_warmup=False)
+    return create_state({"model": group}, jax.random.key(0))
 
 
 def placed(mesh):

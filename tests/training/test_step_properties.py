@@ -16,8 +16,9 @@ from score_jax.jobs.train import compiled_step, compiled_steps, fresh_state
 from score_jax.planning.hlo import collective_bytes
 from score_jax.runtime.sharding import make_mesh, over_batch, sharded_by_size
 from score_jax.training.checkpoint import abstract_state
+from score_jax.training.objective import Group, per_example
 from score_jax.training.state import create_state
-from score_jax.training.step import Loss, make_train_step
+from score_jax.training.step import make_train_step
 
 
 def config_of(channels=8, **network):
@@ -43,10 +44,11 @@ def test_parts_of_a_batch_have_the_gradient_of_the_whole():
     experiment = builder.experiment(config_of())
     loss = loss_of(experiment.config, experiment.process, experiment.network, experiment.predict)
     tx = optax.sgd(1.0)
-    state = create_state(experiment.network.init, tx, jax.random.key(0))
+    groups = {"model": Group(experiment.network.init, tx, loss, ema_decay=0.9, ema_warmup=False)}
+    state = create_state(groups, jax.random.key(0))
     found = {}
     for parts in (1, 4):
-        step = jax.jit(make_train_step(loss, tx, ema_decay=0.9, ema_warmup=False, accumulate=parts))
+        step = jax.jit(make_train_step(groups, accumulate=parts))
         found[parts] = step(state, batch())
     whole, parted = (jax.tree.leaves(found[parts][0].params) for parts in (1, 4))
     before = jax.tree.leaves(state.params)
@@ -84,11 +86,8 @@ def dense():
             x = jnp.tanh(x @ w)
         return jnp.mean(x**2, axis=1)
 
-    def draw(key, b, history):
-        return jnp.zeros(b), jnp.ones(b)
-
-    step = make_train_step(Loss(draw, values), tx, ema_decay=0.9, ema_warmup=False)
-    return lambda: create_state(init, tx, jax.random.key(0)), step
+    groups = {"model": Group(init, tx, per_example(values), ema_decay=0.9, ema_warmup=False)}
+    return lambda: create_state(groups, jax.random.key(0)), make_train_step(groups)
 
 
 def test_memory_of_the_state_falls_with_the_devices_that_share_it():

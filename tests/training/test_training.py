@@ -16,26 +16,24 @@ from score_jax.runtime.stop import Stop, any_process_asks
 from score_jax.training.checkpoint import Checkpoints, abstract_state
 from score_jax.training.log import TrainingLog, read_curve
 from score_jax.training.loop import Schedule, run_training
+from score_jax.training.objective import Group, per_example
 from score_jax.training.optimizer import learning_rate_schedule, make_optimizer, update_ema
 from score_jax.training.profile import tracer
 from score_jax.training.run_config import check_same_config, save_config, stored_config
 from score_jax.training.state import create_state
-from score_jax.training.step import Loss, in_sequence, make_train_step
+from score_jax.training.step import in_sequence, make_train_step
 from score_jax.training.throughput import Meter
 
 
 def quadratic(tx=None, **kwargs):
     """The least problem: parameters go to the mean of the images."""
     tx = tx or optax.sgd(0.5)
-    create = lambda: create_state(lambda key: {"w": jnp.zeros(2)}, tx, jax.random.key(0))  # noqa: E731
 
     def values(params, batch, times, keys, dropout_key):
         return jnp.sum((params["w"][None] - batch["image"]) ** 2, axis=1) / 2
 
-    def draw(key, b, history):
-        return jnp.zeros(b), jnp.ones(b)
-
-    return create, make_train_step(Loss(draw, values), tx, ema_decay=0.9, ema_warmup=False, **kwargs)
+    groups = {"model": Group(lambda key: {"w": jnp.zeros(2)}, tx, per_example(values), ema_decay=0.9, ema_warmup=False)}
+    return lambda: create_state(groups, jax.random.key(0)), make_train_step(groups, **kwargs)
 
 
 def batches(images=None):
