@@ -87,3 +87,8 @@ def test_the_input_keeps_ahead():
 @pytest.mark.slow
 def test_an_evaluation_killed_and_rerun_is_the_same():
     assert quick("fid")["resume_identical"]["value"] == 1
+
+
+@pytest.mark.slow
+def test_known_mutants_are_killed():
+    assert quick("mutation")["known_mutants_killed"]["value"] == 1
