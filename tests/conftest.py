@@ -12,11 +12,11 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # for `configs`, which is no part of the package
     sys.path.insert(0, str(ROOT))
 
-from tiny import xla_flags
+from tiny import xla_flags_of_tests
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "XLA_FLAGS" not in os.environ:
-    os.environ["XLA_FLAGS"] = xla_flags(8)
+    os.environ["XLA_FLAGS"] = xla_flags_of_tests(8)
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 
 import jax
@@ -39,6 +39,24 @@ def _resident() -> int:
     """Bytes of memory that this process fills; 0 where the system does not say."""
     statistics = Path("/proc/self/statm")
     return int(statistics.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statistics.is_file() else 0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests go uncounted, since counting lines makes tracing half as slow again: the others cover enough.
+
+    The benchmarks go first: one that began last would leave the other worker with nothing to do.
+    """
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker("no_cover")
+    items.sort(key=lambda item: item.path.name != "test_benchmarks.py")
+
+
+def pytest_collection_finish() -> None:
+    """Tracing makes many objects that live: Python looks through them less often, and never through the modules."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
 
 
 @pytest.fixture(autouse=True, scope="module")

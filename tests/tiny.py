@@ -42,17 +42,33 @@ def xla_flags(devices: int) -> str:
     return f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
 
 
+def xla_flags_of_tests(devices: int) -> str:
+    """The same without XLA's newer emitters of fusions, whose passes double that time again.
+
+    Benchmarks run with the emitters, as users do; `benchmarks/same_results.py` compares what they compute.
+    """
+    return f"{xla_flags(devices)} --xla_cpu_use_fusion_emitters=false"
+
+
 def environment(devices: int = 1) -> dict[str, str]:
-    flags = {"XLA_FLAGS": xla_flags(devices), "JAX_PLATFORMS": "cpu"}
+    flags = {"XLA_FLAGS": xla_flags_of_tests(devices), "JAX_PLATFORMS": "cpu"}
     cache = {
         "JAX_COMPILATION_CACHE_DIR": os.environ["JAX_COMPILATION_CACHE_DIR"],
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_DEFAULT_MATMUL_PRECISION": "highest",  # as in conftest.py, so that both find one another's programs
         "PYTHONPATH": str(ROOT),
         # JAX has set it to 1 here, and what jaxlib then says of its cache would fill a pipe that nobody reads.
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONFAULTHANDLER": "1",  # a process that hangs and is sent SIGABRT says where
     }
     return {**os.environ, **flags, **cache}
+
+
+def here(*arguments: object) -> int:
+    """One command in this process, where nothing is imported or compiled again; its exit code."""
+    from score_jax.cli import main as cli  # not before conftest.py has set what JAX reads when it is imported
+
+    return cli.main(["score_jax", *map(str, arguments)])
 
 
 def run(*arguments: str, devices: int = 1) -> subprocess.CompletedProcess:
