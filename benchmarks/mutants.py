@@ -6,6 +6,7 @@ an `if` that only raises.
 """
 
 import ast
+import collections
 import copy
 import dataclasses
 from collections.abc import Iterator
@@ -60,7 +61,7 @@ class Mutant:
       file: path in the repository.
       line: number of the line where the expression begins.
       content: of that line, without indentation.
-      change: "before -> after".
+      change: "before -> after"; with "(2)" behind it for the second such of the same line.
       source: the whole changed file.
     """
 
@@ -178,12 +179,15 @@ def _spliced(source: str, node: ast.AST, text: str) -> str:
 def mutants(file: str, source: str) -> list[Mutant]:
     """All of a file, in the order of the source, without those that compile to what is there already."""
     original, found = _meaning(compile(source, file, "exec")), []
+    seen: collections.Counter[tuple[str, str]] = collections.Counter()
     for node in _nodes(ast.parse(source)):
         for changed in _changes(node):
             text = ast.unparse(changed)
             changed_source = _spliced(source, node, text if isinstance(changed, ast.Call) else f"({text})")
             if _meaning(compile(changed_source, file, "exec")) == original:
                 continue
-            content = source.splitlines()[node.lineno - 1].strip()
-            found.append(Mutant(file, node.lineno, content, f"{ast.unparse(node)} -> {text}", changed_source))
+            content, change = source.splitlines()[node.lineno - 1].strip(), f"{ast.unparse(node)} -> {text}"
+            seen[content, change] += 1
+            change += f" ({seen[content, change]})" if seen[content, change] > 1 else ""
+            found.append(Mutant(file, node.lineno, content, change, changed_source))
     return found

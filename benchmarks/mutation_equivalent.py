@@ -21,5 +21,15 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "return np.array([[2 / w, 0, (1 - w) / w], [0, 2 / h, (1 - h) / h], [0, 0, 1]])",
         "2 / h -> 2 * h",
     ): "coordinates in which a homography is inverted, and left again: any scale will do but for rounding",
+    (
+        "score_jax/likelihood/divergence.py",
+        "return jnp.zeros((0, dim), dtype)",
+        "jnp.zeros((0, dim), dtype) -> jnp.ones((0, dim), dtype)",
+    ): "no probes have no values",
+    (
+        "score_jax/likelihood/ode.py",
+        "error = divergence.standard_error(parts, x[0].size)",
+        "0 -> 1",
+    ): "examples of a batch have one size, and of one alone JAX takes the last for the next",
 }
 """By the file, the line's content and the change, as `mutation.py` prints them."""
