@@ -178,6 +178,24 @@ def test_a_slurm_job_that_fails_does_not_queue_again(tmp_path, stand_in):
     assert code == 2 and not (tmp_path / "calls").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), ["-m pytest -n 2 --dist worksteal --cov=score_jax --cov-report=term --cov-fail-under=85", "guard"]),
+        (("--fast",), ["-m pytest -n 2 --dist worksteal -m not slow"]),
+        (("--fast", "tests/cli"), ["-m pytest -n 2 --dist worksteal -m not slow tests/cli"]),
+        (("tests/cli", "-k", "doctor"), ["-m pytest tests/cli -k doctor"]),
+    ],
+)
+def test_the_tests_are_run_whole_fast_or_in_part(tmp_path, stand_in, arguments, expected):
+    for program in ("python", "ruff", "mypy"):
+        stand_in(program, f'echo "{program} $*" >>"$CALLS"')
+    assert run(tmp_path, "launch/test.sh", *arguments)[0] == 0
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert calls[:3] == ["ruff check .", "ruff format --check .", "mypy "]
+    assert calls[3:] == [f"python {'benchmarks/guard.py' if call == 'guard' else call}" for call in expected]
+
+
 # One machine, whose home is a folder. Its slice is there once it is asked for; `preempted` takes it away.
 GCLOUD = """
 echo "$*" >>"$CALLS"
