@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 
+from score_jax.builder.likelihood_options import Exact
 from score_jax.cli.verb import Trained, define_step, load_trained, parse_flags, with_aliases
 from score_jax.jobs import likelihood
 from score_jax.jobs.dequantizer import fitted
@@ -65,7 +66,7 @@ def main(argv: list[str]) -> int:
 def _dequantizer(model: Trained):
     """None, or the one of this step, fitted if the workdir has none yet."""
     c = model.experiment.likelihood
-    if c.dequantization == "uniform":
+    if not isinstance(c, Exact) or c.dequantization == "uniform":
         return None
     folder = model.workdir / "dequantizer" / f"step_{model.step:08d}_of_{c.dequantizer_steps}"
     return fitted(

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from score_jax.arrays import broadcast_right, fold_in_each
+from score_jax.arrays import fold_in_each
 from score_jax.models.conditions import Conditions
 from score_jax.typing import KeyBatch
 
@@ -28,5 +28,6 @@ def with_dropout(keys: KeyBatch, given: dict[str, Array], declared: Conditions, 
     for i, name in enumerate(sorted(name for name in given if declared[name].null is not None)):
         draws = keys if i == 0 else fold_in_each(keys, i)
         dropped = jax.vmap(lambda key: jax.random.bernoulli(key, rate))(draws)
-        result[name] = jnp.where(broadcast_right(dropped, given[name]), nulls[name], given[name])
+        each = dropped.reshape(-1, *(1,) * (given[name].ndim - 1))
+        result[name] = jnp.where(each, nulls[name], given[name])
     return result
