@@ -11,6 +11,8 @@ from score_jax.prediction.reverse import VARIANCES
 from score_jax.samplers.ode import CONTROLS, SOLVERS
 
 DTYPES = ("float32", "mixed", "float64")
+_ESTIMATED = {"divergence": tuple(name for name in ESTIMATORS if name != "exact")}
+_ADAPTIVE = {"control": CONTROLS}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,18 +36,22 @@ class Exact(Likelihood):
     """By the probability-flow ODE (Song et al. 2021, eq. 39)."""
 
     divergence: str = option("rademacher", "how the trace of the Jacobian is taken", one_of=ESTIMATORS)
-    probes: int = count(1, "products with the Jacobian per evaluation; from 2 on their standard error is known")
-    fresh_probes: bool = option(False, "draw the probes anew at every time, instead of once for the path")
+    probes: int = count(
+        1, "products with the Jacobian per evaluation; from 2 on their standard error is known", where=_ESTIMATED
+    )
+    fresh_probes: bool = option(
+        False, "draw the probes anew at every time, instead of once for the path", where=_ESTIMATED
+    )
     derivative: str = option("auto", "mode of those products; auto: the cheaper one", one_of=("auto", *DERIVATIVES))
     solver: str = option("dopri5", "of diffrax", one_of=SOLVERS)
-    rtol: float = option(1e-5, "relative tolerance of the step sizes", above=0.0)
-    atol: float = option(1e-5, "absolute tolerance of the step sizes, in units of x", above=0.0)
+    rtol: float = option(1e-5, "relative tolerance of the step sizes", where=_ADAPTIVE, above=0.0)
+    atol: float = option(1e-5, "absolute tolerance of the step sizes, in units of x", where=_ADAPTIVE, above=0.0)
     control: str = option(
         "example",
         "step sizes: of each example, of the batch as score_sde has them, or a grid that no rounding moves",
         one_of=(*CONTROLS, "grid"),
     )
-    num_steps: int = count(64, "of the grid, even in log-SNR")
+    num_steps: int = count(64, "of the grid, even in log-SNR", where={"control": ("grid",)})
     t_min: float = option(1e-5, "where the path starts; of a chain, in units of its levels", least=0.0)
     truncation: str = option(
         "none", "none: the density at t_min; bound: a lower bound on that at 0", one_of=("none", "bound")
@@ -55,7 +61,7 @@ class Exact(Likelihood):
         "variational: noise of a small network that is fitted to the training split once, and tightens the bound",
         one_of=("uniform", "variational"),
     )
-    dequantizer_steps: int = count(2000, "optimizer steps of that network")
+    dequantizer_steps: int = count(2000, "optimizer steps of that network", where={"dequantization": ("variational",)})
     importance_samples: int = count(1, "dequantisations per example")
     sensitivity_batches: int = count(
         1, "batches that are measured again at tolerances ten times smaller; 0: none", least=0
@@ -71,7 +77,7 @@ class Exact(Likelihood):
 class ByLevels(Likelihood):
     """What the variational bounds read."""
 
-    num_levels: int = count(1000, "levels, even in log-SNR, where the process is in continuous time")
+    num_levels: int = count(1000, "levels, even in log-SNR; a chain has its own", continuous=True)
     clip: bool = option(True, "hold x0 to the data's range, as published bounds are")
     variance: str = option(
         "auto", "of the reverse kernel; auto: as the model samples, or as it was trained", one_of=("auto", *VARIANCES)

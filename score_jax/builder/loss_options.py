@@ -13,6 +13,8 @@ TIME_SAMPLINGS = (
     *("antithetic", "loss_second_moment"),
 )
 REDUCTIONS = ("mean", "half_sum")
+_LOG_NORMAL = {"time_sampling": ("log_normal",)}
+_FROM_T_MIN = {"time_sampling": ("uniform", "stratified", "stratified_mixture")}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,9 +27,9 @@ class Loss(Options):
         "times of a batch; on chains uniform, antithetic or loss_second_moment, in continuous time the others",
         one_of=TIME_SAMPLINGS,
     )
-    level_mean: float = option(-1.2, "of log_normal: mean of log(sigma / alpha)")
-    level_std: float = option(1.2, "of log_normal: standard deviation of log(sigma / alpha)", above=0.0)
-    t_min: float = option(1e-5, "smallest time, in continuous time", least=0.0)
+    level_mean: float = option(-1.2, "mean of log(sigma / alpha)", where=_LOG_NORMAL)
+    level_std: float = option(1.2, "standard deviation of log(sigma / alpha)", where=_LOG_NORMAL, above=0.0)
+    t_min: float = option(1e-5, "smallest time", where=_FROM_T_MIN, continuous=True, least=0.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ for all ways to measure a likelihood; the range of pixels was `data.value_range`
 `guidance.classifier`, and the variance of a bound that of the sampler.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +13,9 @@ from score_jax.builder import options
 from score_jax.builder.guidance_options import GUIDANCES
 from score_jax.builder.likelihood_options import LIKELIHOODS
 from score_jax.builder.loss_options import LOSSES
+from score_jax.builder.processes import CHAINS
 from score_jax.builder.sampler_options import SAMPLERS
-from score_jax.errors import InputError
+from score_jax.errors import InputError, quoted
 
 VERSION = 2
 MOVED = {
@@ -38,21 +40,22 @@ def migrated(values: Values) -> Values:
       InputError: the config is of a later version than this one.
     """
     version = values.get("version", 1)
-    if version == VERSION:
+    if version == VERSION and not isinstance(version, bool | float):
         return values
-    if version != 1:
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise InputError(f"version={quoted(version)}: give {VERSION}, or 1 for a config of before November 2026.")
+    if version > VERSION:
         raise InputError(f"version={version}: this release reads configs up to version {VERSION}: install a later one.")
     return _from_flat_sections(values)
 
 
-def _read_by(table: Mapping[str, type[options.Options]], values: Values, name: str) -> Values:
+def _read_by(table: Mapping[str, type[options.Options]], values: Values, name: str, *, chain: bool) -> Values:
     """What the method of this name reads, of a flat section of all methods' keys."""
-    known = options.keys_of(table[name]) if name in table else list(values)
-    return {"name": name} | {key: value for key, value in values.items() if key in known}
-
-
-def _without(values: Values, *keys: str) -> Values:
-    return {key: value for key, value in values.items() if key not in keys}
+    if not isinstance(name, str) or name not in table:
+        return values | {"name": name}
+    read = {key: value for key, value in values.items() if key in options.keys_of(table[name])}
+    not_read = options.unread(table[name], read, chain=chain)
+    return {"name": name} | {key: value for key, value in read.items() if key not in not_read}
 
 
 def _from_flat_sections(old: Values) -> Values:
@@ -60,21 +63,18 @@ def _from_flat_sections(old: Values) -> Values:
     data, sampler, loss = (new.get(section, {}) for section in ("data", "sampler", "loss"))
     guidance, likelihood = new.get("guidance", {}), new.get("likelihood", {})
     if "value_range" in data:
-        new["codec"] = {"name": "pixels", "value_range": tuple(data.pop("value_range"))}
+        new["codec"] = {"name": "pixels", "value_range": data.pop("value_range")}
     if sampler.get("grid") == "uniform" and new.get("process", {}).get("name") == "linear_ve":
         sampler["grid"] = "auto"  # the default before the few steps of an even grid were found too coarse
     if "label_dropout" in loss:
         loss["condition_dropout"] = loss.pop("label_dropout")
-    if loss.get("time_sampling") != "log_normal":
-        loss = _without(loss, "level_mean", "level_std")
     variance = sampler.get("variance", "auto")
-    if "num_levels" in new.get("process", {}) and sampler.get("name") not in ("langevin", "heun", "euler"):
-        sampler = _without(sampler, "t_min", "denoise", "grid")  # of continuous time
-    new["sampler"] = _read_by(SAMPLERS, sampler, sampler.get("name", "euler_maruyama"))
-    new["loss"] = _read_by(LOSSES, loss, loss.get("name", "denoising"))
+    read_by = functools.partial(_read_by, chain=new.get("process", {}).get("name") in CHAINS)
+    new["sampler"] = read_by(SAMPLERS, sampler, sampler.get("name", "euler_maruyama"))
+    new["loss"] = read_by(LOSSES, loss, loss.get("name", "denoising"))
     workdir = guidance.get("classifier", "")
     kind = "classifier" if workdir else "classifier_free"
-    new["guidance"] = _read_by(GUIDANCES, guidance, kind) | ({"workdir": workdir} if workdir else {})
+    new["guidance"] = read_by(GUIDANCES, guidance, kind) | ({"workdir": workdir} if workdir else {})
     method = likelihood.pop("method", "ode")
-    new["likelihood"] = _read_by(LIKELIHOODS, likelihood | {"variance": variance}, method)
+    new["likelihood"] = read_by(LIKELIHOODS, likelihood | {"variance": variance}, method)
     return new | {"version": VERSION}

@@ -42,11 +42,11 @@ def construct(
     choices, given, arguments = choices or {}, given or {}, dict(values)
     if name_key not in arguments:
         for key in arguments:  # of which one may be the name, misspelt
-            if key not in {other for make in table.values() for other in _keys(make)} | set(choices):
+            if key not in {other for make in table.values() for other in arguments_of(make)} | set(choices):
                 raise unknown_name(f"key of {section}:", key, (name_key, *choices))
         raise InputError(f"{section}.{name_key} is missing: give one of {', '.join(sorted(table))}.")
     make = choose(f"{section}.{name_key}", table, arguments.pop(name_key))
-    hints = {key: hint for key, hint in _keys(make).items() if key not in given}
+    hints = {key: hint for key, hint in arguments_of(make).items() if key not in given}
     for key, value in arguments.items():
         if key in choices:
             arguments[key] = choose(f"{section}.{key}", choices[key], value)
@@ -61,7 +61,7 @@ def construct(
     return make(**arguments, **given)
 
 
-def _keys(make: Callable) -> dict[str, Any]:
+def arguments_of(make: Callable) -> dict[str, Any]:
     """The arguments that a config can state, and their types."""
     hints = {key: _stateable(p.annotation) for key, p in inspect.signature(make).parameters.items()}
     return {key: hint for key, hint in hints.items() if hint is not None and key not in ("parent", "name")}

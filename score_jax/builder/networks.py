@@ -13,7 +13,7 @@ from score_jax.builder.processes import build_process
 from score_jax.builder.sections import completed, made
 from score_jax.codecs.pixels import Pixels
 from score_jax.conditioning.conditioners import Conditioner, low_resolution
-from score_jax.errors import InputError, quoted
+from score_jax.errors import InputError
 from score_jax.models.blocks.adm_blocks import QKV_LAYOUTS
 from score_jax.models.blocks.remat import REMAT_KINDS
 from score_jax.models.classifiers.adm_classifier import POOLS, ADMClassifier
@@ -99,14 +99,13 @@ def build_network(config: ConfigDict) -> Network:
         build_process(config)  # so that a mistake in it is told now
         spacing, rounded = process.get("spacing", "geometric"), process.get("rounded", False)
         shared["levels"] = NoiseLevels(process.sigma_max, process.sigma_min, process.num_levels, spacing, rounded)
-    if c.get("num_levels") not in (None, process.get("num_levels", c.get("num_levels"))):
-        raise InputError(
-            f"network.num_levels={quoted(c['num_levels'])} is not process.num_levels={process.num_levels}: make them "
-            "the same."
-        )
     takes = inspect.signature(choose("network.name", NETWORKS, c.get("name", "ncsnpp"))).parameters
     given = {key: value for key, value in shared.items() if key in takes}
     module = construct("network", NETWORKS, c, VALUES, choices={"dtype": DTYPES}, given=given)
+    if c.get("num_levels") not in (None, process.get("num_levels", c.get("num_levels"))):
+        raise InputError(
+            f"network.num_levels={c['num_levels']} is not process.num_levels={process.num_levels}: make them the same."
+        )
     halvings = len(getattr(module, "channel_mult", (1,))) - 1
     if data.image_size % 2**halvings:
         raise InputError(

@@ -22,6 +22,8 @@ PROCESSES: dict[str, Callable[..., NoiseSchedule]] = {
     "vp_chain": vp_chain,
     "ve_chain": ve_chain,
 }
+CHAINS = ("vp_chain", "ve_chain")
+"""Those of levels; the others are in continuous time."""
 SPACINGS = ("geometric", "uniform")
 VALUES = {
     **dict.fromkeys(("beta_min", "beta_max", "sigma_min", "sigma_max", "rho"), Values(above=0.0)),

@@ -15,6 +15,8 @@ DISCRETISATIONS = ("exact", "score_sde")
 RULES = ("none", "ddim", "reverse_diffusion", "ancestral", "euler_maruyama")
 """The step rules that a predictor-corrector may have as its predictor."""
 CORRECTORS = ("none", "langevin", "ald")
+_EXACT = {"discretisation": ("exact",)}
+_CORRECTED = {"corrector": ("langevin", "ald")}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,15 +34,19 @@ class Stepping(Sampler):
     """What the methods read that step along the model's own process, or along levels of its chain."""
 
     num_steps: int = count(1000, "steps; of a chain, levels that are kept")
-    t_min: float = option(1e-3, "time at which it ends, in continuous time; chains end in the data", least=0.0)
-    denoise: bool = option(True, "end with the model's x0 at t_min, in continuous time")
+    t_min: float = option(1e-3, "time at which it ends; chains end in the data", continuous=True, least=0.0)
+    denoise: bool = option(True, "end with the model's x0 at t_min", where=_EXACT, continuous=True)
     grid: str = option(
         "auto",
-        "times, in continuous time; auto is uniform, but log_snr of linear_ve, and of reverse_diffusion's "
-        "probability_flow under flow and cosine",
+        "times; auto is uniform, but log_snr of linear_ve, and of reverse_diffusion's probability_flow under flow and "
+        "cosine",
         one_of=GRIDS,
+        where=_EXACT,
+        continuous=True,
     )
-    respacing: str = option("", "levels of a chain that are kept, e.g. 250, ddim25, quad25, or 10,15,20; '': num_steps")
+    respacing: str = option(
+        "", "levels of a chain that are kept, e.g. 250, ddim25, quad25, or 10,15,20; '': num_steps", where=_EXACT
+    )
     discretisation: str = option(
         "exact", "score_sde: its levels, times and batch-wide Langevin steps, to the digit", one_of=DISCRETISATIONS
     )
@@ -64,7 +70,7 @@ class ReverseDiffusion(Stepping):
 class Ancestral(Stepping):
     """Draws from the learned reverse kernel (Ho et al. 2020, algorithm 2)."""
 
-    variance: str = option("fixed_small", "variance of the reverse kernel", one_of=VARIANCES)
+    variance: str = option("fixed_small", "variance of the reverse kernel", one_of=VARIANCES, where=_EXACT)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,11 +96,17 @@ class PredictorCorrector(Stepping):
 
     predictor: str = option("reverse_diffusion", "the step rule", one_of=RULES)
     corrector: str = option("langevin", "the Langevin steps: by snr, or by the noise level (ald)", one_of=CORRECTORS)
-    corrector_steps: int = count(1, "Langevin steps at each time", least=0)
-    snr: float = option(0.16, "signal to noise of the Langevin steps, which sets their size", above=0.0)
-    probability_flow: bool = option(False, "of the predictors euler_maruyama and reverse_diffusion")
-    variance: str = option("fixed_small", "of the predictor ancestral", one_of=VARIANCES)
-    eta: float = option(0.0, "of the predictor ddim", least=0.0)
+    corrector_steps: int = count(1, "Langevin steps at each time", least=0, where=_CORRECTED)
+    snr: float = option(
+        0.16, "signal to noise of the Langevin steps, which sets their size", where=_CORRECTED, above=0.0
+    )
+    probability_flow: bool = option(
+        False, "step along the probability-flow ODE", where={"predictor": ("euler_maruyama", "reverse_diffusion")}
+    )
+    variance: str = option(
+        "fixed_small", "of the reverse kernel", one_of=VARIANCES, where=_EXACT | {"predictor": ("ancestral",)}
+    )
+    eta: float = option(0.0, "0: deterministic, 1: ancestral", where={"predictor": ("ddim",)}, least=0.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from score_jax.builder.migration import VERSION, hint_of_moved, migrated
 from score_jax.builder.options import Options, unread_key
 from score_jax.builder.run_options import SECTIONS
 from score_jax.builder.sampler_options import SAMPLERS
-from score_jax.errors import InputError, unknown_name
+from score_jax.errors import InputError, quoted, unknown_name
 
 METHODS: dict[str, Mapping[str, type[Options]]] = {
     "sampler": SAMPLERS,
@@ -98,14 +98,18 @@ def completed(config: ConfigDict) -> ConfigDict:
     Raises:
       InputError: a section or a key is unknown or missing, or a method does not read it.
     """
-    values = migrated(config.to_dict())
-    known = {*_TOP, *SECTIONS, *METHODS, *CONSTRUCTED}
+    values, known = config.to_dict(), {*_TOP, *SECTIONS, *METHODS, *CONSTRUCTED}
     for section in values:
         if section not in known:
             raise unknown_name("section of the config", section, known)
+        if section not in _TOP and not isinstance(values[section], dict):
+            raise InputError(f"{section}={quoted(values[section])}: give a section, such as configs/base.py has.")
+    values = migrated(values)
     for section in CONSTRUCTED:
-        if not isinstance(values.get(section), dict):
+        if section not in values:
             raise InputError(f"The config has no section {section!r}: start from configs/base.py.")
+    options.check_type("seed", values.get("seed", 42), int)
+    options.Values(least=0, most=2**32 - 1).check("seed", values.get("seed", 42))
     whole = ConfigDict({"version": VERSION, "seed": values.get("seed", 42)})
     for section, keys in SECTIONS.items():
         given = values.get(section, {})
@@ -114,7 +118,7 @@ def completed(config: ConfigDict) -> ConfigDict:
     for section, table in METHODS.items():
         given = {"name": DEFAULT_METHODS[section]} | values.get(section, {})
         name = given["name"]
-        if name not in table:
+        if not isinstance(name, str) or name not in table:
             raise unknown_name(f"{section}.name", str(name), table)
         check_keys(section, name, given)
         whole[section] = _section(section, {"name": name} | options.defaults_of(table[name]) | given)
@@ -125,6 +129,9 @@ def completed(config: ConfigDict) -> ConfigDict:
 
 def check_keys(section: str, name: str | None, keys: Mapping[str, Any]) -> None:
     """Raises InputError where a section, of the method `name` if it has methods, does not read a key."""
+    if name is not None:  # those first that no method reads, of which one may be the name, misspelt
+        read = {"name", *(key for options_of in METHODS[section].values() for key in options.keys_of(options_of))}
+        keys = dict.fromkeys(sorted(keys, key=lambda key: key in read))
     for key in keys:
         if name is None and key not in options.keys_of(SECTIONS[section]):
             hint = hint_of_moved(f"{section}.{key}")

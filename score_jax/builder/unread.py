@@ -1,9 +1,13 @@
-"""Options of a method that nothing reads beside the process of the model."""
+"""Options of a method that nothing reads: beside the process of the model, or beside what the command line states."""
 
 from collections.abc import Mapping
 
+from ml_collections import ConfigDict
+
 from score_jax.builder.model_facts import ModelFacts
-from score_jax.builder.options import Options
+from score_jax.builder.options import Options, defaults_of, keys_of, unread
+from score_jax.builder.processes import CHAINS
+from score_jax.builder.sections import METHODS, completed
 from score_jax.processes.chain import Chain
 
 
@@ -15,3 +19,37 @@ def refuse_unread(sections: Mapping[str, Options], model: ModelFacts) -> None:
     """
     for options in sections.values():
         options.check_read(chain=isinstance(model.process, Chain))
+
+
+def with_methods(config: ConfigDict, stated: Mapping[str, str | None]) -> ConfigDict:
+    """A completed config with the methods that the command line states.
+
+    What was read until then, and is no more, is put back to its default: its author did not foresee it, and who states
+    a method need not know of it.
+
+    Args:
+      config: completed.
+      stated: texts by section.key.
+
+    Raises:
+      InputError: a method is unknown.
+    """
+    before = {section: _unread(config, section, {}) for section in METHODS}
+    for section in METHODS:
+        name = stated.get(f"{section}.name")
+        if name is not None and name != config[section].name:
+            config[section].name, before[section] = name, {}
+    config = completed(config)
+    for section, table in METHODS.items():
+        for key in _unread(config, section, stated).keys() - before[section].keys():
+            if f"{section}.{key}" not in stated:
+                config[section][key] = defaults_of(table[config[section].name])[key]
+    return config
+
+
+def _unread(config: ConfigDict, section: str, stated: Mapping[str, str | None]) -> dict[str, str]:
+    options, values = METHODS[section][config[section].name], config[section].to_dict()
+    for key in keys_of(options):
+        if isinstance(values[key], str):
+            values[key] = stated.get(f"{section}.{key}", values[key])
+    return unread(options, values, chain=config.process.get("name") in CHAINS)

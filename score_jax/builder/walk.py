@@ -11,7 +11,6 @@ from jaxtyping import Array, Float
 
 from score_jax.builder.grid import say_where_it_begins, time_grid
 from score_jax.builder.model_facts import ModelFacts
-from score_jax.builder.options import defaults_of
 from score_jax.builder.sampler_options import DPMSolver2S, Karras, Langevin, Sampler, Stepping
 from score_jax.errors import InputError
 from score_jax.prediction import coordinates
@@ -54,14 +53,6 @@ def number(function: Callable[[Time], Time], t: float) -> float:
     """The value of a function of time, also within a traced function."""
     with jax.ensure_compile_time_eval():
         return float(function(jnp.asarray(t)))
-
-
-def _refuse_unread(c: Stepping, keys: tuple[str, ...], why: str) -> None:
-    """Raises InputError where one of the keys, which nothing reads here, is not at its default."""
-    defaults = defaults_of(type(c))
-    for key in keys:
-        if getattr(c, key) != defaults[key]:
-            raise InputError(f"sampler.{key}={getattr(c, key)!r} is not read here: {why}. Leave it out.")
 
 
 def _of_score_sde(c: Stepping, model: ModelFacts) -> Walk:
@@ -121,12 +112,10 @@ def walk_of(c: Sampler, model: ModelFacts) -> Walk:
         assert isinstance(process, Chain)
         return _at_every_level(c, process)
     assert isinstance(c, Stepping)
-    if isinstance(process, Chain):
-        _refuse_unread(c, ("t_min", "denoise", "grid"), f"{model.process_name} is a chain, which ends in the data")
-    elif c.respacing:
+    c.check_read(chain=isinstance(process, Chain))
+    if c.respacing and not isinstance(process, Chain):
         raise InputError("sampler.respacing is of chains of levels; in continuous time give sampler.num_steps.")
     if c.discretisation == "score_sde":
-        _refuse_unread(c, ("grid", "respacing"), "sampler.discretisation=score_sde has its own levels")
         return _of_score_sde(c, model)
     if isinstance(process, Chain):
         return _over_levels(c, model, process)

@@ -9,7 +9,10 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from score_jax.builder.migration import MOVED, hint_of_moved
+from score_jax.builder.run_options import SECTIONS
 from score_jax.builder.sections import CONSTRUCTED, METHODS, check_keys, completed
+from score_jax.builder.unread import with_methods
 from score_jax.builder.workdirs import load_config
 from score_jax.errors import InputError, unknown_name
 
@@ -59,6 +62,9 @@ def _unknown_key(error: AttributeError | KeyError) -> InputError | None:
     if "does not exist" not in text and "Did you mean" not in text and "locked" not in text:
         return None
     wrong, *near = re.findall(r"\w+", re.sub(r"\\+n|Did you mean|instead of", " ", text))
+    for moved in MOVED:
+        if moved.partition(".")[0] in SECTIONS and moved.partition(".")[2] == wrong:
+            return hint_of_moved(moved)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return InputError(f"The config has no key {wrong!r}.{hint}")
 
@@ -79,12 +85,7 @@ def _with_methods(config: ConfigDict, overrides: Mapping[str, str | None]) -> Co
     Raises:
       InputError: a key that it sets is unknown, or not read by its section's method.
     """
-    config = completed(config)
-    for section in METHODS:
-        name = overrides.get(f"{section}.name")
-        if name is not None:
-            config[section].name = name
-    config = completed(config)
+    config = with_methods(completed(config), overrides)
     for key in overrides:
         section, _, name = key.partition(".")
         if section not in config or not name:
