@@ -50,7 +50,8 @@ def xla_flags_of_tests(devices: int) -> str:
     return f"{xla_flags(devices)} --xla_cpu_use_fusion_emitters=false"
 
 
-def environment(devices: int = 1) -> dict[str, str]:
+def environment(devices: int = 8) -> dict[str, str]:
+    """Of a process with so many devices; with those of the tests it finds the programs that they compiled."""
     flags = {"XLA_FLAGS": xla_flags_of_tests(devices), "JAX_PLATFORMS": "cpu"}
     cache = {
         "JAX_COMPILATION_CACHE_DIR": os.environ["JAX_COMPILATION_CACHE_DIR"],
@@ -71,7 +72,7 @@ def here(*arguments: object) -> int:
     return cli.main(["score_jax", *map(str, arguments)])
 
 
-def run(*arguments: str, devices: int = 1) -> subprocess.CompletedProcess:
+def run(*arguments: str, devices: int = 8) -> subprocess.CompletedProcess:
     """One command in a process of its own."""
     return subprocess.run(
         command(*arguments), env=environment(devices), cwd=ROOT, capture_output=True, text=True, timeout=300

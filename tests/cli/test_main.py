@@ -11,7 +11,7 @@ from PIL import Image as PILImage
 from score_jax.cli import main as cli
 from score_jax.cli.verb import parse_flags, with_aliases
 from score_jax.training.run_config import save_config
-from tiny import run, write_config
+from tiny import here, write_config
 
 ARGUMENTS = [
     (["trian"], "Unknown verb 'trian'. Did you mean 'train'"),
@@ -92,20 +92,20 @@ def test_a_workdir_of_another_config_is_refused(places, capsys):
 
 
 @pytest.mark.slow
-def test_a_full_disk_gets_one_line(tmp_path):
+def test_a_full_disk_gets_one_line(tmp_path, capsys):
     full = "/dev/full"
     if not os.path.exists(full):
         pytest.skip("needs /dev/full")
     workdir = tmp_path / "run"
     workdir.mkdir()
     (workdir / "loss.jsonl").symlink_to(full)
-    result = run("train", f"--config={write_config(tmp_path)}", f"--workdir={workdir}")
-    assert result.returncode == 2
-    assert "No space left on device" in result.stderr and "Traceback" not in result.stderr
+    assert here("train", f"--config={write_config(tmp_path)}", f"--workdir={workdir}") == 2
+    error = capsys.readouterr().err
+    assert "No space left on device" in error and "Traceback" not in error
 
 
 @pytest.mark.slow
-def test_a_folder_of_pictures_trains_samples_and_evaluates(tmp_path):
+def test_a_folder_of_pictures_trains_samples_and_evaluates(tmp_path, capsys):
     rng = np.random.default_rng(0)
     for label in ("light", "dark"):
         (tmp_path / "pictures" / label).mkdir(parents=True)
@@ -113,7 +113,7 @@ def test_a_folder_of_pictures_trains_samples_and_evaluates(tmp_path):
             pixels = rng.integers(0, 100, (12, 10, 3), dtype=np.uint8) + (155 if label == "light" else 0)
             PILImage.fromarray(pixels.astype(np.uint8)).save(tmp_path / "pictures" / label / f"{i}.png")
     workdir = tmp_path / "run"
-    trained = run(
+    trained = here(
         "train",
         f"--config={write_config(tmp_path)}",
         f"--workdir={workdir}",
@@ -123,20 +123,19 @@ def test_a_folder_of_pictures_trains_samples_and_evaluates(tmp_path):
         "--config.data.resize_filter=box",
         "--config.training.sample_every=6",
     )
-    assert trained.returncode == 0, trained.stderr
+    assert trained == 0
     assert PILImage.open(workdir / "samples" / "step_00000006.png").width > 100
     assert any((workdir / "tensorboard").iterdir())
-    sampled = run("sample", f"--workdir={workdir}")
-    assert sampled.returncode == 0, sampled.stderr
+    assert here("sample", f"--workdir={workdir}") == 0
     assert np.load(workdir / "samples.npz")["arr_0"].shape == (8, 8, 8, 1)
-    evaluated = run("evaluate", f"--workdir={workdir}")
-    assert evaluated.returncode == 0, evaluated.stderr
+    assert here("evaluate", f"--workdir={workdir}") == 0
     result = json.loads((workdir / "evaluation.json").read_text())
     assert result["fid_digits_real"] < result["fid_digits_noise"]
     assert "fid" not in result
     shutil.rmtree(workdir / "checkpoints")
-    lost = run("sample", f"--workdir={workdir}")
-    assert lost.returncode == 2 and lost.stderr.strip().splitlines()[-1].count("No checkpoint") == 1
+    capsys.readouterr()
+    assert here("sample", f"--workdir={workdir}") == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].count("No checkpoint") == 1
 
 
 @pytest.mark.parametrize(
