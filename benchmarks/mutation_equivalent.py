@@ -4,7 +4,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     (
         "score_jax/evaluation/manifold.py",
         "if nearest.shape[1] > k + 1:",
-        "1 -> 0",
+        "1 -> 0 (2)",
     ): "of k + 1 columns the k + 1 nearest are all of them",
     (
         "score_jax/evaluation/resize.py",
