@@ -5,7 +5,7 @@ import numpy as np
 
 from score_jax.processes import schedules
 from score_jax.processes.binomial import binomial_chain
-from score_jax.processes.chain import ve_chain
+from score_jax.processes.chain import DATA, ve_chain
 from score_jax.processes.levels import NoiseLevels
 
 
@@ -44,7 +44,7 @@ def test_a_chain_of_sigmas_keeps_the_signal_and_begins_at_the_most_noise():
     np.testing.assert_array_equal(chain.alpha(t), np.ones(5))
     np.testing.assert_allclose(chain.sigma(t), (0, 1, 2, 4, 8), rtol=1e-6)
     np.testing.assert_allclose(chain.kernel(t[1:], t[:-1])[1], (1, 3, 12, 48), rtol=1e-6)
-    assert (chain.prior_std, chain.t_max) == (8.0, 3.0)
+    assert (chain.prior_std, chain.t_max, DATA) == (8.0, 3.0, -1.0)
     np.testing.assert_array_equal(chain.time_at(jnp.array([0.1, 1.4, 1.6, 5.9, 6.1, 99.0])), (0, 0, 1, 2, 3, 3))
 
 
