@@ -31,5 +31,10 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "error = divergence.standard_error(parts, x[0].size)",
         "0 -> 1",
     ): "examples of a batch have one size, and of one alone JAX takes the last for the next",
+    (
+        "score_jax/processes/interpolated.py",
+        "if (rise * np.sign(values[-1] - values[0]) >= 0).all():",
+        "rise * np.sign(values[-1] - values[0]) >= 0 -> rise * np.sign(values[-1] - values[0]) > 0",
+    ): "a spline that does not turn stands still only where its levels are equal to rounding, and so does the other",
 }
 """By the file, the line's content and the change, as `mutation.py` prints them."""
