@@ -29,16 +29,16 @@ from score_jax.codecs.pixels import Pixels
 from score_jax.conditioning.conditioners import Conditioner, conditions_of
 from score_jax.conditioning.dropout import without_conditions
 from score_jax.errors import InputError
-from score_jax.guidance.classifier_free import classifier_free
+from score_jax.guidance.classifier_free import with_reference
 from score_jax.models.network import Network
-from score_jax.prediction.predictor import ConditionalPredictor, Prediction
+from score_jax.prediction.predictor import ConditionalPredictor, with_params
 from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.samplers.ode import ODE
 from score_jax.training.objective import Group, Groups
 from score_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from score_jax.training.state import TrainState, create_state
 from score_jax.training.step import make_train_step
-from score_jax.typing import Batch, Image, Params, Time
+from score_jax.typing import Image, Params
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -105,26 +105,17 @@ class Experiment:
         Raises:
           InputError: guidance is asked of a model that was trained without `loss.condition_dropout`.
         """
-
-        def model(x: Batch, t: Time, conditions: dict[str, Array]) -> Prediction:
-            return self.predict(params, x, t, **conditions)
-
+        model = with_params(self.predict, params)
         guidance = self.sections["guidance"]
         if not guided or not isinstance(guidance, ClassifierFree) or guidance.scale == 1.0:
             return model
         if getattr(self.sections["loss"], "condition_dropout", 0.0) <= 0:
             raise InputError(
                 f"guidance.scale={guidance.scale}, but this model was not trained without its conditions: train with "
-                "loss.condition_dropout, or name a classifier's workdir in guidance.classifier."
+                "loss.condition_dropout, or let a classifier guide: --guidance.classifier=WORKDIR."
             )
-        scale, declared = scale_of(guidance, self.process), self.network.conditions
-
-        def guided_model(x: Batch, t: Time, conditions: dict[str, Array]) -> Prediction:
-            free = without_conditions(conditions, declared)
-            given = functools.partial(model, conditions=conditions)
-            return classifier_free(given, functools.partial(model, conditions=free), scale)(x, t)
-
-        return guided_model
+        free = functools.partial(without_conditions, declared=self.network.conditions)
+        return with_reference(model, free, scale_of(guidance, self.process))
 
     def conditions(self, batch: Mapping[str, Array], x0: Image | None = None) -> dict[str, Array]:
         """The network's conditions, made once of a batch.

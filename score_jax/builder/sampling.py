@@ -1,6 +1,7 @@
 """The `sampler` section: from the options of a method and a model to what draws samples."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -33,13 +34,14 @@ from score_jax.errors import InputError, unknown_name
 from score_jax.guidance import classifier, classifier_free
 from score_jax.guidance.measurements import Measurement, held_after
 from score_jax.prediction import coordinates, predictor
-from score_jax.prediction.coordinates import log_prob_seen, seen
-from score_jax.prediction.predictor import ConditionalPredictor, Predictor, with_conditions
+from score_jax.prediction.coordinates import log_prob_seen
+from score_jax.prediction.predictor import ConditionalPredictor, Predictor
 from score_jax.prediction.reverse import VARIANCES
 from score_jax.processes.chain import Chain
 from score_jax.processes.gaussian import VP, GaussianProcess, NoiseSchedule
 from score_jax.samplers import dpm_solver, langevin, steps
 from score_jax.samplers import sample as samplers
+from score_jax.samplers.asked import Guidance, asked_by, unchanged
 from score_jax.samplers.heun import Churn, first_order, second_order
 from score_jax.samplers.ode import AdaptiveODE
 from score_jax.samplers.sample import FixedSteps
@@ -322,21 +324,21 @@ def build_sampling(
         at_target = None if guide is None else _at(_gradient_of(guide, walk), guide.target)
         method = STEPPING[type(c)](c, _Setting(model, walk, at_target, known))
     bounded = _bounded(c, model, walk.process)
-    shifts_mean = isinstance(c, Ancestral)  # by the gradient itself
-
-    def see(asked: ConditionalPredictor) -> ConditionalPredictor:
-        def predict(x: Batch, t: Time, conditions: dict[str, Any] | None = None) -> predictor.Prediction:
-            given = conditions or {}
-            shown = bounded(seen(with_conditions(asked, given.get("model")), walk.view))
-            if edit is not None:
-                shown = edits.guided(c, shown, walk.process, edit)
-            elif gradient is not None and not shifts_mean:
-                shown = classifier.by_gradient(shown, walk.process, lambda x, t: gradient(x, t, given["target"]))
-            return shown(x, t)
-
-        return predict
-
+    guided: Guidance = unchanged
+    if edit is not None:
+        guided = functools.partial(_edited, c, walk.process, edit)
+    elif gradient is not None and not isinstance(c, Ancestral):  # which shifts its mean by the gradient itself
+        guided = functools.partial(_by_gradient, walk.process, gradient)
+    see = functools.partial(asked_by, view=walk.view, bounded=bounded, guided=guided)
     return Sampling(walk.process, samplers.Sampler(method, walk.t_min, denoise, initial, c.temperature), see)
+
+
+def _edited(c: Sampler, process: NoiseSchedule, edit: Edit, shown: Predictor, target: Array | None) -> Predictor:
+    return edits.guided(c, shown, process, edit)
+
+
+def _by_gradient(process: NoiseSchedule, gradient: Gradient, shown: Predictor, target: Array) -> Predictor:
+    return classifier.by_gradient(shown, process, _at(gradient, target))
 
 
 def scale_of(c: ClassifierFree, process: NoiseSchedule) -> classifier_free.Scale:

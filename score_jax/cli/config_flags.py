@@ -34,7 +34,7 @@ def _import_root(config_file: Path) -> None:
             sys.path.insert(0, str(folder.parent))
 
 
-def _config_of_file(file: str) -> ConfigDict:
+def config_of_file(file: str) -> ConfigDict:
     """What `get_config` of a file returns; of FILE.py:VARIANT it is handed the variant.
 
     Raises:
@@ -61,11 +61,12 @@ def _unknown_key(error: AttributeError | KeyError) -> InputError | None:
     text = str(error)
     if "does not exist" not in text and "Did you mean" not in text and "locked" not in text:
         return None
-    wrong, *near = re.findall(r"\w+", re.sub(r"\\+n|Did you mean|instead of", " ", text))
+    found = re.search(r'Key "(\w+)"', text) or re.search(r"(\w+)", text)
+    wrong, near = found[1] if found else text, re.search(r'Did you mean "(\w+)"', text)
     for moved in MOVED:
         if moved.partition(".")[0] in SECTIONS and moved.partition(".")[2] == wrong:
             return hint_of_moved(moved)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = f" Did you mean {near[1]!r}?" if near else ""
     return InputError(f"The config has no key {wrong!r}.{hint}")
 
 
@@ -118,7 +119,7 @@ def define(values: flags.FlagValues, argv: list[str], default_config: str | None
         return argv
     workdir, config_file = _argument(argv, "workdir"), _argument(argv, "config") or default_config
     if config_file is not None:
-        config = _config_of_file(config_file)
+        config = config_of_file(config_file)
     elif workdir is not None:
         config = load_config(Path(workdir))
     else:

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Callable
 
 import jax
 
@@ -28,6 +29,7 @@ _VERBS = {
     "demo": "train, sample, measure and report on real images, in one command",
     "plan": "what a TPU slice needs for a config, by the real compiler, without a TPU",
     "doctor": "what this machine has, what is missing, and whether it computes right",
+    "help": "this, or of a section of the config its methods and keys: help SECTION [METHOD]",
 }
 _NOT_WRITABLE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS),
@@ -69,7 +71,9 @@ def _help() -> str:
         _USAGE
         + "\nverbs:\n"
         + "".join(f"  {verb:<11}{text}\n" for verb, text in _VERBS.items())
-        + ("\n`python -m score_jax VERB --help` explains the options of a verb.\n")
+        + "\nsections of a config:\n"
+        + importlib.import_module("score_jax.cli.help").sections()
+        + "\n\n`python -m score_jax VERB --help` explains the options of a verb, `help SECTION` the keys of a section.\n"
     )
 
 
@@ -82,47 +86,49 @@ def _quiet_libraries() -> None:
 def main(argv: list[str]) -> int:
     """Runs a verb; returns the exit code: 0 done, 2 bad input, 3 another process is gone, 1 anything else."""
     verb = argv[1] if len(argv) > 1 else "--help"
-    if verb in ("--help", "-h", "help"):
+    if verb in ("--help", "-h") or argv[1:] == ["help"]:
         print(_help())
         return 0
-    code = _code_of(verb, [*argv[:2], *(_in_home(word) for word in argv[2:])])
+    words = [verb, *(_in_home(word) for word in argv[2:])]
+    try:
+        code = _prepared(verb, words)(words)
+    except (Exception, KeyboardInterrupt) as error:
+        code = _code_of(verb, error)
     if code and cluster.is_joined():
         cluster.leave(code)
     return code
 
 
-def _run(verb: str, argv: list[str]) -> int:
+def _prepared(verb: str, words: list[str]) -> Callable[[list[str]], int]:
+    """The verb, once the process is ready for it."""
     if verb not in _VERBS:
         raise unknown_name("verb", verb, _VERBS)
     _use_all_cores()
     keep_freed_memory()
     _use_compile_cache()
     _quiet_libraries()
-    if verb in _BY_ALL_PROCESSES and "--help" not in argv:
+    if verb in _BY_ALL_PROCESSES and "--help" not in words:
         cluster.join()
         refuse_known_wrong(os.environ)  # which may start JAX's backend: not before the processes are joined
-    return importlib.import_module(f"score_jax.cli.{verb}").main(argv[1:])
+    return importlib.import_module(f"score_jax.cli.{verb}").main
 
 
-def _code_of(verb: str, argv: list[str]) -> int:
-    """The exit code, after one line about what the user can mend; a bug comes with its traceback."""
+def _code_of(verb: str, error: BaseException) -> int:
+    """The exit code of what a verb raised, after one line on what the user can mend; a bug comes with its traceback."""
 
     def said(line: str, code: int) -> int:
         print(f"score_jax {verb}{cluster.name_here()}: {line}", file=sys.stderr)
         return code
 
-    try:
-        return _run(verb, argv)
-    except InputError as error:
+    if isinstance(error, InputError):
         return said(str(error), 2)
-    except KeyboardInterrupt:
+    if isinstance(error, KeyboardInterrupt):
         return said("interrupted; the same command resumes.", 130)
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
-            return said(f"cannot write {error.filename or ''}: {error.strerror}.", 2)
-        if not cluster.is_joined():
-            raise
-        if lost := cluster.lost_peer(error):
-            return said(lost, 3)
-        traceback.print_exc()
-        return 1
+    if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
+        return said(f"cannot write {error.filename or ''}: {error.strerror}.", 2)
+    if not cluster.is_joined():
+        raise error
+    if isinstance(error, Exception) and (lost := cluster.lost_peer(error)):
+        return said(lost, 3)
+    traceback.print_exception(error)
+    return 1

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from score_jax.arrays import broadcast_right
-from score_jax.prediction.predictor import Prediction, Predictor
+from score_jax.prediction.predictor import ConditionalPredictor, Conditions, Prediction, Predictor, with_conditions
 from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.typing import Batch, Scalar, Time
 
@@ -29,6 +29,24 @@ def in_interval(scale: Scalar, process: NoiseSchedule, low: Scalar, high: Scalar
         return jnp.where((level > low) & (level <= high), scale, 1.0)
 
     return of_time
+
+
+def with_reference(
+    model: ConditionalPredictor, free: Callable[[Conditions], Conditions], scale: Scale
+) -> ConditionalPredictor:
+    """The model guided against itself without its conditions: `predictor(x, t, conditions)`.
+
+    Args:
+      model: `model(x, t, conditions)`.
+      free: from conditions to those that stand for none.
+      scale: at the times (b,).
+    """
+
+    def guided(x: Batch, t: Time, conditions: Conditions) -> Prediction:
+        reference = with_conditions(model, free(conditions))
+        return classifier_free(with_conditions(model, conditions), reference, scale)(x, t)
+
+    return guided
 
 
 def classifier_free(conditional: Predictor, reference: Predictor, scale: Scale) -> Predictor:

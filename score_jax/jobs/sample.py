@@ -18,7 +18,7 @@ from score_jax.builder.advice import where_samples_are_not_finite
 from score_jax.errors import InputError
 from score_jax.guidance.measurements import Measurement, replace
 from score_jax.jobs.text_guide import TextGuide
-from score_jax.runtime.parts import Columns, Parts, gathered, in_parts, joined
+from score_jax.runtime.parts import Columns, Parts, gathered, joined, parts_to_do
 from score_jax.runtime.sharding import check_divisible, over_batch, replicated
 from score_jax.runtime.stop import Stop
 from score_jax.samplers.sample import sample
@@ -257,13 +257,14 @@ def draw(
         experiment, params, mesh, seed=seed, num_saved=num_saved, label=label, given=given, rounding=rounding
     )
 
-    def compute(start: int, valid: int) -> Columns:
-        places = filled_up(start, valid, batch_size)
-        columns, times = sampler(indices[places], places)
-        saved = np.asarray(times.addressable_data(0))
-        return gathered(columns, valid) | {"times": np.broadcast_to(saved, (valid, len(saved)))}
-
-    batches = in_parts(compute, count=len(indices), batch_size=batch_size, name="sample", parts=parts, stop=stop)
-    whole = joined(list(batches))
+    batches: list[Columns] = []
+    for part in parts_to_do(count=len(indices), batch_size=batch_size, name="sample", parts=parts, stop=stop):
+        if part.columns is None:
+            places = filled_up(part.start, part.valid, batch_size)
+            columns, times = sampler(indices[places], places)
+            saved = np.broadcast_to(np.asarray(times.addressable_data(0)), (part.valid, num_saved))
+            part.columns = gathered(columns, part.valid) | {"times": saved}
+        batches.append(part.columns)
+    whole = joined(batches)
     check_finite(whole["finite"], indices, experiment.config)
     return Drawn(whole["image"], whole["label"], whole["nfe"], whole["trajectory"], whole["times"][0])

@@ -55,6 +55,11 @@ def with_conditions(predictor: ConditionalPredictor, conditions: Conditions) -> 
     return predictor if conditions is None else lambda x, t: predictor(x, t, conditions)
 
 
+def with_params(predict: Callable[..., Prediction], params: Params) -> ConditionalPredictor:
+    """The model with its parameters: `predictor(x, t, conditions)` of `predict(params, x, t, **conditions)`."""
+    return lambda x, t, conditions: predict(params, x, t, **conditions)
+
+
 def answering_in(dtype: DTypeLike, predictor: ConditionalPredictor) -> ConditionalPredictor:
     """The model asked in numbers of another type than the state's, to which its answers return."""
 

@@ -88,8 +88,22 @@ def _finished(parts: Parts | None, starts: range) -> np.ndarray:
     return np.asarray(multihost_utils.broadcast_one_to_all(seen)) if jax.process_count() > 1 else seen
 
 
-def in_parts(
-    compute: Callable[[int, int], Columns],
+@dataclasses.dataclass
+class Part:
+    """A batch of examples: who works through `parts_to_do` gives it its columns, unless it has them already.
+
+    Attributes:
+      start: its first example.
+      valid: its examples.
+      columns: of them; None until they are known.
+    """
+
+    start: int
+    valid: int
+    columns: Columns | None
+
+
+def parts_to_do(
     *,
     count: int,
     batch_size: int,
@@ -97,11 +111,10 @@ def in_parts(
     parts: Parts | None = None,
     stop: Stop | None = None,
     running: Callable[[Columns], dict[str, str]] = lambda columns: {},
-) -> Iterator[Columns]:
-    """The columns of batch after batch, on every process.
+) -> Iterator[Part]:
+    """Batch after batch, on every process; what it is given is kept before the next one.
 
     Args:
-      compute: `compute(start, valid)`, the columns of `valid` examples from `start` on.
       count: examples.
       batch_size: examples at a time; the last batch may have fewer.
       name: of the progress bar.
@@ -117,19 +130,37 @@ def in_parts(
     done = _finished(parts, starts)
     with tqdm(total=count, desc=name, unit="image", disable=jax.process_index() > 0, smoothing=0.05) as bar:
         for start, is_done in zip(starts, done, strict=True):
-            valid = min(batch_size, count - start)
-            if is_done:
-                assert parts is not None
-                columns = parts.read(start)
-            else:
-                if any_says(bool(stop)):
-                    raise Interrupted(f"{bar.n} of {count} examples are done")
-                columns = compute(start, valid)
-                if parts is not None and jax.process_index() == 0:
-                    parts.write(start, columns)
-            bar.update(valid)
-            bar.set_postfix(running(columns))
-            yield columns
+            kept = parts.read(start) if parts is not None and is_done else None
+            if kept is None and any_says(bool(stop)):
+                raise Interrupted(f"{bar.n} of {count} examples are done")
+            part = Part(start, min(batch_size, count - start), kept)
+            yield part
+            assert part.columns is not None, "whoever takes a part computes it"
+            if kept is None and parts is not None and jax.process_index() == 0:
+                parts.write(start, part.columns)
+            bar.update(part.valid)
+            bar.set_postfix(running(part.columns))
+
+
+def in_parts(
+    compute: Callable[[int, int], Columns],
+    *,
+    count: int,
+    batch_size: int,
+    name: str,
+    parts: Parts | None = None,
+    stop: Stop | None = None,
+    running: Callable[[Columns], dict[str, str]] = lambda columns: {},
+) -> Iterator[Columns]:
+    """The columns of batch after batch, on every process: `compute(start, valid)` of `valid` examples from `start` on.
+
+    Other arguments and errors are those of `parts_to_do`.
+    """
+    to_do = parts_to_do(count=count, batch_size=batch_size, name=name, parts=parts, stop=stop, running=running)
+    for part in to_do:
+        if part.columns is None:
+            part.columns = compute(part.start, part.valid)
+        yield part.columns
 
 
 def gathered(values: dict[str, Array], valid: int) -> Columns:

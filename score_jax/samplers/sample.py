@@ -106,7 +106,17 @@ def sample(
     if initial is None:
         begin = process.prior_sample if sampler.initial is None else sampler.initial
         initial = sampler.temperature * begin(fold_in_each(keys, 0), like)
-    solved = _solve(predictor, process, sampler, fold_in_each(keys, 1), initial, num_saved, conditions)
+    keys = fold_in_each(keys, 1)
+    if isinstance(sampler.method, AdaptiveODE):
+        solved = _along_the_flow(predictor, process, sampler, sampler.method, initial, num_saved, conditions)
+    else:
+        method, model = sampler.method, with_conditions(predictor, conditions)
+        num_steps = method.grid.shape[0] - 1
+        saved = tuple(round(i * num_steps / (num_saved - 1)) for i in range(num_saved))
+        memory = None if method.memory is None else method.memory(initial)
+        walk = run_chain(method.step, model, brownian(keys, initial), initial, method.grid, saved, memory)
+        count, times = initial.shape[:1], method.grid[jnp.asarray(saved, int)]
+        solved = Samples(walk.mean, jnp.full(count, method.nfe), jnp.ones(count, bool), walk.kept, times)
     x, nfe, trajectory = solved.x, solved.nfe, solved.trajectory
     if sampler.denoise:
         x, nfe = with_conditions(predictor, conditions)(x, jnp.full(indices.shape, sampler.t_min, x.dtype)).x0, nfe + 1
@@ -115,30 +125,20 @@ def sample(
     return dataclasses.replace(solved, x=x, nfe=nfe, trajectory=trajectory)
 
 
-def _solve(
+def _along_the_flow(
     predictor: ConditionalPredictor,
     process: NoiseSchedule,
     sampler: Sampler,
-    keys: KeyBatch,
+    ode: AdaptiveODE,
     x: Batch,
     num_saved: int,
     conditions: Conditions,
 ) -> Samples:
-    """From the initial state to t_min, before any denoising."""
-    method, count = sampler.method, x.shape[:1]
-    if isinstance(method, AdaptiveODE):
-        if not isinstance(process, GaussianProcess):
-            raise InputError("A chain of levels has no ODE: choose a process in continuous time, or another sampler.")
-        times = jnp.linspace(process.t_max, sampler.t_min, num_saved)
-        ts = times if num_saved else None
-        solved = integrate_drift(predictor, process, x, process.t_max, sampler.t_min, method, ts, conditions)
-        trajectory = jnp.moveaxis(solved.kept, 1, 0) if num_saved else jnp.zeros((0, *x.shape), x.dtype)
-        return Samples(solved.y, solved.nfe, solved.ok, trajectory, times)
-    num_steps = method.grid.shape[0] - 1
-    saved = tuple(round(i * num_steps / (num_saved - 1)) for i in range(num_saved))
-    memory = None if method.memory is None else method.memory(x)
-    walk = run_chain(
-        method.step, with_conditions(predictor, conditions), brownian(keys, x), x, method.grid, saved, memory
-    )
-    times = method.grid[jnp.asarray(saved, int)]
-    return Samples(walk.mean, jnp.full(count, method.nfe), jnp.ones(count, bool), walk.kept, times)
+    """From the initial state to t_min by the ODE, before any denoising."""
+    if not isinstance(process, GaussianProcess):
+        raise InputError("A chain of levels has no ODE: choose a process in continuous time, or another sampler.")
+    times = jnp.linspace(process.t_max, sampler.t_min, num_saved)
+    ts = times if num_saved else None
+    solved = integrate_drift(predictor, process, x, process.t_max, sampler.t_min, ode, ts, conditions)
+    trajectory = jnp.moveaxis(solved.kept, 1, 0) if num_saved else jnp.zeros((0, *x.shape), x.dtype)
+    return Samples(solved.y, solved.nfe, solved.ok, trajectory, times)

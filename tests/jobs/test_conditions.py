@@ -99,7 +99,7 @@ def test_guidance_without_a_classifier_needs_to_know_no_class():
     with pytest.raises(InputError, match="expected 0 to 2"):
         sampled(model, weights, label=3)
     never_dropped = builder.experiment(config_of(UNET | {"num_classes": 3}, guidance__scale=2.0))
-    with pytest.raises(InputError, match="does not know images without a class"):
+    with pytest.raises(InputError, match="was not trained without its conditions"):
         sampled(never_dropped, noisy_params(never_dropped), label=1)
 
 

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sections import sampling_of
 
 from configs import base
 from score_jax.builder import build_process
-from score_jax.builder.completion import completed
-from score_jax.builder.sampling import build_sampling
+from score_jax.builder.sections import completed
 from score_jax.errors import InputError
 from score_jax.prediction.predictor import score_predictor
 from score_jax.samplers import coarseness, grids
@@ -32,9 +32,10 @@ STD = 0.1
 def built(process, **sampler):
     config = base.get_config()
     base.replace_section(config, "process", **PROCESSES[process])
-    config.sampler.update(**({"denoise": False} | sampler))
+    reads = "chain" not in process and sampler.get("name") not in ("heun", "euler")
+    config.sampler.update(**({"denoise": False} if reads else {}) | sampler)
     process = build_process(config)
-    return process, build_sampling(config, process)
+    return process, sampling_of(config, process)
 
 
 def measured(process, **sampler):
@@ -123,24 +124,22 @@ def test_other_grids_are_even_in_time_to_the_bit(process):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"num_steps": 0}, "sampler.num_steps=0: give at least 1"),
-        ({"num_steps": -3}, "sampler.num_steps=-3: give at least 1"),
-        ({"steps_per_level": 0}, "sampler.steps_per_level=0: give at least 1"),
-        ({"corrector_steps": -1}, "sampler.corrector_steps=-1: give at least 0"),
+        ({"name": "ddim", "num_steps": 0}, "sampler.num_steps=0: give at least 1"),
+        ({"name": "ddim", "num_steps": -3}, "sampler.num_steps=-3: give at least 1"),
+        ({"name": "langevin", "steps_per_level": 0}, "sampler.steps_per_level=0: give at least 1"),
+        ({"name": "predictor_corrector", "corrector_steps": -1}, "sampler.corrector_steps=-1: give at least 0"),
     ],
 )
 def test_counts_below_one_are_refused(values, message):
     for process in ("vp", "vp_chain"):
         with pytest.raises(InputError, match=message):
-            built(process, name="ddim", **values)
+            built(process, **values)
 
 
 def test_an_earlier_run_of_noise_levels_gets_their_grid():
     """Its config.json has the old default, which is refused where it is asked for anew."""
-    config = base.get_config()
-    base.replace_section(config, "process", **PROCESSES["linear_ve"])
-    config.sampler.grid = "uniform"
-    assert completed(config).sampler.grid == "auto"
-    config = base.get_config()
-    config.sampler.grid = "uniform"
-    assert completed(config).sampler.grid == "uniform"
+    for process, version, grid in (("linear_ve", 1, "auto"), ("linear_ve", 2, "uniform"), ("vp", 1, "uniform")):
+        config = base.get_config()
+        base.replace_section(config, "process", **PROCESSES[process])
+        config.sampler.grid, config.version = "uniform", version
+        assert completed(config).sampler.grid == grid
