@@ -39,6 +39,8 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "edm_song": SongUNet,
     "edm_dhariwal": DhariwalUNet,
 }
+FROM_OTHERS = ("centered", "levels")
+"""Arguments that other sections say: the codec and the process."""
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}  # None: the type of parameters and input, float64 under x64.
 
 

@@ -61,7 +61,11 @@ class Values:
         if self.one_of is not None:
             return ", ".join(self.one_of)
         bounds = [(text, getattr(self, name)) for name, (_, text) in _BOUNDS.items()]
-        return " and ".join(text.format(f"{bound:g}") for text, bound in bounds if bound is not None)
+        return " and ".join(
+            text.format(bound if isinstance(bound, int) else f"{bound:g}")
+            for text, bound in bounds
+            if bound is not None
+        )
 
 
 def option(
@@ -241,11 +245,14 @@ def make_method(section: str, table: Mapping[str, type[Made]], values: Mapping[s
 
 
 def described(options: type[Options]) -> list[str]:
-    """A line for each key: its name, default, meaning and possible values."""
+    """A line for each key: its name, default, meaning, possible values, and where it is read."""
     lines = []
     for field in dataclasses.fields(options):
-        possible = field.metadata["values"].described()
-        lines.append(
-            f"{field.name}={field.default!r}  {field.metadata['meaning']}" + (f" ({possible})" if possible else "")
-        )
+        notes = [field.metadata["values"].described()]
+        where = [f"{other}={' or '.join(map(str, read))}" for other, read in field.metadata["where"].items()]
+        notes.append(f"of {' and '.join(where)}" if where else "")
+        notes.append("in continuous time" if field.metadata["continuous"] else "")
+        line = f"{field.name}={field.default!r}  {field.metadata['meaning']}"
+        notes = [note for note in notes if note]
+        lines.append(line + (f" ({'; '.join(notes)})" if notes else ""))
     return lines

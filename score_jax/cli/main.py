@@ -73,7 +73,7 @@ def _help() -> str:
         + "".join(f"  {verb:<11}{text}\n" for verb, text in _VERBS.items())
         + "\nsections of a config:\n"
         + importlib.import_module("score_jax.cli.help").sections()
-        + "\n\n`python -m score_jax VERB --help` explains the options of a verb, `help SECTION` the keys of a section.\n"
+        + "\n\n`python -m score_jax VERB --help` explains the options of a verb, `help SECTION` the keys of one.\n"
     )
 
 

@@ -1,0 +1,146 @@
+"""`python -m score_jax help SECTION [METHOD]`: what a config may state, from the classes that read it."""
+
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from score_jax.builder.options import Values, described
+from score_jax.builder.run_options import SECTIONS
+from score_jax.builder.sections import CONSTRUCTED, METHODS
+from score_jax.errors import InputError, unknown_name
+
+_WIDTH = 100
+_ABOUT = {
+    "process": "The noising process.",
+    "network": "The network.",
+    "prediction": "What the network outputs and is told, or its preconditioning.",
+    "sampler": "How samples are drawn.",
+    "loss": "What training minimises.",
+    "guidance": "How samples are guided towards their condition.",
+    "codec": "Between images and what the model calls x0.",
+    "likelihood": "How the likelihood of data is measured.",
+}
+
+
+def main(argv: list[str]) -> int:
+    """Runs the verb: prints the keys of a section, or of one of its methods.
+
+    Raises:
+      InputError: there is no such section or method.
+    """
+    if len(argv) not in (2, 3):
+        raise InputError("Give a section, or a section and a method, e.g. help sampler, or help sampler heun.")
+    section, method = argv[1], argv[2] if len(argv) == 3 else None
+    known = {**SECTIONS, **METHODS, **dict.fromkeys(CONSTRUCTED)}
+    if section not in known:
+        raise unknown_name("section of the config", section, known)
+    if section in SECTIONS:
+        if method is not None:
+            raise InputError(f"The section {section} has no methods: `help {section}` lists its keys.")
+        about = textwrap.fill(f"{section}: {_first_line(SECTIONS[section])}", _WIDTH)
+        print("\n".join([about, "", *_keys(described(SECTIONS[section]))]))
+        return 0
+    table = METHODS[section] if section in METHODS else _constructed(section)
+    if method is not None and method not in table:
+        raise unknown_name(f"{section}.{_name_key(section)}", method, table)
+    chosen = table if method is None else {method: table[method]}
+    lines = [f"{section}: {_ABOUT[section]}", ""]
+    lines += [f"{section}.{_name_key(section)} is one of:"] if method is None else []
+    lines += _names({name: _first_line(made) for name, made in chosen.items()})
+    print("\n".join([*lines, "", *_shared({name: _described(section, made) for name, made in chosen.items()})]))
+    return 0
+
+
+def sections() -> str:
+    """The sections of a config, one a line."""
+    about = {section: _ABOUT[section] for section in CONSTRUCTED}
+    about |= {section: _first_line(options) for section, options in SECTIONS.items()}
+    return "\n".join(_names(about | {section: _ABOUT[section] for section in METHODS}))
+
+
+def _name_key(section: str) -> str:
+    return "preconditioning" if section == "prediction" else "name"
+
+
+def _first_line(made: Callable) -> str:
+    return (inspect.getdoc(made) or "").partition("\n")[0]
+
+
+def _names(about: Mapping[str, str]) -> list[str]:
+    width = max(map(len, about)) + 4
+    return [
+        textwrap.fill(f"  {name:<{width - 2}}{text}", _WIDTH, subsequent_indent=" " * width)
+        for name, text in about.items()
+    ]
+
+
+def _keys(lines: Iterable[str]) -> list[str]:
+    wide = {"subsequent_indent": " " * 6, "break_on_hyphens": False, "break_long_words": False}
+    return [textwrap.fill(f"  {line}", _WIDTH, **wide) for line in lines]
+
+
+def _shared(lines: Mapping[str, list[str]]) -> list[str]:
+    """The lines of each method, those of several methods once."""
+    readers: dict[str, list[str]] = {}
+    for name, of_method in lines.items():
+        for line in of_method:
+            readers.setdefault(line, []).append(name)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for line, names in readers.items():
+        groups.setdefault(tuple(names), []).append(line)
+    shown = []
+    for names, of_group in sorted(groups.items(), key=lambda group: -len(group[0])):
+        whose = "of all" if len(names) == len(lines) > 1 else f"of {', '.join(names)}"
+        shown += [textwrap.fill(f"Keys {whose}:", _WIDTH, subsequent_indent="    "), *_keys(of_group), ""]
+    return shown[:-1] or ["No keys."]
+
+
+def _constructed(section: str) -> Mapping[str, Callable]:
+    """What the names of a section of arguments stand for. Imported here: the other sections need no network."""
+    from score_jax.builder import networks, processes
+    from score_jax.prediction.preconditioning import PRECONDITIONINGS
+
+    tables = {"process": processes.PROCESSES, "network": networks.NETWORKS, "prediction": PRECONDITIONINGS}
+    if section == "prediction":
+        return {"none": _without_preconditioning, **PRECONDITIONINGS}
+    return tables[section]
+
+
+def _without_preconditioning(output: str, label: str) -> None:
+    """No key `preconditioning`: the network's output is one of a table, and so is the number that it is told.
+
+    Args:
+      output: what the network outputs.
+      label: what it is told of the time.
+    """
+
+
+def _described(section: str, made: Any) -> list[str]:
+    if section in METHODS:
+        return described(made)
+    from score_jax.builder import networks, prediction, processes
+    from score_jax.builder.naming import arguments_of
+
+    possible = {"process": processes.VALUES, "network": networks.VALUES, "prediction": prediction.VALUES}[section]
+    possible = possible | (prediction.CHOICES if section == "prediction" else {})
+    meanings, parameters = _meanings(made), inspect.signature(made).parameters
+    lines = []
+    for key in arguments_of(made):
+        if key in networks.FROM_OTHERS:
+            continue
+        default = parameters[key].default
+        stated = key if default is inspect.Parameter.empty else f"{key}={default!r}"
+        values = possible.get(key, Values()).described()
+        line = f"{stated}  {meanings.get(key, '')}".rstrip()
+        lines.append(line + (f" ({values})" if values else ""))
+    if section == "network":
+        lines.append(f"dtype  {meanings.get('dtype', '')} ({', '.join(networks.DTYPES)})")
+    return lines
+
+
+def _meanings(made: Callable) -> dict[str, str]:
+    """What the docstring says of each argument or attribute."""
+    found = re.findall(r"^  (\w+): (.*(?:\n    .*)*)", inspect.getdoc(made) or "", re.MULTILINE)
+    return {key: " ".join(text.split()).rstrip(".") for key, text in found}
