@@ -103,3 +103,11 @@ def test_a_full_history_forgets_its_oldest():
     np.testing.assert_array_equal(history.losses[0], [2.0, 3.0])
     np.testing.assert_array_equal(history.counts, [2, 0])
     assert vp_chain("linear", 30).num_levels == 30
+
+
+def test_until_every_level_is_known_times_are_uniform():
+    history = loss_history.empty_history(2, history=2)
+    for loss in (1.0, 9.0):
+        history = loss_history.remember(history, jnp.zeros(1), jnp.array([loss]))
+    assert not loss_history.warmed_up(history)
+    np.testing.assert_allclose(loss_history.importance(history, jnp.array([0, 1])), (1, 1))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gaussian_processes import every_process
 
-from score_jax.prediction.predictor import score_predictor
+from score_jax.prediction.predictor import from_x0, score_predictor
 from score_jax.prediction.reverse import fixed_large
 from score_jax.processes.chain import Chain
 from score_jax.samplers import dpm_solver, heun, langevin, steps
@@ -61,6 +61,19 @@ def test_the_multistep_solver_carries_a_point_exactly(name, x64):
         x, _, memory = rule(noise, x, t, s, model, memory)
         np.testing.assert_allclose(x, on_the_flow(process, s), rtol=1e-10)
         t, s = s, 0.7 * s
+
+
+def test_a_level_that_is_not_halfway_still_tells_the_slope(x64):
+    """Of x0 linear in log(alpha / sigma), here from 0 to log 2, the mean over the step is that of its middle."""
+    chain = Chain(np.zeros(3), np.array([0.5, 0.5**0.15, 1.0]))
+
+    def model(x, t):
+        return from_x0(0.5 * chain.log_snr(t)[:, None] + 0 * x, x, t, chain)
+
+    x, t = jnp.asarray(EPS), jnp.array([2.0])
+    np.testing.assert_array_equal(chain.time_at(jnp.array([0.5**0.5])), [1])
+    end, _ = dpm_solver.singlestep(chain)(noise, x, t, t - 2, model)
+    np.testing.assert_allclose(end, 0.5 * x + 0.25 * np.log(2), rtol=1e-12)
 
 
 @pytest.mark.parametrize("alpha", [1.0, 0.5, 2 / 3])
