@@ -36,5 +36,10 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "if (rise * np.sign(values[-1] - values[0]) >= 0).all():",
         "rise * np.sign(values[-1] - values[0]) >= 0 -> rise * np.sign(values[-1] - values[0]) > 0",
     ): "a spline that does not turn stands still only where its levels are equal to rounding, and so does the other",
+    (
+        "score_jax/samplers/heun.py",
+        "growth = jnp.where(gamma > 0, process.noise_to_signal(later) / level - 1, 0.0)",
+        "gamma > 0 -> gamma >= 0",
+    ): "without churn the later level is the same one, and its growth 0",
 }
 """By the file, the line's content and the change, as `mutation.py` prints them."""
