@@ -41,13 +41,17 @@ def _resident() -> int:
     return int(statistics.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statistics.is_file() else 0
 
 
+_UNCOUNTED = ("contract", "models", "training")
+"""Rooms whose slow tests compile or run whole networks, the lines of which quicker tests run too."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests go uncounted, since counting lines makes tracing half as slow again: the others cover enough.
+    """Slow tests of some rooms go uncounted, since counting lines makes tracing a network half as slow again.
 
     The benchmarks go first: one that began last would leave the other worker with nothing to do.
     """
     for item in items:
-        if item.get_closest_marker("slow"):
+        if item.get_closest_marker("slow") and item.path.parent.name in _UNCOUNTED:
             item.add_marker("no_cover")
     items.sort(key=lambda item: item.path.name != "test_benchmarks.py")
 

@@ -55,6 +55,7 @@ def published(tmp_path):
     return tmp_path, network, params
 
 
+@pytest.mark.slow
 def test_converted_weights_are_sampled(published, capsys):
     folder, network, params = published
     flags = ("--from=ddpm", f"--config={folder / 'small.py'}")
@@ -70,6 +71,7 @@ def test_converted_weights_are_sampled(published, capsys):
     jax.tree.map(np.testing.assert_array_equal, load_params(folder / "out", network.shapes(), device), params)
 
 
+@pytest.mark.slow
 def test_training_starts_from_converted_weights(published, capsys):
     """At a learning rate that no parameter sees the trained ones are the converted ones."""
     folder, _, params = published

@@ -39,6 +39,7 @@ def noisy_params(built):
     return jax.tree.map(lambda a: a + 0.1 * jax.random.normal(jax.random.key(a.size), a.shape), params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_labels_reach_training_and_sampling(name):
     built = EXPERIMENTS[name]()
@@ -60,6 +61,7 @@ def test_labels_reach_training_and_sampling(name):
     assert losses[0] != losses[1]
 
 
+@pytest.mark.slow
 def test_labels_reach_the_ode_and_the_likelihood():
     """Each example is its own solve there, and is told its own class."""
     built = experiment(SONG, preconditioning="edm")

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from gaussian_experiment import experiment
 
 from score_jax import builder
@@ -63,6 +64,7 @@ def test_a_fresh_dequantiser_is_uniform_noise():
     np.testing.assert_allclose(log_q, 0.0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_fitted_dequantiser_tightens_the_bound(tmp_path):
     """Pixels all but always in the middle of one level: uniform noise mostly misses their law."""
     source, mesh = levels(64), make_mesh()

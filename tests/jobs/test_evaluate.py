@@ -67,6 +67,7 @@ class StopAfter(Stop):
         return self.left < 0
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed_is_the_same_to_the_bit(model, tmp_path):
     whole = drawn(model, tmp_path / "whole").features
     for questions in (2, 1):
@@ -80,6 +81,7 @@ def test_interrupted_and_resumed_is_the_same_to_the_bit(model, tmp_path):
     assert not (tmp_path / "parts").exists()
 
 
+@pytest.mark.slow
 def test_devices_make_no_difference_and_seeds_do(model, tmp_path):
     two, eight = drawn(model, tmp_path / "2"), drawn(model, tmp_path / "8", devices=8)
     np.testing.assert_array_equal(two.features.features, eight.features.features)

@@ -92,6 +92,7 @@ def test_mixed_numbers_ask_the_model_in_float32_and_sum_in_float64(method, x64):
     assert (mixed.bits_per_dim != double.bits_per_dim).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", ["vp", "flow", "cosine", {"name": "vp_chain", "num_levels": 1000}])
 def test_a_grid_agrees_with_adaptive_steps(process):
     grid = measured(experiment(process, control="grid", num_steps=32, sensitivity_batches=1))

@@ -62,6 +62,7 @@ VERBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", sorted(VERBS))
 def test_a_verb_says_that_its_numbers_are_none(verb, broken, capsys, monkeypatch):
     monkeypatch.setattr(os, "environ", dict(os.environ))
