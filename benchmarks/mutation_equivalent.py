@@ -41,5 +41,10 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "growth = jnp.where(gamma > 0, process.noise_to_signal(later) / level - 1, 0.0)",
         "gamma > 0 -> gamma >= 0",
     ): "without churn the later level is the same one, and its growth 0",
+    (
+        "score_jax/guidance/views.py",
+        "return np.array([[2 / w, 0, (1 - w) / w], [0, 2 / h, (1 - h) / h], [0, 0, 1]])",
+        "2 -> 1 (2)",
+    ): "as above: another scale of the same coordinates",
 }
 """By the file, the line's content and the change, as `mutation.py` prints them."""
