@@ -21,11 +21,11 @@ ARGUMENTS = [
     (["train", "--config={config}"], "--workdir is missing"),
     (
         ["train", "--config={config}", "--workdir=x", "--config.training.batchsize=3"],
-        "no key 'batchsize'. Did you mean 'batch_size'?",
+        "key of training: 'batchsize'. Did you mean 'batch_size'?",
     ),
     (
         ["train", "--config={config}", "--workdir=x", "--config.trainin.steps=3"],
-        "no key 'trainin'. Did you mean 'training'?",
+        "section of the config 'trainin'. Did you mean 'training'?",
     ),
     (["train", "--config={config}", "--workdir=x", "--config.training.steps=many"], "invalid literal"),
     (["train", "--config={config}", "--workdri=x"], "Did you mean: workdir"),
@@ -42,12 +42,27 @@ ARGUMENTS = [
     (["evaluate", "--workdir={trained}", "--config.evaluation.batch_size=-3"], "evaluation.batch_size=-3"),
     (["likelihood", "--workdir={trained}", "--config.likelihood.batch_size=0"], "likelihood.batch_size=0"),
     (["likelihood", "--workdir={trained}", "--config.likelihood.batch_size=-3"], "likelihood.batch_size=-3"),
-    (["train", "--config={config}", "--workdir={tmp}/x", "--config.seed=4294967296"], "seed=4294967296: give 0 to"),
-    (["train", "--config={config}", "--workdir={tmp}/x", "--config.seed=-1"], "seed=-1: give 0 to"),
-    (["train", "--config={config}", "--workdir={tmp}/x", "--config.seed=100000000000000000000"], "give 0 to"),
+    (
+        ["train", "--config={config}", "--workdir={tmp}/x", "--config.seed=4294967296"],
+        "seed=4294967296: give at least 0 and at most 4294967295",
+    ),
+    (
+        ["train", "--config={config}", "--workdir={tmp}/x", "--config.seed=-1"],
+        "seed=-1: give at least 0 and at most 4294967295",
+    ),
+    (
+        ["train", "--config={config}", "--workdir={tmp}/x", "--config.seed=100000000000000000000"],
+        "give at least 0 and at most 4294967295",
+    ),
     (["train", "--config={config}", "--workdir={tmp}/x", "--config.seed=1e20"], "invalid literal"),
-    (["sample", "--workdir={trained}", "--config.sampling.seed=4294967296"], "sampling.seed=4294967296: give 0 to"),
-    (["evaluate", "--workdir={trained}", "--config.evaluation.seed=-1"], "evaluation.seed=-1: give 0 to"),
+    (
+        ["sample", "--workdir={trained}", "--config.sampling.seed=4294967296"],
+        "sampling.seed=4294967296: give at least 0 and at most 4294967295",
+    ),
+    (
+        ["evaluate", "--workdir={trained}", "--config.evaluation.seed=-1"],
+        "evaluation.seed=-1: give at least 0 and at most 4294967295",
+    ),
     (["likelihood", "--workdir={trained}", "--config.likelihood.seed=4294967296"], "likelihood.seed=4294967296"),
     (["fid", "a.npz", "b.npz", "--batch_size=0", "--features=json:loads"], "fid.batch_size=0: give at least 1"),
     (["fid", "a.npz", "--save=x.json", "--features=json:loads"], "statistics are kept in an .npz file"),
