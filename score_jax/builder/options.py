@@ -75,7 +75,7 @@ def option(
     one_of: Iterable[str] | None = None,
     where: Mapping[str, tuple[Any, ...]] | None = None,
     continuous: bool = False,
-    **bounds: float | int,
+    **bounds: Any,
 ) -> Any:
     """A field of options.
 

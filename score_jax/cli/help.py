@@ -77,7 +77,7 @@ def _names(about: Mapping[str, str]) -> list[str]:
 
 
 def _keys(lines: Iterable[str]) -> list[str]:
-    wide = {"subsequent_indent": " " * 6, "break_on_hyphens": False, "break_long_words": False}
+    wide: dict[str, Any] = {"subsequent_indent": " " * 6, "break_on_hyphens": False, "break_long_words": False}
     return [textwrap.fill(f"  {line}", _WIDTH, **wide) for line in lines]
 
 
@@ -88,8 +88,8 @@ def _shared(lines: Mapping[str, list[str]]) -> list[str]:
         for line in of_method:
             readers.setdefault(line, []).append(name)
     groups: dict[tuple[str, ...], list[str]] = {}
-    for line, names in readers.items():
-        groups.setdefault(tuple(names), []).append(line)
+    for line, of_line in readers.items():
+        groups.setdefault(tuple(of_line), []).append(line)
     shown = []
     for names, of_group in sorted(groups.items(), key=lambda group: -len(group[0])):
         whose = "of all" if len(names) == len(lines) > 1 else f"of {', '.join(names)}"
@@ -102,7 +102,11 @@ def _constructed(section: str) -> Mapping[str, Callable]:
     from score_jax.builder import networks, processes
     from score_jax.prediction.preconditioning import PRECONDITIONINGS
 
-    tables = {"process": processes.PROCESSES, "network": networks.NETWORKS, "prediction": PRECONDITIONINGS}
+    tables: dict[str, Mapping[str, Callable]] = {
+        "process": processes.PROCESSES,
+        "network": networks.NETWORKS,
+        "prediction": PRECONDITIONINGS,
+    }
     if section == "prediction":
         return {"none": _without_preconditioning, **PRECONDITIONINGS}
     return tables[section]
