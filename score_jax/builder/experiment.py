@@ -199,12 +199,11 @@ def experiment(config: ConfigDict) -> Experiment:
     config = completed(config)
     sections = {section: made(config, section) for section in (*SECTIONS, *METHODS)}
     process, network, codec = build_process(config), build_network(config), codec_of(config)
+    classifies = isinstance(sections["loss"], Classifier)
+    predict: Callable[..., Any] = (build_logits if classifies else build_predict)(config, network, process)
     facts, conditioners = facts_of(config, process, codec), conditioners_of(config, network, codec)
     refuse_unread(sections, facts)
-    if isinstance(sections["loss"], Classifier):
-        predict: Callable[..., Any] = build_logits(config, network, process)
-    else:
-        predict = build_predict(config, network, process)
+    if not classifies:
         build_sampling(sections["sampler"], facts)  # so that a mistake in it is told now
         if isinstance(sections["likelihood"], Exact):
             derivative = sections["likelihood"].derivative

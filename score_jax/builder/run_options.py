@@ -34,7 +34,7 @@ class Optimizer(Options):
 
     SECTION: ClassVar[str] = "optimizer"
     name: str = option("adam", "adamw: weight decay beside the gradient", one_of=("adam", "adamw"))
-    learning_rate: float = option(2e-4, "after the warmup", above=0.0)
+    learning_rate: float = option(2e-4, "after the warmup", least=0.0)
     b1: float = option(0.9, "decay of the gradient's mean", least=0.0, below=1.0)
     b2: float = option(0.999, "decay of its square's mean", least=0.0, below=1.0)
     eps: float = option(1e-8, "added to the root of that", above=0.0)

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 from ml_collections import ConfigDict
 
-from score_jax.builder.sections import made
+from score_jax.builder.networks import codec_of
+from score_jax.builder.sections import completed, made
 from score_jax.codecs.pixels import Pixels
 from score_jax.convert.clip import load_clip
 from score_jax.convert.lpips import load_lpips
@@ -43,7 +44,8 @@ def load_guide(config: ConfigDict, prompt: str, task: Task, files: Weights) -> T
     Raises:
       InputError: a file or the text is missing or unusable, or the model's images are not RGB in [-1, 1].
     """
-    data, value_range, options = config.data, tuple(config.codec.value_range), made(config, "edit")
+    config = completed(config)
+    data, value_range, options = config.data, codec_of(config).bounds, made(config, "edit")
     if not prompt:
         raise InputError('--task=blend needs --prompt="...": what the painted part is to show.')
     if files.clip is None:

@@ -1,5 +1,6 @@
 """`sample`: images from a trained model, sample i from (seed, i) alone."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -173,7 +174,7 @@ def batch_sampler(
     """
     if experiment.is_classifier:
         raise InputError(
-            "This is a classifier: it draws no images. Name it as guidance.classifier of a model that does."
+            "This is a classifier: it draws no images. Name it as the guide of a model that does: --guidance.classifier=WORKDIR."
         )
     _check_label(label, given.num_classes(experiment))
     draw_batch, split = sampling_program(experiment, mesh, num_saved, given, rounding), over_batch(mesh)
@@ -258,13 +259,15 @@ def draw(
     )
 
     batches: list[Columns] = []
-    for part in parts_to_do(count=len(indices), batch_size=batch_size, name="sample", parts=parts, stop=stop):
-        if part.columns is None:
-            places = filled_up(part.start, part.valid, batch_size)
-            columns, times = sampler(indices[places], places)
-            saved = np.broadcast_to(np.asarray(times.addressable_data(0)), (part.valid, num_saved))
-            part.columns = gathered(columns, part.valid) | {"times": saved}
-        batches.append(part.columns)
+    to_do = parts_to_do(count=len(indices), batch_size=batch_size, name="sample", parts=parts, stop=stop)
+    with contextlib.closing(to_do):  # its progress bar ends before an error is told
+        for part in to_do:
+            if part.columns is None:
+                places = filled_up(part.start, part.valid, batch_size)
+                columns, times = sampler(indices[places], places)
+                saved = np.broadcast_to(np.asarray(times.addressable_data(0)), (part.valid, num_saved))
+                part.columns = gathered(columns, part.valid) | {"times": saved}
+            batches.append(part.columns)
     whole = joined(batches)
     check_finite(whole["finite"], indices, experiment.config)
     return Drawn(whole["image"], whole["label"], whole["nfe"], whole["trajectory"], whole["times"][0])

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +111,8 @@ def parts_to_do(
     parts: Parts | None = None,
     stop: Stop | None = None,
     running: Callable[[Columns], dict[str, str]] = lambda columns: {},
-) -> Iterator[Part]:
-    """Batch after batch, on every process; what it is given is kept before the next one.
+) -> Generator[Part, None, None]:
+    """Batch after batch, on every process; what it is given is kept before the next one. To be closed.
 
     Args:
       count: examples.
@@ -157,10 +157,11 @@ def in_parts(
     Other arguments and errors are those of `parts_to_do`.
     """
     to_do = parts_to_do(count=count, batch_size=batch_size, name=name, parts=parts, stop=stop, running=running)
-    for part in to_do:
-        if part.columns is None:
-            part.columns = compute(part.start, part.valid)
-        yield part.columns
+    with contextlib.closing(to_do):  # its progress bar ends before an error is told
+        for part in to_do:
+            if part.columns is None:
+                part.columns = compute(part.start, part.valid)
+            yield part.columns
 
 
 def gathered(values: dict[str, Array], valid: int) -> Columns:

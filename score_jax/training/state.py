@@ -1,8 +1,7 @@
 """What training carries from step to step, and what a checkpoint holds."""
 
 import dataclasses
-import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -16,11 +15,7 @@ OF_A_GROUP = ("params", "ema_params", "opt_state", "history")
 """Fields of the state that each group has its own of."""
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["step", "params", "ema_params", "opt_state", "rng", "history", "statistics"],
-    meta_fields=[],
-)
+@jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True)
 class TrainState:
     """All that is needed to go on.
@@ -46,6 +41,19 @@ class TrainState:
     rng: PyTree
     history: PyTree = None
     statistics: PyTree = None
+
+    def tree_flatten_with_keys(self) -> tuple[list[tuple[Any, PyTree]], tuple[str, ...]]:
+        """The fields by name; statistics, which checkpoints of before December 2026 do not have, only where there are
+        any."""
+        names = [field.name for field in dataclasses.fields(self)]
+        if self.statistics is None:
+            names.remove("statistics")
+        return [(jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in names], tuple(names)
+
+    @classmethod
+    def tree_unflatten(cls, names: tuple[str, ...], fields: Iterable[PyTree]) -> "TrainState":
+        """The inverse."""
+        return cls(**dict(zip(names, fields, strict=True)))
 
 
 def by_group(state: TrainState, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:

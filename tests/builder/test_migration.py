@@ -149,7 +149,9 @@ def workdir(tmp_path) -> Path:
 
 
 def run(*arguments: str) -> None:
-    done = subprocess.run(command(*arguments), env=os.environ | environment(), capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        command(*arguments), env=os.environ | environment(devices=1), capture_output=True, text=True, cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -143,7 +143,7 @@ def test_what_cannot_be_is_said(folder, tmp_path, cli_main, capsys):
         (f"--clip={folder / 'lpips.npz'}", "no CLIP's"),
         ("--config.edit.skip=6", "edit.skip=6 of 6 steps: give 0 to 5"),
         ("--config.edit.views=0", "edit.views=0: give at least 1"),
-        ("--config.edit.text_scale=-1.0", "edit.text_scale=-1.0: give 0"),
+        ("--config.edit.text_scale=-1.0", "edit.text_scale=-1.0: give at least 0"),
         ("--config.edit.perceptual_scale=1.0", "needs --lpips_vgg=FILE and --lpips_heads=FILE"),
         ("--solver=heun", "--solver=ancestral or ddim"),
         (f"--prompt={'collar ' * 80}", "77"),

@@ -35,7 +35,7 @@ def broken(tmp_path_factory):
     config.sampler.update(name="ddim", num_steps=2)
     config.sampling.update(num_samples=8, batch_size=8)
     config.evaluation.update(num_samples=8, batch_size=1)
-    config.likelihood.update(batch_size=8, num_steps=3, sensitivity_batches=0)
+    config.likelihood.update(batch_size=8, sensitivity_batches=0)
     params = builder.experiment(config).network.init(jax.random.key(0))
     leaves, tree = jax.tree.flatten(params)
     leaves[-1] = leaves[-1].at[(0,) * leaves[-1].ndim].set(np.nan)
@@ -56,7 +56,7 @@ VERBS = {
     "evaluate": ["evaluate"],
     "vlb": ["likelihood", "--method=vlb"],
     "bound": ["likelihood", "--method=bound"],
-    "grid": ["likelihood", "--method=ode", "--config.likelihood.control=grid"],
+    "grid": ["likelihood", "--method=ode", "--config.likelihood.control=grid", "--config.likelihood.num_steps=3"],
     "ode": ["likelihood", "--method=ode"],
     "encode": ["encode"],
 }
