@@ -174,7 +174,7 @@ def batch_sampler(
     """
     if experiment.is_classifier:
         raise InputError(
-            "This is a classifier: it draws no images. Name it as the guide of a model that does: --guidance.classifier=WORKDIR."
+            "This is a classifier: it draws no images. Let it guide a model that does: --guidance.classifier=WORKDIR."
         )
     _check_label(label, given.num_classes(experiment))
     draw_batch, split = sampling_program(experiment, mesh, num_saved, given, rounding), over_batch(mesh)
