@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from score_jax.builder.edit import Edit
 from score_jax.builder.guidance_options import ClassifierFree
 from score_jax.builder.likelihood import Levels, divergence_of, flow_of, levels_of, ode_of
-from score_jax.builder.likelihood_options import ByLevels, Exact, Likelihood
+from score_jax.builder.likelihood_options import ByLevels, Exact
 from score_jax.builder.loss_options import Classifier
 from score_jax.builder.model_facts import ModelFacts
 from score_jax.builder.networks import build_network, codec_of, conditioners_of
@@ -21,7 +21,6 @@ from score_jax.builder.options import Options
 from score_jax.builder.prediction import build_logits, build_predict
 from score_jax.builder.processes import build_process
 from score_jax.builder.run_options import ON_NONFINITE, SECTIONS
-from score_jax.builder.sampler_options import Sampler
 from score_jax.builder.sampling import Guide, Known, Sampling, build_sampling, scale_of
 from score_jax.builder.sections import METHODS, completed, made
 from score_jax.builder.unread import refuse_unread
@@ -56,6 +55,7 @@ class Experiment:
       groups: what is trained, by name; of a model of one network "model".
       create_state: fresh training state, a function of nothing (the seed is the config's).
       train_step: `(state, batch, frozen) -> (state, metrics)`, to be jitted.
+      parts: what a run may have or lack, by role: "sampler" and "likelihood" of a generative model, "classifier".
       sections: the options of each section of the config.
       config: what it was built from, with every key.
     """
@@ -70,6 +70,7 @@ class Experiment:
     groups: Groups
     create_state: Callable[[], TrainState]
     train_step: Callable
+    parts: Mapping[str, Any]
     sections: Mapping[str, Options]
     config: ConfigDict
 
@@ -81,19 +82,22 @@ class Experiment:
     @property
     def likelihood(self) -> Any:
         """The options of the `likelihood` section, of one of its methods."""
-        section = self.sections["likelihood"]
-        assert isinstance(section, Likelihood)
-        return section
+        return self.sections["likelihood"]
 
     @property
     def label_classes(self) -> int:
         """Classes that a label of the data may name: of the model, or of the classifier; 0: labels are not used."""
         return label_classes(self.config, self.network)
 
-    @property
-    def is_classifier(self) -> bool:
-        """Whether the network classifies noisy images, and so draws none."""
-        return isinstance(self.sections["loss"], Classifier)
+    def part(self, role: str) -> Any:
+        """The part of this role.
+
+        Raises:
+          InputError: this run has none.
+        """
+        if role not in self.parts:
+            raise InputError(f"This run has no {role}: {_WITHOUT[role]}")
+        return self.parts[role]
 
     def predictor(self, params: Params, *, guided: bool = False) -> ConditionalPredictor:
         """The model with its parameters: `predictor(x, t, conditions)`, conditions as `conditions` makes them.
@@ -142,9 +146,7 @@ class Experiment:
 
     def sampling(self, *, guide: Guide | None = None, known: Known | None = None, edit: Edit | None = None) -> Sampling:
         """How to sample, as the `sampler` section says; with guidance, a measurement to hold, or an edit by text."""
-        sampler = self.sections["sampler"]
-        assert isinstance(sampler, Sampler)
-        return build_sampling(sampler, self.facts, guide=guide, known=known, edit=edit)
+        return build_sampling(self.part("sampler"), self.facts, guide=guide, known=known, edit=edit)
 
     def ode(self, process: NoiseSchedule, *, closer: bool = False) -> ODE:
         """The solve of the likelihood from t_min to the end of a process in continuous time.
@@ -174,6 +176,15 @@ class Experiment:
         """Of the reverse kernels: as the model samples, or else as it was trained."""
         sampled, trained = (getattr(self.sections[name], "variance", None) for name in ("sampler", "loss"))
         return sampled or trained or "fixed_small"
+
+
+_OF_CLASSIFIER = "it is a classifier of noisy images. Let it guide a model that draws: --guidance.classifier=WORKDIR."
+_WITHOUT = {
+    "sampler": _OF_CLASSIFIER,
+    "likelihood": _OF_CLASSIFIER,
+    "classifier": "it is a generative model. Train one with loss.name=classifier.",
+}
+"""What a run is that lacks a part, and what helps."""
 
 
 def facts_of(config: ConfigDict, process: NoiseSchedule, codec: Pixels) -> ModelFacts:
@@ -239,6 +250,7 @@ def experiment(config: ConfigDict) -> Experiment:
             accumulate=training.accumulate,
             skip_nonfinite=ON_NONFINITE[training.on_nonfinite],
         ),
+        parts={"classifier": predict} if classifies else {name: sections[name] for name in ("sampler", "likelihood")},
         sections=sections,
         config=config,
     )

@@ -58,7 +58,8 @@ def coder(experiment: Experiment, params: Params) -> Coder:
     Raises:
       InputError: it has no ODE, or it enlarges images.
     """
-    if experiment.is_classifier or experiment.config.data.low_resolution:
+    experiment.part("likelihood")
+    if experiment.config.data.low_resolution:
         raise InputError("Only a model that draws images from noise alone encodes them.")
     return Coder(experiment.in_continuous_time(), params)
 

@@ -23,7 +23,7 @@ def load_classifier(experiment: Experiment, mesh: Mesh) -> Given:
         return Given()
     config = load_config(Path(name))
     classifier = builder.experiment(config)
-    if not classifier.is_classifier:
+    if "classifier" not in classifier.parts:
         raise InputError(f"guidance.workdir={name} is no classifier: train one with loss.name=classifier.")
     for what, ours, theirs in (
         ("process", experiment.config.process, config.process),

@@ -257,9 +257,7 @@ def measure(
       InputError: the model has no such likelihood, or the batch does not split over the devices.
       Interrupted: `stop`; the same call goes on.
     """
-    if experiment.is_classifier:
-        raise InputError("This is a classifier: it has no score, and no likelihood of images.")
-    c = experiment.likelihood
+    c = experiment.part("likelihood")
     count = min(c.num_examples or len(source), len(source))
     facts = {"config": experiment.config.to_dict(), "count": count, **(facts or {})}
 

@@ -172,10 +172,7 @@ def batch_sampler(
     `rows` are their rows in the arrays of `given`. The arrays are "image" (b, h, w, c) in uint8, "label", "nfe",
     "finite" and "trajectory" (b, k, h, w, c). Arguments and errors are those of `draw`.
     """
-    if experiment.is_classifier:
-        raise InputError(
-            "This is a classifier: it draws no images. Let it guide a model that does: --guidance.classifier=WORKDIR."
-        )
+    experiment.part("sampler")
     _check_label(label, given.num_classes(experiment))
     draw_batch, split = sampling_program(experiment, mesh, num_saved, given, rounding), over_batch(mesh)
     key, guide_params = jax.random.key(seed), jax.device_put(given.guide_params, replicated(mesh))

@@ -178,7 +178,7 @@ def _draw_samples(
 ) -> None:
     """A grid of samples to TensorBoard and into the workdir."""
     config = experiment.config
-    if experiment.is_classifier or config.data.low_resolution:
+    if "sampler" not in experiment.parts or config.data.low_resolution:
         return  # draws nothing, or nothing without images to enlarge
     count, step = mesh.size * -(-_PREVIEWS // mesh.size), int(state.step)
     samples = draw(experiment, state.ema_params, mesh, range(count), batch_size=count, seed=config.seed)

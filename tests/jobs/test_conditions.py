@@ -79,7 +79,7 @@ def test_a_classifier_learns_and_guides(classifier):
     config.guidance.scale = 20.0
     guided = {y: sampled(builder.experiment(config), weights, given=given, label=y).mean() for y in (0, 1)}
     assert guided[0] < plain.mean() < guided[1]
-    with pytest.raises(InputError, match="This is a classifier: it draws no images"):
+    with pytest.raises(InputError, match="This run has no sampler: it is a classifier of noisy images"):
         sampled(trained, params)
 
 
