@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from score_jax.arrays import normal_per_example
 from score_jax.builder.sampler_options import DDIM, Ancestral, Sampler
 from score_jax.errors import InputError
-from score_jax.guidance.measurements import Measurement, believing, blended_after
+from score_jax.guidance.measurements import Measurement, blended_after, ending_in_x0
 from score_jax.guidance.text import Loss, pulled
 from score_jax.prediction.predictor import Predictor
 from score_jax.prediction.reverse import VARIANCES
@@ -70,7 +70,7 @@ def blending(c: Ancestral | DDIM, process: NoiseSchedule, grid: Grid, edit: Edit
     if isinstance(c, Ancestral):
         rule = steps.pulled_ancestral(process, edit.loss, VARIANCES[c.variance])
     else:
-        rule = believing(steps.ddim(process, c.eta))
+        rule = ending_in_x0(steps.ddim(process, c.eta))
     y = edit.kept.operator(edit.images)
     return FixedSteps(blended_after(rule, process, edit.kept, y, draws=1), grid, len(grid) - 1)
 

@@ -16,7 +16,7 @@ class ModelFacts:
       process_section: the `process` section, `{name, **arguments}`.
       codec: between images and its x0.
       output: what its network outputs; "" where a preconditioning says it.
-      label: what number its network is told as its time; "" likewise.
+      label: what number its network is given as its time; "" likewise.
     """
 
     process: NoiseSchedule

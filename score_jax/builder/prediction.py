@@ -1,4 +1,4 @@
-"""The `prediction` section: what the network outputs and is told, or the name of its preconditioning."""
+"""The `prediction` section: what the network outputs and is given as its time, or the name of its preconditioning."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +29,7 @@ VALUES = {
 }
 """Values that arguments of preconditionings may have."""
 CHOICES = {"output": Values(one_of=tuple(OUTPUTS)), "label": Values(one_of=tuple(LABELS))}
-"""What a network without a preconditioning may output and be told."""
+"""What a network without a preconditioning may output and be given as its time."""
 
 
 def build_predict(config: ConfigDict, network: Network, process: NoiseSchedule) -> Callable[..., Prediction]:
@@ -46,7 +46,7 @@ def build_predict(config: ConfigDict, network: Network, process: NoiseSchedule) 
 
 
 def build_logits(config: ConfigDict, network: Network, process: NoiseSchedule) -> Callable[..., Array]:
-    """`logits(params, x, t)` of a classifier, which is told the same numbers as the model that it guides.
+    """`logits(params, x, t)` of a classifier, which is given the same numbers as the model that it guides.
 
     Raises:
       InputError: a key is unknown or missing, or a value is not possible.

@@ -15,7 +15,7 @@ _WIDTH = 100
 _ABOUT = {
     "process": "The noising process.",
     "network": "The network.",
-    "prediction": "What the network outputs and is told, or its preconditioning.",
+    "prediction": "What the network outputs and is given as its time, or its preconditioning.",
     "sampler": "How samples are drawn.",
     "loss": "What training minimises.",
     "guidance": "How samples are guided towards their condition.",
@@ -113,11 +113,11 @@ def _constructed(section: str) -> Mapping[str, Callable]:
 
 
 def _without_preconditioning(output: str, label: str) -> None:
-    """No key `preconditioning`: the network's output is one of a table, and so is the number that it is told.
+    """No key `preconditioning`: the network's output is one of a table, and so is the number that it is given.
 
     Args:
       output: what the network outputs.
-      label: what it is told of the time.
+      label: what it is given as its time.
     """
 
 

@@ -65,7 +65,7 @@ class Source:
       labels: of all examples, as they are stored, where they are known without reading each; else None.
       summary: a hash of what tells all these examples from others and is cheap to read (names and sizes of files,
         pixels in memory); None where eight of them must do.
-      num_classes: classes of the model that its labels are for, see `with_labels_of`; 0 where it is told none.
+      num_classes: classes of the model that its labels are for, see `with_labels_of`; 0 where it knows none.
     """
 
     name: str

@@ -56,16 +56,16 @@ def classifier_free(conditional: Predictor, reference: Predictor, scale: Scale) 
     al. 2024).
 
     Args:
-      conditional: told the condition; its learned variance, if any, is kept.
-      reference: not told it.
+      conditional: with the condition; its learned variance, if any, is kept.
+      reference: without it.
       scale: at the times (b,).
     """
 
     def guided(x: Batch, t: Time) -> Prediction:
-        told, untold, w = conditional(x, t), reference(x, t), broadcast_right(scale(t), x)
+        given, free, w = conditional(x, t), reference(x, t), broadcast_right(scale(t), x)
         x0, eps, score = (
-            getattr(untold, name) + w * (getattr(told, name) - getattr(untold, name)) for name in ("x0", "eps", "score")
+            getattr(free, name) + w * (getattr(given, name) - getattr(free, name)) for name in ("x0", "eps", "score")
         )
-        return Prediction(x0, eps, score, told.variance)
+        return Prediction(x0, eps, score, given.variance)
 
     return guided

@@ -153,13 +153,13 @@ def held_before(step, measurement: Measurement, known: Callable[[Noise, Time], B
 def blended_after(step, process: NoiseSchedule, measurement: Measurement, y: Batch, draws: int):
     """A step whose result has the measurement y at the noise level that it comes from (Avrahami et al. 2022).
 
-    What else the step returns, its mean or its belief, stays as it is. Arguments are those of `held_after`.
+    What else the step returns, its mean or the predicted x0, stays as it is. Arguments are those of `held_after`.
     """
     return _held_noisily(step, process, measurement, y, draws, at_start=True)
 
 
-def believing(step):
-    """The step with the x0 that it went by in place of its mean, so that a walk ends in the model's belief.
+def ending_in_x0(step):
+    """The step with the x0 that it went by in place of its mean, so that a walk ends in the predicted x0.
 
     Of a rule that asks the model once, about its x and t.
     """

@@ -1,10 +1,10 @@
-"""Guidance of an edit by text: losses of the image that a model believes in, and their gradient (Avrahami et al. 2022).
+"""Guidance of an edit by text: losses of the predicted x0, and their gradient (Avrahami et al. 2022).
 
-A loss is told the model's belief x0 about x_t, and the image that CLIP looks at,
+A loss is given the x0 that the model predicts of x_t, and the image that CLIP looks at,
 
     seen = sigma x0 + (1 - sigma) x_t        (their code; of processes with alpha² + sigma² = 1)
 
-the belief where there is much noise, the state where there is little. Constants are those of the published code.
+the predicted x0 where there is much noise, the state where there is little. Constants are those of the published code.
 """
 
 from collections.abc import Callable

@@ -50,7 +50,7 @@ def open_split(config: ConfigDict, split: str, trained: Path | None = None) -> S
     Args:
       config: of a run.
       split: the key.
-      trained: the workdir of a model, whose classes, if it is told any, those of the data must be.
+      trained: the workdir of a model, whose classes, if it knows any, those of the data must be.
 
     Raises:
       InputError: there is no such data, or its labels stand for other classes than the model's.

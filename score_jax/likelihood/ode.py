@@ -69,7 +69,7 @@ def log_prob(
       divergence: how it is taken. Unless its probes are fresh, the log-density is part of the error control.
       ode: solver, and how its steps are chosen.
       t_min: where the path starts (1e-5 in Song et al. 2021).
-      conditions: what the model is told of each example, arrays (b, ...).
+      conditions: what the model is given of each example, arrays (b, ...).
       terminal_log_prob: density at t_max, the prior's unless the true one is known.
 
     Raises:
@@ -77,8 +77,8 @@ def log_prob(
     """
     terminal_log_prob = terminal_log_prob or process.prior_log_prob
 
-    def vector_field(t, y, told):
-        source, condition = told
+    def vector_field(t, y, of_example):
+        source, condition = of_example
         probes = probes_at(t, y[0], source) if divergence.fresh else source
         return divergence.of(lambda state: example_drift(predictor, process, state, t, condition), y[0], probes)
 

@@ -1,6 +1,6 @@
 """How much each noise level counts: factors on ||eps_hat - eps||², the error that every prediction has.
 
-The same belief has the errors  x0: (sigma / alpha) times that of eps,  v: (alpha² + sigma²) / alpha times it, so a loss
+One prediction has the errors  x0: (sigma / alpha) times that of eps,  v: (alpha² + sigma²) / alpha times it, so a loss
 in any coordinate is one of these.
 """
 

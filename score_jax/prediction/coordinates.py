@@ -45,7 +45,7 @@ def between(of: NoiseSchedule, to: NoiseSchedule) -> View:
 
 
 def of_levels(levels: Int[np.ndarray, "k"]) -> View:
-    """The sampler walks a respaced chain (`processes.respacing`), the model is told the index that a level had."""
+    """The sampler walks a respaced chain (`processes.respacing`), the model is given the index that a level had."""
     return View(lambda t: jnp.asarray(levels, t.dtype)[t.astype(jnp.int32)])
 
 

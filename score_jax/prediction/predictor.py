@@ -26,7 +26,7 @@ from score_jax.typing import Apply, Batch, Params, Time
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["x0", "eps", "score", "variance"], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """One belief about x_t (b, ...) in three coordinates.
+    """What a model predicts of x_t (b, ...), in three coordinates.
 
     Attributes:
       x0: the data.
@@ -45,7 +45,7 @@ Predictor = Callable[[Batch, Time], Prediction]
 """`predictor(x_t, t)` with t (b,): all that a sampler, a guidance or a likelihood needs to know of a model."""
 
 Conditions = PyTree[Array] | None
-"""What a model is told beside (x_t, t), one row per example; None: nothing."""
+"""What a model is given beside (x_t, t), one row per example; None: nothing."""
 ConditionalPredictor = Callable[..., Prediction]
 """`predictor(x_t, t, conditions)`, or of None `predictor(x_t, t)`."""
 
@@ -149,7 +149,7 @@ def network_predictor(apply: Apply, process: NoiseSchedule, *, output: str, labe
         learned variance.
       process: the process that x_t comes from.
       output: what the network outputs, a key of `OUTPUTS`.
-      label: what number the network is told, a key of `LABELS`.
+      label: what number the network is given as its time, a key of `LABELS`.
 
     Returns:
       `predict(params, x, t, **kwargs) -> Prediction`; kwargs (`train`, `rngs`, a condition) go to `apply`.

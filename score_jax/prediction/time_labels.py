@@ -1,4 +1,4 @@
-"""What number a network is told as its "time": a convention of its paper. All of them are here and nowhere else."""
+"""What number a network is given as its "time": a convention of its paper. All of them are here and nowhere else."""
 
 from collections.abc import Callable
 

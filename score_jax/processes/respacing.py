@@ -88,7 +88,7 @@ class Respaced:
 
     Attributes:
       chain: the kept levels, as a chain of their own: its posteriors span the levels left out.
-      levels: the index that each had (k,), which is what a network is told.
+      levels: the index that each had (k,), which is what a network is given.
     """
 
     chain: Chain

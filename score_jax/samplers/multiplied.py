@@ -10,7 +10,7 @@ Bias: this is exact only where E[r(x_{t-1}) | x_t] = r(x_t), that is where r at 
 of r(x_0). The paper takes r to be the same at all levels, or r(x_0)^share, which no r but a constant satisfies: an
 observation of x_0 is compared with noisy x_t, whose scale and spread are others, and counts once at every step. Kernels
 are narrow, so one step moves little, but the moves add up; measured against the exact posterior of normal data in
-`docs/papers/dpm2015.md`. A factor is told the level, so an exact r, where one is known, can be given.
+`docs/papers/dpm2015.md`. A factor is given the level, so an exact r, where one is known, can be given.
 """
 
 from collections.abc import Callable

@@ -91,7 +91,7 @@ def ancestral(process: NoiseSchedule, variance: Variance = fixed_small, gradient
 
 
 def pulled_ancestral(process: NoiseSchedule, loss: Loss, variance: Variance = fixed_small) -> Step:
-    """`ancestral`, guided by a loss of what the model believes in, the x0 that it returns in place of the mean.
+    """`ancestral`, guided by a loss of the predicted x0, which it returns in place of the mean.
 
     Blended Diffusion (Avrahami et al. 2022). One evaluation, one draw.
     """

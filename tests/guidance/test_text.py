@@ -7,7 +7,7 @@ import pytest
 
 from score_jax.guidance import text as text_guidance
 from score_jax.guidance.classifier import by_gradient
-from score_jax.guidance.measurements import believing, blended_after, mask
+from score_jax.guidance.measurements import blended_after, ending_in_x0, mask
 from score_jax.prediction.predictor import score_predictor
 from score_jax.processes.chain import vp_chain
 from score_jax.processes.gaussian import VP
@@ -89,7 +89,7 @@ def test_one_evaluation_guides_as_two_do(rule):
     else:
         once = text_guidance.pulled(loss, predictor, chain)
         apart = by_gradient(predictor, chain, gradient)
-        found, expected = (believing(ddim(chain))(lambda j: z, x, t, t - 1, model) for model in (once, apart))
+        found, expected = (ending_in_x0(ddim(chain))(lambda j: z, x, t, t - 1, model) for model in (once, apart))
         belief = apart(x, t).x0
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found[1], belief, rtol=1e-5, atol=1e-6)
@@ -112,7 +112,7 @@ def test_a_blended_walk_has_the_image_at_the_level_it_came_from_and_ends_in_the_
     image, start = jnp.full((2, 4, 4, 3), 0.5), jax.random.normal(jax.random.key(1), (2, 4, 4, 3))
     stored = jax.random.normal(jax.random.key(2), (2 * count, 2, 4, 4, 3))
     outside = mask(1 - MASK)
-    step = blended_after(believing(ddim(chain)), chain, outside, outside.operator(image), 1)
+    step = blended_after(ending_in_x0(ddim(chain)), chain, outside, outside.operator(image), 1)
     grid = levels(np.arange(count))
     walk = run_chain(step, predictor, replay(stored, 2), start, grid, tuple(range(count + 1)))
     for i in range(count):

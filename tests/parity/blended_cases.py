@@ -10,7 +10,7 @@ from einops import rearrange
 
 from score_jax.guidance import text as text_guidance
 from score_jax.guidance.classifier import by_gradient
-from score_jax.guidance.measurements import believing, blended_after, mask
+from score_jax.guidance.measurements import blended_after, ending_in_x0, mask
 from score_jax.guidance.views import average_pooled, tiled
 from score_jax.models.clip.clip_input import normalised
 from score_jax.prediction.coordinates import of_levels, seen
@@ -110,9 +110,9 @@ def edit(file, dtype) -> dict[str, np.ndarray]:
         return pull(x, jnp.asarray(asked, dtype)[t.astype(int)])[1]
 
     if c["ddim"]:
-        step, predictor = believing(ddim(chain)), by_gradient(predictor, chain, gradient)
+        step, predictor = ending_in_x0(ddim(chain)), by_gradient(predictor, chain, gradient)
     else:
-        step = believing(ancestral(chain, VARIANCES["learned_range"], gradient))
+        step = ending_in_x0(ancestral(chain, VARIANCES["learned_range"], gradient))
     draws = [rearrange(given["noise"], "i b c h w -> i b h w c")]
     noise = jnp.asarray(rearrange(given["x_T"], _NHWC), dtype)
     images = jnp.broadcast_to(image, noise.shape)

@@ -1,4 +1,4 @@
-"""The blocks of improved diffusion (Nichol and Dhariwal 2021) and ADM (Dhariwal and Nichol 2021), and their encoder.
+"""The blocks of improved diffusion (Nichol and Dhariwal 2021) and ADM (Dhariwal and Nichol 2021).
 
 Norms have epsilon 1e-5 and 32 groups always.
 """
@@ -20,6 +20,7 @@ from score_jax.models.blocks.initializers import bias_uniform, fan_in_uniform
 from score_jax.models.blocks.normalization import GroupNorm
 from score_jax.models.blocks.remat import remat_blocks
 from score_jax.models.blocks.resampling import mean_down, nearest_up
+from score_jax.models.blocks.unet_walk import UNetBlocks
 from score_jax.typing import Batch, Image, Resized, Time
 
 QKV_LAYOUTS = {"legacy": "(heads qkv d)", "new": "(qkv heads d)"}
@@ -168,11 +169,20 @@ class Blocks:
         h = nearest_up(h)
         return conv(h.shape[-1], h.shape[-1], 3, name, dtype=self.dtype)(h) if self.resample_with_conv else h
 
-    def middle(self, h: Image, embedding: Batch, train: bool) -> Image:
-        """Residual block, attention, residual block at the lowest resolution."""
-        h = self.residual(h, embedding, train, h.shape[-1], "middle_block_0")
-        h = self.attention(h, "middle_attention")
-        return self.residual(h, embedding, train, h.shape[-1], "middle_block_1")
+    def in_unet(self, embedding: Batch, train: bool, attend: Callable[[Image, str], Image] | None = None) -> UNetBlocks:
+        """The blocks of a UNet with this activated level embedding (b, d).
+
+        Args:
+          embedding: what the residual blocks are given.
+          train: whether dropout acts.
+          attend: in the place of self-attention, such as one that sees a context too.
+        """
+        return UNetBlocks(
+            residual=lambda h, channels, name: self.residual(h, embedding, train, channels, name),
+            attend=self.attention if attend is None else attend,
+            halve=lambda h, name: self.halve(h, embedding, train, name),
+            double=lambda h, name: self.double(h, embedding, train, name),
+        )
 
 
 def blocks_of(network: nn.Module) -> Blocks:
@@ -184,37 +194,3 @@ def embed(label: Time, channels: int) -> Batch:
     """The level embedding (b, 4 channels), before its activation."""
     h = linear(channels, 4 * channels, "embedding_1")(sinusoidal_cos_first(label, channels))
     return linear(4 * channels, 4 * channels, "embedding_2")(nn.swish(h))
-
-
-def encode(
-    blocks: Blocks,
-    x: Image,
-    embedding: Batch,
-    train: bool,
-    level_channels: tuple[int, ...],
-    num_res_blocks: int,
-    attention_resolutions: tuple[int, ...],
-) -> list[Resized]:
-    """The activations of the way down, from the input's resolution to the lowest: the skips of a UNet.
-
-    Args:
-      blocks: how blocks are made.
-      x: (b, h, w, c).
-      embedding: activated level embedding (b, d).
-      train: whether dropout acts.
-      level_channels: channels of each level.
-      num_res_blocks: residual blocks per level.
-      attention_resolutions: heights at which each of them is followed by attention.
-    """
-    h = conv(x.shape[-1], level_channels[0], 3, "conv_in", dtype=blocks.dtype)(x)
-    skips = [h]
-    for level, channels in enumerate(level_channels):
-        for i in range(num_res_blocks):
-            h = blocks.residual(h, embedding, train, channels, f"down_{level}_block_{i}")
-            if h.shape[1] in attention_resolutions:
-                h = blocks.attention(h, f"down_{level}_attention_{i}")
-            skips.append(h)
-        if level < len(level_channels) - 1:
-            h = blocks.halve(h, embedding, train, f"down_{level}_resample")
-            skips.append(h)
-    return skips

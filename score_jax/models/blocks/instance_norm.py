@@ -82,7 +82,7 @@ NORMS: dict[str, type[nn.Module]] = {
 """Norms of an unconditional network, by the names of configs."""
 
 COEFFICIENTS = {"instance_plus": 3, "instance": 2, "variance": 1, "none": 2}
-"""Norms of a network that is told the level, and how many coefficients each has per channel."""
+"""Norms of a network that knows the level, and how many coefficients each has per channel."""
 
 
 class ConditionalNorm(nn.Module):

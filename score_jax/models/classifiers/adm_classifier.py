@@ -8,7 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from score_jax.errors import unknown_name
-from score_jax.models.blocks.adm_blocks import attend_fused, blocks_of, embed, encode, linear, norm
+from score_jax.models.blocks.adm_blocks import attend_fused, blocks_of, embed, linear, norm
+from score_jax.models.blocks.convolution import conv
+from score_jax.models.blocks.unet_walk import middle, walk_down
 from score_jax.typing import Image, Resized, Time
 
 POOLS = ("adaptive", "attention", "spatial", "spatial_v2")
@@ -83,11 +85,12 @@ class ADMClassifier(nn.Module):
     def __call__(self, x: Image, label: Time, *, train: bool = False) -> Float[Array, "b {self.num_classes}"]:
         """Logits of noisy images x (b, h, w, c) with labels (b,)."""
         wide = jnp.promote_types(x.dtype, jnp.float32)
-        blocks = blocks_of(self)
         embedding = nn.swish(embed(label.astype(wide), self.channels))
+        blocks = blocks_of(self).in_unet(embedding, train)
         widths = tuple(int(mult * self.channels) for mult in self.channel_mult)
-        activations = encode(blocks, x, embedding, train, widths, self.num_res_blocks, self.attention_resolutions)
-        activations.append(blocks.middle(activations[-1], embedding, train))
+        h = conv(x.shape[-1], widths[0], 3, "conv_in", dtype=self.dtype)(x)
+        activations = walk_down(blocks, h, widths, self.num_res_blocks, self.attention_resolutions)
+        activations.append(middle(blocks, activations[-1]))
         if self.pool.startswith("spatial"):
             return self._spatial_head([h.astype(wide) for h in activations])
         h = nn.swish(norm("norm_out")(activations[-1].astype(wide)))

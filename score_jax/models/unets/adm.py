@@ -14,10 +14,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from score_jax.errors import InputError
-from score_jax.models.blocks.adm_blocks import blocks_of, embed, encode, norm
+from score_jax.models.blocks.adm_blocks import blocks_of, embed, norm
 from score_jax.models.blocks.convolution import conv
+from score_jax.models.blocks.unet_walk import middle, walk_down, walk_up
 from score_jax.models.conditions import Condition, Conditions, class_label
-from score_jax.typing import Batch, Image, Resized, Time
+from score_jax.typing import Image, Resized, Time
 
 
 class ADM(nn.Module):
@@ -98,26 +99,14 @@ class ADM(nn.Module):
             x = jnp.concatenate([x, resized.astype(x.dtype)], axis=-1)
         widths = tuple(int(mult * self.channels) for mult in self.channel_mult)
         blocks = blocks_of(self)
-        skips = encode(blocks, x, embedding, train, widths, self.num_res_blocks, self.attention_resolutions)
-        h = blocks.middle(skips[-1], embedding, train)
-        h = self._decode(h, skips, embedding, train, widths)
+        down = blocks.in_unet(embedding, train)
+        up = dataclasses.replace(blocks, num_heads=self.num_heads_upsample or self.num_heads).in_unet(embedding, train)
+        h = conv(x.shape[-1], widths[0], 3, "conv_in", dtype=self.dtype)(x)
+        skips = walk_down(down, h, widths, self.num_res_blocks, self.attention_resolutions)
+        h = middle(down, skips[-1])
+        h = walk_up(up, h, skips, widths, self.num_res_blocks, self.attention_resolutions)
         h = nn.swish(norm("norm_out")(h))
         return conv(h.shape[-1], out_channels, 3, "conv_out", dtype=self.dtype, zero=True)(h).astype(wide)
-
-    def _decode(
-        self, h: Image, skips: list[Resized], embedding: Batch, train: bool, widths: tuple[int, ...]
-    ) -> Resized:
-        """The way up over the skips."""
-        blocks = dataclasses.replace(blocks_of(self), num_heads=self.num_heads_upsample or self.num_heads)
-        for level, channels in reversed(list(enumerate(widths))):
-            for i in range(self.num_res_blocks + 1):
-                h = jnp.concatenate([h, skips.pop()], axis=-1)
-                h = blocks.residual(h, embedding, train, channels, f"up_{level}_block_{i}")
-                if h.shape[1] in self.attention_resolutions:
-                    h = blocks.attention(h, f"up_{level}_attention_{i}")
-            if level > 0:
-                h = blocks.double(h, embedding, train, f"up_{level}_resample")
-        return h
 
 
 _normal = nn.initializers.normal(1.0)

@@ -13,6 +13,7 @@ from score_jax.models.blocks.normalization import GroupNorm
 from score_jax.models.blocks.remat import remat_blocks
 from score_jax.models.blocks.resampling import mean_down, nearest_up
 from score_jax.models.blocks.residual import ResidualBlock, conv, strided_conv
+from score_jax.models.blocks.unet_walk import UNetBlocks, middle, walk_down, walk_up
 from score_jax.models.unets.ncsnpp import sigma_of
 from score_jax.processes.levels import NoiseLevels
 from score_jax.typing import Batch, Image, Resized, Time
@@ -62,11 +63,19 @@ class DDPM(nn.Module):
         wide = jnp.promote_types(x.dtype, jnp.float32)
         label = label.astype(wide)
         embedding = nn.swish(self._embed(label)) if self.conditional else None
-        skips = self._encode(x if self.centered else 2 * x - 1, embedding, train)
-        h = self._block(skips[-1], embedding, train, skips[-1].shape[-1], "middle_block_0")
-        h = self._attend(h, "middle_attention")
-        h = self._block(h, embedding, train, h.shape[-1], "middle_block_1")
-        h = nn.swish(GroupNorm(_GROUPS, name="norm_out")(self._decode(h, skips, embedding, train)))
+        blocks, widths = self._blocks(embedding, train), tuple(self.channels * mult for mult in self.channel_mult)
+        h = conv(self.channels, "conv_in", self.dtype)(x if self.centered else 2 * x - 1)
+        skips = walk_down(blocks, h, widths, self.num_res_blocks, self.attention_resolutions)
+        h = walk_up(
+            blocks,
+            middle(blocks, skips[-1]),
+            skips,
+            widths,
+            self.num_res_blocks,
+            self.attention_resolutions,
+            attend_every_block=self.attend_every_up_block,
+        )
+        h = nn.swish(GroupNorm(_GROUPS, name="norm_out")(h))
         h = conv(x.shape[-1], "conv_out", self.dtype, scale=0.0)(h).astype(wide)
         return h / broadcast_right(sigma_of(label, self.levels), h) if self.scale_by_sigma else h
 
@@ -86,35 +95,15 @@ class DDPM(nn.Module):
         block = remat_blocks(self.remat, "attention", PixelAttention)
         return block(_GROUPS, self.linear_scale, 0.0, False, self.dtype, name=name)(h)
 
-    def _encode(self, x: Image, embedding: Batch | None, train: bool) -> list[Resized]:
-        """The skips, from the input's resolution to the lowest."""
-        h = conv(self.channels, "conv_in", self.dtype)(x)
-        skips = [h]
-        for level, mult in enumerate(self.channel_mult):
-            for i in range(self.num_res_blocks):
-                h = self._block(h, embedding, train, self.channels * mult, f"down_{level}_block_{i}")
-                if h.shape[1] in self.attention_resolutions:
-                    h = self._attend(h, f"down_{level}_attention_{i}")
-                skips.append(h)
-            if level < len(self.channel_mult) - 1:
-                if self.resample_with_conv:
-                    h = strided_conv(h.shape[-1], f"down_{level}_resample", self.dtype)(h)
-                else:
-                    h = mean_down(h)
-                skips.append(h)
-        return skips
+    def _blocks(self, embedding: Batch | None, train: bool) -> UNetBlocks:
+        def halve(h: Image, name: str) -> Resized:
+            return strided_conv(h.shape[-1], name, self.dtype)(h) if self.resample_with_conv else mean_down(h)
 
-    def _decode(self, h: Image, skips: list[Resized], embedding: Batch | None, train: bool) -> Resized:
-        """The way up over the skips."""
-        for level, mult in reversed(list(enumerate(self.channel_mult))):
-            for i in range(self.num_res_blocks + 1):
-                h = jnp.concatenate([h, skips.pop()], axis=-1)
-                h = self._block(h, embedding, train, self.channels * mult, f"up_{level}_block_{i}")
-                last = i == self.num_res_blocks
-                if h.shape[1] in self.attention_resolutions and (last or self.attend_every_up_block):
-                    h = self._attend(h, f"up_{level}_attention_{i}")
-            if level > 0:
-                h = nearest_up(h)
-                if self.resample_with_conv:
-                    h = conv(h.shape[-1], f"up_{level}_resample", self.dtype)(h)
-        return h
+        def double(h: Image, name: str) -> Resized:
+            h = nearest_up(h)
+            return conv(h.shape[-1], name, self.dtype)(h) if self.resample_with_conv else h
+
+        def residual(h: Image, channels: int, name: str) -> Resized:
+            return self._block(h, embedding, train, channels, name)
+
+        return UNetBlocks(residual, self._attend, halve, double)

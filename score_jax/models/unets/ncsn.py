@@ -1,4 +1,4 @@
-"""NCSN (Song and Ermon 2019): the score at each of a few noise levels, told by the level's index in every norm."""
+"""NCSN (Song and Ermon 2019): the score at each of a few noise levels, with the level's index in every norm."""
 
 from collections.abc import Collection
 from typing import Any

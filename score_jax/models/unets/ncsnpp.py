@@ -22,6 +22,7 @@ from score_jax.models.blocks.normalization import GroupNorm
 from score_jax.models.blocks.remat import remat_blocks
 from score_jax.models.blocks.resampling import fir_down, fir_filter, fir_up, mean_down, nearest_up
 from score_jax.models.blocks.residual import Resample, ResidualBlock, conv, strided_conv
+from score_jax.models.blocks.unet_walk import UNetBlocks, middle, walk_down
 from score_jax.processes.levels import NoiseLevels
 from score_jax.typing import Batch, Image, Resized, Time
 
@@ -107,9 +108,9 @@ class NCSNpp(nn.Module):
         label = label.astype(wide)
         embedding = self._act(self._embed(label)) if self.conditional else None
         x = x if self.centered else 2 * x - 1
-        skips = self._encode(x, embedding, train)
-        h = self._middle(skips[-1], embedding, train)
-        h = self._decode(h, skips, x.shape[-1], embedding, train).astype(wide)
+        blocks = self._blocks(embedding, train)
+        skips = self._encode(blocks, x)
+        h = self._decode(blocks, middle(blocks, skips[-1]), skips, x.shape[-1]).astype(wide)
         return h / broadcast_right(sigma_of(label, self.levels), h) if self.scale_by_sigma else h
 
     @property
@@ -172,16 +173,22 @@ class NCSNpp(nn.Module):
     def _average(self, a: Resized, b: Resized) -> Resized:
         return (a + b) / 2**0.5 if self.skip_rescale else a + b
 
-    def _halve(self, h: Image, embedding: Batch | None, train: bool, level: int) -> Resized:
+    def _blocks(self, embedding: Batch | None, train: bool) -> UNetBlocks:
+        return UNetBlocks(
+            residual=lambda h, channels, name: self._block(h, embedding, train, channels, name),
+            attend=self._attend,
+            halve=lambda h, name: self._halve(h, embedding, train, name),
+            double=lambda h, name: self._double(h, embedding, train, name),
+        )
+
+    def _halve(self, h: Image, embedding: Batch | None, train: bool, name: str) -> Resized:
         """From one level to the next lower resolution."""
-        name = f"down_{level}_resample"
         if self.resblock == "biggan":
             return self._block(h, embedding, train, h.shape[-1], name, self._down)
         return self._down_conv(h, h.shape[-1], name) if self.resample_with_conv else self._down(h)
 
-    def _double(self, h: Image, embedding: Batch | None, train: bool, level: int) -> Resized:
+    def _double(self, h: Image, embedding: Batch | None, train: bool, name: str) -> Resized:
         """From one level to the next higher resolution."""
-        name = f"up_{level}_resample"
         if self.resblock == "biggan":
             return self._block(h, embedding, train, h.shape[-1], name, self._up)
         return self._up_conv(h, h.shape[-1], name) if self.resample_with_conv else self._up(h)
@@ -196,28 +203,22 @@ class NCSNpp(nn.Module):
         projected = conv(h.shape[-1], name, self.dtype, kernel=1)(pyramid)
         return pyramid, h + projected if self.progressive_combine == "sum" else jnp.concatenate([projected, h], -1)
 
-    def _encode(self, x: Image, embedding: Batch | None, train: bool) -> list[Resized]:
+    def _encode(self, blocks: UNetBlocks, x: Image) -> list[Resized]:
         """The skips, from the input's resolution to the lowest."""
         pyramid = x
-        h = conv(self.channels, "conv_in", self.dtype)(x)
-        skips = [h]
-        for level, mult in enumerate(self.channel_mult):
-            for i in range(self.num_res_blocks):
-                h = self._block(h, embedding, train, self.channels * mult, f"down_{level}_block_{i}")
-                if h.shape[1] in self.attention_resolutions:
-                    h = self._attend(h, f"down_{level}_attention_{i}")
-                skips.append(h)
-            if level < len(self.channel_mult) - 1:
-                h = self._halve(h, embedding, train, level)
-                if self.progressive_input != "none":
-                    pyramid, h = self._join_input(pyramid, h, level)
-                skips.append(h)
-        return skips
 
-    def _middle(self, h: Image, embedding: Batch | None, train: bool) -> Resized:
-        h = self._block(h, embedding, train, h.shape[-1], "middle_block_0")
-        h = self._attend(h, "middle_attention")
-        return self._block(h, embedding, train, h.shape[-1], "middle_block_1")
+        def joined(h: Resized, level: int) -> Resized:
+            nonlocal pyramid
+            if self.progressive_input != "none":
+                pyramid, h = self._join_input(pyramid, h, level)
+            return h
+
+        h = conv(self.channels, "conv_in", self.dtype)(x)
+        return walk_down(blocks, h, self._widths, self.num_res_blocks, self.attention_resolutions, joined)
+
+    @property
+    def _widths(self) -> tuple[int, ...]:
+        return tuple(self.channels * mult for mult in self.channel_mult)
 
     def _head(self, h: Image, channels: int, suffix: str, scale: float) -> Resized:
         h = self._act(GroupNorm(name=f"norm_{suffix}")(h))
@@ -238,18 +239,18 @@ class NCSNpp(nn.Module):
         joined = self._average(self._up_conv(pyramid, h.shape[-1], f"up_{level}_pyramid"), h)
         return joined, joined
 
-    def _decode(self, h: Image, skips: list[Resized], channels: int, embedding: Batch | None, train: bool) -> Resized:
-        """The way up over the skips, to the image."""
+    def _decode(self, blocks: UNetBlocks, h: Image, skips: list[Resized], channels: int) -> Resized:
+        """The way up over the skips, to the image; attention once a level, before what is joined to the output."""
         pyramid = None
-        for level, mult in reversed(list(enumerate(self.channel_mult))):
+        for level, width in reversed(list(enumerate(self._widths))):
             for i in range(self.num_res_blocks + 1):
                 h = jnp.concatenate([h, skips.pop()], axis=-1)
-                h = self._block(h, embedding, train, self.channels * mult, f"up_{level}_block_{i}")
+                h = blocks.residual(h, width, f"up_{level}_block_{i}")
             if h.shape[1] in self.attention_resolutions:
-                h = self._attend(h, f"up_{level}_attention")
+                h = blocks.attend(h, f"up_{level}_attention")
             pyramid, h = self._join_output(pyramid, h, channels, level)
             if level > 0:
-                h = self._double(h, embedding, train, level)
+                h = blocks.double(h, f"up_{level}_resample")
         if pyramid is not None and self.progressive == "output_skip":
             return pyramid
         return self._head(h, channels, "out", self.init_scale)
