@@ -45,7 +45,7 @@ class Discretised:
         return Chain(process.log_alpha(self.times), process.sigma(self.times), process.prior_std)
 
     def view(self, *, discrete: bool) -> View:
-        """Of a model of continuous time, given t_k; or of a model of the chain, given t_k (N - 1), which is not whole."""
+        """Of a model of continuous time, given t_k; or of a model of the chain, given t_k (N - 1), a fraction."""
         return View(lambda k: self.time(k) * (len(self.times) - 1) if discrete else self.time(k))
 
     def euler_maruyama(self, *, probability_flow: bool = False) -> Step:

@@ -76,7 +76,7 @@ def test_a_key_has_its_default_meaning_and_values(capsys):
     assert "dtype compute dtype; parameters, norms, softmax, embedding and output stay float32 (float32, bfl" in text
     assert "schedule='linear' of `schedules.BETAS` (linear, cosine," in flat(shown(capsys, "process", "vp_chain"))
     text = flat(shown(capsys, "prediction"))
-    assert "label what it is told of the time (999t," in text and "sigma_data=0.5 standard deviation of the" in text
+    assert "label what it is given as its time (999t," in text and "sigma_data=0.5 standard deviation of the" in text
 
 
 @pytest.mark.parametrize(
