@@ -136,3 +136,10 @@ def test_folders_of_tests_mirror_the_rooms():
     assert not [name for name in folders if name not in LEVEL and name not in BESIDE_ROOMS]
     alone = {path.stem.removeprefix("test_") for path in (ROOT / "tests").glob("test_*.py")}
     assert not alone & {room for room in LEVEL if (PACKAGE / room).is_dir()}
+
+
+def test_names_of_test_files_are_unique():
+    """pytest imports them by their names alone."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py")]
+    assert len(names) > 100
+    assert not {name for name in names if names.count(name) > 1}

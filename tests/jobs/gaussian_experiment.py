@@ -38,7 +38,7 @@ def experiment(process="vp", value_range=(-1.0, 1.0), predict=None, **options):
         "vlb": dict(clip=False),
         "bound": dict(clip=False),
     }
-    config.likelihood.update({"batch_size": 8} | chosen[options.get("name", "ode")] | options)
+    config.likelihood.update({"batch_size": 8} | chosen.get(options.get("name", "ode"), {}) | options)
     config.sampler.name = "ancestral"
     built = builder.experiment(config)
     return _Exact(**{field.name: getattr(built, field.name) for field in dataclasses.fields(built)})

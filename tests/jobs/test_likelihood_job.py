@@ -189,11 +189,11 @@ def test_what_has_no_likelihood_is_refused():
     with pytest.raises(InputError, match="no score between them and no ODE.*--method=vlb"):
         measured(builder.experiment(config))
     for key, value, message in (
-        ("method", "ods", "Did you mean 'ode'"),
+        ("name", "ods", "Did you mean 'ode'"),
         ("truncation", "some", "Unknown likelihood.truncation"),
         ("importance_samples", 0, "give at least 1"),
         ("control", "each", "Unknown likelihood.control"),
-        ("probes", 0, "give at least one"),
+        ("probes", 0, "give at least 1"),
     ):
         with pytest.raises(InputError, match=message):
             experiment(**{key: value})
