@@ -1,5 +1,7 @@
 """What the docs show runs."""
 
+import doctest
+import importlib
 import pydoc
 import re
 from pathlib import Path
@@ -40,3 +42,24 @@ def test_the_functions_and_tests_that_a_page_names_exist(page):
         assert pydoc.locate(name) is not None, name
     for file in re.findall(r"`((?:tests|benchmarks|configs)/[\w/]+\.py)`", text):
         assert (ROOT / file).is_file(), file
+
+
+EXAMPLES = (
+    "score_jax.codecs.pixels",
+    "score_jax.conditioning.dropout",
+    "score_jax.evaluation.frechet",
+    "score_jax.guidance.classifier_free",
+    "score_jax.likelihood.bits",
+    "score_jax.likelihood.ode",
+    "score_jax.prediction.coordinates",
+    "score_jax.prediction.predictor",
+    "score_jax.processes.gaussian",
+    "score_jax.samplers.sample",
+    "score_jax.training.step",
+)
+
+
+@pytest.mark.parametrize("module", EXAMPLES)
+def test_examples_of_docstrings_print_what_they_say(module):
+    found = doctest.testmod(importlib.import_module(module))
+    assert found.attempted and not found.failed

@@ -25,6 +25,11 @@ class Pixels:
       low: of a black pixel.
       high: of a white one.
       bits: of a level of the data.
+
+    >>> images = jnp.array([0, 255], jnp.uint8).reshape(1, 1, 2, 1)
+    >>> codec = Pixels(-1.0, 1.0)
+    >>> print(codec.encode(images).ravel(), codec.decode(codec.encode(images)).ravel())
+    [-1.  1.] [  0 255]
     """
 
     low: float = -1.0

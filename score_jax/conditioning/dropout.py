@@ -21,6 +21,12 @@ def with_dropout(keys: KeyBatch, given: dict[str, Array], declared: Conditions, 
     """Conditions (b, ...), each of them that has a null value replaced by it in a share `rate` of the examples.
 
     Conditions are dropped independently of each other; an example's draws depend on its key alone.
+
+    >>> from score_jax.models.conditions import class_label
+    >>> keys = jax.random.split(jax.random.key(0), 6)
+    >>> given = {"label": jnp.arange(6, dtype=jnp.int32)}
+    >>> print(with_dropout(keys, given, class_label(11), 0.5)["label"])
+    [ 0 10  2 10 10  5]
     """
     if rate <= 0:
         return given

@@ -59,6 +59,14 @@ def classifier_free(conditional: Predictor, reference: Predictor, scale: Scale) 
       conditional: with the condition; its learned variance, if any, is kept.
       reference: without it.
       scale: at the times (b,).
+
+    >>> from score_jax.prediction.predictor import score_predictor
+    >>> from score_jax.processes.gaussian import VP
+    >>> cat = score_predictor(lambda x, t: 1.0 - x, VP())
+    >>> anything = score_predictor(lambda x, t: -x, VP())
+    >>> guided = classifier_free(cat, anything, constant(2.0))
+    >>> print(guided(jnp.zeros((1, 1)), jnp.array([0.5])).score.round(2))
+    [[2.]]
     """
 
     def guided(x: Batch, t: Time) -> Prediction:

@@ -10,6 +10,10 @@ def bits_per_dim(log_prob: Float[Array, "b"], dim: int, log_bin_width: float) ->
 
     A level of the data fills a bin of width exp(`log_bin_width`) in each of the model's `dim` dimensions, so that
     log P(level) = log p + dim * log_bin_width. For 8 bits the offset is 7 in [-1, 1] and 8 in [0, 1].
+
+    >>> import math
+    >>> print(bits_per_dim(jnp.array([0.0]), 12, math.log(1 / 256)))  # uniform on [0, 1)
+    [8.]
     """
     return -(log_prob / dim + log_bin_width) / jnp.log(2.0)
 

@@ -74,6 +74,16 @@ def log_prob(
 
     Raises:
       InputError: more orthogonal probes than dimensions.
+
+    >>> import jax
+    >>> from score_jax.prediction.predictor import score_predictor
+    >>> from score_jax.processes.gaussian import VP
+    >>> from score_jax.samplers.ode import AdaptiveODE
+    >>> model = score_predictor(lambda x, t: -x, VP())  # of N(0, I)
+    >>> keys, x = jax.random.split(jax.random.key(0), 1), jnp.zeros((1, 2))
+    >>> found = log_prob(model, VP(), keys, x, divergence=Divergence("exact"), ode=AdaptiveODE(), t_min=1e-5)
+    >>> print(found.log_prob.round(3))  # -log(2 pi)
+    [-1.838]
     """
     terminal_log_prob = terminal_log_prob or process.prior_log_prob
 

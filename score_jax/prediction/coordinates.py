@@ -36,7 +36,14 @@ def itself() -> View:
 
 
 def between(of: NoiseSchedule, to: NoiseSchedule) -> View:
-    """The model knows `of`, the sampler walks `to`. Of a chain of levels the nearest is asked."""
+    """The model knows `of`, the sampler walks `to`. Of a chain of levels the nearest is asked.
+
+    >>> from score_jax.processes.gaussian import EDM, VP
+    >>> view, half = between(VP(), EDM()), jnp.array([0.5])
+    >>> ratio = VP().noise_to_signal(view.time(half))  # the same of both, at times of their own
+    >>> bool(jnp.allclose(ratio, EDM().noise_to_signal(half), rtol=1e-4))
+    True
+    """
 
     def time(t: Time) -> Time:
         return of.time_at(to.noise_to_signal(t))

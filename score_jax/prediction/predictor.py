@@ -208,7 +208,15 @@ def preconditioned_predictor(
 
 
 def score_predictor(score: Callable[[Batch, Time], Batch], process: NoiseSchedule) -> Predictor:
-    """A predictor from a bare score function `score(x_t, t)`: no network needed."""
+    """A predictor from a bare score function `score(x_t, t)`: no network needed.
+
+    >>> import jax.numpy as jnp
+    >>> from score_jax.processes.gaussian import VP
+    >>> model = score_predictor(lambda x, t: -x, VP())  # the score of N(0, I), at every t
+    >>> prediction = model(jnp.ones((1, 2)), jnp.array([0.5]))
+    >>> print(prediction.score, prediction.x0.round(2))
+    [[-1. -1.]] [[0.28 0.28]]
+    """
     return lambda x, t: from_score(score(x, t), x, t, process)
 
 

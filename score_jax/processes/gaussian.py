@@ -190,7 +190,13 @@ class VE(GaussianProcess):
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["beta_min", "beta_max"], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
 class VP(GaussianProcess):
-    """Variance preserving: alpha² + sigma² = 1, beta linear in time (Song et al. 2021, eqs 32-33)."""
+    """Variance preserving: alpha² + sigma² = 1, beta linear in time (Song et al. 2021, eqs 32-33).
+
+    >>> import jax.numpy as jnp
+    >>> process, t = VP(), jnp.array([0.0, 1.0])
+    >>> print(process.alpha(t).round(3), process.sigma(t).round(3))
+    [1.    0.007] [0. 1.]
+    """
 
     beta_min: Scalar = 0.1
     beta_max: Scalar = 20.0

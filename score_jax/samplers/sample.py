@@ -100,6 +100,15 @@ def sample(
 
     Raises:
       InputError: an ODE sampler for a chain of levels.
+
+    >>> import jax
+    >>> from score_jax.prediction.predictor import score_predictor
+    >>> from score_jax.processes.gaussian import VP
+    >>> model = score_predictor(lambda x, t: -x, VP())
+    >>> method = Sampler(AdaptiveODE(rtol=1e-3, atol=1e-3), t_min=1e-3, denoise=False)
+    >>> samples = sample(model, VP(), method, jax.random.key(0), jax.numpy.arange(4), (2,))
+    >>> samples.x.shape, bool(samples.ok.all())
+    ((4, 2), True)
     """
     keys = keys_per_example(key, indices)
     like = jnp.zeros((indices.shape[0], *shape), jnp.result_type(float))

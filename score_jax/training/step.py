@@ -46,6 +46,16 @@ def make_train_step(groups: Groups, *, accumulate: int = 1, skip_nonfinite: bool
 
     Raises:
       InputError: parts are asked of an objective that needs the whole batch.
+
+    >>> from score_jax.training.objective import per_example
+    >>> from score_jax.training.state import create_state
+    >>> def values(params, batch, times, keys, dropout_key):
+    ...     return (params["mean"] - batch["image"]) ** 2
+    >>> group = Group(lambda key: {"mean": jnp.zeros(())}, optax.sgd(0.5), per_example(values), 0.0, False)
+    >>> state, step = create_state({"model": group}, jax.random.key(0)), make_train_step({"model": group})
+    >>> state, metrics = step(state, {"image": jnp.array([1.0, 3.0])})
+    >>> print(state.params["mean"], metrics["loss"])
+    2.0 5.0
     """
     names = tuple(groups)
     for name, group in groups.items():
