@@ -31,7 +31,7 @@ from scipy.stats import ks_2samp
 from report import Claim, emit
 from score_jax.arrays import keys_per_example
 from score_jax.data.toys import four_gaussians
-from score_jax.guidance import classifier_free
+from score_jax.guidance.classifier_free import classifier_free
 from score_jax.models.network import Network
 from score_jax.models.unets.adm import ADM
 from score_jax.prediction.coordinates import between, seen

@@ -5,6 +5,7 @@ from pathlib import Path
 from etils import epath
 from ml_collections import ConfigDict
 
+from score_jax.builder.sections import completed
 from score_jax.builder.workdirs import load_config
 from score_jax.data.sources import Source
 from score_jax.errors import InputError
@@ -24,7 +25,7 @@ def claim_workdir(config: ConfigDict, workdir: Path, directory: epath.Path, sour
     Raises:
       InputError: the workdir is that of another run, or of one that was trained on other images.
     """
-    kept = data_facts.load_facts(workdir)
+    config, kept = completed(config), data_facts.load_facts(workdir)
     if (workdir / "config.json").exists():
         old = load_config(workdir)
         check_same_config(workdir, old, config, _free_data_keys(old, config, kept))

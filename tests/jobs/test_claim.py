@@ -63,7 +63,9 @@ def test_the_numbers_of_the_classes_are_printed_and_kept(pictures, tmp_path, cap
     kept = json.loads((tmp_path / "run" / "data.json").read_text())
     assert kept["classes"] == ["1", "2", "10"] and kept["count"] == 12
     assert load_facts(tmp_path / "run") == facts_of(open_split(config, "train_split"))
-    assert json.loads((tmp_path / "run" / "config.json").read_text()) == json.loads(json.dumps(config.to_dict()))
+    assert json.loads((tmp_path / "run" / "config.json").read_text()) == json.loads(
+        json.dumps(completed(config).to_dict())
+    )
 
 
 def test_a_moved_folder_is_the_same_data(pictures, tmp_path):

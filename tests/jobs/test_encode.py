@@ -1,5 +1,6 @@
 """Latents of a model that is exact, and of commands."""
 
+import dataclasses
 import json
 
 import jax
@@ -63,18 +64,18 @@ def test_an_arc_runs_from_one_image_to_the_other(by_vp):
 
 
 def test_only_what_draws_from_noise_encodes():
-    built = experiment()
-    built.config.loss.name = "classifier"
-    with pytest.raises(InputError, match="Only a model that draws images from noise"):
+    built = dataclasses.replace(experiment(), parts={})
+    with pytest.raises(InputError, match="This run has no likelihood: it is a classifier"):
         encode.coder(built, {})
 
 
 def test_a_chain_is_interpolated():
     built = experiment({"name": "vp_chain", "num_levels": 1000})
     coder = encode.coder(built, {})
-    assert coder.experiment.process.t_max == flow_of(built.config, built.process).t_max == 999
+    assert coder.experiment.process.t_max == flow_of(built.facts).t_max == 999
     x = jax.random.normal(jax.random.key(0), (2, 4, 4, 1)) * STD + MEAN
-    there = jax.jit(coder.encode)(x, jnp.zeros(2, jnp.int32))
-    back = jax.jit(coder.decode)(there.y, jnp.zeros(2, jnp.int32))
+    batch = {"label": jnp.zeros(2, jnp.int32)}
+    there = jax.jit(coder.encode)(x, batch)
+    back = jax.jit(coder.decode)(there.y, batch)
     assert there.ok.all()
     np.testing.assert_allclose(back.y, x, atol=2e-3)

@@ -187,7 +187,7 @@ def run_network(file: ParityFile, dtype: Any) -> dict[str, np.ndarray]:
     label = jnp.asarray(given.get("labels", given.get("t", np.zeros(len(x)))), dtype)
     conditions = {}
     if "y" in given and "logits" not in file.group("out"):
-        conditions["y"] = jnp.asarray(given["y"])
+        conditions["label"] = jnp.asarray(given["y"])
     if "low_res" in given:
         conditions["low_res"] = jnp.asarray(given["low_res"], dtype)
 

@@ -104,7 +104,7 @@ def test_a_step_that_is_not_finite_leaves_every_group_as_it_was(tmp_path):
 
 def test_a_killed_run_goes_on_to_the_bit(tmp_path):
     here = Path(adversarial.__file__)
-    settings = environment() | {"PYTHONPATH": os.pathsep.join([str(here.parents[2]), str(here.parent)])}
+    settings = environment(devices=1) | {"PYTHONPATH": os.pathsep.join([str(here.parents[2]), str(here.parent)])}
     command = [sys.executable, str(here), str(tmp_path), "100000"]
     process = subprocess.Popen(command, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     saved, deadline = tmp_path / "checkpoints", time.monotonic() + 120
