@@ -111,4 +111,4 @@ def trained_of(workdir: Path) -> Trained:
 def _trained(config: ConfigDict, workdir: Path, step: int | None) -> Trained:
     experiment, mesh = builder.experiment(config), make_mesh()
     params, found = restore_params(config, experiment, workdir, mesh, step)
-    return Trained(config, workdir, experiment, mesh, params, found)
+    return Trained(experiment.config, workdir, experiment, mesh, params, found)

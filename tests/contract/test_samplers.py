@@ -68,7 +68,8 @@ def config_of(process: str, sampler: str):
     config.codec.value_range = (-3.0, 3.0)
     config.sampler.update({"name": sampler} | SAMPLERS[sampler])
     if process in CHAINS:  # which have their own times
-        config.sampler.pop("grid", None)
+        if "grid" in config.sampler:
+            del config.sampler["grid"]
     # Their first-order steps need their length in the signal's scale.
     elif process in ("linear_ve", "flow", "cosine") and config.sampler.name not in ("heun", "euler", "ode"):
         config.sampler.grid = "log_snr"

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image as PILImage
 
 from configs import base
+from score_jax import builder
 from score_jax.errors import InputError
 from score_jax.jobs.claim import claim_workdir
 from score_jax.jobs.train import open_split
@@ -64,7 +65,7 @@ def test_the_numbers_of_the_classes_are_printed_and_kept(pictures, tmp_path, cap
     assert kept["classes"] == ["1", "2", "10"] and kept["count"] == 12
     assert load_facts(tmp_path / "run") == facts_of(open_split(config, "train_split"))
     assert json.loads((tmp_path / "run" / "config.json").read_text()) == json.loads(
-        json.dumps(completed(config).to_dict())
+        json.dumps(builder.completed(config).to_dict())
     )
 
 

@@ -13,12 +13,14 @@ from PIL import Image as PILImage
 from configs import base
 from score_jax import builder
 from score_jax.cli import main as cli
+from score_jax.conditioning.dropout import with_dropout
 from score_jax.errors import InputError
 from score_jax.guidance.measurements import mask
 from score_jax.jobs.edit import read_task, with_sums
 from score_jax.jobs.enlarge import enlarging
 from score_jax.jobs.guide import load_classifier
 from score_jax.jobs.sample import Given, draw
+from score_jax.models.conditions import class_label
 from score_jax.runtime.sharding import make_mesh
 from score_jax.samplers.cascade import cascade, quantised
 from score_jax.training.run_config import save_config
@@ -104,13 +106,11 @@ def test_guidance_without_a_classifier_needs_to_know_no_class():
 
 
 def test_labels_are_dropped_as_often_as_said():
-    from score_jax.builder.objective import _with_unknown
-
-    keys = jax.random.split(jax.random.key(0), 4000)
-    dropped = np.asarray(_with_unknown(keys, jnp.zeros(4000, jnp.int32), 7, 0.25))
+    keys, given = jax.random.split(jax.random.key(0), 4000), {"label": jnp.zeros(4000, jnp.int32)}
+    dropped = np.asarray(with_dropout(keys, given, class_label(8), 0.25)["label"])
     assert set(dropped) == {0, 7}
     np.testing.assert_allclose((dropped == 7).mean(), 0.25, atol=0.03)
-    assert (_with_unknown(keys, jnp.zeros(4000, jnp.int32), 7, 0.0) == 0).all()
+    assert (with_dropout(keys, given, class_label(8), 0.0)["label"] == 0).all()
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +191,7 @@ def test_images_to_enlarge_bring_their_classes(tmp_path, capsys):
     )
     np.savez(tmp_path / "base.npz", arr_0=BASE, arr_1=np.array([0, 1, 1]))
     given, count = enlarging(Given(), experiment, str(tmp_path / "base.npz"), 8)
-    assert count == 3 and given.labels.tolist() == [0, 1, 1] and "has 3 images" in capsys.readouterr().out
+    assert count == 3 and given.conditions["label"].tolist() == [0, 1, 1] and "has 3 images" in capsys.readouterr().out
     assert enlarging(Given(), experiment, str(tmp_path / "base.npz"), 2)[0].conditions["label"].tolist() == [0, 1]
 
 
@@ -199,10 +199,11 @@ def test_a_classifier_of_other_classes_does_not_guide(classifier, tmp_path):
     trained, params, _ = classifier  # of two classes
     save_config(tmp_path, trained.config)
     save_params(tmp_path, params)
-    model = builder.experiment(config_of(UNET | {"num_classes": 3}, guidance__classifier=str(tmp_path)))
+    guide = {"guidance__name": "classifier", "guidance__workdir": str(tmp_path)}
+    model = builder.experiment(config_of(UNET | {"num_classes": 3}, **guide))
     with pytest.raises(InputError, match="has the number of classes 2, the model has 3"):
         load_classifier(model, make_mesh())
-    unconditional = builder.experiment(config_of(UNET, guidance__classifier=str(tmp_path)))
+    unconditional = builder.experiment(config_of(UNET, **guide))
     assert load_classifier(unconditional, make_mesh()).num_classes(unconditional) == 2
 
 
