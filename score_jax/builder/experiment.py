@@ -242,7 +242,7 @@ def experiment(config: ConfigDict) -> Experiment:
         image_shape=network.image_shape,
         codec=codec,
         conditioners=conditioners,
-        num_classes=0 if isinstance(sections["loss"], Classifier) else label_classes(config, network),
+        num_classes=0 if classifies else label_classes(config, network),
         groups=groups,
         create_state=lambda: create_state(groups, jax.random.key(config.seed)),
         train_step=make_train_step(

@@ -20,7 +20,11 @@ from score_jax.builder.sampler_options import (
     DDIM,
     SAMPLERS,
     Ancestral,
+    DPMSolver2M,
+    DPMSolver2S,
+    Euler,
     EulerMaruyama,
+    Heun,
     Karras,
     Langevin,
     PredictorCorrector,
@@ -222,11 +226,11 @@ STEPPING: dict[type[Sampler], Callable[[Any, _Setting], FixedSteps]] = {
     ReverseDiffusion: lambda c, s: s.fixed(_reverse_diffusion(s, probability_flow=c.probability_flow)),
     Ancestral: lambda c, s: s.fixed(_ancestral(s, variance=c.variance)),
     DDIM: lambda c, s: s.fixed(_ddim(s, eta=c.eta)),
-    SAMPLERS["dpm_solver_2m"]: _multistep,
-    SAMPLERS["dpm_solver_2s"]: lambda c, s: s.fixed((dpm_solver.singlestep(s.walk.process), 2, 0), int(s.ends_in_data)),
+    DPMSolver2M: _multistep,
+    DPMSolver2S: lambda c, s: s.fixed((dpm_solver.singlestep(s.walk.process), 2, 0), int(s.ends_in_data)),
     PredictorCorrector: _predictor_corrector,
-    SAMPLERS["heun"]: _heun,
-    SAMPLERS["euler"]: _euler,
+    Heun: _heun,
+    Euler: _euler,
     Langevin: _langevin,
 }
 """From the options of a method of fixed steps to the method. The other one is the ODE."""
@@ -257,7 +261,7 @@ def _bounded(c: Sampler, model: ModelFacts, process: NoiseSchedule) -> Callable[
     A network that outputs the mean is not clipped, as in the original: its mean would be another.
     """
     if c.threshold == "none" or model.outputs_mean:
-        return lambda asked: asked
+        return unchanged
     if c.threshold == "clip":
         return lambda asked: predictor.clipped(asked, process, *model.codec.bounds)
     return lambda asked: predictor.dynamically_thresholded(asked, process)
@@ -321,7 +325,7 @@ def build_sampling(
     elif isinstance(c, ProbabilityFlow):
         method = AdaptiveODE(c.solver, c.rtol, c.atol)
     else:
-        at_target = None if guide is None else _at(_gradient_of(guide, walk), guide.target)
+        at_target = None if guide is None or gradient is None else _at(gradient, guide.target)
         method = STEPPING[type(c)](c, _Setting(model, walk, at_target, known))
     bounded = _bounded(c, model, walk.process)
     guided: Guidance = unchanged

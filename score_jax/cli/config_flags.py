@@ -89,14 +89,11 @@ def _with_methods(config: ConfigDict, overrides: Mapping[str, str | None]) -> Co
     config = with_methods(completed(config), overrides)
     for key in overrides:
         section, _, name = key.partition(".")
-        if section not in config or not name:
-            if section not in config:
-                raise unknown_name("section of the config", section, config)
-            continue
-        if section in CONSTRUCTED:
-            if name not in config[section]:
-                raise unknown_name(f"key of {section}:", name, config[section])
-        else:
+        if section not in config:
+            raise unknown_name("section of the config", section, config)
+        if section in CONSTRUCTED and name and name not in config[section]:
+            raise unknown_name(f"key of {section}:", name, config[section])
+        if section not in CONSTRUCTED and name:
             check_keys(section, config[section].name if section in METHODS else None, {name: None})
     return config
 

@@ -29,7 +29,7 @@ class Surroundings:
     """What an objective sees beside the parameters that it is differentiated by. No gradient reaches it.
 
     Attributes:
-      groups: the parameters of all groups by name, those that were stepped before already new.
+      groups: the parameters of the other groups by name, those that were stepped before already new.
       frozen: parameters of networks that are not trained, by name; arguments of the program, not constants in it.
       statistics: what networks update as they run, such as the means of a batch norm; None where there are none.
       step: optimizer steps taken, int32.

@@ -72,8 +72,8 @@ def make_train_step(groups: Groups, *, accumulate: int = 1, skip_nonfinite: bool
         fields, statistics = by_group(state, names), state.statistics
         metrics: Metrics = {}
         for i, (name, group) in enumerate(groups.items()):
-            params = {name: gather(of_group["params"]) for name, of_group in fields.items()}
-            around = Surroundings(jax.lax.stop_gradient(params), gather(frozen), statistics, state.step)
+            others = {other: gather(fields[other]["params"]) for other in names if other != name}
+            around = Surroundings(jax.lax.stop_gradient(others), gather(frozen), statistics, state.step)
             of_step = key if i == 0 else jax.random.fold_in(key, i)
             fields[name], statistics, found = _stepped(group, fields[name], around, batch, of_step, accumulate, gather)
             metrics |= {what if len(names) == 1 else f"{what}_{name}": value for what, value in found.items()}
