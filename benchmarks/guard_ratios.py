@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from in_loops_likelihood import drift_programs
-from in_loops_models import SIZE, Model, adm_config, demo_config
+from in_loops_models import SIZE, Model, adm_config, demo_config, on_grid
 from in_loops_sampling import guided_pair, plain_pair
 from in_loops_training import (
     Training,
@@ -109,9 +109,8 @@ def features_pair() -> Pair:
 
 def likelihood_pair(model: Model) -> Pair:
     """A solve on a grid with the divergence by products with the transposed Jacobian, beside its evaluations."""
-    config = model.experiment.config.copy_and_resolve_references()
-    config.likelihood.update(control="grid", num_steps=_ODE_STEPS, derivative="reverse", solver="dopri5")
-    measure = likelihood_program(model.mesh, by_ode(Model(config).experiment, None))
+    solved = Model(on_grid(model.experiment.config, _ODE_STEPS))
+    measure = likelihood_program(model.mesh, by_ode(solved.experiment, None))
     evaluate, _ = drift_programs(model, "reverse")
     batch = {name: model.batch[name] for name in ("image", "label", "index")}
     evaluations = 1 + 6 * _ODE_STEPS

@@ -96,3 +96,13 @@ def adm_config(name: str, *, batch_size: int, channels: int = 32, **network: Any
     config.sampler.update(name="ddim", num_steps=6, denoise=False)
     config.training.batch_size = batch_size
     return config
+
+
+def on_grid(config: ConfigDict, num_steps: int) -> ConfigDict:
+    """A copy whose likelihood is solved in so many steps, by products with the transposed Jacobian."""
+    config = config.copy_and_resolve_references()
+    solve = dict(control="grid", num_steps=num_steps, derivative="reverse", solver="dopri5")
+    with config.unlocked():
+        del config["likelihood"]  # a grid does not read the tolerances of the demo
+        config.likelihood = ConfigDict({"name": "ode"} | solve)
+    return config
