@@ -1,12 +1,14 @@
 """The walk of a UNet: its skips, and a context that reaches ADM's blocks by an argument."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from score_jax.models.blocks.adm_blocks import Blocks, embed
-from score_jax.models.blocks.unet_walk import UNetBlocks, middle, walk_down, walk_up
+from score_jax.models.blocks.unet_walk import UNetBlocks, followed_by, middle, walk_down, walk_up
 
 WIDTHS = (32, 64)
 
@@ -22,7 +24,9 @@ def named_blocks(seen):
         seen.append(name)
         return h
 
-    return UNetBlocks(residual, attend, lambda h, name: h[:, ::2, ::2], lambda h, name: jnp.repeat(h, 2, axis=1))
+    return UNetBlocks(
+        followed_by(residual, attend), lambda h, name: h[:, ::2, ::2], lambda h, name: jnp.repeat(h, 2, axis=1)
+    )
 
 
 def test_every_block_is_asked_for_once_and_in_order():
@@ -43,11 +47,9 @@ def test_the_way_up_takes_each_skip_once():
     taken = []
     blocks = named_blocks([])
     skips = walk_down(blocks, jnp.zeros((1, 8, 1, 3)), WIDTHS, 2, ())
-    watched = UNetBlocks(
-        lambda h, channels, name: taken.append(h.shape[-1]) or jnp.zeros((*h.shape[:-1], channels)),
-        blocks.attend,
-        blocks.halve,
-        blocks.double,
+    watched = dataclasses.replace(
+        blocks,
+        block=lambda h, channels, *names: taken.append(h.shape[-1]) or jnp.zeros((*h.shape[:-1], channels)),
     )
     assert walk_up(watched, skips[-1], skips, WIDTHS, 2, ()).shape == (1, 8, 1, 32)
     assert taken == [64 + 64, 64 + 64, 64 + 32, 64 + 32, 32 + 32, 32 + 3]

@@ -20,7 +20,7 @@ from score_jax.models.blocks.initializers import bias_uniform, fan_in_uniform
 from score_jax.models.blocks.normalization import GroupNorm
 from score_jax.models.blocks.remat import remat_blocks
 from score_jax.models.blocks.resampling import mean_down, nearest_up
-from score_jax.models.blocks.unet_walk import UNetBlocks
+from score_jax.models.blocks.unet_walk import UNetBlocks, followed_by
 from score_jax.typing import Batch, Image, Resized, Time
 
 QKV_LAYOUTS = {"legacy": "(heads qkv d)", "new": "(qkv heads d)"}
@@ -177,9 +177,12 @@ class Blocks:
           train: whether dropout acts.
           attend: in the place of self-attention, such as one that sees a context too.
         """
+
+        def residual(h: Image, channels: int, name: str) -> Resized:
+            return self.residual(h, embedding, train, channels, name)
+
         return UNetBlocks(
-            residual=lambda h, channels, name: self.residual(h, embedding, train, channels, name),
-            attend=self.attention if attend is None else attend,
+            block=followed_by(residual, self.attention if attend is None else attend),
             halve=lambda h, name: self.halve(h, embedding, train, name),
             double=lambda h, name: self.double(h, embedding, train, name),
         )

@@ -5,17 +5,15 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from einops import rearrange
 from jax.nn.initializers import Initializer
-from jaxtyping import Array, Float, Int
 
-from score_jax.errors import InputError
 from score_jax.models.blocks.attention import attend
 from score_jax.models.blocks.cpu_convolution import conv_general_dilated
 from score_jax.models.blocks.normalization import GroupNorm
-from score_jax.typing import Batch, Image, KeyArray, Resized
+from score_jax.models.blocks.unet_walk import UNetBlocks
+from score_jax.typing import Batch, Image, Resized
 
 Resample = Callable[[Image], Resized]
 
@@ -38,6 +36,7 @@ class Design:
     """What the blocks of the two networks differ in.
 
     Attributes:
+      heads: `heads(channels)`: of the attention in a block of so many channels; 0: none.
       epsilon: of the norms.
       skip_scale: multiplies each sum of branches.
       adaptive_scale: the embedding scales and shifts the second norm's output, instead of being added before it.
@@ -47,6 +46,7 @@ class Design:
       last: how the last layer of a branch starts.
     """
 
+    heads: Callable[[int], int]
     epsilon: float
     skip_scale: float
     adaptive_scale: bool
@@ -135,24 +135,27 @@ class UNetBlock(nn.Module):
         return (x + h.reshape(x.shape)) * self.design.skip_scale
 
 
-def labels_or_zeros(
-    labels: Int[Array, "b"] | Float[Array, "b n"] | None, width: int, like: Batch, kind: str
-) -> Float[Array, "b {width}"]:
-    """The labels of a batch like `like` (b, ...), whole numbers as one-hot; or zeros, which stand for no label.
+def blocks_in_unet(
+    design: Design, dropout: float, dtype: Any, down: Resample, up: Resample, embedding: Batch, train: bool
+) -> UNetBlocks:
+    """The blocks of a UNet, with attention within.
 
-    Raises:
-      InputError: labels are given to a network that has none of this kind, or of another width.
+    Args:
+      design: of the network.
+      dropout: rate before the second convolution.
+      dtype: compute dtype.
+      down: halves the resolution, in both branches of a block.
+      up: doubles it.
+      embedding: the activated level embedding (b, d).
+      train: whether dropout acts.
     """
-    if labels is None:
-        return jnp.zeros((like.shape[0], width), like.dtype)
-    if width and jnp.issubdtype(labels.dtype, jnp.integer):
-        return jax.nn.one_hot(labels, width, dtype=like.dtype)
-    if labels.shape != (like.shape[0], width):
-        expected = f"shape {(like.shape[0], width)}" if width else "none, as this network has none"
-        raise InputError(f"{kind} labels of shape {labels.shape} were given; expected {expected}.")
-    return labels.astype(like.dtype)
 
+    def block(h: Image, channels: int, name: str, attention: str | None, resample: Resample | None = None) -> Resized:
+        heads = 0 if attention is None else design.heads(channels)
+        return UNetBlock(channels, heads, dropout, design, resample, dtype, name=name)(h, embedding, train)
 
-def drop_labels(key: KeyArray, labels: Float[Array, "b n"], rate: float) -> Float[Array, "b n"]:
-    """Labels, each replaced by zeros with probability `rate`."""
-    return jnp.where(jax.random.bernoulli(key, rate, (labels.shape[0], 1)), jnp.zeros_like(labels), labels)
+    return UNetBlocks(
+        block,
+        halve=lambda h, name: block(h, h.shape[-1], name, None, down),
+        double=lambda h, name: block(h, h.shape[-1], name, None, up),
+    )

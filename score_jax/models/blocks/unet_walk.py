@@ -1,4 +1,4 @@
-"""The way down and up a UNet, whatever its blocks are: DDPM, NCSN++ and ADM have it in common."""
+"""The way down and up a UNet, whatever its blocks are: DDPM, NCSN++, ADM and EDM's networks have it in common."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,16 +15,32 @@ class UNetBlocks:
     What they are given beside activations (a level embedding, a context, tokens) is theirs: the walk does not see it.
 
     Attributes:
-      residual: `residual(h, channels, name)`.
-      attend: `attend(h, name)`: attention over pixels, and over a context where the network has one.
+      block: `block(h, channels, name, attention)`: a residual block, and unless `attention` is None attention over
+        pixels (and over a context where the network has one), within the block or behind it in a module of that name.
       halve: `halve(h, name)`, to half the resolution.
       double: `double(h, name)`, to twice the resolution.
     """
 
-    residual: Callable[[Image, int, str], Resized]
-    attend: Callable[[Image, str], Image]
+    block: Callable[[Image, int, str, str | None], Resized]
     halve: Callable[[Image, str], Resized]
     double: Callable[[Image, str], Resized]
+
+
+def followed_by(
+    residual: Callable[[Image, int, str], Resized], attend: Callable[[Image, str], Image]
+) -> Callable[[Image, int, str, str | None], Resized]:
+    """The `block` of a network whose attention is a module of its own.
+
+    Args:
+      residual: `residual(h, channels, name)`.
+      attend: `attend(h, name)`.
+    """
+
+    def block(h: Image, channels: int, name: str, attention: str | None) -> Resized:
+        h = residual(h, channels, name)
+        return h if attention is None else attend(h, attention)
+
+    return block
 
 
 def _unchanged(h: Resized, level: int) -> Resized:
@@ -46,15 +62,14 @@ def walk_down(
       h: (b, h, w, c), after the first convolution.
       level_channels: channels of each level.
       num_res_blocks: residual blocks per level.
-      attention_resolutions: heights at which each of them is followed by attention.
+      attention_resolutions: heights at which each of them has attention.
       halved: `halved(h, level)`: what is done to an activation that comes from this level, before it is kept.
     """
     skips = [h]
     for level, channels in enumerate(level_channels):
         for i in range(num_res_blocks):
-            h = blocks.residual(h, channels, f"down_{level}_block_{i}")
-            if h.shape[1] in attention_resolutions:
-                h = blocks.attend(h, f"down_{level}_attention_{i}")
+            attention = f"down_{level}_attention_{i}" if h.shape[1] in attention_resolutions else None
+            h = blocks.block(h, channels, f"down_{level}_block_{i}", attention)
             skips.append(h)
         if level < len(level_channels) - 1:
             h = halved(blocks.halve(h, f"down_{level}_resample"), level)
@@ -63,10 +78,9 @@ def walk_down(
 
 
 def middle(blocks: UNetBlocks, h: Image) -> Image:
-    """Residual block, attention, residual block at the lowest resolution."""
-    h = blocks.residual(h, h.shape[-1], "middle_block_0")
-    h = blocks.attend(h, "middle_attention")
-    return blocks.residual(h, h.shape[-1], "middle_block_1")
+    """A block with attention and one without, at the lowest resolution."""
+    h = blocks.block(h, h.shape[-1], "middle_block_0", "middle_attention")
+    return blocks.block(h, h.shape[-1], "middle_block_1", None)
 
 
 def walk_up(
@@ -78,6 +92,7 @@ def walk_up(
     attention_resolutions: tuple[int, ...],
     *,
     attend_every_block: bool = True,
+    finished: Callable[[Resized, int], Resized] = _unchanged,
 ) -> Resized:
     """From the lowest resolution to the input's, over the skips.
 
@@ -88,15 +103,15 @@ def walk_up(
       level_channels: channels of each level.
       num_res_blocks: residual blocks per level, less one.
       attention_resolutions: heights with attention.
-      attend_every_block: it follows every block of a level; otherwise the last one.
+      attend_every_block: every block of a level has it; otherwise the last one.
+      finished: `finished(h, level)`: what is done to the last activation of a level before its resolution is doubled.
     """
     skips = list(skips)
     for level, channels in reversed(list(enumerate(level_channels))):
         for i in range(num_res_blocks + 1):
+            attends = h.shape[1] in attention_resolutions and (attend_every_block or i == num_res_blocks)
             h = jnp.concatenate([h, skips.pop()], axis=-1)
-            h = blocks.residual(h, channels, f"up_{level}_block_{i}")
-            if h.shape[1] in attention_resolutions and (attend_every_block or i == num_res_blocks):
-                h = blocks.attend(h, f"up_{level}_attention_{i}")
+            h = blocks.block(h, channels, f"up_{level}_block_{i}", f"up_{level}_attention_{i}" if attends else None)
         if level > 0:
-            h = blocks.double(h, f"up_{level}_resample")
+            h = blocks.double(finished(h, level), f"up_{level}_resample")
     return h

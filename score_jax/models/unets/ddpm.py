@@ -13,7 +13,7 @@ from score_jax.models.blocks.normalization import GroupNorm
 from score_jax.models.blocks.remat import remat_blocks
 from score_jax.models.blocks.resampling import mean_down, nearest_up
 from score_jax.models.blocks.residual import ResidualBlock, conv, strided_conv
-from score_jax.models.blocks.unet_walk import UNetBlocks, middle, walk_down, walk_up
+from score_jax.models.blocks.unet_walk import UNetBlocks, followed_by, middle, walk_down, walk_up
 from score_jax.models.unets.ncsnpp import sigma_of
 from score_jax.processes.levels import NoiseLevels
 from score_jax.typing import Batch, Image, Resized, Time
@@ -106,4 +106,4 @@ class DDPM(nn.Module):
         def residual(h: Image, channels: int, name: str) -> Resized:
             return self._block(h, embedding, train, channels, name)
 
-        return UNetBlocks(residual, self._attend, halve, double)
+        return UNetBlocks(followed_by(residual, self._attend), halve, double)

@@ -7,23 +7,16 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from score_jax.errors import InputError
-from score_jax.models.blocks.edm_block import (
-    Design,
-    Init,
-    Resample,
-    UNetBlock,
-    conv,
-    drop_labels,
-    labels_or_zeros,
-    linear,
-)
+from score_jax.models.blocks.edm_block import Design, Init, blocks_in_unet, conv, linear
+from score_jax.models.blocks.edm_labels import Label, class_and_augmentation
 from score_jax.models.blocks.embeddings import sinusoidal_cos_first
 from score_jax.models.blocks.initializers import bias_uniform, fan_in_uniform
 from score_jax.models.blocks.normalization import GroupNorm
 from score_jax.models.blocks.resampling import mean_down, nearest_up
+from score_jax.models.blocks.unet_walk import middle, walk_down, walk_up
 from score_jax.models.conditions import Conditions, class_label
 from score_jax.typing import Batch, Image, Resized, Time
 
@@ -32,7 +25,24 @@ _KAIMING = Init(fan_in_uniform(1 / 3), bias_uniform)
 _ZERO = Init(nn.initializers.zeros, lambda fan_in: nn.initializers.zeros)
 _CLASSES = Init(nn.initializers.normal(1.0), bias_uniform)
 
+
+def _heads(channels: int) -> int:
+    """The heads of 64 channels each in so many.
+
+    Raises:
+      InputError: the channels do not split into them.
+    """
+    heads = channels // _HEAD_CHANNELS
+    if heads and channels % heads:
+        raise InputError(
+            f"{channels} channels do not split into the {heads} heads of DhariwalUNet's attention: choose "
+            f"network.channels and channel_mult with products divisible by {_HEAD_CHANNELS}."
+        )
+    return heads
+
+
 DHARIWAL = Design(
+    heads=_heads,
     epsilon=1e-5,
     skip_scale=1.0,
     adaptive_scale=True,
@@ -82,7 +92,7 @@ class DhariwalUNet(nn.Module):
         self,
         x: Image,
         c_noise: Time,
-        label: Int[Array, "b"] | Float[Array, "b _"] | None = None,
+        label: Label | None = None,
         augment_labels: Float[Array, "b _"] | None = None,
         *,
         train: bool = False,
@@ -96,78 +106,25 @@ class DhariwalUNet(nn.Module):
           InputError: labels that the network has not, or of another width; channels that do not split into heads.
         """
         wide, out_channels = jnp.promote_types(x.dtype, jnp.float32), x.shape[-1] * (1 + self.learn_sigma)
-        embedding = self._embed(c_noise.astype(wide), label, augment_labels, train)
-        h = self._decode(self._encode(x, embedding, train), embedding, train)
+        c_noise = c_noise.astype(wide)
+        embedding = self._embed(c_noise, *class_and_augmentation(self, label, augment_labels, c_noise, train))
+        blocks = blocks_in_unet(DHARIWAL, self.dropout, self.dtype, mean_down, nearest_up, embedding, train)
+        widths = tuple(self.channels * mult for mult in self.channel_mult)
+        h = conv(_KAIMING, x, widths[0], "conv_in", self.dtype)
+        skips = walk_down(blocks, h, widths, self.num_res_blocks, self.attention_resolutions)
+        h = middle(blocks, skips[-1])
+        h = walk_up(blocks, h, skips, widths, self.num_res_blocks, self.attention_resolutions)
         h = nn.swish(GroupNorm(None, DHARIWAL.epsilon, name="norm_out")(h))
         return conv(DHARIWAL.last, h, out_channels, "conv_out", self.dtype).astype(wide)
 
-    def _embed(
-        self,
-        c_noise: Time,
-        label: Int[Array, "b"] | Float[Array, "b _"] | None,
-        augment_labels: Float[Array, "b _"] | None,
-        train: bool,
-    ) -> Batch:
+    def _embed(self, c_noise: Time, classes: Float[Array, "b _"], augmentation: Float[Array, "b _"]) -> Batch:
         """The activated level embedding (b, channel_mult_emb channels)."""
         width = self.channel_mult_emb * self.channels
-        classes = labels_or_zeros(label, self.num_classes, c_noise, "Class")
-        augmentation = labels_or_zeros(augment_labels, self.augment_dim, c_noise, "Augmentation")
         h = sinusoidal_cos_first(c_noise, self.channels)
         if self.augment_dim:
             h = h + linear(_ZERO, augmentation, self.channels, "augment_embedding", use_bias=False)
         h = nn.swish(linear(_KAIMING, h, width, "embedding_1"))
         h = linear(_KAIMING, h, width, "embedding_2")
         if self.num_classes:
-            if train and self.label_dropout:
-                classes = drop_labels(self.make_rng("dropout"), classes, self.label_dropout)
             h = h + linear(_CLASSES, classes, width, "class_embedding", use_bias=False)
         return nn.swish(h)
-
-    def _block(
-        self,
-        h: Image,
-        embedding: Batch,
-        train: bool,
-        channels: int,
-        name: str,
-        *,
-        attends: bool = False,
-        resample: Resample | None = None,
-    ) -> Resized:
-        heads = channels // _HEAD_CHANNELS if attends else 0
-        if heads and channels % heads:
-            raise InputError(
-                f"{channels} channels do not split into the {heads} heads of DhariwalUNet's attention: choose "
-                f"network.channels and channel_mult with products divisible by {_HEAD_CHANNELS}."
-            )
-        return UNetBlock(channels, heads, self.dropout, DHARIWAL, resample, self.dtype, name=name)(h, embedding, train)
-
-    def _encode(self, x: Image, embedding: Batch, train: bool) -> list[Resized]:
-        """The skips, from the input's resolution to the lowest."""
-        h = conv(_KAIMING, x, self.channels * self.channel_mult[0], "conv_in", self.dtype)
-        skips = [h]
-        for level, mult in enumerate(self.channel_mult):
-            attends = h.shape[1] in self.attention_resolutions
-            for i in range(self.num_res_blocks):
-                name = f"down_{level}_block_{i}"
-                h = self._block(h, embedding, train, self.channels * mult, name, attends=attends)
-                skips.append(h)
-            if level < len(self.channel_mult) - 1:
-                name = f"down_{level}_resample"
-                h = self._block(h, embedding, train, h.shape[-1], name, resample=mean_down)
-                skips.append(h)
-        return skips
-
-    def _decode(self, skips: list[Resized], embedding: Batch, train: bool) -> Resized:
-        """The middle, and the way up over the skips."""
-        h = skips[-1]
-        h = self._block(h, embedding, train, h.shape[-1], "middle_block_0", attends=True)
-        h = self._block(h, embedding, train, h.shape[-1], "middle_block_1")
-        for level, mult in reversed(list(enumerate(self.channel_mult))):
-            attends = h.shape[1] in self.attention_resolutions
-            for i in range(self.num_res_blocks + 1):
-                h = jnp.concatenate([h, skips.pop()], axis=-1)
-                h = self._block(h, embedding, train, self.channels * mult, f"up_{level}_block_{i}", attends=attends)
-            if level > 0:
-                h = self._block(h, embedding, train, h.shape[-1], f"up_{level}_resample", resample=nearest_up)
-        return h

@@ -8,23 +8,16 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from score_jax.errors import InputError, unknown_name
-from score_jax.models.blocks.edm_block import (
-    Design,
-    Init,
-    Resample,
-    UNetBlock,
-    conv,
-    drop_labels,
-    labels_or_zeros,
-    linear,
-)
+from score_jax.models.blocks.edm_block import Design, Init, blocks_in_unet, conv, linear
+from score_jax.models.blocks.edm_labels import Label, class_and_augmentation
 from score_jax.models.blocks.embeddings import RandomFourier, sinusoidal
 from score_jax.models.blocks.initializers import fan_avg_uniform
 from score_jax.models.blocks.normalization import GroupNorm
 from score_jax.models.blocks.resampling import fir_down, fir_filter, fir_up
+from score_jax.models.blocks.unet_walk import UNetBlocks, middle, walk_down, walk_up
 from score_jax.models.conditions import Conditions, class_label
 from score_jax.typing import Batch, Image, Resized, Time
 
@@ -41,6 +34,7 @@ def _xavier(gain: float) -> Init:
 
 
 SONG = Design(
+    heads=lambda channels: 1,
     epsilon=1e-6,
     skip_scale=0.5**0.5,
     adaptive_scale=False,
@@ -114,7 +108,7 @@ class SongUNet(nn.Module):
         self,
         x: Image,
         c_noise: Time,
-        label: Int[Array, "b"] | Float[Array, "b _"] | None = None,
+        label: Label | None = None,
         augment_labels: Float[Array, "b _"] | None = None,
         *,
         train: bool = False,
@@ -128,47 +122,25 @@ class SongUNet(nn.Module):
           InputError: labels that the network has not, or of another width.
         """
         wide = jnp.promote_types(x.dtype, jnp.float32)
-        embedding = self._embed(c_noise.astype(wide), label, augment_labels, train)
-        skips = self._encode(x, embedding, train)
-        return self._decode(skips, x.shape[-1] * (1 + self.learn_sigma), embedding, train).astype(wide)
+        c_noise = c_noise.astype(wide)
+        embedding = self._embed(c_noise, *class_and_augmentation(self, label, augment_labels, c_noise, train))
+        blocks = blocks_in_unet(SONG, self.dropout, self.dtype, self._down, self._up, embedding, train)
+        skips = self._encode(blocks, x)
+        return self._decode(blocks, skips, x.shape[-1] * (1 + self.learn_sigma)).astype(wide)
 
-    def _embed(
-        self,
-        c_noise: Time,
-        label: Int[Array, "b"] | Float[Array, "b _"] | None,
-        augment_labels: Float[Array, "b _"] | None,
-        train: bool,
-    ) -> Batch:
+    def _embed(self, c_noise: Time, classes: Float[Array, "b _"], augmentation: Float[Array, "b _"]) -> Batch:
         """The activated level embedding (b, channel_mult_emb channels)."""
         noise_width, width = self.channel_mult_noise * self.channels, self.channel_mult_emb * self.channels
         if self.embedding == "fourier":
             h = RandomFourier(noise_width // 2, 16.0, name="fourier")(c_noise)
         else:
             h = sinusoidal(c_noise, noise_width)
-        classes = labels_or_zeros(label, self.num_classes, c_noise, "Class")
-        augmentation = labels_or_zeros(augment_labels, self.augment_dim, c_noise, "Augmentation")
         if self.num_classes:
-            if train and self.label_dropout:
-                classes = drop_labels(self.make_rng("dropout"), classes, self.label_dropout)
             h = h + linear(SONG.layer, classes * self.num_classes**0.5, noise_width, "class_embedding")
         if self.augment_dim:
             h = h + linear(SONG.layer, augmentation, noise_width, "augment_embedding", use_bias=False)
         h = nn.swish(linear(SONG.layer, h, width, "embedding_1"))
         return nn.swish(linear(SONG.layer, h, width, "embedding_2"))
-
-    def _block(
-        self,
-        h: Image,
-        embedding: Batch,
-        train: bool,
-        channels: int,
-        name: str,
-        *,
-        attends: bool = False,
-        resample: Resample | None = None,
-    ) -> Resized:
-        block = UNetBlock(channels, int(attends), self.dropout, SONG, resample, self.dtype, name=name)
-        return block(h, embedding, train)
 
     def _down(self, x: Image) -> Resized:
         # The original's doubling convolves with the filter, its halving correlates.
@@ -194,23 +166,21 @@ class SongUNet(nn.Module):
             return h, h
         return pyramid, h
 
-    def _encode(self, x: Image, embedding: Batch, train: bool) -> list[Resized]:
+    def _encode(self, blocks: UNetBlocks, x: Image) -> list[Resized]:
         """The skips, from the input's resolution to the lowest."""
         pyramid = x
+
+        def joined(h: Resized, level: int) -> Resized:
+            nonlocal pyramid
+            pyramid, h = self._join_input(pyramid, h, level)
+            return h
+
         h = conv(SONG.layer, x, self.channels, "conv_in", self.dtype)
-        skips = [h]
-        for level, mult in enumerate(self.channel_mult):
-            attends = h.shape[1] in self.attention_resolutions
-            for i in range(self.num_res_blocks):
-                name = f"down_{level}_block_{i}"
-                h = self._block(h, embedding, train, self.channels * mult, name, attends=attends)
-                skips.append(h)
-            if level < len(self.channel_mult) - 1:
-                name = f"down_{level}_resample"
-                h = self._block(h, embedding, train, h.shape[-1], name, resample=self._down)
-                pyramid, h = self._join_input(pyramid, h, level)
-                skips.append(h)
-        return skips
+        return walk_down(blocks, h, self._widths, self.num_res_blocks, self.attention_resolutions, joined)
+
+    @property
+    def _widths(self) -> tuple[int, ...]:
+        return tuple(self.channels * mult for mult in self.channel_mult)
 
     def _join_output(self, image: Resized | None, h: Image, channels: int, level: int) -> Resized:
         """This level's image, plus the doubled one of the level below if there is any."""
@@ -218,19 +188,23 @@ class SongUNet(nn.Module):
         h = conv(SONG.last, h, channels, f"conv_out_{level}", self.dtype)
         return h if image is None else self._up(image) + h
 
-    def _decode(self, skips: list[Resized], channels: int, embedding: Batch, train: bool) -> Resized:
+    def _decode(self, blocks: UNetBlocks, skips: list[Resized], channels: int) -> Resized:
         """The middle, and the way up over the skips, to an image."""
         image = None
-        h = skips[-1]
-        h = self._block(h, embedding, train, h.shape[-1], "middle_block_0", attends=True)
-        h = self._block(h, embedding, train, h.shape[-1], "middle_block_1")
-        for level, mult in reversed(list(enumerate(self.channel_mult))):
-            attends = h.shape[1] in self.attention_resolutions
-            for i in range(self.num_res_blocks + 1):
-                h = jnp.concatenate([h, skips.pop()], axis=-1)
-                name, last = f"up_{level}_block_{i}", i == self.num_res_blocks
-                h = self._block(h, embedding, train, self.channels * mult, name, attends=attends and last)
-            if level > 0:
-                image = self._join_output(image, h, channels, level) if self.decoder == "skip" else None
-                h = self._block(h, embedding, train, h.shape[-1], f"up_{level}_resample", resample=self._up)
+
+        def joined(h: Resized, level: int) -> Resized:
+            nonlocal image
+            image = self._join_output(image, h, channels, level) if self.decoder == "skip" else None
+            return h
+
+        h = walk_up(
+            blocks,
+            middle(blocks, skips[-1]),
+            skips,
+            self._widths,
+            self.num_res_blocks,
+            self.attention_resolutions,
+            attend_every_block=False,
+            finished=joined,
+        )
         return self._join_output(image, h, channels, 0)

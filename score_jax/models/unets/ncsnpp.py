@@ -22,7 +22,7 @@ from score_jax.models.blocks.normalization import GroupNorm
 from score_jax.models.blocks.remat import remat_blocks
 from score_jax.models.blocks.resampling import fir_down, fir_filter, fir_up, mean_down, nearest_up
 from score_jax.models.blocks.residual import Resample, ResidualBlock, conv, strided_conv
-from score_jax.models.blocks.unet_walk import UNetBlocks, middle, walk_down
+from score_jax.models.blocks.unet_walk import UNetBlocks, followed_by, middle, walk_down
 from score_jax.processes.levels import NoiseLevels
 from score_jax.typing import Batch, Image, Resized, Time
 
@@ -174,9 +174,11 @@ class NCSNpp(nn.Module):
         return (a + b) / 2**0.5 if self.skip_rescale else a + b
 
     def _blocks(self, embedding: Batch | None, train: bool) -> UNetBlocks:
+        def residual(h: Image, channels: int, name: str) -> Resized:
+            return self._block(h, embedding, train, channels, name)
+
         return UNetBlocks(
-            residual=lambda h, channels, name: self._block(h, embedding, train, channels, name),
-            attend=self._attend,
+            block=followed_by(residual, self._attend),
             halve=lambda h, name: self._halve(h, embedding, train, name),
             double=lambda h, name: self._double(h, embedding, train, name),
         )
@@ -244,10 +246,9 @@ class NCSNpp(nn.Module):
         pyramid = None
         for level, width in reversed(list(enumerate(self._widths))):
             for i in range(self.num_res_blocks + 1):
+                attends = h.shape[1] in self.attention_resolutions and i == self.num_res_blocks
                 h = jnp.concatenate([h, skips.pop()], axis=-1)
-                h = blocks.residual(h, width, f"up_{level}_block_{i}")
-            if h.shape[1] in self.attention_resolutions:
-                h = blocks.attend(h, f"up_{level}_attention")
+                h = blocks.block(h, width, f"up_{level}_block_{i}", f"up_{level}_attention" if attends else None)
             pyramid, h = self._join_output(pyramid, h, channels, level)
             if level > 0:
                 h = blocks.double(h, f"up_{level}_resample")
