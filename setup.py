@@ -23,7 +23,8 @@ DEMO = ["scikit-learn>=1.5", "mlxtend>=0.23.4", "matplotlib>=3.9"]
 TEXT = ["ftfy>=6.3", "regex>=2024.5"]
 DEV = [
     "pytest>=8.3",
-    "pytest-cov>=6.0",
+    "coverage>=7.6",
+    "slipcover>=1.1",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "ruff>=0.10",

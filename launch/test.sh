@@ -22,6 +22,6 @@ if [[ ${1:-} == --fast ]]; then
 elif (($#)); then
   python -m pytest "$@"
 else
-  python -m pytest "${workers[@]}" --cov=score_jax --cov-report=term --cov-fail-under=85
+  python -m pytest "${workers[@]}" --covered=85
   python benchmarks/guard.py
 fi

@@ -27,6 +27,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_matmul_precision", "highest")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
+pytest_plugins = ["covered"]
+
 # In tests only: the shapes and dtypes in annotations are checked at every call.
 install_import_hook("score_jax", "beartype.beartype")
 
@@ -41,18 +43,8 @@ def _resident() -> int:
     return int(statistics.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statistics.is_file() else 0
 
 
-_UNCOUNTED = ("contract", "models", "training")
-"""Rooms whose slow tests compile or run whole networks, the lines of which quicker tests run too."""
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests of some rooms go uncounted, since counting lines makes tracing a network half as slow again.
-
-    The benchmarks go first: one that began last would leave the other worker with nothing to do.
-    """
-    for item in items:
-        if item.get_closest_marker("slow") and item.path.parent.name in _UNCOUNTED:
-            item.add_marker("no_cover")
+    """The benchmarks go first: one that began last would leave the other worker with nothing to do."""
     items.sort(key=lambda item: item.path.name != "test_benchmarks.py")
 
 

@@ -181,7 +181,7 @@ def test_a_slurm_job_that_fails_does_not_queue_again(tmp_path, stand_in):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ((), ["-m pytest -n 2 --dist worksteal --cov=score_jax --cov-report=term --cov-fail-under=85", "guard"]),
+        ((), ["-m pytest -n 2 --dist worksteal --covered=85", "guard"]),
         (("--fast",), ["-m pytest -n 2 --dist worksteal -m not slow"]),
         (("--fast", "tests/cli"), ["-m pytest -n 2 --dist worksteal -m not slow tests/cli"]),
         (("tests/cli", "-k", "doctor"), ["-m pytest tests/cli -k doctor"]),
