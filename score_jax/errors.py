@@ -3,10 +3,11 @@
 import difflib
 import re
 import reprlib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 _QUOTED = 100
+_Entry = TypeVar("_Entry")
 
 
 class InputError(Exception):
@@ -22,6 +23,17 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return InputError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known)}.")
+
+
+def entry_of(table: Mapping[str, _Entry], kind: str, name: str) -> _Entry:
+    """What a table of things of a kind has by this name.
+
+    Raises:
+      InputError: it has none; the message lists the names.
+    """
+    if name not in table:
+        raise unknown_name(kind, name, table)
+    return table[name]
 
 
 def quoted(value: Any) -> str:

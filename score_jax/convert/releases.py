@@ -11,7 +11,7 @@ from score_jax.convert import adm, ddpm, edm, ncsn, score_sde, wide_resnet
 from score_jax.convert.correspondence import StateDict, Table, to_ours, to_theirs
 from score_jax.convert.readers import read_checkpoint
 from score_jax.convert.state_dicts import named_weights
-from score_jax.errors import InputError, unknown_name
+from score_jax.errors import InputError, entry_of
 from score_jax.models.classifiers.adm_classifier import ADMClassifier
 from score_jax.models.classifiers.wide_resnet import WideResNet
 from score_jax.models.network import Network
@@ -55,9 +55,7 @@ def table_of(release: str, network: Network) -> Table:
     Raises:
       InputError: the release is unknown, or has no weights for such a network.
     """
-    if release not in RELEASES:
-        raise unknown_name("release", release, RELEASES)
-    tables, kind = RELEASES[release], type(network.module)
+    tables, kind = entry_of(RELEASES, "release", release), type(network.module)
     if kind not in tables:
         known = ", ".join(sorted(other.__name__ for other in tables))
         raise InputError(

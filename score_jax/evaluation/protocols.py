@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from score_jax.errors import unknown_name
+from score_jax.errors import entry_of
 from score_jax.evaluation.resize import Resize
 from score_jax.typing import Rounding
 
@@ -72,6 +72,4 @@ def protocol_of(name: str) -> Protocol:
     Raises:
       InputError: there is none.
     """
-    if name not in PROTOCOLS:
-        raise unknown_name("protocol", name, PROTOCOLS)
-    return PROTOCOLS[name]
+    return entry_of(PROTOCOLS, "protocol", name)

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from score_jax.errors import unknown_name
+from score_jax.errors import entry_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +52,7 @@ def chip_named(name: str) -> Chip:
     Raises:
       InputError: it is unknown.
     """
-    if name not in CHIPS:
-        raise unknown_name("chip", name, CHIPS)
-    return CHIPS[name]
+    return entry_of(CHIPS, "chip", name)
 
 
 def peak_flops(device_kind: str) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from score_jax.errors import unknown_name
+from score_jax.errors import entry_of
 from score_jax.planning.chips import Chip
 from score_jax.planning.hlo import collective_bytes
 
@@ -32,10 +32,8 @@ def compiler_effort(name: str) -> Iterator[None]:
     Raises:
       InputError: there is no such effort.
     """
-    if name not in EFFORTS:
-        raise unknown_name("effort", name, EFFORTS)
+    level = entry_of(EFFORTS, "effort", name)
     before = {option: getattr(jax.config, option) for option in ("jax_optimization_level", "jax_memory_fitting_level")}
-    level = EFFORTS[name]
     try:
         for option in before if level else ():
             jax.config.update(option, level)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from score_jax.errors import unknown_name
+from score_jax.errors import entry_of
 from score_jax.typing import Params
 
 
@@ -20,10 +20,9 @@ def learning_rate_schedule(peak: float, warmup_steps: int, decay: str, total_ste
         "cosine": lambda: optax.cosine_decay_schedule(peak, max(1, total_steps - warmup_steps)),
         "linear": lambda: optax.linear_schedule(peak, 0.0, max(1, total_steps - warmup_steps)),
     }
-    if decay not in tails:
-        raise unknown_name("optimizer.decay", decay, tails)
+    tail = entry_of(tails, "optimizer.decay", decay)
     warmup = optax.linear_schedule(0.0, peak, max(1, warmup_steps))
-    return optax.join_schedules([warmup, tails[decay]()], [warmup_steps])
+    return optax.join_schedules([warmup, tail()], [warmup_steps])
 
 
 def clip_by_global_norm(limit: float) -> optax.GradientTransformation:
@@ -55,10 +54,9 @@ def make_optimizer(
         "adam": lambda: optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(schedule, b1, b2, eps)),
         "adamw": lambda: optax.adamw(schedule, b1, b2, eps, weight_decay=weight_decay),
     }
-    if name not in optimizers:
-        raise unknown_name("optimizer.name", name, optimizers)
+    optimizer = entry_of(optimizers, "optimizer.name", name)
     clip = clip_by_global_norm(clip_norm) if clip_norm > 0 else optax.identity()
-    return optax.chain(clip, optimizers[name]())
+    return optax.chain(clip, optimizer())
 
 
 def update_ema(average: Params, params: Params, decay: float, warmup: bool, step: Int[Array, ""]) -> Params:

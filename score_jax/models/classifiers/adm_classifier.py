@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from score_jax.errors import unknown_name
 from score_jax.models.blocks.adm_blocks import attend_fused, blocks_of, embed, linear, norm
 from score_jax.models.blocks.convolution import conv
 from score_jax.models.blocks.unet_walk import middle, walk_down
+from score_jax.models.choices import check_choices
 from score_jax.typing import Image, Resized, Time
 
 POOLS = ("adaptive", "attention", "spatial", "spatial_v2")
@@ -77,8 +77,7 @@ class ADMClassifier(nn.Module):
     dtype: Any = None
 
     def __post_init__(self) -> None:
-        if self.pool not in POOLS:
-            raise unknown_name("network.pool", self.pool, POOLS)
+        check_choices(self, {"pool": POOLS})
         super().__post_init__()
 
     @nn.compact

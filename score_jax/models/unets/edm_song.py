@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from score_jax.errors import InputError, unknown_name
+from score_jax.errors import InputError
 from score_jax.models.blocks.edm_block import Design, Init, blocks_in_unet, conv, linear
 from score_jax.models.blocks.edm_labels import Label, class_and_augmentation
 from score_jax.models.blocks.embeddings import RandomFourier, sinusoidal
@@ -18,6 +18,7 @@ from score_jax.models.blocks.initializers import fan_avg_uniform
 from score_jax.models.blocks.normalization import GroupNorm
 from score_jax.models.blocks.resampling import fir_down, fir_filter, fir_up
 from score_jax.models.blocks.unet_walk import UNetBlocks, middle, walk_down, walk_up
+from score_jax.models.choices import check_choices
 from score_jax.models.conditions import Conditions, class_label
 from score_jax.typing import Batch, Image, Resized, Time
 
@@ -89,9 +90,7 @@ class SongUNet(nn.Module):
     dtype: Any = None
 
     def __post_init__(self) -> None:
-        for field, known in _CHOICES.items():
-            if getattr(self, field) not in known:
-                raise unknown_name(f"network.{field}", getattr(self, field), known)
+        check_choices(self, _CHOICES)
         if len(self.resample_filter) % 2:
             raise InputError(
                 f"network.resample_filter has {len(self.resample_filter)} taps: an odd number cannot double a size. "

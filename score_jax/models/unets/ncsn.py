@@ -1,14 +1,13 @@
 """NCSN (Song and Ermon 2019): the score at each of a few noise levels, with the level's index in every norm."""
 
-from collections.abc import Collection
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from score_jax.errors import unknown_name
 from score_jax.models.blocks.activations import ACTIVATIONS
 from score_jax.models.blocks.instance_norm import COEFFICIENTS, NORMS, ConditionalNorm
+from score_jax.models.choices import check_choices
 from score_jax.models.unets.refinenet import TOPOLOGIES, Design, average_pool, refinenet
 from score_jax.typing import Image, Time
 
@@ -36,14 +35,9 @@ class NCSN(nn.Module):
     dtype: Any = None
 
     def __post_init__(self) -> None:
-        choices: dict[str, Collection[str]] = {
-            "topology": TOPOLOGIES,
-            "normalization": NORMS if self.num_levels is None else COEFFICIENTS,
-            "activation": ACTIVATIONS,
-        }
-        for field, known in choices.items():
-            if getattr(self, field) not in known:
-                raise unknown_name(f"network.{field}", getattr(self, field), known)
+        normalizations = NORMS if self.num_levels is None else COEFFICIENTS
+        choices = {"topology": TOPOLOGIES, "normalization": normalizations, "activation": ACTIVATIONS}
+        check_choices(self, choices)
         super().__post_init__()
 
     @nn.compact

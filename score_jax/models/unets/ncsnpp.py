@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from score_jax.arrays import broadcast_right
-from score_jax.errors import InputError, unknown_name
+from score_jax.errors import InputError
 from score_jax.models.blocks.activations import ACTIVATIONS
 from score_jax.models.blocks.attention import PixelAttention
 from score_jax.models.blocks.embeddings import RandomFourier, sinusoidal
@@ -23,6 +23,7 @@ from score_jax.models.blocks.remat import remat_blocks
 from score_jax.models.blocks.resampling import fir_down, fir_filter, fir_up, mean_down, nearest_up
 from score_jax.models.blocks.residual import Resample, ResidualBlock, conv, strided_conv
 from score_jax.models.blocks.unet_walk import UNetBlocks, followed_by, middle, walk_down
+from score_jax.models.choices import check_choices
 from score_jax.processes.levels import NoiseLevels
 from score_jax.typing import Batch, Image, Resized, Time
 
@@ -90,9 +91,7 @@ class NCSNpp(nn.Module):
     dtype: Any = None
 
     def __post_init__(self) -> None:
-        for field, known in _CHOICES.items():
-            if getattr(self, field) not in known:
-                raise unknown_name(f"network.{field}", getattr(self, field), known)
+        check_choices(self, _CHOICES)
         learned_up = self.progressive == "residual" or (self.resblock == "ddpm" and self.resample_with_conv)
         if self.fir and learned_up:
             raise InputError(

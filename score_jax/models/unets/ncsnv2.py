@@ -1,15 +1,14 @@
 """NCSNv2 (Song and Ermon 2020): an unconditional RefineNet divided by the noise level (technique 3)."""
 
-from collections.abc import Collection
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from score_jax.arrays import broadcast_right
-from score_jax.errors import unknown_name
 from score_jax.models.blocks.activations import ACTIVATIONS
 from score_jax.models.blocks.instance_norm import NORMS
+from score_jax.models.choices import check_choices
 from score_jax.models.unets.ncsnpp import sigma_of
 from score_jax.models.unets.refinenet import TOPOLOGIES, Design, max_pool, refinenet
 from score_jax.processes.levels import NoiseLevels
@@ -39,14 +38,7 @@ class NCSNv2(nn.Module):
 
     def __post_init__(self) -> None:
         # Float32 levels, as ermongroup/ncsnv2 has them, are `NoiseLevels(rounded=True)`.
-        choices: dict[str, Collection[str]] = {
-            "variant": TOPOLOGIES,
-            "normalization": NORMS,
-            "activation": ACTIVATIONS,
-        }
-        for field, known in choices.items():
-            if getattr(self, field) not in known:
-                raise unknown_name(f"network.{field}", getattr(self, field), known)
+        check_choices(self, {"variant": TOPOLOGIES, "normalization": NORMS, "activation": ACTIVATIONS})
         super().__post_init__()
 
     @nn.compact
