@@ -4,7 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from score_jax.models.blocks.cpu_convolution import conv_general_dilated
+from score_jax.models.blocks.cpu_convolution import Conv
 from score_jax.models.blocks.initializers import bias_uniform, fan_in_uniform
 
 
@@ -34,14 +34,13 @@ def conv(
     kernel_init = nn.initializers.zeros if zero else fan_in_uniform(1 / 3)
     bias_init = nn.initializers.zeros if zero else bias_uniform(in_channels * kernel**2)
     kwargs = {"padding": kernel // 2} | kwargs
-    return nn.Conv(
+    return Conv(
         channels,
         (kernel, kernel),
         use_bias=use_bias,
         kernel_init=kernel_init,
         bias_init=bias_init,
         dtype=dtype,
-        conv_general_dilated=conv_general_dilated,
         name=name,
         **kwargs,
     )

@@ -12,10 +12,12 @@ them. `image` is the transpose with respect to x: the gradient of the input; `ke
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -120,6 +122,10 @@ def conv_general_dilated(
         precision=_ambient_precision() if precision is None else precision,
     )
     return _output.bind(lhs, rhs, geometry=geometry)
+
+
+Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)
+"""Flax's convolution by this one."""
 
 
 def _pair(values: Sequence[int]) -> Pair:

@@ -10,7 +10,7 @@ from einops import rearrange
 from jax.nn.initializers import Initializer
 
 from score_jax.models.blocks.attention import attend
-from score_jax.models.blocks.cpu_convolution import conv_general_dilated
+from score_jax.models.blocks.cpu_convolution import Conv
 from score_jax.models.blocks.normalization import GroupNorm
 from score_jax.models.blocks.unet_walk import UNetBlocks
 from score_jax.typing import Batch, Image, Resized
@@ -59,13 +59,12 @@ class Design:
 def conv(init: Init, x: Image, channels: int, name: str, dtype: Any, **kwargs: Any) -> Resized:
     """A 3 x 3 convolution of x; kwargs are those of `nn.Conv`."""
     bias_init = init.bias(9 * x.shape[-1])
-    layer = nn.Conv(
+    layer = Conv(
         channels,
         (3, 3),
         kernel_init=init.kernel,
         bias_init=bias_init,
         dtype=dtype,
-        conv_general_dilated=conv_general_dilated,
         name=name,
         **kwargs,
     )

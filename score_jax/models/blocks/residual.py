@@ -6,7 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from score_jax.models.blocks.cpu_convolution import conv_general_dilated
+from score_jax.models.blocks.cpu_convolution import Conv
 from score_jax.models.blocks.initializers import fan_avg_uniform
 from score_jax.models.blocks.normalization import GroupNorm
 from score_jax.typing import Batch, Image, Resized
@@ -16,12 +16,11 @@ Resample = Callable[[Image], Resized]
 
 def conv(channels: int, name: str, dtype: Any, *, scale: float = 1.0, kernel: int = 3, **kwargs: Any) -> nn.Conv:
     """A convolution that keeps the size, initialised as in DDPM with this variance `scale`."""
-    return nn.Conv(
+    return Conv(
         channels,
         (kernel, kernel),
         kernel_init=fan_avg_uniform(scale),
         dtype=dtype,
-        conv_general_dilated=conv_general_dilated,
         name=name,
         **kwargs,
     )

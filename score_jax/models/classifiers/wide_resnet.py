@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from einops import reduce
 from jaxtyping import Array, Float, Real
 
-from score_jax.models.blocks.cpu_convolution import conv_general_dilated
+from score_jax.models.blocks.cpu_convolution import Conv
 from score_jax.models.blocks.embeddings import RandomFourier
 from score_jax.models.blocks.normalization import GroupNorm
 from score_jax.models.blocks.resampling import mean_down
@@ -22,14 +22,13 @@ EMBEDDING_DIM = 128
 
 def _conv(channels: int, name: str, dtype: Any, stride: int = 1) -> nn.Conv:
     kernel_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-    return nn.Conv(
+    return Conv(
         channels,
         (3, 3),
         (stride, stride),
         use_bias=False,
         kernel_init=kernel_init,
         dtype=dtype,
-        conv_general_dilated=conv_general_dilated,
         name=name,
     )
 
