@@ -142,9 +142,12 @@ def test_values_of_options_that_are_not_possible(section, name, options):
             refusal(lambda wrong=wrong: make_method(section, METHODS[section], {"name": wrong}), f"{section}.name")
 
 
-def unique_sections(section: str) -> dict[str, str]:
-    """The names of configs whose sections differ, of all that are shipped."""
-    return {repr(sorted(values[section].items())): name for name, values in COMPLETED.items()}
+def unique_sections(section: str) -> Iterator[tuple[ConfigDict, dict[str, Any], str]]:
+    """Configs whose sections differ, of all that are shipped; with what the section states, and its name."""
+    for config_name in {repr(sorted(values[section].items())): name for name, values in COMPLETED.items()}.values():
+        config = completed(SHIPPED[config_name])
+        stated = config[section].to_dict()
+        yield config, stated, str(stated.get("name", stated.get("preconditioning", "")))
 
 
 def built(config: ConfigDict) -> None:
@@ -173,10 +176,7 @@ def cases_of(section: str, values: dict[str, Any]) -> Iterator[tuple[str, Any, V
 @pytest.mark.parametrize("section", CONSTRUCTED)
 def test_values_of_arguments_that_are_not_possible(section):
     seen: set[tuple[str, str]] = set()
-    for config_name in unique_sections(section).values():
-        config = completed(SHIPPED[config_name])
-        stated = config[section].to_dict()
-        name = str(stated.get("name", stated.get("preconditioning", "")))
+    for config, stated, name in unique_sections(section):
 
         def build(key: str, value: Any, config=config, stated=stated) -> None:
             built(with_section(config, section, stated | {key: value}))
@@ -230,10 +230,7 @@ def with_section(config: ConfigDict, section: str, values: dict[str, Any]) -> Co
 @pytest.mark.parametrize("section", CONSTRUCTED)
 def test_misspelt_and_missing_arguments(section):
     seen: set[tuple[str, str]] = set()
-    for config_name in unique_sections(section).values():
-        config = completed(SHIPPED[config_name])
-        stated = config[section].to_dict()
-        name = str(stated.get("name", stated.get("preconditioning", "")))
+    for config, stated, name in unique_sections(section):
         for key in [key for key in stated if (name, key) not in seen]:
             seen.add((name, key))
             rest = {other: value for other, value in stated.items() if other != key}

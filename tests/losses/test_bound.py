@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from scipy.special import rel_entr
+from true_reverse import true_reverse
 
 from score_jax.arrays import fold_in_each, keys_per_example
 from score_jax.losses import bound
@@ -31,17 +32,6 @@ def forward(chain):
     return reverse
 
 
-def best(chain, std):
-    """The true reverse kernel of data N(0, std²)."""
-
-    def reverse(x, t):
-        a, _ = chain.kernel(t, t - 1)
-        v_s, v_t = ((chain.alpha(u) * std) ** 2 + chain.sigma(u) ** 2 for u in (t - 1, t))
-        return (a * v_s / v_t)[:, None] * x, (v_s - (a * v_s) ** 2 / v_t)[:, None] * jnp.ones_like(x)
-
-    return reverse
-
-
 @pytest.mark.parametrize("logits", [log_spaced(T, BETA_1), equal_shares(T)], ids=["log", "shares"])
 def test_the_forward_kernel_as_model_gives_the_null(logits):
     chain = chain_of_logits(logits, BETA_1)
@@ -57,7 +47,7 @@ def test_of_the_true_model_the_bound_is_the_likelihood_up_to_its_first_step(std)
     """Normal data, true kernels: what is left is the edge rule, which takes the prior for the data's law at beta_1."""
     chain = chain_of_logits(log_spaced(T, 1e-4), 1e-4)
     x0 = std * jax.random.normal(jax.random.key(0), (4000, 2))
-    result = jax.jit(lambda x0: bound.gaussian_bound(best(chain, std), chain, x0, path_for(x0)))(x0)
+    result = jax.jit(lambda x0: bound.gaussian_bound(true_reverse(chain, std), chain, x0, path_for(x0)))(x0)
     log_prob = -0.5 * jnp.sum(x0**2, axis=1) / std**2 - jnp.log(2 * jnp.pi * std**2)
     gap = log_prob - result.exact
     assert abs(gap.mean()) < 4 * gap.std() / len(x0) ** 0.5
@@ -84,7 +74,7 @@ def test_the_entropy_of_a_reverse_step_is_between_its_bounds():
     lower, upper = bound.reverse_entropy_bounds(chain, t)
     assert (lower < upper).all()
     for std in (1.0, 0.5, 0.05):
-        _, variance = best(chain, std)(jnp.zeros((len(t), 1)), t)
+        _, variance = true_reverse(chain, std)(jnp.zeros((len(t), 1)), t)
         entropy = 0.5 * jnp.log(2 * jnp.pi * jnp.e * variance[:, 0])
         assert (entropy < upper + 1e-4).all() and (entropy > lower - 1e-4).all()
     posterior = chain.posterior_coefficients(t, t - 1)[2]
@@ -98,7 +88,7 @@ def test_importance_sampling_tightens_the_bound_of_a_model_that_is_off():
     path = path_for(x0)
 
     def wide(x, t):
-        mean, variance = best(chain, std)(x, t)
+        mean, variance = true_reverse(chain, std)(x, t)
         return mean, 1.6 * variance
 
     def estimate(count):

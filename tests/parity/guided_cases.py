@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from toys import condition_gradient, eps_toy
 
-from originals import UnknownCase
+from originals import UnknownCase, by_name
 from score_jax.guidance.classifier import by_gradient
 from score_jax.losses import loss_history, variational
 from score_jax.models.blocks.embeddings import sinusoidal_cos_first
@@ -344,13 +344,13 @@ def _ddpm_betas(entry: dict) -> np.ndarray:
     return BETAS[name](count, **{key: limits[key] for key in takes})
 
 
-HANDLERS = {
-    ("guided_diffusion", "schedules"): schedules,
-    ("guided_diffusion", "p_mean_variance"): p_mean_variance,
-    ("guided_diffusion", "sampling_steps"): sampling_steps,
-    ("guided_diffusion", "sampling_loops"): sampling_loops,
-    ("guided_diffusion", "training_losses"): training_losses,
-    ("guided_diffusion", "calc_bpd_loop"): calc_bpd_loop,
-    ("guided_diffusion", "loss_second_moment"): loss_second_moment,
-    ("ddpm", "process"): ddpm_process,
-}
+_GUIDED = (
+    schedules,
+    p_mean_variance,
+    sampling_steps,
+    sampling_loops,
+    training_losses,
+    calc_bpd_loop,
+    loss_second_moment,
+)
+HANDLERS = by_name("guided_diffusion", *_GUIDED) | {("ddpm", "process"): ddpm_process}

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from toys import mixture_score, mlp_energy_score, mlp_score
 
+from originals import by_name
 from score_jax.guidance import measurements
 from score_jax.losses import sliced, weighting
 from score_jax.losses.score_matching import denoising
@@ -211,13 +212,6 @@ def toy2d(file, dtype) -> dict:
 
 
 HANDLERS = {
-    ("ncsn", "toy2d"): toy2d,
-    ("ncsn", "annealed_langevin"): annealed_langevin,
-    ("ncsn", "langevin_fixed"): langevin_fixed,
-    ("ncsn", "inpainting"): inpainting,
-    ("ncsn", "losses"): losses,
-    ("ncsnv2", "annealed_langevin"): annealed_langevin,
-    ("ncsnv2", "inpainting"): inpainting,
-    ("ncsnv2", "interpolation"): interpolation,
-    ("ncsnv2", "losses"): losses,
+    **by_name("ncsn", toy2d, annealed_langevin, langevin_fixed, inpainting, losses),
+    **by_name("ncsnv2", annealed_langevin, inpainting, interpolation, losses),
 }

@@ -1,5 +1,6 @@
 """From the `meta` of a parity file to a config of ours: how the originals name what we name."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -11,6 +12,11 @@ Shape = tuple[int, ...]
 
 class UnknownCase(Exception):
     """A file that this version does not know how to run."""
+
+
+def by_name(system: str, *handlers: Callable) -> dict[tuple[str, str], Callable]:
+    """Handlers of the cases of a system that are called as they are."""
+    return {(system, run.__name__): run for run in handlers}
 
 
 def _config(network: dict[str, Any], image_shape: Shape, *, centered: bool, process: dict | None) -> ConfigDict:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from true_reverse import true_reverse
 
 from score_jax.arrays import keys_per_example
 from score_jax.processes.binomial import BinomialChain
@@ -21,17 +22,6 @@ STATES = list(itertools.product((0, 1), repeat=3))
 
 def keys(count, seed=0):
     return keys_per_example(jax.random.key(seed), jnp.arange(count))
-
-
-def true_reverse(chain, std):
-    """The reverse kernel of data N(0, std²)."""
-
-    def reverse(x, t):
-        a, _ = chain.kernel(t, t - 1)
-        before, now = ((chain.alpha(u) * std) ** 2 + chain.sigma(u) ** 2 for u in (t - 1, t))
-        return (a * before / now)[:, None] * x, (before - (a * before) ** 2 / now)[:, None] * jnp.ones_like(x)
-
-    return reverse
 
 
 def moments_of_multiplied(chain, std, y, noise, shares):
