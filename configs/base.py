@@ -6,7 +6,7 @@ keys, defaults and meaning: they are the dataclasses in `score_jax/builder/*_opt
 
 from ml_collections import ConfigDict
 
-from score_jax.builder.sections import default_config
+from score_jax.builder.sections import default_cascade, default_config
 
 
 def get_config() -> ConfigDict:
@@ -37,6 +37,15 @@ def get_config() -> ConfigDict:
     )
     config.prediction = ConfigDict({"output": "eps", "label": "999t"})
     return config.lock()
+
+
+def get_cascade(*workdirs: str) -> ConfigDict:
+    """A cascade of the runs in these workdirs: the first draws from noise, each other one enlarges what is drawn.
+
+    Each is sampled as its own config says, but for what `cascade.stage1.sampler` and `cascade.stage1.guidance` state
+    (`stage2`, ...). Locked, but for those.
+    """
+    return default_cascade(workdirs)
 
 
 def set_data(config: ConfigDict, name: str) -> None:

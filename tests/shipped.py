@@ -13,11 +13,16 @@ _NO_CONFIG = ("__init__.py", "shared.py")
 _VARIANTS = {"configs/lineage.py": lineage.SYSTEMS, "configs/adm/ablation.py": ablation.VARIANTS}
 
 
-def shipped_configs() -> dict[str, ConfigDict]:
-    """As their files make them."""
+def is_cascade_file(name: str) -> bool:
+    """Whether a file's config names runs that draw one after another, and is of no run itself."""
+    return name.endswith("_cascade.py")
+
+
+def shipped_configs(*, cascades: bool = False) -> dict[str, ConfigDict]:
+    """Of runs, or of cascades of them, as their files make them."""
     configs = {}
     for path in sorted((ROOT / "configs").rglob("*.py")):
-        if path.name in _NO_CONFIG:
+        if path.name in _NO_CONFIG or is_cascade_file(path.name) != cascades:
             continue
         name = str(path.relative_to(ROOT))
         module = importlib.import_module(name.removesuffix(".py").replace("/", "."))

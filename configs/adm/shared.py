@@ -70,3 +70,11 @@ def classifier(image_size: int) -> ConfigDict:
     config.optimizer.decay = "linear"
     config.training.sample_every = 0
     return config
+
+
+def cascade(*workdirs: str, image_size: int) -> ConfigDict:
+    """The runs in these workdirs, compared at the size of the last one's images."""
+    config = base.get_cascade(*workdirs)
+    _images(config, "imagenet2012", image_size)
+    config.evaluation.update(num_samples=50_000, batch_size=32)
+    return config

@@ -22,7 +22,7 @@ from score_jax.builder.prediction import build_logits, build_predict
 from score_jax.builder.processes import build_process
 from score_jax.builder.run_options import ON_NONFINITE, SECTIONS
 from score_jax.builder.sampling import Guide, Known, Sampling, build_sampling, scale_of
-from score_jax.builder.sections import METHODS, completed, made
+from score_jax.builder.sections import METHODS, completed, made, refuse_cascade
 from score_jax.builder.unread import refuse_unread
 from score_jax.codecs.pixels import Pixels
 from score_jax.conditioning.conditioners import Conditioner, conditions_of
@@ -205,9 +205,11 @@ def experiment(config: ConfigDict) -> Experiment:
     """Builds everything a verb needs.
 
     Raises:
-      InputError: a name or a key is unknown, a value is not possible, or values do not fit each other.
+      InputError: a name or a key is unknown, a value is not possible, or values do not fit each other; or it is the
+        config of a cascade, which is a list of experiments.
     """
     config = completed(config)
+    refuse_cascade(config)
     sections = {section: made(config, section) for section in (*SECTIONS, *METHODS)}
     process, network, codec = build_process(config), build_network(config), codec_of(config)
     classifies = isinstance(sections["loss"], Classifier)

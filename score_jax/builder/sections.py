@@ -3,14 +3,20 @@
 `sampler`, `loss`, `guidance`, `codec` and `likelihood` name a method and hold what that method reads; `process`,
 `network` and `prediction` do so too, with the arguments of the class that they name. The others hold the same keys
 always. Every default is that of a field of an options dataclass; `configs/base.py` is made from them.
+
+A cascade has a section `cascade`, whose `stage1`, `stage2`, ... name the runs in their order, and of the others only
+those of `OF_CASCADES`: the rest is in the configs of its stages.
 """
 
+import re
+import typing
 from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
 from score_jax.builder import options
+from score_jax.builder.cascade_options import SETTINGS, Stage
 from score_jax.builder.codec_options import CODECS
 from score_jax.builder.guidance_options import GUIDANCES
 from score_jax.builder.likelihood_options import LIKELIHOODS
@@ -37,7 +43,10 @@ DEFAULT_METHODS = {
 }
 CONSTRUCTED = ("process", "network", "prediction")
 """Sections that are the arguments of a class of the library, which checks them."""
+OF_CASCADES = ("data", "sampling", "evaluation")
+"""Sections without methods that a cascade has beside its stages."""
 _TOP = ("seed", "version")
+_STAGE = re.compile(r"stage[1-9]\d*")
 
 
 class MethodSection(ConfigDict):
@@ -98,7 +107,9 @@ def completed(config: ConfigDict) -> ConfigDict:
     Raises:
       InputError: a section or a key is unknown or missing, or a method does not read it.
     """
-    values, known = config.to_dict(), {*_TOP, *SECTIONS, *METHODS, *CONSTRUCTED}
+    if is_cascade(config):
+        return _completed_cascade(config.to_dict())
+    values, known = config.to_dict(), {*_TOP, *SECTIONS, *METHODS, *CONSTRUCTED, "cascade"}
     for section in values:
         if section not in known:
             raise unknown_name("section of the config", section, known)
@@ -111,10 +122,8 @@ def completed(config: ConfigDict) -> ConfigDict:
     options.check_type("seed", values.get("seed", 42), int)
     options.Values(least=0, most=2**32 - 1).check("seed", values.get("seed", 42))
     whole = ConfigDict({"version": VERSION, "seed": values.get("seed", 42)})
-    for section, keys in SECTIONS.items():
-        given = values.get(section, {})
-        check_keys(section, None, given)
-        whole[section] = _typed(options.defaults_of(keys) | given)
+    for section in SECTIONS:
+        whole[section] = _plain_section(section, values.get(section, {}))
     for section, table in METHODS.items():
         given = {"name": DEFAULT_METHODS[section]} | values.get(section, {})
         name = given["name"]
@@ -125,6 +134,111 @@ def completed(config: ConfigDict) -> ConfigDict:
     for section in CONSTRUCTED:
         whole[section] = ConfigDict(values[section])
     return whole.lock()
+
+
+def _plain_section(section: str, given: dict[str, Any]) -> ConfigDict:
+    """A section without methods, with every key."""
+    check_keys(section, None, given)
+    return _typed(options.defaults_of(SECTIONS[section]) | given)
+
+
+def is_cascade(config: ConfigDict) -> bool:
+    """Whether a config is that of a cascade, which names runs, and not of one run."""
+    return "cascade" in config
+
+
+def stage_names(config: ConfigDict) -> list[str]:
+    """The stages of a completed cascade, in their order."""
+    return [f"stage{number + 1}" for number in range(len(config.cascade))]
+
+
+def refuse_cascade(config: ConfigDict) -> None:
+    """Raises InputError where a config is that of a cascade, and one run is wanted."""
+    if is_cascade(config):
+        runs = ", ".join(str(config.cascade[name].workdir) for name in stage_names(config))
+        raise InputError(
+            "This is a cascade, which `sample`, `evaluate` and `plan` take as a whole. Train, measure, edit and "
+            f"inspect its runs, each by itself: {runs}."
+        )
+
+
+def default_cascade(workdirs: tuple[str, ...]) -> ConfigDict:
+    """A cascade of the runs in these workdirs, other keys at their defaults. Locked, but for the stages' settings."""
+    stages = {f"stage{number}": {"workdir": workdir} for number, workdir in enumerate(workdirs, start=1)}
+    return completed(ConfigDict({"version": VERSION, "cascade": stages}))
+
+
+def refuse_in_cascade(section: str) -> None:
+    """Raises InputError where a cascade has no section of this name: it is its stages', or none at all."""
+    if section in SETTINGS:
+        raise InputError(f"A cascade has no section {section!r}: state it of a stage, as cascade.stage1.{section}.")
+    if section in (*SECTIONS, *METHODS, *CONSTRUCTED, "seed") and section not in OF_CASCADES:
+        raise InputError(f"A cascade has no section {section!r}: it is in the config of each stage's run.")
+    known = ("version", "cascade", *OF_CASCADES)
+    if section not in known:
+        raise unknown_name("section of the config", section, known)
+
+
+def _completed_cascade(values: dict[str, Any]) -> ConfigDict:
+    for section in values:
+        refuse_in_cascade(section)
+        if section != "version" and not isinstance(values[section], dict):
+            raise InputError(f"{section}={quoted(values[section])}: give a section, as configs.base.get_cascade does.")
+    version = values.get("version", VERSION)
+    if version == 1 and not isinstance(version, bool | float):
+        raise InputError(f"version=1: cascades are of version {VERSION}, give that.")
+    migrated({"version": version})
+    whole = ConfigDict({"version": VERSION})
+    for section in OF_CASCADES:
+        whole[section] = _plain_section(section, values.get(section, {}))
+    stages, whole.cascade = values["cascade"], ConfigDict()
+    for name in stages:
+        if not _STAGE.fullmatch(str(name)):
+            raise InputError(
+                f"Unknown key of cascade: {quoted(name)}. Its stages are stage1, stage2, ... in their order."
+            )
+    for name in (f"stage{number + 1}" for number in range(max(1, len(stages)))):
+        if name not in stages:
+            raise InputError(f"cascade.{name} is missing: number the stages from 1 on, in their order.")
+        whole.cascade[name] = _completed_stage(f"cascade.{name}", stages[name])
+    return whole.lock()
+
+
+def _completed_stage(where: str, given: Any) -> ConfigDict:
+    """With the keys of a `Stage`, and of its settings those that it states."""
+    if not isinstance(given, dict):
+        raise InputError(f"{where}={quoted(given)}: give a section with its workdir.")
+    for key in given:
+        if key not in (*options.keys_of(Stage), *SETTINGS):
+            raise unknown_name(f"key of {where}:", str(key), (*options.keys_of(Stage), *SETTINGS))
+    own = options.defaults_of(Stage) | {key: given[key] for key in options.keys_of(Stage) if key in given}
+    for key, hint in typing.get_type_hints(Stage).items():
+        if key in own:
+            options.check_type(f"{where}.{key}", own[key], hint)
+            Stage.__dataclass_fields__[key].metadata["values"].check(f"{where}.{key}", own[key])
+    if not own["workdir"]:
+        raise InputError(f"{where}.workdir is missing: name the folder of the stage's run.")
+    stage = ConfigDict(own)
+    for section in SETTINGS:
+        settings = given.get(section, {})
+        if not isinstance(settings, dict):
+            raise InputError(f"{where}.{section}={quoted(settings)}: give a section.")
+        check_settings(f"{where}.{section}", section, settings)
+        stage[section] = _section(section, settings)
+    return stage
+
+
+def check_settings(where: str, section: str, settings: Mapping[str, Any]) -> None:
+    """Raises InputError where settings of a section have a key that its method, or any if they name none, reads not."""
+    name, table = settings.get("name"), METHODS[section]
+    if "name" in settings and (not isinstance(name, str) or name not in table):
+        raise unknown_name(f"{where}.name", str(name), table)
+    known = {"name", *(key for method in table.values() for key in options.keys_of(method))}
+    for key in settings:
+        if key not in known:
+            raise unknown_name(f"key of {where}:", str(key), known)
+    if name is not None:
+        check_keys(section, name, settings)
 
 
 def check_keys(section: str, name: str | None, keys: Mapping[str, Any]) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from score_jax.builder.cascade import with_stated
 from score_jax.builder.migration import MOVED, hint_of_moved
 from score_jax.builder.run_options import SECTIONS
-from score_jax.builder.sections import CONSTRUCTED, METHODS, check_keys, completed
+from score_jax.builder.sections import CONSTRUCTED, METHODS, check_keys, completed, is_cascade
 from score_jax.builder.unread import with_methods
 from score_jax.builder.workdirs import load_config
 from score_jax.errors import InputError, unknown_name
@@ -86,6 +87,8 @@ def _with_methods(config: ConfigDict, overrides: Mapping[str, str | None]) -> Co
     Raises:
       InputError: a key that it sets is unknown, or not read by its section's method.
     """
+    if is_cascade(config):
+        return with_stated(config, overrides)
     config = with_methods(completed(config), overrides)
     for key in overrides:
         section, _, name = key.partition(".")

@@ -1,15 +1,15 @@
 """`python -m score_jax evaluate`."""
 
+from pathlib import Path
+
 from absl import flags
 
 from score_jax.cli.extractors import imported, inception
-from score_jax.cli.verb import Trained, define_step, load_trained, parse_flags, with_aliases
+from score_jax.cli.verb import define_step, load_drawing, parse_flags, with_aliases
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, Protocol, protocol_of
 from score_jax.jobs import evaluate
-from score_jax.jobs.enlarge import enlarging
-from score_jax.jobs.guide import load_classifier
-from score_jax.jobs.train import open_split
+from score_jax.jobs.cascades import Cascade, open_images
 from score_jax.runtime.multihost import print_once
 from score_jax.runtime.parts import Interrupted
 from score_jax.runtime.stop import stop_on_signals
@@ -21,6 +21,7 @@ _DESCRIPTION = f"""Draws samples and compares them with real images; sample i de
   python -m score_jax evaluate --workdir=runs/mnist --num_samples=1000
   python -m score_jax evaluate --workdir=runs/mnist --features=my_package.my_module:my_features
   python -m score_jax evaluate --workdir=runs/upsampler --base=runs/base/samples.npz --protocol=adm
+  python -m score_jax evaluate --workdir=runs/cascade --config=configs/adm/imagenet256_cascade.py --protocol=adm
 
 --protocol is that of one evaluator: {", ".join(PROTOCOLS)}. Its network is Inception, whose weights
 --inception_weights or $SCORE_JAX_INCEPTION names; its reference is the whole train split. Without a protocol the
@@ -44,15 +45,15 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_bool("save_samples", False, "Keep the samples, as .npz files of 10,000.", flag_values=values)
 
 
-def _measured_by(values: flags.FlagValues, model: Trained) -> tuple[Protocol, FeatureExtractor]:
+def _measured_by(values: flags.FlagValues, models: Cascade, workdir: Path) -> tuple[Protocol, FeatureExtractor]:
     """The protocol and its features; the classifier's where neither is named."""
     if values.protocol:
         protocol = protocol_of(values.protocol)
         return protocol, inception(protocol, values.inception_weights, allow_other=values.allow_other_weights)
     if values.features:
         return PLAIN, imported(values.features)
-    images, labels = evaluate.load_images(open_split(model.config, "train_split"))
-    return PLAIN, evaluate.trained_classifier(images, labels, model.workdir / "digit_classifier.npz").features()
+    images, labels = evaluate.load_images(open_images(models, "train_split"))
+    return PLAIN, evaluate.trained_classifier(images, labels, workdir / "digit_classifier.npz").features()
 
 
 def main(argv: list[str]) -> int:
@@ -60,20 +61,17 @@ def main(argv: list[str]) -> int:
     values = parse_flags(with_aliases(argv), _DESCRIPTION, _define)
     if values is None:
         return 0
-    model = load_trained(values)
-    c = model.config.evaluation
-    given = load_classifier(model.experiment, model.mesh)
-    given, c.num_samples = enlarging(given, model.experiment, values.base, c.num_samples)
-    protocol, extractor = _measured_by(values, model)
+    models, count = load_drawing(values, values.config.evaluation.num_samples)
+    models.config.evaluation.num_samples = count
+    workdir = Path(values.workdir)
+    protocol, extractor = _measured_by(values, models, workdir)
     with stop_on_signals() as stop:
         try:
             result = evaluate.evaluate(
-                (model.experiment, model.params, model.mesh),
+                models,
                 protocol,
                 extractor,
-                workdir=model.workdir,
-                step=model.step,
-                given=given,
+                workdir=workdir,
                 reference=values.reference,
                 save_samples=values.save_samples,
                 stop=stop,

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from score_jax.builder.cascade_options import SETTINGS, Stage
 from score_jax.builder.options import Values, described
 from score_jax.builder.run_options import SECTIONS
 from score_jax.builder.sections import CONSTRUCTED, METHODS
@@ -21,6 +22,7 @@ _ABOUT = {
     "guidance": "How samples are guided towards their condition.",
     "codec": "Between images and what the model calls x0.",
     "likelihood": "How the likelihood of data is measured.",
+    "cascade": "Runs that draw one after another, instead of process, network and all that makes one run.",
 }
 
 
@@ -33,7 +35,7 @@ def main(argv: list[str]) -> int:
     if len(argv) not in (2, 3):
         raise InputError("Give a section, or a section and a method, e.g. help sampler, or help sampler heun.")
     section, method = argv[1], argv[2] if len(argv) == 3 else None
-    known = {**SECTIONS, **METHODS, **dict.fromkeys(CONSTRUCTED)}
+    known = {**SECTIONS, **METHODS, **dict.fromkeys((*CONSTRUCTED, "cascade"))}
     if section not in known:
         raise unknown_name("section of the config", section, known)
     if section in SECTIONS:
@@ -41,6 +43,11 @@ def main(argv: list[str]) -> int:
             raise InputError(f"The section {section} has no methods: `help {section}` lists its keys.")
         about = textwrap.fill(f"{section}: {_first_line(SECTIONS[section])}", _WIDTH)
         print("\n".join([about, "", *_keys(described(SECTIONS[section]))]))
+        return 0
+    if section == "cascade":
+        if method is not None:
+            raise InputError("The section cascade has no methods: `help cascade` lists the keys of its stages.")
+        print("\n".join(_cascade()))
         return 0
     table = METHODS[section] if section in METHODS else _constructed(section)
     if method is not None and method not in table:
@@ -53,9 +60,17 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _cascade() -> list[str]:
+    """The keys of a stage."""
+    stage = f"cascade.stage1, cascade.stage2, ... in their order. {_first_line(Stage)} Each has:"
+    settings = [f"{name}={{}}  keys of `help {name}` that differ from the run's own config" for name in SETTINGS]
+    about = [f"cascade: {_ABOUT['cascade']}", "", textwrap.fill(stage, _WIDTH)]
+    return [*about, *_keys([*described(Stage), *settings])]
+
+
 def sections() -> str:
     """The sections of a config, one a line."""
-    about = {section: _ABOUT[section] for section in CONSTRUCTED}
+    about = {section: _ABOUT[section] for section in (*CONSTRUCTED, "cascade")}
     about |= {section: _first_line(options) for section, options in SECTIONS.items()}
     return "\n".join(_names(about | {section: _ABOUT[section] for section in METHODS}))
 

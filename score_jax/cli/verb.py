@@ -9,9 +9,15 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from score_jax import builder
-from score_jax.builder.workdirs import load_config
+from score_jax.builder.sections import is_cascade
+from score_jax.builder.workdirs import load_config, respace
 from score_jax.cli import config_flags
+from score_jax.errors import InputError
+from score_jax.jobs.cascades import Cascade, Stage, claim_folder, load_cascade
+from score_jax.jobs.enlarge import enlarging
+from score_jax.jobs.guide import load_classifier
 from score_jax.jobs.train import restore_params
+from score_jax.runtime.multihost import on_first_process
 from score_jax.runtime.sharding import make_mesh
 from score_jax.typing import Params
 
@@ -39,16 +45,9 @@ def parse_flags(
         print(f"{description}\n\nOptions:\n{values.get_help('  ')}")
         return None
     config_flags.parse(values, rest, positional)
-    _respace(values.config, argv)
+    if not is_cascade(values.config):
+        respace(values.config, {word.partition("=")[0].removeprefix("--config.") for word in argv})
     return values
-
-
-def _respace(config: ConfigDict, argv: list[str]) -> None:
-    """Makes a number of steps the respacing of a config that has one, which would else win without a word."""
-    given = {word.partition("=")[0] for word in argv}
-    steps_alone = "--config.sampler.num_steps" in given and "--config.sampler.respacing" not in given
-    if steps_alone and config.sampler.get("respacing"):
-        config.sampler.respacing = str(config.sampler.num_steps)
 
 
 _ALIASES = {
@@ -97,6 +96,27 @@ def load_trained(values: flags.FlagValues) -> Trained:
       InputError: the config or the checkpoint is missing or does not fit.
     """
     return _trained(values.config, config_flags.required_workdir(values), values.step)
+
+
+def load_drawing(values: flags.FlagValues, count: int) -> tuple[Cascade, int]:
+    """What draws, a model or a cascade, as the flags name it with `--base`; and how many samples, at most `count`.
+
+    Raises:
+      InputError: a config or a checkpoint is missing or does not fit, or `--base` or `--step` are not of it.
+    """
+    if is_cascade(values.config):
+        config, workdir = values.config, config_flags.required_workdir(values)
+        if values.base:
+            raise InputError("--base is for super-resolution models; the first stage of a cascade draws from noise.")
+        if values.step is not None:
+            raise InputError("--step is of one run: give that of a stage, as --config.cascade.stage1.step=STEP.")
+        models = load_cascade(config, make_mesh())
+        on_first_process(lambda: claim_folder(config, workdir))
+        return models, count
+    model = load_trained(values)
+    given, count = enlarging(load_classifier(model.experiment, model.mesh), model.experiment, values.base, count)
+    stage = Stage(model.experiment, model.params, model.workdir, model.step, given)
+    return Cascade(model.config, (stage,), model.mesh), count
 
 
 def trained_of(workdir: Path) -> Trained:

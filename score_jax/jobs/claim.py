@@ -5,7 +5,7 @@ from pathlib import Path
 from etils import epath
 from ml_collections import ConfigDict
 
-from score_jax.builder.sections import completed
+from score_jax.builder.sections import completed, is_cascade
 from score_jax.builder.workdirs import load_config
 from score_jax.data.sources import Source
 from score_jax.errors import InputError
@@ -28,6 +28,8 @@ def claim_workdir(config: ConfigDict, workdir: Path, directory: epath.Path, sour
     config, kept = completed(config), data_facts.load_facts(workdir)
     if (workdir / "config.json").exists():
         old = load_config(workdir)
+        if is_cascade(old):
+            raise InputError(f"{workdir} is the folder of a cascade: use a new --workdir.")
         check_same_config(workdir, old, config, _free_data_keys(old, config, kept))
     elif (workdir / "checkpoints").exists():
         raise InputError(f"{workdir} has checkpoints but no config.json: use a new --workdir.")

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Int, UInt8
-from ml_collections import ConfigDict
 
-from score_jax.builder import Experiment
 from score_jax.data.sources import Source
 from score_jax.errors import InputError
 from score_jax.evaluation import digit_features, feature_set, metrics
@@ -25,6 +23,7 @@ from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.evaluation.kernel_distance import squared_mmd
 from score_jax.evaluation.neighbours import nearest_neighbours
 from score_jax.evaluation.protocols import PLAIN, Protocol
+from score_jax.jobs.cascades import Cascade, open_images
 from score_jax.jobs.compare import Side, check_length, facts_of, features_of, open_side
 from score_jax.jobs.feature_sets import (
     KEPT,
@@ -34,14 +33,10 @@ from score_jax.jobs.feature_sets import (
     jitted,
     sample_batches,
 )
-from score_jax.jobs.sample import Given
-from score_jax.jobs.train import open_split
 from score_jax.runtime.multihost import on_first_process
 from score_jax.runtime.parts import Columns, Parts, parts_of
 from score_jax.runtime.results import check_result, provenance, write_arrays, write_json
 from score_jax.runtime.stop import Stop
-from score_jax.training.weights import parameters_name
-from score_jax.typing import Params
 
 SHOWN, NEIGHBOURS = 100, 10
 """Samples of the picture, and of the page's comparison with training images."""
@@ -87,31 +82,23 @@ class Samples:
 
 
 def draw_features(
-    experiment: Experiment,
-    params: Params,
-    mesh: Mesh,
+    models: Cascade,
     extractor: FeatureExtractor,
     request: Request,
     *,
-    given: Given,
     facts: dict[str, Any],
     folder: Path,
-    what: Mapping[str, Any],
     shards: "Shards | None" = None,
     stop: Stop | None = None,
 ) -> Samples:
     """Draws samples and keeps their features.
 
     Args:
-      experiment: the model and its sampler.
-      params: its parameters.
-      mesh: all devices.
+      models: what draws, one model or a cascade.
       extractor: of the features.
       request: which samples.
-      given: what they are conditioned on.
       facts: of the features, see `compare.facts_of`.
       folder: where finished batches are kept while the work lasts.
-      what: tells these samples from others of the same request.
       shards: takes all samples.
       stop: ends the work after a batch.
 
@@ -120,15 +107,13 @@ def draw_features(
       Interrupted: `stop`; the same call goes on.
     """
     request = dataclasses.replace(request, images=request.count if shards else SHOWN)
-    asked = {"devices": mesh.size, "given": given.digests(request.count), "request": dataclasses.asdict(request)}
-    parts = parts_of(folder, {**what, **facts, **asked})
+    asked = models.identity(request.count) | {"request": dataclasses.asdict(request)}
+    parts = parts_of(folder, asked | facts)
     first: list[np.ndarray] = []
     evaluations: list[np.ndarray] = []
 
     def watched() -> Generator[Columns, None, None]:
-        for columns in sample_batches(
-            experiment, params, mesh, jitted(extractor, mesh), request, given=given, parts=parts, stop=stop
-        ):
+        for columns in sample_batches(models, jitted(extractor, models.mesh), request, parts=parts, stop=stop):
             evaluations.append(columns["nfe"])
             if "image" in columns and sum(len(images) for images in first) < SHOWN:
                 first.append(columns["image"][:SHOWN])
@@ -232,13 +217,11 @@ class Result:
 
 
 def evaluate(
-    model: tuple[Experiment, Params, Mesh],
+    models: Cascade,
     protocol: Protocol,
     extractor: FeatureExtractor,
     *,
     workdir: Path,
-    step: int,
-    given: Given,
     reference: str | None = None,
     save_samples: bool = False,
     stop: Stop | None = None,
@@ -246,12 +229,10 @@ def evaluate(
     """Draws `evaluation.num_samples` samples, compares them with the reference, and writes the files of the verb.
 
     Args:
-      model: experiment, parameters, and all devices.
+      models: what draws, one model or a cascade.
       protocol: of the numbers.
       extractor: of the features.
       workdir: for results, and for finished batches while the work lasts.
-      step: of the parameters.
-      given: what samples are conditioned on.
       reference: "train", "eval", or what `compare.open_side` takes; None: what the protocol says.
       save_samples: keep all samples, as files.
       stop: ends the work after a batch.
@@ -263,22 +244,17 @@ def evaluate(
       InputError: samples are not finite, there are too few, or the reference was made otherwise.
       Interrupted: `stop`; the same call goes on.
     """
-    experiment, params, mesh = model
-    config, c = experiment.config, experiment.config.evaluation
+    config, c, mesh = models.config, models.config.evaluation, models.mesh
     stem = "evaluation" if protocol is PLAIN else f"evaluation_{protocol.name}"
-    opened = _open_reference(experiment, protocol, extractor, reference, workdir)
-    beside_samples = open_split(config, "train_split") if protocol is PLAIN and reference is None else None
+    opened = _open_reference(models, protocol, extractor, reference)
+    beside_samples = open_images(models, "train_split") if protocol is PLAIN and reference is None else None
     request = Request(c.num_samples, c.batch_size, c.seed, protocol.rounding, config.sampling.label)
     samples = draw_features(
-        experiment,
-        params,
-        mesh,
+        models,
         extractor,
         request,
-        given=given,
         facts=facts_of(protocol, extractor),
         folder=workdir / f"{stem}_parts",
-        what={"config": config.to_dict(), "step": step},
         shards=Shards(workdir / f"{stem}_samples") if save_samples else None,
         stop=stop,
     )
@@ -294,9 +270,8 @@ def evaluate(
         values = metrics.measure(
             protocol, generated=samples.features, real=real, name=extractor.name, logits=extractor.logits, seed=c.seed
         )
-        parameters = parameters_name(workdir)
-        facts = _facts(experiment, protocol, request, samples, real, step=step, parameters=parameters)
-        same_classes = experiment.num_classes and opened.name in _SPLITS  # another reference may number them otherwise
+        facts = _facts(models, protocol, request, samples, real)
+        same_classes = models.num_classes and opened.name in _SPLITS  # another reference may number them otherwise
         classes = by_class(samples.features, real) if same_classes else {}
         path = workdir / f"{stem}.json"
         extrapolated = metrics.by_count(samples.features, real)
@@ -307,27 +282,25 @@ def evaluate(
         feature_set.save(path.with_suffix(".npz"), dataclasses.replace(samples.features, features=None, labels=None))
         write_json(path, values | facts)
         samples.parts.remove()
-        _write_page(path.with_suffix(".html"), config, samples, values, facts, (fid, extrapolated), classes)
+        _write_page(path.with_suffix(".html"), models, samples, values, facts, (fid, extrapolated), classes)
         return Result(path, metrics.lines(values))
 
     return on_first_process(finish)
 
 
-def _open_reference(
-    experiment: Experiment, protocol: Protocol, extractor: FeatureExtractor, reference: str | None, workdir: Path
-) -> Side:
+def _open_reference(models: Cascade, protocol: Protocol, extractor: FeatureExtractor, reference: str | None) -> Side:
     """The reference, before any sample is drawn or any image of it measured.
 
     Raises:
       InputError: there is no such reference, or samples of this model cannot be compared with it.
     """
-    name, config = reference or ("eval" if protocol is PLAIN else "train"), experiment.config
+    name, config = reference or ("eval" if protocol is PLAIN else "train"), models.config
     if name in _SPLITS:
-        side = Side(name, None, open_split(config, f"{name}_split", workdir))
+        side = Side(name, None, open_images(models, f"{name}_split", as_trained=True))
     else:
         side = open_side(name, protocol, extractor, channels=config.data.channels, data_dir=config.data.data_dir)
     metrics.check_counts(generated=config.evaluation.num_samples, real=side.count)
-    check_length(side, extractor, experiment.image_shape)
+    check_length(side, extractor, models.image_shape)
     return side
 
 
@@ -350,39 +323,26 @@ def _reference_features(
     )
 
 
-def _facts(
-    experiment: Experiment,
-    protocol: Protocol,
-    request: Request,
-    samples: Samples,
-    real: FeatureSet,
-    *,
-    step: int,
-    parameters: str,
-) -> dict[str, Any]:
+def _facts(models: Cascade, protocol: Protocol, request: Request, samples: Samples, real: FeatureSet) -> dict[str, Any]:
     """How the numbers came about."""
-    config = experiment.config
     return provenance(
         num_samples=request.count,
         protocol=protocol.name,
         **samples.features.facts,
         rounding=request.rounding,
         reference=real.facts,
-        parameters=parameters,
-        step=step,
+        **models.facts(request.seed),
         seed=request.seed,
-        sampler=config.sampler.to_dict(),
-        guidance=config.guidance.to_dict(),
         nfe_mean=samples.nfe_mean,
         nfe_max=samples.nfe_max,
-        arithmetic=f"network {config.network.get('dtype', 'float32')}, features float32, statistics float64",
+        arithmetic=f"network {models.dtype}, features float32, statistics float64",
     )
 
 
-def _neighbours(config: ConfigDict, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def _neighbours(models: Cascade, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Samples and the training image nearest to each; None, said, where the training images are not here."""
     try:
-        training, _ = load_images(open_split(config, "train_split"), _NEAR)
+        training, _ = load_images(open_images(models, "train_split"), _NEAR)
     except InputError as error:
         print(f"No nearest training images: {error}", flush=True)
         return None
@@ -391,7 +351,7 @@ def _neighbours(config: ConfigDict, shown: np.ndarray) -> tuple[np.ndarray, np.n
 
 def _write_page(
     path: Path,
-    config: ConfigDict,
+    models: Cascade,
     samples: Samples,
     values: dict[str, Any],
     facts: dict[str, Any],
@@ -401,17 +361,17 @@ def _write_page(
     """The page, or a line that says why there is none: the numbers are written."""
     metric, line = extrapolated
     page = EvaluationPage(
-        title=f"{facts['protocol']}: {facts['num_samples']:,} samples of step {facts['step']}",
+        title=f"{facts['protocol']}: {facts['num_samples']:,} samples of {models.named}",
         summary=values.get("warning", ""),
         numbers=metrics.rows(values),
         samples=samples.images,
-        neighbours=_neighbours(config, samples.images[:NEIGHBOURS]),
+        neighbours=_neighbours(models, samples.images[:NEIGHBOURS]),
         counts=line.counts,
         by_count=line.distances,
         metric=metric,
         by_class=classes,
         facts=facts,
-        config_text=json.dumps(config.to_dict(), indent=2),
+        config_text=json.dumps(models.config.to_dict(), indent=2),
     )
     try:
         write_evaluation_page(path, page)

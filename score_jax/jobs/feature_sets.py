@@ -20,18 +20,18 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, UInt8, UInt32
 
-from score_jax.builder import Experiment
 from score_jax.data.sources import Source
 from score_jax.evaluation import feature_set
 from score_jax.evaluation.feature_set import FeatureSet
 from score_jax.evaluation.features import FeatureExtractor
+from score_jax.jobs.cascades import Cascade, cascade_sampler, check_last_finite
 from score_jax.jobs.per_example import example_batches
-from score_jax.jobs.sample import RANDOM_LABEL, Given, batch_sampler, check_finite, filled_up
+from score_jax.jobs.sample import RANDOM_LABEL, filled_up
 from score_jax.runtime.multihost import first_says
 from score_jax.runtime.parts import Columns, Parts, gathered, in_parts, parts_of
 from score_jax.runtime.sharding import over_batch, replicated
 from score_jax.runtime.stop import Stop
-from score_jax.typing import Params, Rounding
+from score_jax.typing import Rounding
 
 KEPT = 50_000
 """Images of a set whose features are kept for the metrics that need more than moments."""
@@ -82,13 +82,10 @@ class Request:
 
 
 def sample_batches(
-    experiment: Experiment,
-    params: Params,
-    mesh: Mesh,
+    models: Cascade,
     of_images: Callable[[Array], dict[str, Array]],
     request: Request,
     *,
-    given: Given,
     parts: Parts | None = None,
     stop: Stop | None = None,
 ) -> Iterator[Columns]:
@@ -98,17 +95,15 @@ def sample_batches(
       InputError: samples are not finite, or the model draws none.
       Interrupted: `stop`; the same call with the same parts goes on.
     """
-    size = request.batch_size * mesh.size
-    sampler = batch_sampler(
-        experiment, params, mesh, seed=request.seed, label=request.label, given=given, rounding=request.rounding
-    )
+    size = request.batch_size * models.mesh.size
+    sampler = cascade_sampler(models, seed=request.seed, label=request.label, rounding=request.rounding)
 
     def compute(start: int, valid: int) -> Columns:
         indices = filled_up(start, valid, size)
         drawn, _ = sampler(indices, indices)
         kept = ("label", "nfe", "finite", *(["image"] if start < request.images else []))
         columns = gathered(of_images(drawn["image"]) | {name: drawn[name] for name in kept}, valid)
-        check_finite(columns["finite"], indices[:valid], experiment.config)
+        check_last_finite(models, columns["finite"], indices[:valid])
         return columns
 
     return in_parts(compute, count=request.count, batch_size=size, name="sample", parts=parts, stop=stop)

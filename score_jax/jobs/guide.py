@@ -12,15 +12,15 @@ from score_jax.jobs.sample import Given
 from score_jax.jobs.train import restore_params
 
 
-def load_classifier(experiment: Experiment, mesh: Mesh) -> Given:
-    """What `draw` needs of the classifier that the config names in `guidance.workdir`; nothing where it names none.
+def classifier_of(experiment: Experiment) -> Experiment | None:
+    """The classifier that the config names in `guidance.workdir`; None where it names none.
 
     Raises:
       InputError: the workdir has no classifier, or one of another process, image size or classes.
     """
     name = experiment.config.guidance.get("workdir", "")
     if not name:
-        return Given()
+        return None
     config = load_config(Path(name))
     classifier = builder.experiment(config)
     if "classifier" not in classifier.parts:
@@ -33,5 +33,18 @@ def load_classifier(experiment: Experiment, mesh: Mesh) -> Given:
     ):
         if ours != theirs:
             raise InputError(f"The classifier in {name} has the {what} {theirs}, the model has {ours}: train it alike.")
-    params, _ = restore_params(config, classifier, Path(name), mesh)
+    return classifier
+
+
+def load_classifier(experiment: Experiment, mesh: Mesh) -> Given:
+    """What `draw` needs of the classifier that the config names in `guidance.workdir`; nothing where it names none.
+
+    Raises:
+      InputError: as `classifier_of`, or the workdir has no parameters.
+    """
+    classifier = classifier_of(experiment)
+    if classifier is None:
+        return Given()
+    workdir = Path(experiment.config.guidance.workdir)
+    params, _ = restore_params(classifier.config, classifier, workdir, mesh)
     return Given(classifier=classifier, classifier_params=params)

@@ -7,6 +7,7 @@ import numpy as np
 from etils import epath
 from safetensors import SafetensorError, safe_open
 
+from score_jax.builder.sections import refuse_cascade
 from score_jax.errors import InputError
 from score_jax.training.checkpoint import Checkpoints, Contents, directory_of
 from score_jax.training.run_config import stored_config
@@ -19,7 +20,9 @@ def _checkpoints_in(path: str) -> tuple[epath.Path, int | None]:
     if folder.name.isdecimal() and (folder / "state").is_dir():
         return folder.parent, int(folder.name)
     if "://" not in path and (Path(path) / "config.json").is_file():
-        folder = directory_of(Path(path), stored_config(Path(path)).training.get("checkpoints", ""))
+        config = stored_config(Path(path))
+        refuse_cascade(config)
+        folder = directory_of(Path(path), config.training.get("checkpoints", ""))
     return folder, None
 
 

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from score_jax import builder
 from score_jax.errors import InputError, unknown_name
+from score_jax.jobs.guide import classifier_of
 from score_jax.jobs.likelihood import by_ode, likelihood_program, precision
 from score_jax.jobs.sample import Given, sampling_program
 from score_jax.jobs.train import compiled_step
@@ -124,12 +125,14 @@ def lower_training(experiment: builder.Experiment, mesh: Mesh) -> tuple[Any, int
 
 
 def lower_sampling(experiment: builder.Experiment, mesh: Mesh) -> tuple[Any, int, int]:
-    """The same of the sampler that `sample` runs."""
+    """The same of the sampler that `sample` runs, with the classifier that guides it, if one does."""
     params, b = _params(experiment, mesh), experiment.config.sampling.batch_size
-    program: Any = sampling_program(experiment, mesh, 0, Given(), "truncated")
+    classifier = classifier_of(experiment)
+    guide = None if classifier is None else _params(classifier, mesh)
+    program: Any = sampling_program(experiment, mesh, 0, Given(classifier=classifier), "truncated")
     label, indices = jax.ShapeDtypeStruct((), jnp.int32), _images(experiment, mesh, b)["index"]
     given = {name: _images(experiment, mesh, b)[name] for name in experiment.network.conditions if name != "label"}
-    return program.lower(params, None, _key(mesh), indices, label, given), b, _bytes(params)
+    return program.lower(params, guide, _key(mesh), indices, label, given), b, _bytes(params) + _bytes(guide)
 
 
 def lower_likelihood(experiment: builder.Experiment, mesh: Mesh) -> tuple[Any, int, int]:
@@ -220,18 +223,28 @@ def _tried(config: ConfigDict, devices, name: str, chip: Chip, *, search: bool, 
         settings = settings_to_try(given, len(devices), c.batch_size, recomputes="remat" in config.network)
     for setting in settings:
         say(f"{name}: compiling for {len(devices)} chips, {setting} ...")
-        experiment = builder.experiment(with_setting(config, setting))
-        mesh = make_mesh(setting.fsdp if name == "train" else 1, devices)
-        section = _BATCH_KEYS[name]
-        check_divisible(config[section].batch_size, mesh, f"{section}.batch_size")
-        lowered, b, state_bytes = PROGRAMS[name](experiment, mesh)
-        program = compiled_program(lowered, chip)
-        forward = experiment.network.flops() * b
-        flops = TRAINING_PER_FORWARD * forward if name == "train" else forward
+        found = planned(builder.experiment(with_setting(config, setting)), devices, name, setting, chip)
+        program = found.program
         say(f"{name}: {'fits' if program.fits else 'does not fit'}, {program.compile_seconds:.0f} s.")
-        yield Planned(name, setting, b, program, flops, state_bytes)
+        yield found
         if program.fits:
             return
+
+
+def planned(experiment: builder.Experiment, devices, name: str, setting: Setting, chip: Chip) -> Planned:
+    """One program of `PROGRAMS`, compiled for these devices.
+
+    Raises:
+      InputError: its batch does not split over them.
+    """
+    mesh = make_mesh(setting.fsdp if name == "train" else 1, devices)
+    section = _BATCH_KEYS[name]
+    check_divisible(experiment.config[section].batch_size, mesh, f"{section}.batch_size")
+    lowered, b, state_bytes = PROGRAMS[name](experiment, mesh)
+    program = compiled_program(lowered, chip)
+    forward = experiment.network.flops() * b
+    flops = TRAINING_PER_FORWARD * forward if name == "train" else forward
+    return Planned(name, setting, b, program, flops, state_bytes)
 
 
 def table(result: dict[str, Any]) -> str:
@@ -246,6 +259,10 @@ def table(result: dict[str, Any]) -> str:
             f"{(row['limit'] - row['memory']) / gib:+.2f} to spare",
             f"  state        {row['state_bytes'] / gib:8.2f} GiB",
         ]
+        if "other_stages_bytes" in row:
+            lines.append(
+                f"  other stages {row['other_stages_bytes'] / gib:8.2f} GiB of parameters, in the memory above"
+            )
         if not row["fits"]:
             continue
         training = row["program"] == "train"

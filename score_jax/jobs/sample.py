@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import types
 from collections.abc import Callable, Iterable, Mapping
 
 import jax
@@ -92,6 +93,16 @@ class Given:
 
 
 _NOTHING = Given()
+_NO_ARRAYS: Mapping[str, Array] = types.MappingProxyType({})
+
+
+BatchSampler = Callable[..., tuple[dict[str, Array], Array]]
+"""`sampler(indices, rows, handed)`: arrays of these samples, sharded over the mesh, and times of their trajectories.
+
+`rows` are their rows in the arrays that they are conditioned on, `handed` (none where it is left out) more such arrays,
+of these samples alone and on the devices already. The arrays returned are "image" (b, h, w, c) in uint8, "label",
+"nfe", "finite" and "trajectory" (b, k, h, w, c).
+"""
 
 
 def _by_classifier(classifier: Experiment, params: Params, label: Int[Array, "b"], scale: float) -> Guide:
@@ -166,12 +177,8 @@ def batch_sampler(
     label: int = RANDOM_LABEL,
     given: Given = _NOTHING,
     rounding: Rounding = "truncated",
-) -> Callable[[Int[np.ndarray, "b"], Int[np.ndarray, "b"]], tuple[dict[str, Array], Array]]:
-    """`sampler(indices, rows)`: arrays of these samples, sharded over the mesh, and the times of their trajectories.
-
-    `rows` are their rows in the arrays of `given`. The arrays are "image" (b, h, w, c) in uint8, "label", "nfe",
-    "finite" and "trajectory" (b, k, h, w, c). Arguments and errors are those of `draw`.
-    """
+) -> BatchSampler:
+    """Draws batches of one model, of which `given` has the arrays. Arguments and errors are those of `draw`."""
     experiment.part("sampler")
     _check_label(label, given.num_classes(experiment))
     draw_batch, split = sampling_program(experiment, mesh, num_saved, given, rounding), over_batch(mesh)
@@ -180,9 +187,11 @@ def batch_sampler(
     def on_devices(rows: np.ndarray) -> Array:
         return jax.make_array_from_callback(rows.shape, split, lambda part: rows[part])
 
-    def sampler(indices: np.ndarray, places: np.ndarray) -> tuple[dict[str, Array], Array]:
-        rows = {name: on_devices(array) for name, array in given.rows(places).items()}
-        return draw_batch(params, guide_params, key, on_devices(indices), np.int32(label), rows)
+    def sampler(
+        indices: np.ndarray, rows: np.ndarray, handed: Mapping[str, Array] = _NO_ARRAYS
+    ) -> tuple[dict[str, Array], Array]:
+        arrays = {name: on_devices(array) for name, array in given.rows(rows).items()} | dict(handed)
+        return draw_batch(params, guide_params, key, on_devices(indices), np.int32(label), arrays)
 
     return sampler
 
@@ -249,12 +258,29 @@ def draw(
       InputError: the batch does not split over the devices, there is no such class, or samples are not finite.
       Interrupted: `stop`; the same call with the same parts goes on.
     """
-    check_divisible(batch_size, mesh, "batch_size")
     indices = np.asarray(list(indices), np.int32)
     sampler = batch_sampler(
         experiment, params, mesh, seed=seed, num_saved=num_saved, label=label, given=given, rounding=rounding
     )
+    drawn, finite = drawn_by(sampler, mesh, indices, batch_size=batch_size, parts=parts, stop=stop)
+    check_finite(finite, indices, experiment.config)
+    return drawn
 
+
+def drawn_by(
+    sampler: BatchSampler,
+    mesh: Mesh,
+    indices: Int[np.ndarray, "n"],
+    *,
+    batch_size: int,
+    parts: Parts | None = None,
+    stop: Stop | None = None,
+) -> tuple[Drawn, Bool[np.ndarray, "n"]]:
+    """What a sampler of batches gives of the samples with these global indices, and whether each is finite (n,).
+
+    Arguments and errors are those of `draw`.
+    """
+    check_divisible(batch_size, mesh, "batch_size")
     batches: list[Columns] = []
     to_do = parts_to_do(count=len(indices), batch_size=batch_size, name="sample", parts=parts, stop=stop)
     with contextlib.closing(to_do):  # its progress bar ends before an error is told
@@ -262,9 +288,9 @@ def draw(
             if part.columns is None:
                 places = filled_up(part.start, part.valid, batch_size)
                 columns, times = sampler(indices[places], places)
-                saved = np.broadcast_to(np.asarray(times.addressable_data(0)), (part.valid, num_saved))
+                saved = np.broadcast_to(np.asarray(times.addressable_data(0)), (part.valid, len(times)))
                 part.columns = gathered(columns, part.valid) | {"times": saved}
             batches.append(part.columns)
     whole = joined(batches)
-    check_finite(whole["finite"], indices, experiment.config)
-    return Drawn(whole["image"], whole["label"], whole["nfe"], whole["trajectory"], whole["times"][0])
+    drawn = Drawn(whole["image"], whole["label"], whole["nfe"], whole["trajectory"], whole["times"][0])
+    return drawn, whole["finite"]

@@ -56,7 +56,11 @@ def open_split(config: ConfigDict, split: str, trained: Path | None = None) -> S
       InputError: there is no such data, or its labels stand for other classes than the model's.
     """
     config = builder.completed(config)
-    data = config.data
+    return open_labelled(config.data, split, builder.label_classes(config, builder.build_network(config)), trained)
+
+
+def open_labelled(data: ConfigDict, split: str, num_classes: int, trained: Path | None = None) -> Source:
+    """A split of a section `data`, with labels of so many classes; arguments and errors are those of `open_split`."""
     source = open_source(
         data.name,
         data[split],
@@ -66,7 +70,6 @@ def open_split(config: ConfigDict, split: str, trained: Path | None = None) -> S
         crop=data.crop,
         data_dir=data.data_dir,
     )
-    num_classes = builder.label_classes(config, builder.build_network(config))
     if trained is not None and num_classes:
         check_same_classes(trained, source)
     return source.with_labels_of(num_classes)

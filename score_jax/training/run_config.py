@@ -12,6 +12,7 @@ from score_jax.runtime.files import written_whole
 
 _SECTIONS = ("data", "process", "network", "prediction", "loss", "optimizer", "ema", "training", "sampler", "sampling")
 """That configs of all versions have."""
+_SECTIONS_OF_CASCADES = ("cascade", "data", "sampling", "evaluation")
 _FREE_SECTIONS = ("edit", "guidance", "sampler", "sampling", "likelihood", "evaluation")
 _FREE_KEYS = (
     "data.data_dir",
@@ -56,7 +57,8 @@ def stored_config(workdir: Path) -> ConfigDict:
     except (ValueError, RecursionError) as error:
         reason = named(str(error).splitlines()[0])
         raise InputError(f"{path} is not JSON ({reason}): restore it or train into a new --workdir.") from None
-    sections = [name for name in _SECTIONS if not isinstance(found, dict) or not isinstance(found.get(name), dict)]
+    expected = _SECTIONS_OF_CASCADES if isinstance(found, dict) and "cascade" in found else _SECTIONS
+    sections = [name for name in expected if not isinstance(found, dict) or not isinstance(found.get(name), dict)]
     if sections:
         raise InputError(
             f"{path} is no config of ours, it has no section {sections[0]!r}: restore it or train into a new --workdir."

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from score_jax.builder.cascade_options import SETTINGS, Stage
 from score_jax.builder.networks import FROM_OTHERS, NETWORKS
 from score_jax.builder.options import keys_of
 from score_jax.builder.processes import PROCESSES
@@ -39,7 +40,7 @@ def flat(text: str) -> str:
 
 def test_help_alone_lists_verbs_and_sections(capsys):
     text = shown(capsys)
-    assert keys_shown(text) >= {"train", "likelihood", "help", *SECTIONS, *METHODS, *CONSTRUCTED}
+    assert keys_shown(text) >= {"train", "likelihood", "help", *SECTIONS, *METHODS, *CONSTRUCTED, "cascade"}
     for flag in ("--help", "-h"):
         assert main(["score_jax", flag]) == 0
         assert capsys.readouterr().out == text
@@ -66,6 +67,13 @@ def test_sections_with_methods(section, capsys):
     assert not keys_shown(text) & set(FROM_OTHERS)
 
 
+def test_the_keys_of_a_stage(capsys):
+    text = shown(capsys, "cascade")
+    assert keys_shown(text) == {*keys_of(Stage), *SETTINGS}
+    assert "cascade.stage1, cascade.stage2, ... in their order" in text
+    assert "step=-1 step of its checkpoint; -1: the newest (at least -1)" in flat(text)
+
+
 def test_a_key_has_its_default_meaning_and_values(capsys):
     text = flat(shown(capsys, "sampler", "predictor_corrector"))
     assert "snr=0.16 signal to noise of the Langevin steps, which sets their size (more than 0; of corrector=" in text
@@ -82,7 +90,7 @@ def test_a_key_has_its_default_meaning_and_values(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["samplr"], "Unknown section of the config 'samplr'. Did you mean 'sampler'? Known: codec, data,"),
+        (["samplr"], "Unknown section of the config 'samplr'. Did you mean 'sampler'? Known: cascade, codec, data,"),
         (["sampler", "hun"], "Unknown sampler.name 'hun'. Did you mean 'heun'?"),
         (["network", "ncsn+"], "Unknown network.name 'ncsn+'. Did you mean 'ncsn'?"),
         (["prediction", "edn"], "Unknown prediction.preconditioning 'edn'. Did you mean 'edm'?"),

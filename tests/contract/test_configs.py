@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from shipped import is_cascade_file
 
 from configs import base, lineage
 from configs.adm import ablation
@@ -19,7 +20,11 @@ from score_jax.samplers.ode import AdaptiveODE
 
 ROOT = Path(__file__).parents[2]
 SHARED = ("__init__.py", "shared.py")
-CONFIGS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.py") if path.name not in SHARED)
+CONFIGS = sorted(
+    str(path.relative_to(ROOT))
+    for path in (ROOT / "configs").rglob("*.py")
+    if path.name not in SHARED and not is_cascade_file(path.name)
+)
 # Counted in the originals; ours for Fourier embeddings includes the frozen frequencies, given as a second term.
 PARAMETERS = {
     "adm/classifier64": 65_438_568,

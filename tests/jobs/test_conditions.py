@@ -22,7 +22,6 @@ from score_jax.jobs.guide import load_classifier
 from score_jax.jobs.sample import Given, draw
 from score_jax.models.conditions import class_label
 from score_jax.runtime.sharding import make_mesh
-from score_jax.samplers.cascade import cascade, quantised
 from score_jax.training.run_config import save_config
 from score_jax.training.weights import save_params
 
@@ -205,20 +204,6 @@ def test_a_classifier_of_other_classes_does_not_guide(classifier, tmp_path):
         load_classifier(model, make_mesh())
     unconditional = builder.experiment(config_of(UNET, **guide))
     assert load_classifier(unconditional, make_mesh()).num_classes(unconditional) == 2
-
-
-def test_a_cascade_hands_on_what_files_would_hold():
-    calls = []
-
-    def stage(key, indices, labels, low_res):
-        calls.append(None if low_res is None else np.asarray(low_res))
-        return jnp.full((len(indices), 2, 2, 1), 0.3) + 0.0 * labels[:, None, None, None]
-
-    ends = cascade([stage, stage, stage], jax.random.key(0), jnp.arange(3), jnp.zeros(3, jnp.int32))
-    assert len(ends) == 3 and calls[0] is None
-    level = np.floor((0.3 + 1) * 127.5)
-    np.testing.assert_allclose(calls[1], level / 127.5 - 1, rtol=1e-6)
-    np.testing.assert_array_equal(quantised(jnp.array([[[[-2.0]]]])), -1.0)
 
 
 def test_edit_keeps_what_is_known(tmp_path, capsys, monkeypatch):
