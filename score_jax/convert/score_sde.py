@@ -4,6 +4,8 @@ Both number modules in the order of their creation, so one list of our modules i
 """
 
 import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
 
 from score_jax.convert.correspondence import CONV, LINEAR, POINTWISE_2D, SAME, Counterpart, Path, Table
 from score_jax.models.unets.ddpm import DDPM
@@ -94,15 +96,23 @@ def _inner(slot: _Slot, layer: str, fir: bool) -> str:
     return "Conv_0" if slot.flax_class == "Combine" else ""
 
 
-def _located(network: NCSNpp | DDPM, image_size: int) -> dict[str, tuple[int, int, _Slot]]:
-    """Of each module of ours: its index among all modules, its index within its Flax class, and its slot."""
+class _Place(NamedTuple):
+    """Where the original has a module: its number among all modules, its number within its Flax class, and its slot."""
+
+    number: int
+    within: int
+    slot: _Slot
+
+
+def _located(network: NCSNpp | DDPM, image_size: int) -> dict[str, _Place]:
+    """Where the original has each module of ours."""
     counts: dict[str, int] = {}
     located = {}
     for index, slot in enumerate(_slots(network, image_size)):
         within = counts.get(slot.flax_class, 0)
         counts[slot.flax_class] = within + 1
         if slot.ours is not None:
-            located[slot.ours] = (index, within, slot)
+            located[slot.ours] = _Place(index, within, slot)
     return located
 
 
@@ -114,44 +124,50 @@ def _is_nin(inner: str) -> bool:
     return inner.startswith("NIN")
 
 
-def torch_table(network: NCSNpp | DDPM, image_size: int) -> Table:
-    """Of score_sde_pytorch's `model` and EMA: kernels OIHW, NIN weights [in, out]."""
+def _table(
+    network: NCSNpp | DDPM, image_size: int, original: Callable[[_Place, str, list[str], str], Counterpart]
+) -> Table:
+    """The table of `original(place, inner, layers, leaf)`, where `inner` is the original's name of our `layers`."""
     located, fir = _located(network, image_size), isinstance(network, NCSNpp) and network.fir
 
     def counterpart(path: Path) -> Counterpart:
         module, *layers, leaf = path
-        index, _, slot = located[module]
-        inner = _inner(slot, layers[0] if layers else "", fir)
-        if _is_nin(inner):
-            leaf, layout = {"kernel": "W", "bias": "b"}[leaf], SAME
-        elif leaf == "kernel":
-            dense = slot.flax_class == "Dense" or inner == "Dense_0"
-            leaf, layout = "weight", LINEAR if dense else POINTWISE_2D if layers == ["skip"] else CONV
-        else:
-            leaf, layout = {"scale": "weight"}.get(leaf, leaf), SAME
-        return Counterpart(_nested("all_modules", str(index), inner, leaf, separator="."), layout)
+        place = located[module]
+        return original(place, _inner(place.slot, layers[0] if layers else "", fir), layers, leaf)
 
     return counterpart
+
+
+def torch_table(network: NCSNpp | DDPM, image_size: int) -> Table:
+    """Of score_sde_pytorch's `model` and EMA: kernels OIHW, NIN weights [in, out]."""
+    return _table(network, image_size, _in_torch)
+
+
+def _in_torch(place: _Place, inner: str, layers: list[str], leaf: str) -> Counterpart:
+    if _is_nin(inner):
+        leaf, layout = {"kernel": "W", "bias": "b"}[leaf], SAME
+    elif leaf == "kernel":
+        dense = place.slot.flax_class == "Dense" or inner == "Dense_0"
+        leaf, layout = "weight", LINEAR if dense else POINTWISE_2D if layers == ["skip"] else CONV
+    else:
+        leaf, layout = {"scale": "weight"}.get(leaf, leaf), SAME
+    return Counterpart(_nested("all_modules", str(place.number), inner, leaf, separator="."), layout)
 
 
 def flax_table(network: NCSNpp | DDPM, image_size: int) -> Table:
     """Of the Flax original, names joined by `/`: kernels as ours, except that the skip of a block is a convolution."""
-    located, fir = _located(network, image_size), isinstance(network, NCSNpp) and network.fir
+    return _table(network, image_size, _in_flax)
 
-    def counterpart(path: Path) -> Counterpart:
-        module, *layers, leaf = path
-        _, within, slot = located[module]
-        inner = _inner(slot, layers[0] if layers else "", fir)
-        layout = SAME
-        if _is_nin(inner):
-            leaf = {"kernel": "W", "bias": "b"}[leaf]
-        elif inner == "Conv2d_0":
-            leaf = {"kernel": "weight"}.get(leaf, leaf)
-        elif layers == ["skip"] and leaf == "kernel":
-            layout = "1 1 i o -> i o"
-        return Counterpart(_nested(f"{slot.flax_class}_{within}", inner, leaf, separator="/"), layout)
 
-    return counterpart
+def _in_flax(place: _Place, inner: str, layers: list[str], leaf: str) -> Counterpart:
+    layout = SAME
+    if _is_nin(inner):
+        leaf = {"kernel": "W", "bias": "b"}[leaf]
+    elif inner == "Conv2d_0":
+        leaf = {"kernel": "weight"}.get(leaf, leaf)
+    elif layers == ["skip"] and leaf == "kernel":
+        layout = "1 1 i o -> i o"
+    return Counterpart(_nested(f"{place.slot.flax_class}_{place.within}", inner, leaf, separator="/"), layout)
 
 
 def flax_buffers(network: NCSNpp | DDPM) -> str:
