@@ -16,11 +16,24 @@ from score_jax import builder
 from score_jax.arrays import broadcast_right
 from score_jax.data.sources import Source
 from score_jax.prediction.predictor import from_score
+from score_jax.runtime.stop import Stop
 from tiny import xla_flags_of_tests
 
 MEAN, STD = 0.1, 0.3
 """Of a pixel, in the model's range."""
 SIZE, COUNT = 4, 22
+
+
+class StopAfter(Stop):
+    """Asks to end once it has been asked more than so often."""
+
+    def __init__(self, questions):
+        super().__init__()
+        self.left = questions
+
+    def __bool__(self):
+        self.left -= 1
+        return self.left < 0
 
 
 def experiment(process="vp", value_range=(-1.0, 1.0), predict=None, **options):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gaussian_experiment import COUNT, experiment, in_two_processes, log_density, source
+from gaussian_experiment import COUNT, StopAfter, experiment, in_two_processes, log_density, source
 
 from configs import base
 from score_jax import builder
@@ -19,7 +19,6 @@ from score_jax.jobs.likelihood_summary import headline
 from score_jax.likelihood.bits import bits_per_dim
 from score_jax.runtime.parts import Interrupted
 from score_jax.runtime.sharding import make_mesh
-from score_jax.runtime.stop import Stop
 
 WIDE = {"name": "ve", "sigma_min": 0.01, "sigma_max": 500.0}
 """Enough noise that the prior's mean, which is not the data's, does not matter."""
@@ -116,18 +115,6 @@ def test_errors_from_every_source_are_told():
     assert result.columns["log_prob"].shape == (COUNT, 3)
     weighted = result.summary["bpd_ode_uniform_iw3"]
     assert weighted < result.summary["bpd_ode_uniform"]
-
-
-class StopAfter(Stop):
-    """Asked to end once it has been looked at so often."""
-
-    def __init__(self, looks):
-        super().__init__()
-        self.looks = looks
-
-    def __bool__(self):
-        self.looks -= 1
-        return self.looks < 0
 
 
 def test_an_interrupted_measurement_goes_on_where_it_was(tmp_path, by_ode):

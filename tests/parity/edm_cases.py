@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from toys import mixture_score
 
-from originals import UnknownCase
+from originals import UnknownCase, by_name
 from score_jax.losses import weighting
 from score_jax.losses.score_matching import denoising_errors
 from score_jax.losses.time_sampling import log_normal_levels, log_uniform_levels
@@ -147,4 +147,4 @@ def samplers(file, dtype) -> dict:
     return found
 
 
-HANDLERS = {("edm", "losses"): losses, ("edm", "samplers"): samplers}
+HANDLERS = by_name("edm", losses, samplers)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from toys import mixture_score
 
-from originals import UnknownCase
+from originals import UnknownCase, by_name
 from score_jax.arrays import broadcast_right
 from score_jax.guidance import measurements
 from score_jax.losses import weighting
@@ -278,10 +278,4 @@ def _last(a: np.ndarray, dtype):
     return jnp.asarray(np.moveaxis(a, -3, -1), dtype)
 
 
-HANDLERS = {
-    ("score_sde", "sde_math_"): sde_math,
-    ("score_sde", "losses_"): losses,
-    ("score_sde", "predictor_corrector_steps"): predictor_corrector_steps,
-    ("score_sde", "pc_"): pc,
-    ("score_sde", "control_"): control,
-}
+HANDLERS = by_name("score_sde", sde_math, losses, predictor_corrector_steps, pc, control)
