@@ -13,8 +13,8 @@ from score_jax.errors import InputError
 from score_jax.evaluation.features import FeatureExtractor, plain_features
 from score_jax.evaluation.protocols import PLAIN, Protocol
 from score_jax.jobs import evaluate
+from score_jax.jobs.cascades import Cascade, Stage
 from score_jax.jobs.feature_sets import Request, array_features, cached_source_features, pixel_hash
-from score_jax.jobs.sample import Given
 from score_jax.runtime.parts import Interrupted
 from score_jax.runtime.sharding import make_mesh
 
@@ -23,6 +23,11 @@ COUNT = 50
 
 def mesh_of(count):
     return make_mesh(devices=jax.devices()[:count])
+
+
+def models(built, mesh, workdir, step=0):
+    """One model, as what draws."""
+    return Cascade(built.config, (Stage(built, (), workdir, step),), mesh)
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +45,11 @@ EXTRACTOR = plain_features("pixels", pixels)
 def drawn(model, folder, devices=2, stop=None, seed=3, shards=None):
     request = Request(COUNT, 4, seed, "truncated")
     return evaluate.draw_features(
-        model,
-        (),
-        mesh_of(devices),
+        models(model, mesh_of(devices), folder),
         EXTRACTOR,
         request,
-        given=Given(),
         facts={"features": "pixels"},
         folder=folder,
-        what={"step": 1},
         shards=shards,
         stop=stop,
     )
@@ -142,9 +143,8 @@ def config_of(tmp_path, count=12):
 
 def test_the_files_say_how_the_numbers_came_about(tmp_path):
     built = config_of(tmp_path)
-    result = evaluate.evaluate(
-        (built, (), mesh_of(2)), PLAIN, EXTRACTOR, workdir=tmp_path / "run", step=7, given=Given()
-    )
+    one = models(built, mesh_of(2), tmp_path / "run", step=7)
+    result = evaluate.evaluate(one, PLAIN, EXTRACTOR, workdir=tmp_path / "run")
     values = json.loads(result.path.read_text())
     assert values["fid_pixels_real"] < values["fid_pixels_noise"] and values["fid_pixels"] > 0
     assert values["num_samples"] == values["n"] == 12 and values["rounding"] == "truncated" and values["step"] == 7
@@ -161,15 +161,15 @@ def test_the_files_say_how_the_numbers_came_about(tmp_path):
 def test_fewer_images_than_a_covariance_needs_are_said(tmp_path):
     built = config_of(tmp_path, count=2)
     with pytest.raises(InputError, match="at least 4"):
-        evaluate.evaluate((built, (), mesh_of(1)), PLAIN, EXTRACTOR, workdir=tmp_path / "run", step=0, given=Given())
+        evaluate.evaluate(models(built, mesh_of(1), tmp_path), PLAIN, EXTRACTOR, workdir=tmp_path / "run")
 
 
 def test_a_protocol_rounds_its_samples(tmp_path):
     built = config_of(tmp_path)
     protocol = Protocol("rounds", rounding="rounded")
-    model = (built, (), mesh_of(2))
-    evaluate.evaluate(model, protocol, EXTRACTOR, workdir=tmp_path, step=0, given=Given(), reference="train")
-    evaluate.evaluate(model, PLAIN, EXTRACTOR, workdir=tmp_path, step=0, given=Given(), reference="train")
+    model = models(built, mesh_of(2), tmp_path)
+    evaluate.evaluate(model, protocol, EXTRACTOR, workdir=tmp_path, reference="train")
+    evaluate.evaluate(model, PLAIN, EXTRACTOR, workdir=tmp_path, reference="train")
     rounded, truncated = (np.load(tmp_path / f"{stem}.npz")["mu"] for stem in ("evaluation_rounds", "evaluation"))
     assert 0.3 < (rounded - truncated).mean() < 0.7
 
@@ -179,24 +179,23 @@ import sys
 import jax
 jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
 from pathlib import Path
-from test_evaluate import EXTRACTOR, config_of
+from test_evaluate import EXTRACTOR, config_of, models
 from score_jax.runtime import multihost
 from score_jax.evaluation.protocols import PLAIN
 from score_jax.jobs import evaluate
-from score_jax.jobs.sample import Given
 from score_jax.runtime.sharding import make_mesh
 multihost._SECONDS = 0.1
 folder = Path(sys.argv[3])
-model = config_of(folder), (), make_mesh()
-result = evaluate.evaluate(model, PLAIN, EXTRACTOR, workdir=folder / "two", step=0, given=Given())
+model = models(config_of(folder), make_mesh(), folder / "two")
+result = evaluate.evaluate(model, PLAIN, EXTRACTOR, workdir=folder / "two")
 assert (result is None) == (jax.process_index() > 0)
 """
 
 
 @pytest.mark.slow
 def test_two_processes_give_the_same_bits(tmp_path):
-    model = config_of(tmp_path), (), mesh_of(1)
-    evaluate.evaluate(model, PLAIN, EXTRACTOR, workdir=tmp_path / "one", step=0, given=Given())
+    model = models(config_of(tmp_path), mesh_of(1), tmp_path / "one")
+    evaluate.evaluate(model, PLAIN, EXTRACTOR, workdir=tmp_path / "one")
     in_two_processes(TWO_PROCESSES, tmp_path)
     one, two = (np.load(tmp_path / name / "evaluation.npz") for name in ("one", "two"))
     np.testing.assert_array_equal(one["sigma"], two["sigma"])
@@ -210,7 +209,7 @@ def test_without_plots_the_numbers_are_there(tmp_path, monkeypatch, capsys):
         raise InputError("The report's plots need matplotlib.")
 
     monkeypatch.setattr(evaluate, "write_evaluation_page", no_plots)
-    model = config_of(tmp_path), (), mesh_of(2)
-    result = evaluate.evaluate(model, PLAIN, EXTRACTOR, workdir=tmp_path, step=0, given=Given())
+    model = models(config_of(tmp_path), mesh_of(2), tmp_path)
+    result = evaluate.evaluate(model, PLAIN, EXTRACTOR, workdir=tmp_path)
     assert json.loads(result.path.read_text())["fid_pixels"] > 0
     assert "No evaluation.html: The report's plots need matplotlib." in capsys.readouterr().out
