@@ -6,7 +6,6 @@ a cascade gives what `sample` of its base gives and `sample --base` of the other
 """
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,12 @@ from score_jax.builder.experiment import Experiment
 from score_jax.builder.sections import is_cascade, stage_names
 from score_jax.builder.workdirs import load_config
 from score_jax.data.sources import Source
-from score_jax.errors import InputError
+from score_jax.errors import InputError, quoted
 from score_jax.jobs.guide import classifier_of, load_classifier
 from score_jax.jobs.sample import RANDOM_LABEL, BatchSampler, Given, batch_sampler, check_finite
 from score_jax.jobs.train import open_labelled, restore_params
 from score_jax.runtime.parts import gathered
+from score_jax.training import data_facts
 from score_jax.training.run_config import save_config
 from score_jax.training.weights import parameters_name
 from score_jax.typing import Params, Rounding
@@ -184,19 +184,45 @@ def check_last_finite(models: Cascade, finite: Bool[np.ndarray, "n"], numbers: I
     _check_finite(models, len(models.stages) - 1, finite, numbers)
 
 
-def check_classes(config: ConfigDict, classes: Sequence[int]) -> None:
-    """Raises InputError where a stage of a cascade knows other classes than the first, which draws them, has.
+def fitting_experiments(config: ConfigDict) -> dict[str, Experiment]:
+    """The models of a cascade by the names of their stages, in their order; no parameters are read.
+
+    Raises:
+      InputError: a run is not to be read, draws no images, or does not fit the others.
+    """
+    experiments, classes = stage_experiments(config), {}
+    for name, experiment in experiments.items():
+        with errors_of_stage(name):
+            classes[name] = Given(classifier=classifier_of(experiment)).num_classes(experiment)
+    first = experiments["stage1"]
+    drawn_by = config.cascade.stage1.workdir if first.num_classes else first.config.guidance.get("workdir", "")
+    for name in experiments:
+        if classes[name]:
+            with errors_of_stage(name):
+                _check_classes(config.cascade[name].workdir, classes[name], drawn_by, classes["stage1"])
+    return experiments
+
+
+def _check_classes(run: str, count: int, first: str, drawn: int) -> None:
+    """Raises InputError where a run of a cascade knows other classes than those that the first stage draws.
 
     Args:
-      config: of the cascade.
-      classes: of each stage; 0: it is told none.
+      run: its workdir.
+      count: of its classes.
+      first: the workdir of whatever the classes of the first stage are: its run, or the classifier that guides it.
+      drawn: how many these are.
     """
-    for name, count in zip(stage_names(config), classes, strict=True):
-        if count and count != classes[0]:
-            first = config.cascade.stage1.workdir
+    if count != drawn:
+        raise InputError(
+            f"{run} knows {count} classes, and the first stage draws {drawn or 'none'}: name runs that fit."
+        )
+    facts = [data_facts.load_facts(Path(workdir)) for workdir in (run, first)]
+    names = [(found and found.classes) or () for found in facts]
+    for place, (own, other) in enumerate(zip(*names, strict=False)):
+        if own != other:
             raise InputError(
-                f"cascade.{name}: {config.cascade[name].workdir} knows {count} classes, and {first}, which draws them, "
-                f"{classes[0] or 'none'}: name runs of the same classes."
+                f"{run} calls class {place} {quoted(own)}, and {first}, whose classes are drawn, {quoted(other)}: name "
+                "runs that fit."
             )
 
 
@@ -204,27 +230,16 @@ def load_cascade(config: ConfigDict, mesh: Mesh) -> Cascade:
     """The models of a cascade, with the parameters of all of them on the devices.
 
     Raises:
-      InputError: a run is not to be read, draws no images, or does not fit the others.
+      InputError: as `fitting_experiments`, or a run has no parameters.
     """
-    experiments = stage_experiments(config)
-    classifiers = {}
-    for name, experiment in experiments.items():
-        with errors_of_stage(name):
-            classifiers[name] = classifier_of(experiment)
-    check_classes(config, [classes_of(experiment, classifiers[name]) for name, experiment in experiments.items()])
     stages = []
-    for name, experiment in experiments.items():
+    for name, experiment in fitting_experiments(config).items():
         stage = config.cascade[name]
         workdir, step = Path(stage.workdir), None if stage.step < 0 else stage.step
         with errors_of_stage(name):
             params, found = restore_params(experiment.config, experiment, workdir, mesh, step)
             stages.append(Stage(experiment, params, workdir, found, load_classifier(experiment, mesh)))
     return Cascade(config, tuple(stages), mesh)
-
-
-def classes_of(experiment: Experiment, classifier: Experiment | None) -> int:
-    """Classes that a label of a sample may name."""
-    return Given(classifier=classifier).num_classes(experiment)
 
 
 def claim_folder(config: ConfigDict, workdir: Path) -> None:

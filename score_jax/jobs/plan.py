@@ -250,6 +250,10 @@ def planned(experiment: builder.Experiment, devices, name: str, setting: Setting
 def table(result: dict[str, Any]) -> str:
     """For a reader; sizes per chip."""
     gib, lines = 2**30, [f"{result['chips']} chips ({result['topology']}), {result['effort']} compilation"]
+    if "parameters_bytes" in result:
+        lines.append(
+            f"all stages stay in memory: {result['parameters_bytes'] / gib:.2f} GiB of parameters on each chip"
+        )
     for row in result["programs"]:
         verdict = "fits" if row["fits"] else "DOES NOT FIT"
         lines += [

@@ -6,10 +6,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from score_jax.builder.cascade import errors_of_stage, stage_experiments
+from score_jax.builder.cascade import errors_of_stage
 from score_jax.errors import InputError, unknown_name
-from score_jax.jobs.cascades import check_classes, classes_of
-from score_jax.jobs.guide import classifier_of
+from score_jax.jobs.cascades import fitting_experiments
 from score_jax.jobs.plan import PROGRAMS, Planned, Setting, planned
 from score_jax.planning.program import compiler_effort
 from score_jax.planning.topology import slice_devices
@@ -44,13 +43,9 @@ def plan_cascade(
         if name != "sample":
             raise InputError(f"A cascade has no program {name!r}: plan that of each of its runs, --programs={name}.")
     devices, chip = slice_devices(topology)
-    experiments, found, classes = stage_experiments(config), {}, []
-    for name, experiment in experiments.items():
-        with errors_of_stage(name):
-            classes.append(classes_of(experiment, classifier_of(experiment)))
-    check_classes(config, classes)
+    found = {}
     with compiler_effort(effort):
-        for name, experiment in experiments.items():
+        for name, experiment in fitting_experiments(config).items():
             say(f"sample {name}: compiling for {len(devices)} chips ...")
             with errors_of_stage(name):
                 found[name] = planned(experiment, devices, "sample", Setting(1, (), 1), chip)

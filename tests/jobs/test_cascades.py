@@ -20,13 +20,20 @@ from score_jax.builder.workdirs import load_config
 from score_jax.cli import verb
 from score_jax.errors import InputError
 from score_jax.jobs import plan_cascade
-from score_jax.jobs.cascades import cascade_sampler, check_last_finite, load_cascade, stage_seed
+from score_jax.jobs.cascades import (
+    cascade_sampler,
+    check_last_finite,
+    fitting_experiments,
+    load_cascade,
+    stage_seed,
+)
 from score_jax.jobs.plan import table
 from score_jax.jobs.sample import drawn_by
 from score_jax.planning.chips import CHIPS
 from score_jax.runtime.parts import Interrupted, parts_of
 from score_jax.runtime.sharding import make_mesh
 from score_jax.runtime.stop import Stop
+from score_jax.training.data_facts import DataFacts, save_facts
 from score_jax.training.run_config import save_config
 from score_jax.training.weights import save_params
 from tiny import here
@@ -213,7 +220,7 @@ MISTAKES = {
     "no such step": (set_of("stage1", "step", 7), r"^cascade\.stage1: .*base has parameters alone, and no step 7"),
     "other classes": (
         set_of("stage2", "workdir", "three classes"),
-        AT + "three classes knows 3 classes, and .*base, which draws them, 2: name runs of the same",
+        AT + "three classes knows 3 classes, and the first stage draws 2: name runs that fit",
     ),
     "a classifier": (set_of("stage2", "workdir", "a classifier"), AT + "This run has no sampler: it is a classifier"),
     "two bases": (
@@ -386,11 +393,45 @@ def test_a_plan_has_a_row_for_each_stage_beside_the_others(runs, monkeypatch):
     assert [row["state_bytes"] for row in result["programs"]] == sizes and result["parameters_bytes"] == sum(sizes)
     assert [row["other_stages_bytes"] for row in result["programs"]] == sizes[::-1]
     assert all(row["fits"] and row["memory"] > sum(sizes) for row in result["programs"])
-    assert table(result).count("of parameters, in the memory above") == 2
+    shown = table(result)
+    assert shown.count("of parameters, in the memory above") == 2 and "all stages stay in memory" in shown
     for stage, before in zip(result["programs"], sizes, strict=True):
         assert stage["memory"] - stage["other_stages_bytes"] > before
     with pytest.raises(InputError, match="A cascade has no program 'train': plan that of each of its runs"):
         plan_cascade.plan_cascade(config, "v5e:2x2", ("train",), say=lambda line: None)
+
+
+def test_a_classifier_guides_a_base_and_its_classes_are_handed_on(runs, tmp_path):
+    run_of(tmp_path, "plain", 4)
+    run_of(tmp_path, "classifier", 4, network=CLASSIFIER)
+    shutil.copytree(runs / "middle", tmp_path / "middle")
+    config = cascade_of(tmp_path, "plain", "middle", size=8)
+    with pytest.raises(InputError, match=r"stage2: .*middle knows 2 classes, and the first stage draws none"):
+        load_cascade(completed(config), make_mesh())
+    config.cascade.stage1.guidance.update(name="classifier", workdir=str(tmp_path / "classifier"), scale=50.0)
+    models = load_cascade(completed(config), make_mesh(devices=jax.devices()[:4]))
+    assert [stage.num_classes for stage in models.stages] == [2, 2] and models.num_classes == 0
+    indices = np.arange(6, 10, dtype=np.int32)  # of both classes
+    free, zeros, ones = (cascade_sampler(models, seed=SEED, label=y)(indices, indices)[0] for y in (-1, 0, 1))
+    assert set(np.asarray(free["label"])) == {0, 1} and (np.asarray(ones["label"]) == 1).all()
+    for place, label in enumerate(np.asarray(free["label"])):
+        of_class = (zeros, ones)[label]["image"], (zeros, ones)[1 - label]["image"]
+        found, same, other = (np.asarray(images)[place].astype(int) for images in (free["image"], *of_class))
+        assert (found == same).all() and np.abs(found - other).max() > 5
+    assert models.facts(SEED)["stages"][0]["guidance"]["scale"] == 50.0
+
+
+def test_classes_of_other_names_are_refused(runs, tmp_path):
+    for name, classes in (("base", ("cat", "dog")), ("middle", ("cat", "cow")), ("top", ("x", "y"))):
+        shutil.copytree(runs / name, tmp_path / name)
+        save_facts(tmp_path / name, DataFacts("images", 9, classes, "hash"))
+    config = cascade_of(tmp_path)
+    with pytest.raises(
+        InputError, match=r"stage2: .*middle calls class 1 'cow', and .*base, whose classes are drawn, 'dog'"
+    ):
+        load_cascade(completed(config), make_mesh())
+    save_facts(tmp_path / "middle", DataFacts("others", 5, ("cat", "dog"), "hash"))
+    assert len(fitting_experiments(config)) == 3  # the last is told no classes
 
 
 @pytest.mark.parametrize("name", shipped_configs(cascades=True))
