@@ -68,6 +68,7 @@ def classifier():
     return built, state.params, losses
 
 
+@pytest.mark.slow
 def test_a_classifier_learns_and_guides(classifier):
     trained, params, losses = classifier
     assert np.mean(losses[-10:]) < 0.85 * np.mean(losses[:3])  # most times of VP show little of an image
@@ -84,6 +85,7 @@ def test_a_classifier_learns_and_guides(classifier):
         sampled(trained, params)
 
 
+@pytest.mark.slow
 def test_guidance_without_a_classifier_needs_to_know_no_class():
     with_none = {"num_classes": 4}  # three classes, and the one that stands for none
     config = config_of(UNET | with_none, loss__condition_dropout=0.2)
@@ -119,6 +121,7 @@ def upsampler():
     return config, built, noisy_params(built)
 
 
+@pytest.mark.slow
 def test_a_super_resolution_model_trains_on_area_means_and_enlarges(upsampler, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(os, "environ", dict(os.environ))
     config, built, params = upsampler
@@ -194,6 +197,7 @@ def test_images_to_enlarge_bring_their_classes(tmp_path, capsys):
     assert enlarging(Given(), experiment, str(tmp_path / "base.npz"), 2)[0].conditions["label"].tolist() == [0, 1]
 
 
+@pytest.mark.slow
 def test_a_classifier_of_other_classes_does_not_guide(classifier, tmp_path):
     trained, params, _ = classifier  # of two classes
     save_config(tmp_path, trained.config)
@@ -206,6 +210,7 @@ def test_a_classifier_of_other_classes_does_not_guide(classifier, tmp_path):
     assert load_classifier(unconditional, make_mesh()).num_classes(unconditional) == 2
 
 
+@pytest.mark.slow
 def test_edit_keeps_what_is_known(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(os, "environ", dict(os.environ))
     config = config_of(UNET)
@@ -242,6 +247,7 @@ def test_edit_keeps_what_is_known(tmp_path, capsys, monkeypatch):
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_colours_are_found_and_each_sum_is_kept_to_the_level(tmp_path):
     config = config_of(UNET, data__channels=3)
     picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
@@ -274,6 +280,7 @@ def test_sums_are_reached_by_the_nearest_levels(seed):
         assert ((pixel - old) ** 2).sum() == distances.min()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["ancestral", "ddim", "predictor_corrector", "heun"])
 def test_known_pixels_stay_to_the_byte_under_any_solver(solver):
     config = config_of(UNET, sampler__name=solver)

@@ -14,7 +14,7 @@ from score_jax.jobs.demo import demo
 def test_demo_leaves_everything_it_promises_and_is_not_done_twice(tmp_path, capsys):
     config = mnist.get_config()
     config.data.update(name="digits", image_size=8, data_dir=str(tmp_path / "tfds"))
-    config.network.update(channels=8, channel_mult=(1, 2), attention_resolutions=())
+    config.network.update(channels=8, channel_mult=(1,), attention_resolutions=())
     config.training.update(batch_size=16, steps=6, log_every=1, checkpoint_every=3, sample_every=3)
     config.sampler.update(name="euler_maruyama", num_steps=8)
     config.likelihood.update(num_examples=12, batch_size=8, rtol=1e-2, atol=1e-2)
