@@ -1,4 +1,4 @@
-"""The experiments of Sohl-Dickstein et al. 2015, trained from scratch: the bound K on held-out data, in bits.
+"""The experiments of Sohl-Dickstein et al. 2015, trained by `train` from configs/dpm2015: the bound K on held-out data.
 
     python benchmarks/dpm2015.py [--json] [--quick]
 
@@ -15,23 +15,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from dpm2015_training import (
-    LEAVES,
-    binomial_bits,
-    gaussian_bits,
-    grey_leaves,
+    bits,
+    held_out_leaves,
     importance_bits,
     is_beat,
-    mirrored,
     sample_beats,
-    spread,
     train_heartbeat,
-    train_images,
+    train_leaves,
     train_roll,
 )
 
 from report import Claim, emit, estimate
 from score_jax.data.toys import heartbeat, swiss_roll
-from score_jax.processes.learned import equal_shares, log_spaced
 from score_jax.samplers.multiplied import known_bits
 
 HEARTBEAT_CEILING, HEARTBEAT_TRUTH = -2.366, -np.log2(5)
@@ -44,7 +39,7 @@ TOLERANCE = 0.05
 def heartbeat_claims(levels: int, steps: int, count: int, targets: tuple[float, float, float]) -> list[Claim]:
     """The bound, the samples, and sequences completed from their first half; targets in this order."""
     model = train_heartbeat(levels, steps)
-    found = binomial_bits(model, count)
+    found = bits(model, heartbeat(jax.random.key(7), count))
     k, exact = estimate(found.equation_14), estimate(found.exact)
     valid = float(is_beat(sample_beats(model, 4000)).mean())
     x0 = heartbeat(jax.random.key(3), 1000)
@@ -65,7 +60,7 @@ def heartbeat_claims(levels: int, steps: int, count: int, targets: tuple[float, 
 def roll_claims(points, steps: int, target: float, gain: float) -> list[Claim]:
     """The bound at beta_1 = 1e-5 by both its evaluations, and importance sampling beside it."""
     model = train_roll(1e-5, 128, steps)
-    found = gaussian_bits(model, points)
+    found = bits(model, points)
     k, null = estimate(found.equation_14), estimate(found.null)
     how = f"+- {k.error:.3f}, K - L_null {k.mean - null.mean:.2f}; beta_1 1e-5, T 40, 128 units, {len(points)} points"
     differ = abs(k.mean - estimate(found.exact).mean)
@@ -82,7 +77,7 @@ def roll_claims(points, steps: int, target: float, gain: float) -> list[Claim]:
 
 def paper_claims(points, steps: int) -> list[Claim]:
     """The paper's own number, which beta_1 = 5e-6 allows."""
-    found = gaussian_bits(train_roll(5e-6, 128, steps), points)
+    found = bits(train_roll(5e-6, 128, steps), points)
     k, over = estimate(found.equation_14), estimate(found.equation_14 - found.null)
     how = f"+- {k.error:.3f}; beta_1 5e-6, ceiling 2.80"
     return [
@@ -93,11 +88,10 @@ def paper_claims(points, steps: int) -> list[Claim]:
 
 def schedule_claims(points, steps: int, gain: float) -> list[Claim]:
     """What the schedule is worth: 64 units, the same points and draws for each."""
-    shares, spaced = equal_shares(40), log_spaced(40, 1e-5)
     fixed_shares, fixed, learned_shares, learned = (
-        gaussian_bits(train_roll(1e-5, 64, steps, logits, learned=learned), points).equation_14
+        bits(train_roll(1e-5, 64, steps, start, learned=learned), points).equation_14
         for learned in (False, True)
-        for logits in (shares, spaced)
+        for start in ("equal_shares", "log_spaced")
     )
     values = f"1/(T-t+1) {fixed_shares.mean():.2f}, learned from it {learned_shares.mean():.2f}; "
     values += f"log-spaced {fixed.mean():.2f}, learned from it {learned.mean():.2f}; {steps} steps"
@@ -110,13 +104,11 @@ def schedule_claims(points, steps: int, gain: float) -> list[Claim]:
 
 def leaves_claims(size: int, levels: int, steps: int, images: int, target: float) -> list[Claim]:
     """Dead leaves: the bound per pixel on images of another seed."""
-    beta_1 = 1e-4
-    model = train_images(grey_leaves(0, size, images), LEAVES, levels, beta_1, steps, 64, augment=mirrored)
-    held_out = spread(jax.random.key(5), jnp.asarray(grey_leaves(1, size, 256)), LEAVES)
-    found = gaussian_bits(model, held_out)
+    model = train_leaves(size, levels, steps, images)
+    found = bits(model, held_out_leaves(model, size, 256))
     k, null = estimate(found.equation_14 / size**2), estimate(found.null / size**2)
     how = f"+- {k.error:.3f}, K - L_null {k.mean - null.mean:.2f}; our images, {size} x {size}, T {levels}"
-    how += f", beta_1 {beta_1:g}; paper, on others: 1.489 and 3.536"
+    how += f", beta_1 {model.experiment.process.beta_1:g}; paper, on others: 1.489 and 3.536"
     return [Claim("dead_leaves_bound_bits_per_pixel", k.mean, "bits", target, ">=", how)]
 
 

@@ -2,7 +2,7 @@
 
 from score_jax.builder.edit import Edit
 from score_jax.builder.experiment import Experiment, experiment, label_classes
-from score_jax.builder.networks import NETWORKS, build_network
+from score_jax.builder.networks import NETWORKS, build_network, codec_of
 from score_jax.builder.processes import PROCESSES, build_process
 from score_jax.builder.sampling import Guide, Known, Sampling
 from score_jax.builder.sections import completed
@@ -17,6 +17,7 @@ __all__ = [
     "Sampling",
     "build_network",
     "build_process",
+    "codec_of",
     "completed",
     "experiment",
     "label_classes",

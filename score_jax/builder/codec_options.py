@@ -8,6 +8,11 @@ from score_jax.builder.options import Options, option
 from score_jax.errors import InputError
 
 
+def _check_order(value_range: tuple[float, float]) -> None:
+    if not value_range[0] < value_range[1]:
+        raise InputError(f"codec.value_range={value_range}: give the lower end first, e.g. (-1.0, 1.0).")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PixelRange(Options):
     """Pixels in a range of numbers; every channel of every pixel is a dimension of x0."""
@@ -17,9 +22,27 @@ class PixelRange(Options):
 
     def __post_init__(self):
         super().__post_init__()
-        low, high = self.value_range
-        if not low < high:
-            raise InputError(f"codec.value_range={self.value_range}: give the lower end first, e.g. (-1.0, 1.0).")
+        _check_order(self.value_range)
 
 
-CODECS: Mapping[str, type[Options]] = {"pixels": PixelRange}
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NumberRange(Options):
+    """Numbers that are no pixels, such as the points of swiss_roll, as they are."""
+
+    SECTION: ClassVar[str] = "codec"
+    value_range: tuple[float, float] = option((-3.0, 3.0), "a range that has the data in it; nothing is cut there")
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check_order(self.value_range)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BlackAndWhite(Options):
+    """Bits: pixels that are black or white, for the binomial chain."""
+
+    SECTION: ClassVar[str] = "codec"
+    threshold: int = option(128, "the first level of 0 to 255 that is white", least=1, most=255)
+
+
+CODECS: Mapping[str, type[Options]] = {"pixels": PixelRange, "numbers": NumberRange, "bits": BlackAndWhite}

@@ -11,29 +11,33 @@ from ml_collections import ConfigDict
 
 from score_jax.builder.edit import Edit
 from score_jax.builder.guidance_options import ClassifierFree
+from score_jax.builder.kernels import KernelSampling, build_bound_loss, build_kernels
 from score_jax.builder.likelihood import Levels, divergence_of, flow_of, levels_of, ode_of
-from score_jax.builder.likelihood_options import ByLevels, Exact
-from score_jax.builder.loss_options import Classifier
+from score_jax.builder.likelihood_options import Bound2015, ByLevels, Exact
+from score_jax.builder.loss_options import Bound, Classifier
 from score_jax.builder.model_facts import ModelFacts
 from score_jax.builder.networks import build_network, codec_of, conditioners_of
 from score_jax.builder.objective import build_loss, history_of
 from score_jax.builder.options import Options
 from score_jax.builder.prediction import build_logits, build_predict
-from score_jax.builder.processes import build_process
+from score_jax.builder.processes import Process, build_process
 from score_jax.builder.run_options import ON_NONFINITE, SECTIONS
 from score_jax.builder.sampling import Guide, Known, Sampling, build_sampling, scale_of
 from score_jax.builder.sections import METHODS, completed, made, refuse_cascade
 from score_jax.builder.unread import refuse_unread
+from score_jax.codecs.codec import Codec
 from score_jax.codecs.pixels import Pixels
 from score_jax.conditioning.conditioners import Conditioner, conditions_of
 from score_jax.conditioning.dropout import without_conditions
-from score_jax.errors import InputError
+from score_jax.errors import InputError, unknown_name
 from score_jax.guidance.classifier_free import with_reference
 from score_jax.models.network import Network
-from score_jax.prediction.predictor import ConditionalPredictor, with_params
+from score_jax.prediction.predictor import with_params
+from score_jax.processes.binomial import BinomialChain
 from score_jax.processes.gaussian import NoiseSchedule
+from score_jax.processes.learned import LearnedChain
 from score_jax.samplers.ode import ODE
-from score_jax.training.objective import Group, Groups
+from score_jax.training.objective import Group, Groups, Objective
 from score_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from score_jax.training.state import TrainState, create_state
 from score_jax.training.step import make_train_step
@@ -45,9 +49,11 @@ class Experiment:
     """One config as objects.
 
     Attributes:
-      process: the noising process.
+      process: the noising process; of models that learn reverse kernels, what their chain is made from.
       network: the model's network.
-      predict: `predict(params, x, t, **conditions) -> Prediction`, or of a classifier `-> logits`.
+      predict: `predict(params, x, t, **conditions) -> Prediction`, of a classifier `-> logits`, and of a model that
+        learns reverse kernels what `Kernels.reverse` says.
+      model: of parameters: `model(x, t, conditions) -> Prediction`, or `Kernels`.
       image_shape: (h, w, c).
       codec: between images and x0.
       conditioners: from a batch to the network's conditions.
@@ -55,16 +61,18 @@ class Experiment:
       groups: what is trained, by name; of a model of one network "model".
       create_state: fresh training state, a function of nothing (the seed is the config's).
       train_step: `(state, batch, frozen) -> (state, metrics)`, to be jitted.
-      parts: what a run may have or lack, by role: "sampler" and "likelihood" of a generative model, "classifier".
+      parts: what a run may have or lack, by role: "sampler" and "likelihood" of a generative model, "predictor" of one
+        that predicts x0, "classifier", and "pixels" where the data are images of 8 bits.
       sections: the options of each section of the config.
       config: what it was built from, with every key.
     """
 
-    process: NoiseSchedule
+    process: Any
     network: Network
     predict: Callable[..., Any]
+    model: Callable[[Params], Any]
     image_shape: tuple[int, int, int]
-    codec: Pixels
+    codec: Codec
     conditioners: Mapping[str, Conditioner]
     num_classes: int
     groups: Groups
@@ -99,8 +107,9 @@ class Experiment:
             raise InputError(f"This run has no {role}: {_WITHOUT[role]}")
         return self.parts[role]
 
-    def predictor(self, params: Params, *, guided: bool = False) -> ConditionalPredictor:
-        """The model with its parameters: `predictor(x, t, conditions)`, conditions as `conditions` makes them.
+    def predictor(self, params: Params, *, guided: bool = False) -> Any:
+        """The model with its parameters: `predictor(x, t, conditions)`, conditions as `conditions` makes them; of one
+        that learns reverse kernels its `Kernels`.
 
         Args:
           params: the network's.
@@ -109,7 +118,7 @@ class Experiment:
         Raises:
           InputError: guidance is asked of a model that was trained without `loss.condition_dropout`.
         """
-        model = with_params(self.predict, params)
+        model = self.model(params)
         guidance = self.sections["guidance"]
         if not guided or not isinstance(guidance, ClassifierFree) or guidance.scale == 1.0:
             return model
@@ -139,12 +148,17 @@ class Experiment:
         Raises:
           InputError: the model has no score between the levels of its chain.
         """
+        self.part("predictor")
         process = flow_of(self.facts)
         if process is self.process:
             return self
-        return dataclasses.replace(self, process=process, predict=build_predict(self.config, self.network, process))
+        predict = build_predict(self.config, self.network, process)
+        model = functools.partial(with_params, predict)
+        return dataclasses.replace(self, process=process, predict=predict, model=model)
 
-    def sampling(self, *, guide: Guide | None = None, known: Known | None = None, edit: Edit | None = None) -> Sampling:
+    def sampling(
+        self, *, guide: Guide | None = None, known: Known | None = None, edit: Edit | None = None
+    ) -> Sampling | KernelSampling:
         """How to sample, as the `sampler` section says; with guidance, a measurement to hold, or an edit by text."""
         return build_sampling(self.part("sampler"), self.facts, guide=guide, known=known, edit=edit)
 
@@ -162,12 +176,14 @@ class Experiment:
         Raises:
           InputError: the likelihood is measured by another method.
         """
+        self.part("predictor")
         if not isinstance(self.likelihood, Exact):
             raise InputError("likelihood.name names a bound, and the ODE is asked for: give likelihood.name=ode.")
         return self.likelihood
 
     def levels(self) -> Levels:
         """The chain of the model's variational bound, how it is asked there, and the variance of its kernels."""
+        self.part("predictor")
         assert isinstance(self.likelihood, ByLevels)
         return levels_of(self.likelihood, self.facts, self.variance)
 
@@ -183,11 +199,14 @@ _WITHOUT = {
     "sampler": _OF_CLASSIFIER,
     "likelihood": _OF_CLASSIFIER,
     "classifier": "it is a generative model. Train one with loss.name=classifier.",
+    "predictor": "it learns the reverse kernels of a chain, and no score or noise that other methods could ask for. "
+    "Measure it by likelihood.name=bound, and draw by sampler.name=reverse_kernels.",
+    "pixels": "its data are numbers or bits, not images of 8 bits. Its likelihood says how good it is.",
 }
 """What a run is that lacks a part, and what helps."""
 
 
-def facts_of(config: ConfigDict, process: NoiseSchedule, codec: Pixels) -> ModelFacts:
+def facts_of(config: ConfigDict, process: Process, codec: Codec) -> ModelFacts:
     """What a sampler and a likelihood must know of a model of this config."""
     output, label = config.prediction.get("output", ""), config.prediction.get("label", "")
     return ModelFacts(process, config.process.to_dict(), codec, output, label)
@@ -201,6 +220,53 @@ def label_classes(config: ConfigDict, network: Network) -> int:
     return max(0, network.num_classes - (config.loss.get("condition_dropout", 0.0) > 0))
 
 
+@dataclasses.dataclass(frozen=True)
+class _Learned:
+    """What a model learns, and how; attributes are those of `Experiment`, and its objective."""
+
+    predict: Callable[..., Any]
+    model: Callable[[Params], Any]
+    conditioners: Mapping[str, Conditioner]
+    loss: Objective
+    parts: Mapping[str, Any]
+
+
+def _learns(config: ConfigDict, sections: Mapping[str, Any], network: Network, facts: ModelFacts) -> _Learned:
+    """Of a config whose sections are made.
+
+    Raises:
+      InputError: methods do not go with the process, or options with each other.
+    """
+    loss, likelihood, process = sections["loss"], sections["likelihood"], facts.process
+    conditioners = conditioners_of(config, network, facts.codec)
+    generative = {name: sections[name] for name in ("sampler", "likelihood")}
+    if isinstance(process, LearnedChain | BinomialChain):
+        for section, only in (("loss", Bound), ("likelihood", Bound2015)):
+            if not isinstance(sections[section], only):
+                name = config[section].name
+                raise unknown_name(f"{section}.name for process {facts.process_name!r}:", name, ("bound",))
+        build_sampling(sections["sampler"], facts)  # so that a mistake in it is told now
+        model = build_kernels(config, network, process)
+        objective = build_bound_loss(loss, process, facts.codec, model, dequantize=config.data.dequantize)
+        return _Learned(lambda params, x, t: model(params).reverse(x, t), model, conditioners, objective, generative)
+    predict: Any
+    parts: dict[str, Any]
+    if isinstance(loss, Classifier):
+        predict = build_logits(config, network, process)
+        parts = {"classifier": predict}
+    else:
+        predict = build_predict(config, network, process)
+        parts = generative | {"predictor": predict}
+        build_sampling(sections["sampler"], facts)
+        if isinstance(likelihood, Exact):
+            divergence_of(likelihood, "forward" if likelihood.derivative == "auto" else likelihood.derivative)
+    sigma_data = config.prediction.get("sigma_data", 0.5)
+    objective = build_loss(
+        loss, facts, network, predict, conditioners, dequantize=config.data.dequantize, sigma_data=sigma_data
+    )
+    return _Learned(predict, functools.partial(with_params, predict), conditioners, objective, parts)
+
+
 def experiment(config: ConfigDict) -> Experiment:
     """Builds everything a verb needs.
 
@@ -211,40 +277,27 @@ def experiment(config: ConfigDict) -> Experiment:
     config = completed(config)
     refuse_cascade(config)
     sections = {section: made(config, section) for section in (*SECTIONS, *METHODS)}
-    process, network, codec = build_process(config), build_network(config), codec_of(config)
-    classifies = isinstance(sections["loss"], Classifier)
-    predict: Callable[..., Any] = (build_logits if classifies else build_predict)(config, network, process)
-    facts, conditioners = facts_of(config, process, codec), conditioners_of(config, network, codec)
+    process: Any = build_process(config)
+    network, codec = build_network(config), codec_of(config)
+    facts = facts_of(config, process, codec)
     refuse_unread(sections, facts)
-    if not classifies:
-        build_sampling(sections["sampler"], facts)  # so that a mistake in it is told now
-        if isinstance(sections["likelihood"], Exact):
-            derivative = sections["likelihood"].derivative
-            divergence_of(sections["likelihood"], "forward" if derivative == "auto" else derivative)
-    loss = build_loss(
-        sections["loss"],
-        facts,
-        network,
-        predict,
-        conditioners,
-        dequantize=config.data.dequantize,
-        sigma_data=config.prediction.get("sigma_data", 0.5),
-    )
+    learns = _learns(config, sections, network, facts)
     o, training = config.optimizer, config.training
     schedule = learning_rate_schedule(o.learning_rate, o.warmup_steps, o.decay, training.steps)
     tx = make_optimizer(
         o.name, schedule, b1=o.b1, b2=o.b2, eps=o.eps, weight_decay=o.weight_decay, clip_norm=o.clip_norm
     )
     averages = {"ema_decay": config.ema.decay, "ema_warmup": config.ema.warmup}
-    groups = {"model": Group(network.init, tx, loss, history=history_of(sections["loss"], process), **averages)}
+    groups = {"model": Group(network.init, tx, learns.loss, history=history_of(sections["loss"], process), **averages)}
     return Experiment(
         process=process,
         network=network,
-        predict=predict,
+        predict=learns.predict,
+        model=learns.model,
         image_shape=network.image_shape,
         codec=codec,
-        conditioners=conditioners,
-        num_classes=0 if classifies else label_classes(config, network),
+        conditioners=learns.conditioners,
+        num_classes=0 if "classifier" in learns.parts else label_classes(config, network),
         groups=groups,
         create_state=lambda: create_state(groups, jax.random.key(config.seed)),
         train_step=make_train_step(
@@ -252,7 +305,7 @@ def experiment(config: ConfigDict) -> Experiment:
             accumulate=training.accumulate,
             skip_nonfinite=ON_NONFINITE[training.on_nonfinite],
         ),
-        parts={"classifier": predict} if classifies else {name: sections[name] for name in ("sampler", "likelihood")},
+        parts={**learns.parts, **({"pixels": codec} if isinstance(codec, Pixels) else {})},
         sections=sections,
         config=config,
     )

@@ -78,9 +78,12 @@ class ByLevels(Likelihood):
     """What the variational bounds read."""
 
     num_levels: int = count(1000, "levels, even in log-SNR; a chain has its own", continuous=True)
-    clip: bool = option(True, "hold x0 to the data's range, as published bounds are")
+    clip: bool = option(True, "hold x0 to the data's range, as published bounds are", predicted=True)
     variance: str = option(
-        "auto", "of the reverse kernel; auto: as the model samples, or as it was trained", one_of=("auto", *VARIANCES)
+        "auto",
+        "of the reverse kernel; auto: as the model samples, or as it was trained",
+        one_of=("auto", *VARIANCES),
+        predicted=True,
     )
 
 
@@ -91,7 +94,8 @@ class VLB(ByLevels):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bound2015(ByLevels):
-    """K of the same chain (Sohl-Dickstein et al. 2015, eq. 14), whose first step is not learned."""
+    """K of the same chain (Sohl-Dickstein et al. 2015, eq. 14), whose first step is not learned; of models that learn
+    their reverse kernels, of their own chain."""
 
 
 LIKELIHOODS: Mapping[str, type[Likelihood]] = {"ode": Exact, "vlb": VLB, "bound": Bound2015}

@@ -90,6 +90,14 @@ class Classifier(Loss):
     """The cross entropy of a classifier of noisy images (Dhariwal and Nichol 2021, section 4)."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bound(Options):
+    """Minus the bound K in bits/dim (Sohl-Dickstein et al. 2015, eq. 14), of learned reverse kernels."""
+
+    SECTION: ClassVar[str] = "loss"
+    levels: int = count(1, "levels at which a step trains each example, drawn anew; 0: every level", least=0)
+
+
 LOSSES: Mapping[str, type[Options]] = {
     "denoising": Denoising,
     "sliced": Sliced,
@@ -97,4 +105,5 @@ LOSSES: Mapping[str, type[Options]] = {
     "vlb": VariationalBound,
     "likelihood": ExactLikelihood,
     "classifier": Classifier,
+    "bound": Bound,
 }

@@ -13,7 +13,7 @@ from score_jax.builder import options
 from score_jax.builder.guidance_options import GUIDANCES
 from score_jax.builder.likelihood_options import LIKELIHOODS
 from score_jax.builder.loss_options import LOSSES
-from score_jax.builder.processes import CHAINS
+from score_jax.builder.processes import kind_of
 from score_jax.builder.sampler_options import SAMPLERS
 from score_jax.errors import InputError, quoted
 
@@ -49,12 +49,12 @@ def migrated(values: Values) -> Values:
     return _from_flat_sections(values)
 
 
-def _read_by(table: Mapping[str, type[options.Options]], values: Values, name: str, *, chain: bool) -> Values:
+def _read_by(table: Mapping[str, type[options.Options]], values: Values, name: str, *, kind: str) -> Values:
     """What the method of this name reads, of a flat section of all methods' keys."""
     if not isinstance(name, str) or name not in table:
         return values | {"name": name}
     read = {key: value for key, value in values.items() if key in options.keys_of(table[name])}
-    not_read = options.unread(table[name], read, chain=chain)
+    not_read = options.unread(table[name], read, kind)
     return {"name": name} | {key: value for key, value in read.items() if key not in not_read}
 
 
@@ -69,7 +69,7 @@ def _from_flat_sections(old: Values) -> Values:
     if "label_dropout" in loss:
         loss["condition_dropout"] = loss.pop("label_dropout")
     variance = sampler.get("variance", "auto")
-    read_by = functools.partial(_read_by, chain=new.get("process", {}).get("name") in CHAINS)
+    read_by = functools.partial(_read_by, kind=kind_of(new.get("process", {}).get("name")))
     new["sampler"] = read_by(SAMPLERS, sampler, sampler.get("name", "euler_maruyama"))
     new["loss"] = read_by(LOSSES, loss, loss.get("name", "denoising"))
     workdir = guidance.get("classifier", "")

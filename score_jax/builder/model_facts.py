@@ -3,8 +3,7 @@
 import dataclasses
 from typing import Any
 
-from score_jax.codecs.pixels import Pixels
-from score_jax.processes.gaussian import NoiseSchedule
+from score_jax.codecs.codec import Codec
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -12,16 +11,16 @@ class ModelFacts:
     """Facts of a model, from its config.
 
     Attributes:
-      process: what it was trained on.
+      process: what it was trained on, of `builder.processes`.
       process_section: the `process` section, `{name, **arguments}`.
       codec: between images and its x0.
       output: what its network outputs; "" where a preconditioning says it.
       label: what number its network is given as its time; "" likewise.
     """
 
-    process: NoiseSchedule
+    process: Any
     process_section: dict[str, Any]
-    codec: Pixels
+    codec: Codec
     output: str
     label: str
 

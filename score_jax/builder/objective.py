@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from score_jax.arrays import fold_in_each, normal_per_example
 from score_jax.builder.likelihood import log_snr_times
 from score_jax.builder.loss_options import (
+    Bound,
     Classifier,
     Denoising,
     ExactLikelihood,
@@ -25,7 +26,7 @@ from score_jax.builder.loss_options import (
 from score_jax.builder.model_facts import ModelFacts
 from score_jax.builder.naming import choose
 from score_jax.builder.options import Options
-from score_jax.codecs.pixels import Pixels
+from score_jax.codecs.codec import Codec
 from score_jax.conditioning.conditioners import Conditioner, conditions_of
 from score_jax.conditioning.dropout import with_dropout
 from score_jax.errors import InputError, unknown_name
@@ -115,7 +116,7 @@ def _scaled(
     return t_max * part, jnp.ones_like(part) if factors is None else factors(part, t_min / t_max)
 
 
-def history_of(c: Options, process: NoiseSchedule) -> LossHistory | None:
+def history_of(c: Options, process: Any) -> LossHistory | None:
     """What loss-second-moment sampling begins with; None of other samplings."""
     if not isinstance(c, Loss) or c.time_sampling != "loss_second_moment":
         return None
@@ -154,7 +155,7 @@ def _sliced(process: NoiseSchedule, scale: float) -> Criterion:
     return _of_batch(criterion)
 
 
-def _exact_likelihood(c: ExactLikelihood, process: GaussianProcess, codec: Pixels) -> Criterion:
+def _exact_likelihood(c: ExactLikelihood, process: GaussianProcess, codec: Codec) -> Criterion:
     """Bits/dim by the probability flow, on a grid, through which the gradient passes (Song et al. 2021, eq. 39)."""
     ode = GridODE(log_snr_times(process, c.ode_steps, c.t_min), "dopri5", differentiable=True)
 
@@ -198,7 +199,7 @@ def _criterion(c: Options, model: ModelFacts, dim: int, *, dequantized: bool, si
             raise InputError("loss.name=likelihood of undequantised images has no maximum: give data.dequantize=True.")
         return _exact_likelihood(c, process, model.codec)
     possible = ("hybrid", "vlb") if isinstance(process, Chain) else ("likelihood",)
-    name = {Hybrid: "hybrid", VariationalBound: "vlb", ExactLikelihood: "likelihood"}[type(c)]
+    name = {Hybrid: "hybrid", VariationalBound: "vlb", ExactLikelihood: "likelihood", Bound: "bound"}[type(c)]
     raise unknown_name(f"loss.name for process {model.process_name!r}:", name, ("denoising", "sliced", *possible))
 
 
@@ -227,6 +228,7 @@ def build_loss(
       InputError: the objective does not go with the process, or its times do not.
     """
     process, codec = model.process, model.codec
+    assert isinstance(process, NoiseSchedule)
     criterion = None
     if not isinstance(c, Classifier):
         dim = math.prod(network.image_shape)

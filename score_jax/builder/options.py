@@ -20,6 +20,11 @@ _BOUNDS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
     "most": (lambda value, bound: value <= bound, "at most {}"),
     "below": (lambda value, bound: value < bound, "less than {}"),
 }
+CONTINUOUS, CHAIN, KERNELS = KINDS = ("continuous", "chain", "kernels")
+"""Of processes: in continuous time, of levels, and of levels whose reverse kernels are what a model learns."""
+_OF_KINDS = {(CONTINUOUS,): "it is of continuous time", (CONTINUOUS, CHAIN): "it is of models that predict x0"}
+_NOTE_OF_KINDS = {(CONTINUOUS,): "in continuous time", (CONTINUOUS, CHAIN): "of models that predict x0", KINDS: ""}
+_KIND = {CHAIN: "the process is a chain of levels", KERNELS: "this one learns the reverse kernels of a chain of levels"}
 _TYPES = {int: "a whole number", float: "a number", str: "a text", bool: "True or False"}
 
 
@@ -75,6 +80,7 @@ def option(
     one_of: Iterable[str] | None = None,
     where: Mapping[str, tuple[Any, ...]] | None = None,
     continuous: bool = False,
+    predicted: bool = False,
     **bounds: Any,
 ) -> Any:
     """A field of options.
@@ -85,10 +91,12 @@ def option(
       one_of: the only texts that are possible.
       where: it is read where these other keys of the section have one of these values.
       continuous: it is read of processes in continuous time alone, not of chains of levels.
+      predicted: it is read of models that predict x0, not of those that learn their reverse kernels.
       bounds: of a number, as `Values` names them.
     """
     values = Values(one_of=None if one_of is None else tuple(one_of), **bounds)
-    metadata = {"meaning": meaning, "values": values, "where": where or {}, "continuous": continuous}
+    kinds = (CONTINUOUS,) if continuous else (CONTINUOUS, CHAIN) if predicted else KINDS
+    metadata = {"meaning": meaning, "values": values, "where": where or {}, "kinds": kinds}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -117,10 +125,10 @@ class Options:
             field.metadata["values"].check(f"{self.SECTION}.{field.name}", getattr(self, field.name))
         self.check_read()
 
-    def check_read(self, *, chain: bool = False) -> None:
-        """Raises InputError where an option that is not at its default is not read, of a chain of levels or at all."""
+    def check_read(self, kind: str = CONTINUOUS) -> None:
+        """Raises InputError where an option that is not at its default is not read, of a kind of process or at all."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        for key, why in unread(type(self), values, chain=chain).items():
+        for key, why in unread(type(self), values, kind).items():
             if values[key] != defaults_of(type(self))[key]:
                 raise InputError(f"{self.SECTION}.{key}={quoted(values[key])} is not read here: {why}. Leave it out.")
 
@@ -171,18 +179,18 @@ def defaults_of(options: type[Options]) -> dict[str, Any]:
     return {field.name: field.default for field in dataclasses.fields(options)}
 
 
-def unread(options: type[Options], values: Mapping[str, Any], *, chain: bool = False) -> dict[str, str]:
+def unread(options: type[Options], values: Mapping[str, Any], kind: str = CONTINUOUS) -> dict[str, str]:
     """The keys that a method reads, but not beside these values, each with the reason.
 
     Args:
       options: of the method.
       values: by key; of keys that are left out, their defaults.
-      chain: whether the process is a chain of levels.
+      kind: of the process, of `KINDS`.
     """
     values, reasons = defaults_of(options) | dict(values), {}
     for field in dataclasses.fields(options):
-        if chain and field.metadata["continuous"]:
-            reasons[field.name] = "it is of continuous time, and the process is a chain of levels"
+        if kind not in field.metadata["kinds"]:
+            reasons[field.name] = f"{_OF_KINDS[field.metadata['kinds']]}, and {_KIND[kind]}"
         for other, read in field.metadata["where"].items():
             if values[other] not in read:
                 wanted = " or ".join(str(value) for value in read)
@@ -251,7 +259,7 @@ def described(options: type[Options]) -> list[str]:
         notes = [field.metadata["values"].described()]
         where = [f"{other}={' or '.join(map(str, read))}" for other, read in field.metadata["where"].items()]
         notes.append(f"of {' and '.join(where)}" if where else "")
-        notes.append("in continuous time" if field.metadata["continuous"] else "")
+        notes.append(_NOTE_OF_KINDS[field.metadata["kinds"]])
         line = f"{field.name}={field.default!r}  {field.metadata['meaning']}"
         notes = [note for note in notes if note]
         lines.append(line + (f" ({'; '.join(notes)})" if notes else ""))

@@ -1,17 +1,21 @@
 """The `process` section."""
 
 from collections.abc import Callable
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from score_jax.builder.naming import construct
-from score_jax.builder.options import Values
+from score_jax.builder.options import CHAIN, CONTINUOUS, KERNELS, Values
 from score_jax.errors import InputError
+from score_jax.processes.binomial import BinomialChain, binomial_chain
 from score_jax.processes.chain import ve_chain, vp_chain
 from score_jax.processes.gaussian import EDM, VE, VP, Cosine, Flow, LinearVE, NoiseSchedule, SubVP
+from score_jax.processes.learned import STARTS, LearnedChain
 from score_jax.processes.schedules import BETAS
 
-PROCESSES: dict[str, Callable[..., NoiseSchedule]] = {
+Process = NoiseSchedule | LearnedChain | BinomialChain
+PROCESSES: dict[str, Callable[..., Process]] = {
     "ve": VE,
     "vp": VP,
     "sub_vp": SubVP,
@@ -21,13 +25,16 @@ PROCESSES: dict[str, Callable[..., NoiseSchedule]] = {
     "cosine": Cosine,
     "vp_chain": vp_chain,
     "ve_chain": ve_chain,
+    "learned_chain": LearnedChain,
+    "binomial_chain": binomial_chain,
 }
-CHAINS = ("vp_chain", "ve_chain")
-"""Those of levels; the others are in continuous time."""
+_KINDS = dict.fromkeys(("vp_chain", "ve_chain"), CHAIN) | dict.fromkeys(("learned_chain", "binomial_chain"), KERNELS)
 SPACINGS = ("geometric", "uniform")
 VALUES = {
     **dict.fromkeys(("beta_min", "beta_max", "sigma_min", "sigma_max", "rho"), Values(above=0.0)),
     "t_max": Values(above=0.0, below=1.0),
+    "beta_1": Values(above=0.0, below=1.0),
+    "start": Values(one_of=tuple(STARTS)),
     "num_levels": Values(least=1),
     "schedule": Values(one_of=tuple(BETAS)),
     "spacing": Values(one_of=SPACINGS),
@@ -35,7 +42,12 @@ VALUES = {
 """Values that arguments of processes may have."""
 
 
-def build_process(config: ConfigDict) -> NoiseSchedule:
+def kind_of(name: Any) -> str:
+    """The kind of a process of this name, of `options.KINDS`."""
+    return _KINDS.get(name, CONTINUOUS) if isinstance(name, str) else CONTINUOUS
+
+
+def build_process(config: ConfigDict) -> Process:
     """The process of the `process` section.
 
     Raises:

@@ -15,7 +15,10 @@ class Data(Options):
     """The images."""
 
     SECTION: ClassVar[str] = "data"
-    name: str = option("cifar10", "a TFDS name, digits, mnist_5k, dead_leaves, folder:PATH, or a path to .npz or .npy")
+    name: str = option(
+        "cifar10",
+        "a TFDS name, digits, mnist_5k, dead_leaves, swiss_roll, heartbeat, folder:PATH, or a path to .npz or .npy",
+    )
     train_split: str = option("train", "that `train` reads")
     eval_split: str = option("test", "that `likelihood` and `evaluate` read")
     data_dir: str | None = option(None, "where TFDS keeps its data sets; None: ~/tensorflow_datasets")

@@ -14,6 +14,7 @@ GRIDS = ("auto", "uniform", "quadratic", "log_snr")
 DISCRETISATIONS = ("exact", "score_sde")
 RULES = ("none", "ddim", "reverse_diffusion", "ancestral", "euler_maruyama")
 """The step rules that a predictor-corrector may have as its predictor."""
+SHARES = ("constant", "remaining")
 CORRECTORS = ("none", "langevin", "ald")
 _EXACT = {"discretisation": ("exact",)}
 _CORRECTED = {"corrector": ("langevin", "ald")}
@@ -154,7 +155,17 @@ class ProbabilityFlow(Sampler):
     denoise: bool = option(True, "end with the model's x0 at t_min")
 
 
-SAMPLERS: Mapping[str, type[Sampler]] = {
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReverseKernels(Options):
+    """Draws from learned reverse kernels, and from the forward one at last (Sohl-Dickstein et al. 2015)."""
+
+    SECTION: ClassVar[str] = "sampler"
+    share: str = option(
+        "constant", "power of what `edit` multiplies the kernels by: 1 at all levels, or rising to 1", one_of=SHARES
+    )
+
+
+SAMPLERS: Mapping[str, type[Options]] = {
     "euler_maruyama": EulerMaruyama,
     "reverse_diffusion": ReverseDiffusion,
     "ancestral": Ancestral,
@@ -166,4 +177,5 @@ SAMPLERS: Mapping[str, type[Sampler]] = {
     "langevin": Langevin,
     "predictor_corrector": PredictorCorrector,
     "ode": ProbabilityFlow,
+    "reverse_kernels": ReverseKernels,
 }

@@ -15,7 +15,10 @@ from score_jax.builder import edit as edits
 from score_jax.builder.edit import Edit
 from score_jax.builder.grid import check_half_score
 from score_jax.builder.guidance_options import ClassifierFree
+from score_jax.builder.kernels import KernelSampling, build_kernel_sampling
 from score_jax.builder.model_facts import ModelFacts
+from score_jax.builder.options import CHAIN, CONTINUOUS, KERNELS, Options
+from score_jax.builder.processes import kind_of
 from score_jax.builder.sampler_options import (
     DDIM,
     SAMPLERS,
@@ -30,6 +33,7 @@ from score_jax.builder.sampler_options import (
     PredictorCorrector,
     ProbabilityFlow,
     ReverseDiffusion,
+    ReverseKernels,
     Sampler,
     Stepping,
 )
@@ -57,10 +61,17 @@ LogProb = Callable[[Batch, Time, Array], Float[Array, "b"]]
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """What is known of the images: y (b, ...) of a measurement."""
+    """What is known of the images: y (b, ...) of a measurement.
+
+    Attributes:
+      measurement: how they are seen.
+      y: what was seen.
+      noise: in y: its standard deviation, of bits the share that is wrong; 0: none.
+    """
 
     measurement: Measurement
     y: Batch
+    noise: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +104,11 @@ class Sampling:
     process: NoiseSchedule
     sampler: samplers.Sampler
     see: Callable[[ConditionalPredictor], ConditionalPredictor]
+
+    @property
+    def draw(self) -> Callable[..., samplers.Samples]:
+        """`draw(predictor, key=..., indices=..., shape=..., ...)`, the predictor as `see` makes it."""
+        return functools.partial(samplers.sample, process=self.process, sampler=self.sampler)
 
 
 Gradient = Callable[[Batch, Time, Array], Batch]
@@ -243,11 +259,15 @@ def _uniform_start(keys: KeyBatch, like: Batch) -> Batch:
 _INITIAL = {"prior": None, "uniform": _uniform_start}
 
 
-def _check_possible(c: Sampler, model: ModelFacts) -> None:
+def _check_possible(c: Options, model: ModelFacts) -> None:
     """Raises InputError where the method is not one of the model's process."""
-    chain = isinstance(model.process, Chain)
-    other = {Langevin} if not chain else {ProbabilityFlow, EulerMaruyama}
-    if isinstance(c, Stepping) and c.discretisation == "score_sde":
+    kind = kind_of(model.process_name)
+    other = {
+        CONTINUOUS: {Langevin, ReverseKernels},
+        CHAIN: {ProbabilityFlow, EulerMaruyama, ReverseKernels},
+        KERNELS: set(SAMPLERS.values()) - {ReverseKernels},
+    }[kind]
+    if kind == CHAIN and isinstance(c, Stepping) and c.discretisation == "score_sde":
         other = other - {EulerMaruyama}
     if type(c) in other:
         name = next(name for name, options in SAMPLERS.items() if options is type(c))
@@ -282,13 +302,13 @@ def _at(gradient: Gradient, target: Array) -> classifier.Gradient:
 
 
 def build_sampling(
-    c: Sampler,
+    c: Options,
     model: ModelFacts,
     *,
     guide: Guide | None = None,
     known: Known | None = None,
     edit: Edit | None = None,
-) -> Sampling:
+) -> Sampling | KernelSampling:
     """How a model is sampled.
 
     Args:
@@ -302,6 +322,17 @@ def build_sampling(
       InputError: the method does not go with the process, or an option with another.
     """
     _check_possible(c, model)
+    if isinstance(c, ReverseKernels):
+        if guide is not None or edit is not None:
+            raise InputError(
+                "A model that learns its reverse kernels takes no guide: leave the classifier or text out."
+            )
+        return build_kernel_sampling(
+            c, model.process, None if known is None else (known.measurement, known.y, known.noise)
+        )
+    assert isinstance(c, Sampler) and isinstance(model.process, NoiseSchedule)
+    if known is not None and known.noise:
+        raise InputError("Samplers hold what is known as it is: noise in it is for models of a learned_chain.")
     if edit is not None:
         edits.check_blends(c)
     if isinstance(c, ProbabilityFlow):

@@ -6,9 +6,8 @@ from ml_collections import ConfigDict
 
 from score_jax.builder.model_facts import ModelFacts
 from score_jax.builder.options import Options, defaults_of, keys_of, unread
-from score_jax.builder.processes import CHAINS
+from score_jax.builder.processes import kind_of
 from score_jax.builder.sections import METHODS, completed
-from score_jax.processes.chain import Chain
 
 
 def refuse_unread(sections: Mapping[str, Options], model: ModelFacts) -> None:
@@ -18,7 +17,7 @@ def refuse_unread(sections: Mapping[str, Options], model: ModelFacts) -> None:
       InputError: naming the first of them.
     """
     for options in sections.values():
-        options.check_read(chain=isinstance(model.process, Chain))
+        options.check_read(kind_of(model.process_name))
 
 
 def with_methods(config: ConfigDict, stated: Mapping[str, str | None]) -> ConfigDict:
@@ -52,4 +51,4 @@ def _unread(config: ConfigDict, section: str, stated: Mapping[str, str | None]) 
     for key in keys_of(options):
         if isinstance(values[key], str):
             values[key] = stated.get(f"{section}.{key}", values[key])
-    return unread(options, values, chain=config.process.get("name") in CHAINS)
+    return unread(options, values, kind_of(config.process.get("name")))

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from score_jax.builder.grid import say_where_it_begins, time_grid
 from score_jax.builder.model_facts import ModelFacts
+from score_jax.builder.options import CHAIN, CONTINUOUS
 from score_jax.builder.sampler_options import DPMSolver2S, Karras, Langevin, Sampler, Stepping
 from score_jax.errors import InputError
 from score_jax.prediction import coordinates
@@ -112,7 +113,7 @@ def walk_of(c: Sampler, model: ModelFacts) -> Walk:
         assert isinstance(process, Chain)
         return _at_every_level(c, process)
     assert isinstance(c, Stepping)
-    c.check_read(chain=isinstance(process, Chain))
+    c.check_read(CHAIN if isinstance(process, Chain) else CONTINUOUS)
     if c.respacing and not isinstance(process, Chain):
         raise InputError("sampler.respacing is of chains of levels; in continuous time give sampler.num_steps.")
     if c.discretisation == "score_sde":

@@ -10,7 +10,8 @@ from absl import flags
 
 from score_jax.cli.verb import Trained, define_step, load_trained, parse_flags, with_aliases
 from score_jax.errors import InputError
-from score_jax.evaluation.image_grid import grid, save_png
+from score_jax.evaluation.image_grid import save_png
+from score_jax.evaluation.pictures import picture
 from score_jax.jobs import blend
 from score_jax.jobs.edit import Task, read_task
 from score_jax.jobs.guide import load_classifier
@@ -22,11 +23,14 @@ _DESCRIPTION = """Completes an image where a mask is white, colours it, or paint
 white, in several ways, with an unconditional model.
 
   python -m score_jax edit --workdir=runs/mnist --image=digit.png --mask=mask.png
+  python -m score_jax edit --workdir=runs/leaves --task=denoise --image=noisy.png --noise=40
   python -m score_jax edit --workdir=runs/cifar10 --task=colorize --image=grey.png --config.sampling.num_samples=8
   python -m score_jax edit --workdir=runs/blend256 --task=blend --image=dog.png --mask=mask.png --clip=ViT-B-16.pt \\
     --prompt="a red collar"
 
-Image and mask are brought to the model's size. Writes edit.png (the image as it is known, then the samples), edit.npz
+Image and mask are brought to the model's size; of data that are no images, both are .npy files of one example, and
+the mask is 1 where it is unknown. To denoise is for models of configs/dpm2015, which are multiplied by the likelihood
+of what was seen. Writes edit.png (the image as it is known, then the samples), edit.npz
 (arr_0: uint8 n h w c) and edit.json into --out. Samplers with noise, and more steps, give more harmony between the
 known and the new; --solver, --steps and --guidance.KEY are those of `sample`. A blend's samples come in the order of
 their distance from the text, the nearest first (edit.npz: distance), and its strengths are --config.edit.KEY."""
@@ -36,7 +40,8 @@ def _define(values: flags.FlagValues) -> None:
     define_step(values)
     flags.DEFINE_string("image", None, "The image.", flag_values=values)
     flags.DEFINE_string("mask", None, "White where the image is to be painted anew.", flag_values=values)
-    flags.DEFINE_string("task", "inpaint", "inpaint, colorize or blend.", flag_values=values)
+    flags.DEFINE_string("task", "inpaint", "inpaint, colorize, blend or denoise.", flag_values=values)
+    flags.DEFINE_float("noise", None, "Of denoise: deviation of the noise, levels.", flag_values=values)
     flags.DEFINE_string("prompt", "", "What a blend is to show.", flag_values=values)
     flags.DEFINE_string("clip", None, "CLIP's weights, of a blend.", flag_values=values)
     flags.DEFINE_string("lpips_vgg", None, "VGG16's weights, of config.edit.perceptual_scale.", flag_values=values)
@@ -73,7 +78,7 @@ def main(argv: list[str]) -> int:
         raise InputError("--image is missing: name the picture to edit.")
     model = load_trained(values)
     c = model.config.sampling
-    task = read_task(model.config, values.task, values.image, values.mask)
+    task = read_task(model.config, values.task, values.image, values.mask, values.noise)
     given = _given(model, task, values)
     drawn = draw(
         model.experiment,
@@ -89,10 +94,11 @@ def main(argv: list[str]) -> int:
     if jax.process_index() > 0:
         return 0
     out, arrays = Path(values.out or model.workdir), _arrays(given, task, drawn, c.batch_size)
-    pictures = np.concatenate([task.shown[None], arrays["arr_0"][:63]])
-    save_png(out / "edit.png", grid(pictures, columns=max(1, int(len(pictures) ** 0.5))))
+    save_png(out / "edit.png", picture(np.concatenate([task.shown[None], arrays["arr_0"][:63]])))
     write_arrays(out / "edit.npz", arrays)
     facts = {"task": values.task, "image": values.image, "mask": values.mask, "count": len(drawn.images)}
+    if task.noise:
+        facts |= {"noise": task.noise}
     if given.text is not None:
         facts |= {"prompt": values.prompt, "clip": values.clip, "edit": model.config.edit.to_dict()}
         facts["distance"] = [round(float(d), 4) for d in arrays["distance"]]

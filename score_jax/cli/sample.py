@@ -7,7 +7,8 @@ import numpy as np
 from absl import flags
 
 from score_jax.cli.verb import define_step, load_drawing, parse_flags, with_aliases
-from score_jax.evaluation.image_grid import grid, save_png
+from score_jax.evaluation.image_grid import save_png
+from score_jax.evaluation.pictures import picture
 from score_jax.jobs.cascades import Cascade, cascade_sampler, check_last_finite
 from score_jax.jobs.sample import Drawn, drawn_by
 from score_jax.runtime.multihost import print_once
@@ -63,7 +64,7 @@ def main(argv: list[str]) -> int:
 
 
 def _write(out: Path, models: Cascade, drawn: Drawn, *, seed: int) -> None:
-    save_png(out / "samples.png", grid(drawn.images[:256], columns=int(min(256, len(drawn.images)) ** 0.5)))
+    save_png(out / "samples.png", picture(drawn.images))
     labels = {"arr_1": drawn.labels} if models.stages[0].num_classes else {}
     write_arrays(out / "samples.npz", {"arr_0": drawn.images} | labels)
     summary = {

@@ -6,9 +6,11 @@ into one of images. Pure functions, jit-able, run on the device.
 
 import dataclasses
 import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from score_jax.typing import Image, KeyBatch, Rounding
@@ -35,6 +37,7 @@ class Pixels:
     low: float = -1.0
     high: float = 1.0
     bits: int = BITS
+    dtype: ClassVar[np.dtype] = np.dtype(np.uint8)
 
     @property
     def bounds(self) -> tuple[float, float]:

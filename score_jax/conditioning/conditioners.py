@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from score_jax.codecs.pixels import Pixels
+from score_jax.codecs.codec import Codec
 from score_jax.errors import InputError
 from score_jax.models.conditions import Conditions
 from score_jax.typing import Batch, Image, Resized
@@ -37,7 +37,7 @@ def given(name: str) -> Conditioner:
     return conditioner
 
 
-def low_resolution(size: int, codec: Pixels) -> Conditioner:
+def low_resolution(size: int, codec: Codec) -> Conditioner:
     """The images to enlarge, in the model's range: those of the batch (uint8), or x0 at this size."""
 
     def conditioner(batch: Mapping[str, Array], x0: Image | None) -> Resized:

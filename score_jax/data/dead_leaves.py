@@ -11,6 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import UInt8
 
+_AT_A_TIME = 64
+"""Discs that are compared with the pixels at once."""
+
 
 def dead_leaves(
     rng: np.random.Generator,
@@ -34,14 +37,24 @@ def dead_leaves(
     y, x = np.mgrid[:size, :size]
     # Painted from the topmost disc down: a pixel keeps the first colour it gets.
     while bare.any():
-        u = rng.random()
-        radius = (smallest**-2 + u * (largest**-2 - smallest**-2)) ** -0.5
-        row, column = rng.uniform(-largest, size + largest, 2)
-        colour = rng.integers(0, 256, channels)
-        hit = bare & ((y - row) ** 2 + (x - column) ** 2 <= radius**2)
-        image[hit] = colour
-        bare &= ~hit
+        discs = [_disc(rng, size, channels, smallest, largest) for _ in range(_AT_A_TIME)]
+        row, column, squared, colours = map(np.array, zip(*discs, strict=True))
+        inside = (y[bare] - row[:, None]) ** 2 + (x[bare] - column[:, None]) ** 2 <= squared[:, None]
+        hit, covered = inside.any(axis=0), bare.copy()
+        covered[bare] = hit
+        image[covered] = colours[inside.argmax(axis=0)[hit]]
+        bare &= ~covered
     return image
+
+
+def _disc(
+    rng: np.random.Generator, size: int, channels: int, smallest: float, largest: float
+) -> tuple[float, float, float, np.ndarray]:
+    """Row and column of the centre, the square of the radius, and the colour."""
+    u, across, down = rng.random(), rng.random(), rng.random()
+    radius = (smallest**-2 + u * (largest**-2 - smallest**-2)) ** -0.5
+    span = (size + largest) + largest
+    return across * span - largest, down * span - largest, radius**2, rng.integers(0, 256, channels)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,11 +18,17 @@ from score_jax.data.images import decode, fit
 from score_jax.data.labels import checked_label, checked_labels
 from score_jax.data.splits import parse_split
 from score_jax.data.tfds_names import open_tfds
+from score_jax.data.toys import draw_beats, draw_roll
 from score_jax.errors import InputError, quoted
 from score_jax.runtime.multihost import print_once
 
 T = TypeVar("T")
-_DEAD_LEAVES_TRAIN, _DEAD_LEAVES_TEST = 1_000_000, 10_000
+_DRAWN: dict[str, tuple[int, int]] = {"train": (0, 1_000_000), "test": (1, 10_000)}
+"""Seed and count of each part of data that are drawn."""
+_KEPT_BYTES = 2**26
+"""Of all drawn images of a source: up to here each is drawn once."""
+TOYS = {"swiss_roll": draw_roll, "heartbeat": draw_beats}
+"""Data of no image's shape: rows (n, 1, 1, d) of a seed and their number, by name."""
 
 
 WAITS = (0.1, 1.0, 5.0)
@@ -59,13 +65,14 @@ class Source:
     Attributes:
       name: data set and split, for messages and result files.
       rows: sequence of {"image": encoded bytes, a path, or uint8 pixels (h, w, c); "label": int}.
-      prepare: pixels and a name to uint8 (size, size, channels).
+      prepare: pixels and a name to uint8 (size, size, channels); other data as they are.
       classes: what the labels 0, 1, ... are called, the same for all splits of a data set; () where it has no classes,
         None where it does not say.
       labels: of all examples, as they are stored, where they are known without reading each; else None.
       summary: a hash of what tells all these examples from others and is cheap to read (names and sizes of files,
         pixels in memory); None where eight of them must do.
       num_classes: classes of the model that its labels are for, see `with_labels_of`; 0 where it knows none.
+      dtype: of what `prepare` returns.
     """
 
     name: str
@@ -75,6 +82,7 @@ class Source:
     labels: np.ndarray | None = None
     summary: Callable[[], bytes] | None = None
     num_classes: int = 0
+    dtype: type[np.generic] = np.uint8
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -153,7 +161,8 @@ def open_source(
     """Opens a data set.
 
     Args:
-      name: "digits", "mnist_5k", "dead_leaves", any TFDS name, "folder:PATH", or a path to .npz or .npy.
+      name: "digits", "mnist_5k", "dead_leaves", "swiss_roll", "heartbeat", any TFDS name, "folder:PATH", or a path to
+        .npz or .npy.
       split: "train", "test", or a part like "train[:90%]"; sets that have no parts of their own use "all[...]", and a
         folder is cut in an order that does not depend on its classes (`folder.in_fixed_order`).
       image_size: height and width wanted; other images are cropped to their central square and resized.
@@ -170,7 +179,15 @@ def open_source(
         return fit(image, image_size, channels, resize_filter, what, crop)
 
     if name == "dead_leaves":
-        return _dead_leaves(split, image_size, channels, prepare)
+        rows_of = functools.partial(DeadLeavesImages, size=image_size, channels=channels)
+        return _drawn(name, split, lambda seed, count: rows_of(seed, length=count), prepare)
+    if name in TOYS:
+        toys = _drawn(name, split, lambda seed, count: ArrayRows(TOYS[name](seed, count)), lambda row, what: row)
+        first = toys.rows[0]["image"]
+        found = first.shape
+        if found != (image_size, image_size, channels):
+            raise InputError(f"{name} is of shape {found}: give data.image_size={found[0]}, data.channels={found[2]}.")
+        return dataclasses.replace(toys, dtype=first.dtype.type)
     return open_images(name, split, prepare, data_dir=data_dir)
 
 
@@ -224,18 +241,53 @@ def _pixels_hash(rows: Sequence[dict]) -> bytes:
     return digest.digest()
 
 
-def _dead_leaves(
-    split: str, image_size: int, channels: int, prepare: Callable[[np.ndarray, str], np.ndarray]
+def _drawn(
+    name: str,
+    split: str,
+    rows_of: Callable[[int, int], Sequence[dict]],
+    prepare: Callable[[np.ndarray, str], np.ndarray],
 ) -> Source:
-    wanted, parts = (
-        parse_split(split, "dead_leaves"),
-        {"train": (0, _DEAD_LEAVES_TRAIN), "test": (1, _DEAD_LEAVES_TEST)},
-    )
-    if wanted.part not in parts:
-        raise InputError(f"dead_leaves has no part {wanted.part!r}: expected 'train' or 'test'.")
-    seed, count = parts[wanted.part]
-    rows = DeadLeavesImages(seed, image_size, channels, count)
-    return Source(f"dead_leaves:{split}", _Part(rows, wanted.cut(count, "dead_leaves")), prepare, ())
+    """Data that are drawn from a seed, with parts "train" and "test".
+
+    Raises:
+      InputError: there is no such part.
+    """
+    wanted = parse_split(split, name)
+    if wanted.part not in _DRAWN:
+        raise InputError(f"{name} has no part {wanted.part!r}: expected 'train' or 'test'.")
+    seed, count = _DRAWN[wanted.part]
+    rows = _Part(rows_of(seed, count), wanted.cut(count, name))
+    small = len(rows) * rows[0]["image"].nbytes <= _KEPT_BYTES
+    return Source(f"{name}:{split}", _Kept(rows) if small else rows, prepare, ())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kept(Sequence):
+    """Rows that are drawn once, when they are first asked for."""
+
+    rows: Sequence[dict]
+    drawn: dict[int, dict] = dataclasses.field(default_factory=dict, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i):
+        if i not in self.drawn:
+            self.drawn[i] = self.rows[i]
+        return self.drawn[i]
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayRows(Sequence):
+    """Rows of an array in memory, without labels."""
+
+    array: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, i):
+        return {"image": self.array[i], "label": 0}
 
 
 @dataclasses.dataclass(frozen=True)

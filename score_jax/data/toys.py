@@ -6,7 +6,8 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Float32, UInt8
 
 from score_jax.processes.gaussian import GaussianProcess
 from score_jax.typing import KeyArray, Time
@@ -80,3 +81,13 @@ def heartbeat(key: KeyArray, count: int, bits: int = 20, period: int = 5) -> Flo
     """Bits with a one in every `period`-th place, of uniform phase (Sohl-Dickstein et al. 2015, appendix D.1.2)."""
     phase = jax.random.randint(key, (count, 1), 0, period)
     return (jnp.arange(bits)[None] % period == phase).astype(jnp.float32)
+
+
+def draw_roll(seed: int, count: int) -> Float32[np.ndarray, "{count} 1 1 2"]:
+    """Points of the swiss roll as a data set has them."""
+    return np.asarray(swiss_roll(jax.random.key(seed), count), np.float32)[:, None, None]
+
+
+def draw_beats(seed: int, count: int) -> UInt8[np.ndarray, "{count} 1 1 20"]:
+    """Heartbeats as a data set has them: rows of black and white pixels, a one being white."""
+    return (255 * np.asarray(heartbeat(jax.random.key(seed), count))).astype(np.uint8)[:, None, None]

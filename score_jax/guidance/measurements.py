@@ -33,10 +33,12 @@ class Measurement:
     Attributes:
       operator: A: images (b, ...) to measurements (b, ...).
       inverse: A⁺: measurements to images, with A A⁺ = 1.
+      of_pixels: whether it measures some of the numbers of an image, each by itself.
     """
 
     operator: Linear
     inverse: Linear
+    of_pixels: bool = False
 
     def seen(self, x: Batch) -> Batch:
         """A⁺ A x: what of the image is measured."""
@@ -45,7 +47,7 @@ class Measurement:
 
 def mask(known: Float[Array, "..."] | Float[np.ndarray, "..."]) -> Measurement:
     """Inpainting: pixels are known where `known` (like an image, or a batch) is 1, and measured as they are."""
-    return Measurement(lambda x: x * known, lambda y: y * known)
+    return Measurement(lambda x: x * known, lambda y: y * known, of_pixels=True)
 
 
 _GREY = np.full(3, 3**-0.5)

@@ -142,7 +142,7 @@ def cascade_sampler(
       InputError: there is no such class; and when it draws, a stage's images are not finite.
     """
     last = len(models.stages) - 1
-    samplers = [
+    samplers: list[BatchSampler] = [
         batch_sampler(
             stage.experiment,
             stage.params,
@@ -154,6 +154,9 @@ def cascade_sampler(
         )
         for place, stage in enumerate(models.stages)
     ]
+
+    if last == 0:
+        return samplers[0]
 
     def sampler(indices: np.ndarray, rows: np.ndarray, handed=None) -> tuple[dict[str, Array], Array]:
         columns, times = samplers[0](indices, rows, handed or {})

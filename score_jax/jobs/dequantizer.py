@@ -73,7 +73,7 @@ def _init(image_shape: tuple[int, int, int], key: Array) -> Params:
 
 def fit(experiment: Experiment, model: Params, mesh: Mesh, source: Source) -> Params:
     """Fits a dequantiser by `likelihood.dequantizer_steps` steps of Adam."""
-    c, flow, codec = experiment.exact(), experiment.in_continuous_time(), experiment.codec
+    c, flow, codec = experiment.exact(), experiment.in_continuous_time(), experiment.part("pixels")
     process = flow.process
     assert isinstance(process, GaussianProcess)
     check_divisible(c.batch_size, mesh, "likelihood.batch_size")

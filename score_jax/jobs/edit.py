@@ -1,20 +1,23 @@
 """`edit`: an image completed, coloured, or painted by a text, by a model that was trained for none of it."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 from ml_collections import ConfigDict
 
 from score_jax.data import images
 from score_jax.data.masks import read_mask
+from score_jax.data.sources import TOYS
 from score_jax.errors import InputError, unknown_name
 from score_jax.guidance import measurements
 from score_jax.jobs.sample import Given
+from score_jax.runtime.array_files import read_arrays
 
-TASKS = ("inpaint", "colorize", "blend")
+TASKS = ("inpaint", "colorize", "blend", "denoise")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,19 +26,21 @@ class Task:
 
     Attributes:
       measurement: how it is seen.
-      image: the image (h, w, c).
+      image: the image (h, w, c), in the type of the data.
       shown: the image as it is known, the rest grey.
-      painted: 1 where the image is painted anew; colorize paints everywhere.
+      painted: 1 where the image is painted anew; colorize and denoise paint everywhere.
       colours: whether colours alone are painted, and the sum of each pixel's channels is known.
+      noise: in the image, levels; of bits the share that is wrong.
     """
 
     measurement: measurements.Measurement
-    image: UInt8[np.ndarray, "h w c"]
-    shown: UInt8[np.ndarray, "h w c"]
-    painted: Float[np.ndarray, "h w 1"]
+    image: Shaped[np.ndarray, "h w c"]
+    shown: Shaped[np.ndarray, "h w c"]
+    painted: Float[np.ndarray, "h w _"]
     colours: bool = False
+    noise: float = 0.0
 
-    def held(self, images: UInt8[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "n h w c"]:
+    def held(self, images: Shaped[np.ndarray, "n h w c"]) -> Shaped[np.ndarray, "n h w c"]:
         """Samples with what is known of the image in them, to the byte: its pixels, or the sums of its colours."""
         if self.colours:
             return with_sums(images, self.image.astype(int).sum(axis=-1))
@@ -44,7 +49,7 @@ class Task:
     def given(self, given: Given, count: int) -> Given:
         """For `count` samples that all have this knowledge."""
         known = np.repeat(self.image[None], count, axis=0)
-        return dataclasses.replace(given, measurement=self.measurement, known=known)
+        return dataclasses.replace(given, measurement=self.measurement, known=known, noise=self.noise)
 
 
 def with_sums(images: UInt8[np.ndarray, "n h w c"], sums: Int[np.ndarray, "h w"]) -> UInt8[np.ndarray, "n h w c"]:
@@ -62,21 +67,55 @@ def with_sums(images: UInt8[np.ndarray, "n h w c"], sums: Int[np.ndarray, "h w"]
     return (whole + (order < left)).astype(np.uint8)
 
 
-def read_task(config: ConfigDict, task: str, image: str, mask: str | None) -> Task:
-    """The image and the mask, by the rule of `masks.read_mask`.
+def _read_array(file: str, data: ConfigDict) -> Shaped[np.ndarray, "1 1 c"]:
+    """One example of data that are no images.
+
+    Raises:
+      InputError: the file cannot be read, or holds another shape or type.
+    """
+    (array,) = read_arrays(Path(file)).values()
+    shape, dtype = (data.image_size, data.image_size, data.channels), TOYS[data.name](0, 1).dtype
+    if array.size != math.prod(shape) or not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
+        raise InputError(
+            f"{file} holds {array.dtype} of shape {array.shape}: expected the {data.channels} numbers of one example."
+        )
+    if not np.isfinite(array).all():
+        raise InputError(f"{file} holds numbers that are not finite.")
+    return array.reshape(shape).astype(dtype)
+
+
+def read_task(config: ConfigDict, task: str, image: str, mask: str | None, noise: float | None = None) -> Task:
+    """The image and the mask, by the rule of `masks.read_mask`; of data that are no images, arrays of their shape in
+    .npy files.
 
     A blend without a mask paints everywhere.
 
+    Args:
+      config: of the run.
+      task: of `TASKS`.
+      image: the file.
+      mask: the file of what is painted.
+      noise: of denoise: standard deviation of the noise in the image, levels; of bits, the share that is wrong.
+
     Raises:
       InputError: the task is unknown, a file is missing or no image, the mask is none, or it leaves nothing to paint
-        or, of inpaint, nothing to keep.
+        or, of inpaint, nothing to keep; denoise without noise, or the other way.
     """
     if task not in TASKS:
         raise unknown_name("--task", task, TASKS)
+    if (task == "denoise") != (noise is not None):
+        raise InputError("--noise is of --task=denoise, which needs it: the standard deviation of the noise, e.g. 25.")
+    if noise is not None and not 0 < noise < math.inf:
+        raise InputError(f"--noise={noise}: give a number above 0.")
     data = config.data
     resize = data.resize_filter if data.resize_filter != "none" else "bicubic"
-    whole = images.decode(Path(image), image)
-    pixels = images.fit(whole, data.image_size, data.channels, resize, image)
+    as_array = data.name in TOYS
+    whole = _read_array(image, data) if as_array else images.decode(Path(image), image)
+    pixels = whole if as_array else images.fit(whole, data.image_size, data.channels, resize, image)
+    if task == "denoise":
+        everywhere = np.ones(pixels.shape, np.float32)
+        seen = measurements.mask(jnp.asarray(everywhere)[None])
+        return Task(seen, pixels, pixels, everywhere, noise=float(noise or 0.0))
     if task == "colorize":
         if config.data.channels != 3:
             raise InputError(f"--task=colorize needs a model of 3 channels, this one has {config.data.channels}.")
@@ -87,10 +126,14 @@ def read_task(config: ConfigDict, task: str, image: str, mask: str | None) -> Ta
         raise InputError("--task=inpaint needs --mask=FILE: an image that is white where the picture is unknown.")
     painted = np.ones((*pixels.shape[:2], 1), np.float32)
     if mask:
-        painted = read_mask(Path(mask), whole, data.image_size, resize)
+        painted = (
+            (_read_array(mask, data) > 0).astype(np.float32)
+            if as_array
+            else read_mask(Path(mask), whole, data.image_size, resize)
+        )
     if not painted.any():
         raise InputError(f"Nothing white is left of the mask {mask} at {data.image_size} pixels: paint more of it.")
     if task == "inpaint" and painted.all():
         raise InputError(f"The mask {mask} is white everywhere, so that nothing of the image is kept: use `sample`.")
-    shown = pixels if task == "blend" else np.where(painted > 0, 128, pixels).astype(np.uint8)
+    shown = pixels if task == "blend" else np.where(painted > 0, 0 if as_array else 128, pixels).astype(pixels.dtype)
     return Task(measurements.mask(jnp.asarray(1 - painted)[None]), pixels, shown, painted)

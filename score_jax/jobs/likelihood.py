@@ -20,9 +20,11 @@ from jaxtyping import Array, Bool, Int
 
 from score_jax.arrays import fold_in_each, keys_per_example
 from score_jax.builder import Experiment
+from score_jax.builder.kernels import law_of
 from score_jax.builder.likelihood import divergence_of
 from score_jax.builder.likelihood_options import VLB, Bound2015
 from score_jax.builder.likelihood_options import Likelihood as Options
+from score_jax.codecs.codec import Codec
 from score_jax.codecs.pixels import Pixels
 from score_jax.data.sources import Source
 from score_jax.errors import InputError
@@ -90,13 +92,14 @@ class Likelihood:
         return np.flatnonzero(self.gave_up | ~np.isfinite(self.bits_per_dim))
 
 
-def _in_dtype(c: Options, predictor: ConditionalPredictor) -> ConditionalPredictor:
+def _in_dtype(c: Options, predictor: Callable[..., Any]) -> Callable[..., Any]:
     return answering_in(jnp.float32, predictor) if c.dtype == "mixed" else predictor
 
 
-def _dequantized(dequantizer: Params | None, keys, images, codec: Pixels) -> tuple[Array, Array]:
+def _dequantized(dequantizer: Params | None, keys, images, codec: Codec) -> tuple[Array, Array]:
     """x0 of images with noise, and the noise's log density."""
     if dequantizer is not None:
+        assert isinstance(codec, Pixels)
         return dequantize(dequantizer, keys, images, codec)
     return codec.dequantize(keys, images), jnp.zeros(len(images))
 
@@ -169,6 +172,8 @@ def _chain_model(experiment: Experiment, params: Params, batch, x0):
 
 
 def _by_vlb(experiment: Experiment) -> Measure:
+    experiment.part("pixels")
+
     def measure(params: Params, keys, batch):
         x0 = experiment.codec.encode(batch["image"])
         chain, model, variance = _chain_model(experiment, params, batch, x0)
@@ -181,7 +186,7 @@ def _by_vlb(experiment: Experiment) -> Measure:
 
 def _by_bound(experiment: Experiment) -> Measure:
     codec = experiment.codec
-    dim, offset = math.prod(codec.shape(experiment.image_shape)), codec.log_bin_width
+    dim = math.prod(codec.shape(experiment.image_shape))
     chain = experiment.levels().chain
     t = jnp.arange(float(chain.num_levels))
     if float(jnp.abs(chain.alpha(t) ** 2 + chain.sigma(t) ** 2 - 1).max()) > 1e-3:
@@ -198,9 +203,26 @@ def _by_bound(experiment: Experiment) -> Measure:
             kernel = reverse_kernel(chain, model(x, t), x, t, t - 1, variance)
             return kernel.mean, jnp.exp(jnp.broadcast_to(kernel.log_variance, x.shape))
 
-        found = bound.gaussian_bound(reverse, chain, x0, brownian(fold_in_each(keys, 0), x0))
-        in_bits = {name: bits_per_dim(getattr(found, name), dim, offset) for name in ("exact", "null")}
-        return {"bits_per_dim": in_bits["exact"], "null_bits_per_dim": in_bits["null"], "kl": found.kl}
+        return _columns(bound.gaussian_bound(reverse, chain, x0, brownian(fold_in_each(keys, 0), x0)), codec, dim)
+
+    return measure
+
+
+def _columns(found: bound.Bound, codec: Codec, dim: int) -> dict[str, Array]:
+    names = {"exact": "bits_per_dim", "null": "null_bits_per_dim", "equation_14": "equation_14_bits_per_dim"}
+    values = {name: bits_per_dim(getattr(found, of), dim, codec.log_bin_width) for of, name in names.items()}
+    return values | {"kl": found.kl}
+
+
+def _by_learned_kernels(experiment: Experiment) -> Measure:
+    codec, law = experiment.codec, law_of(experiment.process)
+    dim = math.prod(codec.shape(experiment.image_shape))
+
+    def measure(params: Params, keys, batch):
+        x0 = codec.dequantize(fold_in_each(keys, 1), batch["image"])
+        reverse, chain = experiment.model(params)
+        found = law.bound(_in_dtype(experiment.likelihood, reverse), chain, x0, fold_in_each(keys, 0))
+        return _columns(found, codec, dim)
 
     return measure
 
@@ -284,7 +306,7 @@ def measure(
         columns = run(_by_vlb(experiment), count)
         return Likelihood(columns, likelihood_summary.of_vlb(columns, experiment), kept_parts)
     if isinstance(c, Bound2015):
-        columns = run(_by_bound(experiment), count)
+        columns = run((_by_bound if "predictor" in experiment.parts else _by_learned_kernels)(experiment), count)
         return Likelihood(columns, likelihood_summary.of_bound(columns, experiment), kept_parts)
     columns = run(by_ode(experiment, dequantizer), count)
     first = min(count, experiment.exact().sensitivity_batches * c.batch_size)

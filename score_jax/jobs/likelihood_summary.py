@@ -7,6 +7,7 @@ import numpy as np
 from score_jax.builder import Experiment
 from score_jax.builder.likelihood import divergence_of
 from score_jax.builder.likelihood_options import Exact
+from score_jax.codecs.pixels import Pixels
 from score_jax.likelihood.divergence import student_factor
 from score_jax.runtime.parts import Columns
 
@@ -44,13 +45,13 @@ def _conventions(experiment: Experiment) -> dict[str, Any]:
     c, codec = experiment.likelihood, experiment.codec
     return {
         "dequantisation": getattr(c, "dequantization", "uniform"),
-        "levels": 2**codec.bits,
+        "levels": 2**codec.bits if isinstance(codec, Pixels) else None,
         "data_range": list(codec.bounds),
         "offset_bits_per_dim": -codec.log_bin_width / float(np.log(2)),
         "conditions": "the class of each image" if experiment.num_classes else "none",
         "matmul_precision": c.matmul_precision,
         "dtype": c.dtype,
-        "network_dtype": experiment.config.network.dtype,
+        "network_dtype": experiment.config.network.get("dtype", "float32"),
     }
 
 
@@ -99,6 +100,13 @@ def _sensitivity(columns: Columns, again: Columns, c: Exact) -> dict[str, Any]:
     }
 
 
+def _variance(experiment: Experiment) -> str:
+    """Of the reverse kernels."""
+    if "predictor" not in experiment.parts:
+        return "learned with the kernels"
+    return experiment.variance if experiment.likelihood.variance == "auto" else experiment.likelihood.variance
+
+
 def _of_chain(columns: Columns, experiment: Experiment) -> dict[str, Any]:
     c = experiment.likelihood
     levels = columns["terms"].shape[1] if "terms" in columns else columns["kl"].shape[1] + 1
@@ -107,8 +115,8 @@ def _of_chain(columns: Columns, experiment: Experiment) -> dict[str, Any]:
         "nfe_mean": float(levels),
         "nfe_max": levels,
         "num_levels": levels,
-        "variance": experiment.variance if c.variance == "auto" else c.variance,
-        "clip": c.clip,
+        "variance": _variance(experiment),
+        "clip": c.clip and "predictor" in experiment.parts,
         "conventions": _conventions(experiment),
     }
 
@@ -125,6 +133,10 @@ def of_bound(columns: Columns, experiment: Experiment) -> dict[str, Any]:
     """Of the bound K."""
     summary = {"method": "bound", **_mean("bpd_bound_uniform", columns["bits_per_dim"])}
     summary |= {"bpd_of_prior_alone": float(columns["null_bits_per_dim"].mean())}
+    # As the paper has it: bits of a whole example, of the density of x0.
+    dim, offset = np.prod(experiment.image_shape), experiment.codec.log_bin_width / float(np.log(2))
+    k, null = (-dim * (columns[name] + offset) for name in ("equation_14_bits_per_dim", "null_bits_per_dim"))
+    summary |= _mean("K_bits", k) | _mean("K_over_null_bits", k - null)
     return summary | _of_chain(columns, experiment)
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, Shaped
 from ml_collections import ConfigDict
 
 from score_jax.arrays import keys_per_example
@@ -23,7 +23,6 @@ from score_jax.jobs.text_guide import TextGuide
 from score_jax.runtime.parts import Columns, Parts, gathered, joined, parts_to_do
 from score_jax.runtime.sharding import check_divisible, over_batch, replicated
 from score_jax.runtime.stop import Stop
-from score_jax.samplers.sample import sample
 from score_jax.typing import Params, Rounding
 
 RANDOM_LABEL = -1
@@ -37,17 +36,17 @@ class Drawn:
     """Samples on the host.
 
     Attributes:
-      images: uint8 (n, h, w, c).
+      images: (n, h, w, c), in the type of the data: pixels in uint8.
       labels: classes of class-conditional samples (n,), zeros of others.
       nfe: evaluations of the model per sample (n,).
       trajectory: uint8 (n, k, h, w, c), from noise to image; k = 0 unless asked for.
       times: of the trajectory (k,).
     """
 
-    images: UInt8[np.ndarray, "n h w c"]
+    images: Shaped[np.ndarray, "n h w c"]
     labels: Int[np.ndarray, "n"]
     nfe: Int[np.ndarray, "n"]
-    trajectory: UInt8[np.ndarray, "n k h w c"]
+    trajectory: Shaped[np.ndarray, "n k h w c"]
     times: Float[np.ndarray, "k"]
 
 
@@ -60,7 +59,8 @@ class Given:
       classifier_params: its parameters.
       text: a text whose likeness guides an edit of the images `known`, blended into what is measured of them.
       measurement: what is known of each image, held to `known`.
-      known: images (n, h, w, c) that are measured, uint8.
+      known: images (n, h, w, c) that are measured.
+      noise: in what is known, levels of the images; 0: none.
       conditions: of each, arrays (n, ...) by name as a batch of data has them, such as "label" and "low_res".
       latents: states (n, h, w, c) to begin with, instead of noise drawn from the seed.
     """
@@ -69,7 +69,8 @@ class Given:
     classifier_params: Params | None = None
     text: TextGuide | None = None
     measurement: Measurement | None = None
-    known: UInt8[np.ndarray, "n h w c"] | None = None
+    known: Shaped[np.ndarray, "n h w c"] | None = None
+    noise: float = 0.0
     conditions: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     latents: Float[np.ndarray, "n h w c"] | None = None
 
@@ -131,7 +132,8 @@ def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: 
         if given.measurement is not None:
             images = codec.encode(rows["known"])
             if given.text is None:
-                known = Known(given.measurement, given.measurement.operator(images))
+                noise = given.noise / codec.levels_per_unit
+                known = Known(given.measurement, given.measurement.operator(images), noise)
             else:
                 views = keys_per_example(jax.random.fold_in(key, _VIEW_STREAM), batch_indices)
                 loss = given.text.loss(guide_params, views, images)
@@ -141,20 +143,18 @@ def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: 
             guide = _by_classifier(given.classifier, guide_params, rows["label"], scale)
         sampling = experiment.sampling(guide=guide, known=known, edit=edit)
         asked = {"model": experiment.conditions(rows)} | ({} if guide is None else {"target": guide.target})
-        samples = sample(
+        samples = sampling.draw(
             sampling.see(experiment.predictor(params, guided=guide is None)),
-            sampling.process,
-            sampling.sampler,
-            key,
-            batch_indices,
-            codec.shape(experiment.image_shape),
+            key=key,
+            indices=batch_indices,
+            shape=codec.shape(experiment.image_shape),
             num_saved=num_saved,
             initial=rows.get("latents"),
             conditions=asked,
         )
         finite = jnp.isfinite(samples.x).all(axis=(1, 2, 3)) & samples.ok
         # The last denoising moves what is known a little, too.
-        x = samples.x if known is None else replace(known.measurement, samples.x, known.y)
+        x = samples.x if known is None or known.noise else replace(known.measurement, samples.x, known.y)
         columns = {
             "image": codec.decode(x, rounding),
             "label": rows["label"],

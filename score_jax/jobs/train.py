@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -16,7 +17,8 @@ from score_jax.builder.workdirs import load_config
 from score_jax.data.loader import make_loader, prefetch_to_device
 from score_jax.data.sources import Source, open_source
 from score_jax.errors import InputError
-from score_jax.evaluation.image_grid import grid, save_png
+from score_jax.evaluation.image_grid import save_png
+from score_jax.evaluation.pictures import picture
 from score_jax.jobs.claim import claim_workdir
 from score_jax.jobs.sample import draw
 from score_jax.planning.chips import peak_flops
@@ -53,10 +55,19 @@ def open_split(config: ConfigDict, split: str, trained: Path | None = None) -> S
       trained: the workdir of a model, whose classes, if it knows any, those of the data must be.
 
     Raises:
-      InputError: there is no such data, or its labels stand for other classes than the model's.
+      InputError: there is no such data, its labels stand for other classes than the model's, or the codec reads other
+        data.
     """
     config = builder.completed(config)
-    return open_labelled(config.data, split, builder.label_classes(config, builder.build_network(config)), trained)
+    num_classes = builder.label_classes(config, builder.build_network(config))
+    source, codec = open_labelled(config.data, split, num_classes, trained), builder.codec_of(config)
+    if source.dtype != codec.dtype:
+        name = "numbers" if source.dtype == np.float32 else "pixels or bits"
+        raise InputError(
+            f"data.name={config.data.name} is of {np.dtype(source.dtype)}, and codec.name={config.codec.name} reads "
+            f"{codec.dtype}: give codec.name={name}."
+        )
+    return source
 
 
 def open_labelled(data: ConfigDict, split: str, num_classes: int, trained: Path | None = None) -> Source:
@@ -185,10 +196,10 @@ def _draw_samples(
         return  # draws nothing, or nothing without images to enlarge
     count, step = mesh.size * -(-_PREVIEWS // mesh.size), int(state.step)
     samples = draw(experiment, state.ema_params, mesh, range(count), batch_size=count, seed=config.seed)
-    picture = grid(samples.images, columns=8)
-    log.image(step, "samples", picture)
+    shown = picture(samples.images)
+    log.image(step, "samples", shown)
     if jax.process_index() == 0:
-        save_png(workdir / "samples" / f"step_{step:08d}.png", picture)
+        save_png(workdir / "samples" / f"step_{step:08d}.png", shown)
 
 
 def _initial_state(experiment: builder.Experiment, workdir: Path, mesh: Mesh) -> TrainState:

@@ -15,12 +15,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from score_jax.arrays import broadcast_right, fold_in_each, sum_per_example
+from score_jax.arrays import broadcast_right, fold_in_each, keys_per_example, normal_per_example, sum_per_example
 from score_jax.losses.variational import normal_kl
+from score_jax.prediction.kernels import Kernels
 from score_jax.processes.binomial import BinomialChain
 from score_jax.processes.chain import Chain
 from score_jax.processes.noise import NoisePath
-from score_jax.typing import Batch, KeyBatch, Time
+from score_jax.typing import Batch, KeyArray, KeyBatch, Time
 
 GaussianReverse = Callable[[Batch, Time], tuple[Batch, Batch]]
 """`reverse(x, t)`: mean and variance, elementwise, of p(x_{t-1} | x_t = x)."""
@@ -75,6 +76,26 @@ def _log_prior(chain: Chain, x0: Batch, t: Time) -> Float[Array, "b"]:
     return -0.5 * (squared + dim * _LOG_2PI)
 
 
+def gaussian_entropies(chain: Chain, x0: Batch) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
+    """H(X_1 | X_0) and H(X_T | X_0) of data x0 (b, ...)."""
+    dim, levels = x0[0].size, (_levels(t, x0) for t in (0, chain.num_levels - 1))
+    first, last = (0.5 * dim * (1 + _LOG_2PI + 2 * jnp.log(chain.sigma(t))) for t in levels)
+    return first, last
+
+
+def gaussian_training_bound(
+    reverse: GaussianReverse, chain: Chain, x0: Batch, t: Time, keys: KeyBatch
+) -> Float[Array, "b"]:
+    """K of equation 14, unbiased for levels t (b,) drawn evenly from 1..T-1, one for each example x0 (b, ...).
+
+    The noise is drawn from the keys and held fixed where the chain is differentiated.
+    """
+    kl = gaussian_kl(reverse, chain, x0, t, normal_per_example(keys, x0))
+    first, last = gaussian_entropies(chain, x0)
+    prior = 0.5 * x0[0].size * (1 + _LOG_2PI)
+    return last - first - prior - (chain.num_levels - 1) * kl
+
+
 def gaussian_bound(reverse: GaussianReverse, chain: Chain, x0: Batch, path: NoisePath) -> Bound:
     """K of data x0 (b, ...), one draw of x_t for each level; the draw of level t is path(t)'s."""
     count, dim = chain.num_levels, x0[0].size
@@ -84,7 +105,7 @@ def gaussian_bound(reverse: GaussianReverse, chain: Chain, x0: Batch, path: Nois
 
     kl = jax.lax.map(at, jnp.arange(1, count)).T
     first, last, data = (_levels(t, x0) for t in (0, count - 1, -1))
-    entropy_first, entropy_last = (0.5 * dim * (1 + _LOG_2PI + 2 * jnp.log(chain.sigma(t))) for t in (first, last))
+    entropy_first, entropy_last = gaussian_entropies(chain, x0)
     shared = -jnp.sum(kl, axis=1) + entropy_last - entropy_first
     null = _log_prior(chain, x0, data)
     exact = shared + _log_prior(chain, x0, last) + null - _log_prior(chain, x0, first)
@@ -111,9 +132,60 @@ def binomial_bound(reverse: BinomialReverse, chain: BinomialChain, x0: Batch, ke
         return sum_per_example(p * jnp.log(chain.rho) + (1 - p) * jnp.log1p(-chain.rho))
 
     shared = -jnp.sum(kl, axis=1) + sum_per_example(bit_entropy(last)) - sum_per_example(bit_entropy(first))
-    coin = x0[0].size * bit_entropy(jnp.asarray(chain.rho, x0.dtype))
     null = log_prior(x0)
-    return Bound(shared - coin, shared + log_prior(last) + null - log_prior(first), null, kl)
+    return Bound(shared - _coins(chain, x0), shared + log_prior(last) + null - log_prior(first), null, kl)
+
+
+def _coins(chain: BinomialChain, x0: Batch) -> Float[Array, ""]:
+    """The entropy of the prior of an example."""
+    return x0[0].size * bit_entropy(jnp.asarray(chain.rho, x0.dtype))
+
+
+def binomial_training_bound(
+    reverse: BinomialReverse, chain: BinomialChain, x0: Batch, t: Time, keys: KeyBatch
+) -> Float[Array, "b"]:
+    """K of equation 14, unbiased for levels t (b,) drawn evenly from 1..T-1, one for each example of bits x0 (b, ...);
+    x_t is drawn from the keys."""
+    kl = binomial_kl(reverse, chain, x0, chain.perturb(keys, x0, t), t)
+    first, last = (
+        sum_per_example(bit_entropy(chain.probability(x0, _levels(t, x0)))) for t in (0, chain.num_levels - 1)
+    )
+    return last - first - _coins(chain, x0) - (chain.num_levels - 1) * kl
+
+
+TrainingBound = Callable[..., Float[Array, "b"]]
+"""`gaussian_training_bound` or `binomial_training_bound`."""
+
+
+def over_levels(
+    count: int, training_bound: TrainingBound, model: Kernels, x0: Batch, u: Time, keys: KeyBatch
+) -> Float[Array, "b"]:
+    """K of data x0 (b, ...), a mean over `count` levels of each example, unbiased for u (b,) drawn evenly from [0, 1).
+
+    The levels of an example are one from each of `count` equal parts of 1..T-1.
+    """
+    places = jnp.arange(count)
+
+    def of(x0: Batch, u: Array, key: KeyArray) -> Float[Array, ""]:
+        t = 1 + jnp.floor((u + places) / count * (model.chain.num_levels - 1))
+        return _at_rows(training_bound, model, x0, t, key)
+
+    return jax.vmap(of)(x0, u, keys)
+
+
+def over_every_level(
+    training_bound: TrainingBound, model: Kernels, x0: Batch, u: Time, keys: KeyBatch
+) -> Float[Array, "b"]:
+    """K of data x0 (b, ...), each at every level; u is not looked at."""
+    t = jnp.arange(1.0, model.chain.num_levels)
+    # Examples share the rows t that the network sees, so that parameters of each level are not gathered per example.
+    return jax.vmap(lambda x0, key: _at_rows(training_bound, model, x0, t, key))(x0, keys)
+
+
+def _at_rows(training_bound: TrainingBound, model: Kernels, x0: Array, t: Time, key: KeyArray) -> Float[Array, ""]:
+    """One example at each of the levels t."""
+    rows, keys = jnp.broadcast_to(x0, (len(t), *x0.shape)), keys_per_example(key, jnp.arange(len(t)))
+    return jnp.mean(training_bound(*model, rows, t, keys))
 
 
 def reverse_entropy_bounds(chain: Chain, t: Time) -> tuple[Float[Array, "b"], Float[Array, "b"]]:

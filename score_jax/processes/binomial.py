@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from score_jax.arrays import as_floats, broadcast_right
+from score_jax.errors import InputError
 from score_jax.processes.gaussian import Level, Moment
 from score_jax.processes.schedules import jsd
 from score_jax.typing import Batch, KeyBatch, Scalar
@@ -91,5 +92,13 @@ def draw_bits(keys: KeyBatch, probability: Batch) -> Batch:
 
 
 def binomial_chain(num_levels: int, rho: float = 0.5) -> BinomialChain:
-    """The paper's schedule beta_t = 1 / (T - t + 1): every step erases 1 / T of the signal, the last leaves none."""
+    """The paper's schedule beta_t = 1 / (T - t + 1): every step erases 1 / T of the signal, the last leaves none.
+
+    Raises:
+      InputError: there are fewer than two levels, or rho is no probability between 0 and 1.
+    """
+    if num_levels < 2:
+        raise InputError(f"process.num_levels={num_levels}: give at least 2, as the first step is not learned.")
+    if not 0 < rho < 1:
+        raise InputError(f"process.rho={rho:g}: give the share of ones in the data, between 0 and 1.")
     return BinomialChain(np.cumprod(1 - jsd(num_levels)), rho)

@@ -4,12 +4,15 @@ The noise is held fixed while the schedule moves ("frozen noise"): x_t = alpha x
 levels. beta_1 is no parameter: it sets the resolution of the model and would go to 0.
 """
 
+import dataclasses
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from score_jax.errors import InputError
+from score_jax.errors import InputError, unknown_name
 from score_jax.processes.chain import Chain
 from score_jax.processes.schedules import jsd
 
@@ -44,3 +47,48 @@ def log_spaced(num_levels: int, beta_1: float, noise_at_end: float = 0.999) -> F
 def equal_shares(num_levels: int) -> Float[Array, "n"]:
     """Logits of 1 / (T - t + 1), the paper's schedule for bits, with its last beta just below 1."""
     return _logit(jsd(num_levels)[1:])
+
+
+STARTS: dict[str, Callable[[int, float], Float[Array, "n"]]] = {
+    "log_spaced": log_spaced,
+    "equal_shares": lambda num_levels, beta_1: equal_shares(num_levels),
+}
+"""The logits with which a schedule begins, of `num_levels` and `beta_1`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnedChain:
+    """A Gaussian chain whose schedule is a parameter of the model: of its logits the chain.
+
+    Attributes:
+      num_levels: T.
+      beta_1: the first beta, which is not learned.
+      start: the schedule that learning begins with, of `STARTS`.
+      learned: whether it moves; otherwise it stays as it starts.
+
+    Raises:
+      InputError: there are fewer than two levels, beta_1 is not possible, or the start is unknown.
+    """
+
+    num_levels: int
+    beta_1: float
+    start: str = "log_spaced"
+    learned: bool = True
+
+    def __post_init__(self):
+        if self.num_levels < 2:
+            raise InputError(
+                f"process.num_levels={self.num_levels}: give at least 2, as the first step is not learned."
+            )
+        if self.start not in STARTS:
+            raise unknown_name("process.start", self.start, STARTS)
+        _ = self.logits
+
+    @property
+    def logits(self) -> Float[Array, "{self.num_levels}-1"]:
+        """Of the betas but the first, at the start."""
+        return STARTS[self.start](self.num_levels, self.beta_1)
+
+    def at(self, logits: Float[Array, "{self.num_levels}-1"]) -> Chain:
+        """The chain with these logits."""
+        return chain_of_logits(logits, self.beta_1)

@@ -17,13 +17,18 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Int
 
-from score_jax.arrays import broadcast_right, fold_in_each
+from score_jax.arrays import broadcast_right, fold_in_each, keys_per_example
+from score_jax.errors import InputError
 from score_jax.losses.bound import BinomialReverse, GaussianReverse
+from score_jax.prediction.kernels import Kernels
+from score_jax.prediction.predictor import Conditions
 from score_jax.processes.binomial import BinomialChain, draw_bits
 from score_jax.processes.chain import DATA, Chain
 from score_jax.processes.noise import brownian
-from score_jax.typing import Batch, KeyBatch, Scalar, Time
+from score_jax.samplers.sample import Samples
+from score_jax.typing import Batch, KeyArray, KeyBatch, Scalar, Time
 
 NormalFactor = Callable[[Batch, Batch, Time], tuple[Batch, Batch]]
 """`factor(mean, variance, t)`: mean and variance of the law N(mean, variance) of x_t multiplied by r, each like x."""
@@ -101,6 +106,48 @@ def times_bits(d: Batch, share: Share = constant) -> BitFactor:
 def known_bits(values: Batch, mask: Batch) -> BitFactor:
     """r a delta where `mask` is 1, a constant where it is 0: inpainting of bits."""
     return lambda p, t: jnp.where(mask > 0, values, p)
+
+
+Factor = NormalFactor | BitFactor
+
+
+def sample_kernels(
+    draw: Callable[..., Batch],
+    factor: Factor | None,
+    model: Kernels,
+    key: KeyArray,
+    indices: Int[Array, "b"],
+    shape: tuple[int, ...],
+    *,
+    num_saved: int = 0,
+    initial: Batch | None = None,
+    conditions: Conditions = None,
+) -> Samples:
+    """Draws samples; sample i depends on `key` and on the global index i alone.
+
+    Args:
+      draw: `sample_gaussian` or `sample_binomial`.
+      factor: r; None: the model itself.
+      model: its reverse kernels and its chain.
+      key: one key for the whole set.
+      indices: global indices (b,) of the samples to draw.
+      shape: of one sample.
+      num_saved: 0, as no trajectory is kept.
+      initial: None, as the chain begins with its prior.
+      conditions: empty, as such models have none.
+
+    Raises:
+      InputError: a trajectory or an initial state is asked for.
+    """
+    if num_saved or initial is not None:
+        raise InputError(
+            "Models that learn their reverse kernels keep no trajectory and begin with noise of their own."
+        )
+    keys, like = keys_per_example(key, indices), jnp.zeros((indices.shape[0], *shape), jnp.result_type(float))
+    x = draw(*model, keys, like, factor)
+    count = indices.shape
+    nfe, ok = jnp.full(count, model.chain.num_levels - 1), jnp.ones(count, bool)
+    return Samples(x, nfe, ok, jnp.zeros((0, *x.shape), x.dtype), jnp.zeros(0))
 
 
 def sample_gaussian(

@@ -50,6 +50,11 @@ PARAMETERS = {
     "ddpm/lsun_bedroom": 113_673_219,
     "ddpm/lsun_cat": 113_673_219,
     "ddpm/lsun_church": 113_673_219,
+    # Those of 2015 from their formulas: layers, then the logits of the schedule.
+    "dpm2015/swiss_roll": 128 * 2 + 128 + 39 * (128 + 1) * 4 + 39,
+    "dpm2015/heartbeat": (20 + 1) * 50 + 2 * (50 + 1) * 50 + (50 + 1) * 20 * 20,
+    "dpm2015/dead_leaves": 3 * 9 * (1 + 20 + 20) * 20 + 60 + 2 * 21 * 20 + 21 * 20 + 99,
+    "dpm2015/mnist": (784 + 1 + 3 * 501) * 500 + 501 * 2 * 784 + 3 * 20 + 21 * 20 + 21 * 20 + 999,
     "edm/afhqv2_64_uncond_ve": 62_761_091 + 128,
     "edm/afhqv2_64_uncond_vp": 61_805_571,
     "edm/cifar10_cond_ve": 56_400_643 + 128,

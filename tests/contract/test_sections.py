@@ -14,10 +14,10 @@ from ml_collections import ConfigDict
 from shipped import shipped_configs
 
 from score_jax import builder
-from score_jax.builder import networks, prediction, processes
+from score_jax.builder import kernels, networks, prediction, processes
 from score_jax.builder.experiment import facts_of
 from score_jax.builder.naming import arguments_of
-from score_jax.builder.options import Options, Values, defaults_of, keys_of, make, make_method
+from score_jax.builder.options import KERNELS, Options, Values, defaults_of, keys_of, make, make_method
 from score_jax.builder.run_options import SECTIONS
 from score_jax.builder.sampling import build_sampling
 from score_jax.builder.sections import CONSTRUCTED, METHODS, check_keys, completed, made
@@ -29,7 +29,6 @@ SHIPPED = shipped_configs()
 COMPLETED = {name: completed(config).to_dict() for name, config in SHIPPED.items()}
 TABLES = {"process": processes.PROCESSES, "network": networks.NETWORKS, "prediction": PRECONDITIONINGS}
 POSSIBLE = {"process": processes.VALUES, "network": networks.VALUES, "prediction": prediction.VALUES}
-CHOSEN = {"network.dtype": tuple(networks.DTYPES)}
 OPTIONS = [(section, None, options) for section, options in SECTIONS.items()] + [
     (section, name, options) for section, table in METHODS.items() for name, options in table.items()
 ]
@@ -154,14 +153,20 @@ def built(config: ConfigDict) -> None:
     """What of a config is built of the constructed sections."""
     process = processes.build_process(config)
     network = networks.build_network(config)
-    if config.loss.name == "classifier":
+    if processes.kind_of(config.process.name) == KERNELS:
+        kernels.build_kernels(config, network, process)
+    elif config.loss.name == "classifier":
         prediction.build_logits(config, network, process)
     else:
         prediction.build_predict(config, network, process)
 
 
-def cases_of(section: str, values: dict[str, Any]) -> Iterator[tuple[str, Any, Values]]:
-    """Each key that a constructed section of these values may state, with its type and values."""
+def cases_of(section: str, config: ConfigDict) -> Iterator[tuple[str, Any, Values]]:
+    """Each key that a constructed section may state, with its type and values."""
+    values = config[section].to_dict()
+    if section == "prediction" and processes.kind_of(config.process.name) == KERNELS:
+        yield "output", str, Values(one_of=kernels.law_of(processes.build_process(config)).outputs)
+        return
     if section == "prediction" and "preconditioning" not in values:
         yield from ((key, str, choices) for key, choices in prediction.CHOICES.items())
         return
@@ -169,8 +174,9 @@ def cases_of(section: str, values: dict[str, Any]) -> Iterator[tuple[str, Any, V
     for key, hint in arguments_of(TABLES[section][name]).items():
         if key != "centered":
             yield key, hint, POSSIBLE[section].get(key, Values())
-    if section == "network":
-        yield "dtype", str, Values(one_of=CHOSEN["network.dtype"])
+    for key, table in networks.CHOICES.items() if section == "network" else ():
+        if key in inspect.signature(TABLES[section][name]).parameters:
+            yield key, str, Values(one_of=tuple(table))
 
 
 @pytest.mark.parametrize("section", CONSTRUCTED)
@@ -181,7 +187,7 @@ def test_values_of_arguments_that_are_not_possible(section):
         def build(key: str, value: Any, config=config, stated=stated) -> None:
             built(with_section(config, section, stated | {key: value}))
 
-        for key, hint, values in cases_of(section, stated):
+        for key, hint, values in cases_of(section, config):
             if (name, key) in seen:
                 continue
             seen.add((name, key))

@@ -7,7 +7,7 @@ import pytest
 
 from score_jax.errors import InputError
 from score_jax.processes.chain import chain_of_betas
-from score_jax.processes.learned import chain_of_logits, equal_shares, log_spaced
+from score_jax.processes.learned import LearnedChain, chain_of_logits, equal_shares, log_spaced
 
 
 def test_it_is_the_chain_of_its_betas():
@@ -54,3 +54,23 @@ def test_the_first_level_is_no_parameter():
 def test_a_first_beta_beyond_the_end_is_refused(beta_1):
     with pytest.raises(InputError, match="expected between 0 and the last variance"):
         log_spaced(10, beta_1)
+
+
+@pytest.mark.parametrize(("start", "logits"), [("log_spaced", log_spaced(6, 1e-3)), ("equal_shares", equal_shares(6))])
+def test_what_a_model_learns_begins_as_it_says(start, logits):
+    process = LearnedChain(6, 1e-3, start)
+    np.testing.assert_array_equal(process.logits, logits)
+    np.testing.assert_array_equal(process.at(logits + 0.5).sigmas, chain_of_logits(logits + 0.5, 1e-3).sigmas)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ({"num_levels": 1}, "process.num_levels=1: give at least 2"),
+        ({"beta_1": 0.9995}, "expected between 0 and the last variance"),
+        ({"start": "log_space"}, "Did you mean 'log_spaced'"),
+    ],
+)
+def test_a_chain_that_cannot_be_is_refused(arguments, line):
+    with pytest.raises(InputError, match=line):
+        LearnedChain(**({"num_levels": 6, "beta_1": 1e-3} | arguments))

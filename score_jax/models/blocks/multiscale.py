@@ -3,7 +3,7 @@
     x -> [multi-scale convolution]* -> joined with [dense layers of x]* -> [1 x 1 convolution]* -> y (2 J per channel)
     z = sum_j y_j g_j(t)
 
-Nothing below the readout knows the time. The result is a pair (z, s) for `dpm2015.normal_reverse`.
+Nothing below the readout knows the time. The result is a pair (z, s) for `prediction.kernels.normal_reverse`.
 """
 
 from collections.abc import Callable

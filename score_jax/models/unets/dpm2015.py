@@ -1,7 +1,7 @@
-"""Networks of the toy experiments of Sohl-Dickstein et al. 2015 (appendix D.1), and what their outputs mean.
+"""Networks of the toy experiments of Sohl-Dickstein et al. 2015 (appendix D.1).
 
-A network's readout becomes the law of a reverse step here: `normal_reverse` for the Gaussian chain, `bit_reverse` for
-the binomial one. Levels count from 0, the paper's t = 1, whose reverse step is fixed: networks are asked about t >= 1.
+What their readouts mean is in `prediction/kernels.py`. Levels count from 0, the paper's t = 1, whose reverse step is
+fixed: networks are asked about t >= 1.
 
 Every network takes x (b, ..., d) and one level per leading row, t (b,): rows may hold many points of one level, so that
 a readout of its own per level is a matrix product and no gather of a matrix per point.
@@ -15,73 +15,7 @@ import jax.numpy as jnp
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float
 
-from score_jax.arrays import broadcast_right
-from score_jax.processes.binomial import BinomialChain
-from score_jax.processes.chain import Chain
 from score_jax.typing import Batch, Time
-
-Readout = Callable[[Batch, Time], tuple[Batch, Batch]]
-"""`readout(x, t)`: what a network says of mean and variance, each like x (b, ...)."""
-Mean = Callable[[Chain, Batch, Batch, Batch, Time], Batch]
-"""`mean(chain, x, z, variance, t)`: mean of p(x_{t-1} | x_t = x) from a readout z and the reverse variance."""
-
-
-def forward_mean(chain: Chain, x: Batch, z: Batch, variance: Batch, t: Time) -> Batch:
-    """sqrt(1 - beta) x + sqrt(beta) z: z = 0 is the forward kernel, so K = L_null (the authors' code)."""
-    a, beta = (broadcast_right(level, x) for level in chain.kernel(t, t - 1))
-    return a * x + jnp.sqrt(beta) * z
-
-
-def blended_mean(chain: Chain, x: Batch, z: Batch, variance: Batch, t: Time) -> Batch:
-    """(x - z)(1 - Sigma) + z: from x towards z, by the share Sigma (the paper's appendix D.2.3)."""
-    return (x - z) * (1 - variance) + z
-
-
-def data_mean(chain: Chain, x: Batch, z: Batch, variance: Batch, t: Time) -> Batch:
-    """The mean of q(x_{t-1} | x_t, x_0 = z): z predicts the data, at one scale for all levels (DDPM, eq. 7)."""
-    return chain.posterior(x, z, t, t - 1)[0]
-
-
-def normal_reverse(readout: Readout, chain: Chain, mean: Mean = forward_mean) -> Readout:
-    """The reverse kernel (mean and variance, each like x) of a readout (z, s): Sigma = sigmoid(s + logit beta).
-
-    Source: appendix D.2.3. The logit is that of the forward beta, the largest variance that the entropy bound allows
-    data of variance 1; s = 0 takes it.
-
-    Args:
-      readout: of a network.
-      chain: its levels.
-      mean: what z means: `forward_mean`, `blended_mean` or `data_mean`.
-    """
-
-    def reverse(x: Batch, t: Time) -> tuple[Batch, Batch]:
-        z, s = readout(x, t)
-        a, beta = chain.kernel(t, t - 1)
-        variance = nn.sigmoid(s + broadcast_right(jnp.log(beta) - 2 * jnp.log(a), x))
-        return mean(chain, x, z, variance, t), variance
-
-    return reverse
-
-
-def bit_reverse(logits: Callable[[Batch, Time], Batch], chain: BinomialChain) -> Callable[[Batch, Time], Batch]:
-    """The reverse kernel of logits of P(x_0 = 1 | x_t): the probability that each bit changes (`losses.bound`).
-
-    The reverse rate depends on x_t through g = P(x_0 = 1 | x_t) alone, so to predict g loses nothing:
-    p(change) = g q(change | x_t, x_0 = 1) + (1 - g) q(change | x_t, x_0 = 0). The logits add to those of the posterior
-    of the bit seen alone; logits of 0 are therefore the forward kernel, K = L_null.
-
-    Args:
-      logits: of a network, like x (b, ...).
-      chain: its levels; its rho is taken for the mean of the data.
-    """
-
-    def reverse(x: Batch, t: Time) -> Batch:
-        one, zero = jnp.ones_like(x), jnp.zeros_like(x)
-        alone = jnp.log(chain.rho * chain.of_value(x, one, t)) - jnp.log((1 - chain.rho) * chain.of_value(x, zero, t))
-        g = nn.sigmoid(alone + logits(x, t))
-        return g * chain.change(x, one, t) + (1 - g) * chain.change(x, zero, t)
-
-    return reverse
 
 
 def temporal_bumps(t: Time, num_levels: int, count: int, width: float = 1.0) -> Float[Array, "b {count}"]:
