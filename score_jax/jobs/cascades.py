@@ -22,7 +22,7 @@ from score_jax.data.sources import Source
 from score_jax.errors import InputError, quoted
 from score_jax.jobs.guide import classifier_of, load_classifier
 from score_jax.jobs.sample import RANDOM_LABEL, BatchSampler, Given, batch_sampler, check_finite
-from score_jax.jobs.train import open_labelled, restore_params
+from score_jax.jobs.train import open_labelled, open_split, restore_params
 from score_jax.runtime.parts import gathered
 from score_jax.training import data_facts
 from score_jax.training.run_config import save_config
@@ -275,4 +275,6 @@ def open_images(models: Cascade, split: str, *, as_trained: bool = False) -> Sou
       InputError: there is no such data, or its labels stand for other classes.
     """
     trained = models.stages[0].workdir if as_trained else None
+    if len(models.stages) == 1:
+        return open_split(models.config, split, trained)
     return open_labelled(models.config.data, split, models.num_classes, trained)

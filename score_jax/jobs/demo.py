@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from score_jax import builder
+from score_jax.builder.sections import refuse_cascade
 from score_jax.data.sources import Source
 from score_jax.evaluation import digit_features, metrics
 from score_jax.evaluation.image_grid import grid, save_png
@@ -188,7 +189,11 @@ def demo(config: ConfigDict, workdir: Path) -> Stop | None:
 
     Writes report.html, samples.png, trajectories.png, metrics.json, checkpoints and TensorBoard events into `workdir`.
     A finished demo is not run again.
+
+    Raises:
+      InputError: the config is that of a cascade.
     """
+    refuse_cascade(config)
     metrics_path = workdir / "metrics.json"
     if metrics_path.exists() and json.loads(metrics_path.read_text())["step"] == config.training.steps:
         print(f"This demo is done: see {workdir / 'report.html'}. Use another --workdir to run it again.")

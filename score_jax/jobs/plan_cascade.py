@@ -53,7 +53,7 @@ def plan_cascade(
     rows = []
     for name, stage in found.items():
         others = held - stage.state_bytes
-        whole = _beside(stage, others)
+        whole = beside(stage, others)
         say(f"sample {name}: {'fits' if whole.program.fits else 'does not fit'}.")
         about = {"program": f"sample {name}", "workdir": config.cascade[name].workdir, "other_stages_bytes": others}
         rows.append(whole.as_dict(chip, len(devices)) | about)
@@ -61,8 +61,8 @@ def plan_cascade(
     return facts | {"effort": effort, "parameters_bytes": held, "programs": rows}
 
 
-def _beside(stage: Planned, others: int) -> Planned:
-    """The program of a stage where so many bytes of a chip are taken by others."""
+def beside(stage: Planned, others: int) -> Planned:
+    """The program of a stage where others take so many bytes of a chip."""
     memory = stage.program.memory + others
     fits = stage.program.fits and memory <= stage.program.limit
     return dataclasses.replace(stage, program=dataclasses.replace(stage.program, memory=memory, fits=fits))

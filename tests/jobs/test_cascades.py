@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gaussian_experiment import StopAfter
 from ml_collections import ConfigDict
 from shipped import shipped_configs
 
@@ -27,12 +28,12 @@ from score_jax.jobs.cascades import (
     load_cascade,
     stage_seed,
 )
-from score_jax.jobs.plan import table
+from score_jax.jobs.plan import Planned, Setting, lower_sampling, table
 from score_jax.jobs.sample import drawn_by
 from score_jax.planning.chips import CHIPS
+from score_jax.planning.program import Program
 from score_jax.runtime.parts import Interrupted, parts_of
 from score_jax.runtime.sharding import make_mesh
-from score_jax.runtime.stop import Stop
 from score_jax.training.data_facts import DataFacts, save_facts
 from score_jax.training.run_config import save_config
 from score_jax.training.weights import save_params
@@ -100,6 +101,13 @@ def drawn(runs, tmp_path_factory) -> Path:
     return folder / "out"
 
 
+@pytest.fixture
+def folder(runs, tmp_path) -> Path:
+    """The folder of a cascade that has drawn nothing yet."""
+    save_config(tmp_path / "cascade", cascade_of(runs))
+    return tmp_path / "cascade"
+
+
 def arrays(path):
     found = np.load(path / "samples.npz")
     return {name: found[name] for name in found.files}
@@ -113,6 +121,7 @@ def _environment():
     os.environ.update(before)
 
 
+@pytest.mark.slow
 def test_a_cascade_is_its_models_one_after_another_to_the_byte(runs, drawn, tmp_path):
     facts, files = json.loads((drawn / "samples.json").read_text()), arrays(drawn)
     assert files["arr_0"].shape == (COUNT, 16, 16, 1) and set(files["arr_1"]) == {0, 1}
@@ -129,27 +138,16 @@ def test_a_cascade_is_its_models_one_after_another_to_the_byte(runs, drawn, tmp_
             np.testing.assert_array_equal(arrays(tmp_path / name)["arr_1"], files["arr_1"])
     np.testing.assert_array_equal(arrays(tmp_path / "top")["arr_0"], files["arr_0"])
     assert np.ptp(files["arr_0"].astype(int), axis=0).max() > 20
-
-
-def test_the_seeds_of_stages_are_others(drawn):
-    assert stage_seed(SEED, 0) == SEED
-    seeds = {stage_seed(seed, place) for seed in range(50) for place in range(3)}
-    assert len(seeds) == 150 and max(seeds) < 2**32
     assert not (drawn / "sample_parts").exists()
 
 
-class StopAfter(Stop):
-    """Asks to end at the n-th question."""
-
-    def __init__(self, questions):
-        super().__init__()
-        self.left = questions
-
-    def __bool__(self):
-        self.left -= 1
-        return self.left < 0
+def test_the_seeds_of_stages_are_others():
+    assert stage_seed(SEED, 0) == SEED
+    seeds = {stage_seed(seed, place) for seed in range(50) for place in range(3)}
+    assert len(seeds) == 150 and max(seeds) < 2**32
 
 
+@pytest.mark.slow
 def test_a_stopped_cascade_goes_on_to_the_byte_and_batches_make_no_difference(runs, drawn, tmp_path):
     models = load_cascade(completed(cascade_of(runs)), make_mesh(devices=jax.devices()[:4]))
     sampler, expected = cascade_sampler(models, seed=SEED), arrays(drawn)
@@ -166,6 +164,7 @@ def test_a_stopped_cascade_goes_on_to_the_byte_and_batches_make_no_difference(ru
     np.testing.assert_array_equal(one.images, found.images[[5, 9, 1, 2]])
 
 
+@pytest.mark.slow
 def test_evaluate_draws_the_same_samples_and_says_how(runs, drawn, tmp_path, monkeypatch):
     (tmp_path / "features_of_cascades.py").write_text("def flat(x):\n    return x.reshape(len(x), -1)[:, ::64] / 1.0\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -183,6 +182,7 @@ def test_evaluate_draws_the_same_samples_and_says_how(runs, drawn, tmp_path, mon
     (drawn / "evaluation.html").unlink()
 
 
+@pytest.mark.slow
 def test_images_that_are_not_finite_name_their_stage(runs, tmp_path):
     shutil.copytree(runs / "base", tmp_path / "broken")
     experiment = builder.experiment(load_config(runs / "base"))
@@ -283,16 +283,25 @@ def test_mistakes_are_one_line(what, runs, tmp_path, monkeypatch):
     assert "\n" not in str(found.value)
 
 
-OF_ONE_RUN = [["train"], ["likelihood"], ["encode"], ["edit", "--image=x.png"], ["export", "x"], ["inspect"]]
+OF_ONE_RUN = [
+    ["train"],
+    ["likelihood"],
+    ["encode"],
+    ["edit", "--image=x.png"],
+    ["export", "x"],
+    ["inspect"],
+    ["demo", "--config="],
+]
 
 
 @pytest.mark.parametrize("words", OF_ONE_RUN, ids=lambda words: words[0])
-def test_verbs_of_one_run_say_so(words, runs, drawn, capsys):
-    workdir = str(drawn) if words[0] in ("inspect", "export") else f"--workdir={drawn}"
+def test_verbs_of_one_run_say_so(words, runs, folder, tmp_path, capsys):
+    words = [word.replace("--config=", f"--config={file_of(cascade_of(runs), tmp_path)}") for word in words]
+    workdir = str(folder) if words[0] in ("inspect", "export") else f"--workdir={folder}"
     assert here(words[0], workdir, *words[1:]) == 2
     line = capsys.readouterr().err
     assert "This is a cascade, which `sample`, `evaluate` and `plan` take as a whole" in line and str(runs) in line
-    assert line.count("\n") == 1
+    assert line.count("\n") == 1 and [path.name for path in folder.iterdir()] == ["config.json"]
 
 
 def flags_of(runs, tmp_path, *words):
@@ -362,45 +371,54 @@ def test_a_number_of_steps_is_the_respacing_of_a_chain(tmp_path):
     assert stage_experiments(stated)["stage1"].config.sampler.respacing == "30"
 
 
-def test_a_folder_is_of_one_cascade(runs, drawn, tmp_path, capsys):
+def test_a_folder_is_of_one_cascade(runs, folder, tmp_path, capsys):
     for workdir, names, message in (
         (
             runs / "base",
             ("base", "middle", "top"),
             "base is the folder of one run: give the cascade a --workdir of its",
         ),
-        (drawn, ("base", "middle"), "is the folder of another cascade, of "),
+        (folder, ("base", "middle"), "is the folder of another cascade, of "),
     ):
         config = file_of(cascade_of(runs, *names, size=16 if "top" in names else 8), tmp_path)
         before = (workdir / "config.json").read_bytes()
         assert here("sample", f"--config={config}", f"--workdir={workdir}") == 2
         assert message in capsys.readouterr().err and (workdir / "config.json").read_bytes() == before
     words = ["--config.data.name=dead_leaves", "--config.data.image_size=16", "--config.data.channels=1"]
-    assert here("train", "--config=configs/demo/mnist.py", f"--workdir={drawn}", *words) == 2
+    assert here("train", "--config=configs/demo/mnist.py", f"--workdir={folder}", *words) == 2
     assert "is the folder of a cascade: use a new --workdir" in capsys.readouterr().err
 
 
-def test_a_plan_has_a_row_for_each_stage_beside_the_others(runs, monkeypatch):
-    devices, chip = jax.devices()[:4], CHIPS["v5e"]
-    monkeypatch.setattr(plan_cascade, "slice_devices", lambda topology: (devices, chip))
-    config = completed(cascade_of(runs, "base", "middle", size=8))
-    result = plan_cascade.plan_cascade(config, "v5e:2x2", ("sample",), say=lambda line: None)
+@pytest.mark.slow
+def test_a_plan_has_a_row_for_each_stage_beside_the_others(runs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(plan_cascade, "slice_devices", lambda topology: (jax.devices()[:4], CHIPS["v5e"]))
+    config = cascade_of(runs, "base", "middle", size=8)
+    command = ["plan", f"--config={file_of(config, tmp_path)}", "--topology=v5e:2x2"]
+    assert here(*command, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
     sizes = [
         sum(leaf.size * 4 for leaf in jax.tree.leaves(found.network.shapes()))
         for found in stage_experiments(config).values()
     ]
-    assert [row["program"] for row in result["programs"]] == ["sample stage1", "sample stage2"]
-    assert [row["state_bytes"] for row in result["programs"]] == sizes and result["parameters_bytes"] == sum(sizes)
-    assert [row["other_stages_bytes"] for row in result["programs"]] == sizes[::-1]
-    assert all(row["fits"] and row["memory"] > sum(sizes) for row in result["programs"])
+    rows = result["programs"]
+    assert [row["program"] for row in rows] == ["sample stage1", "sample stage2"]
+    assert [row["state_bytes"] for row in rows] == sizes and result["parameters_bytes"] == sum(sizes)
+    assert [row["other_stages_bytes"] for row in rows] == sizes[::-1]
+    assert all(row["fits"] and row["memory"] > sum(sizes) and row["batch_size"] == 8 for row in rows)
     shown = table(result)
     assert shown.count("of parameters, in the memory above") == 2 and "all stages stay in memory" in shown
-    for stage, before in zip(result["programs"], sizes, strict=True):
-        assert stage["memory"] - stage["other_stages_bytes"] > before
-    with pytest.raises(InputError, match="A cascade has no program 'train': plan that of each of its runs"):
-        plan_cascade.plan_cascade(config, "v5e:2x2", ("train",), say=lambda line: None)
+    assert here(*command, "--programs=train") == 2
+    assert "A cascade has no program 'train': plan that of each of its runs" in capsys.readouterr().err
 
 
+def test_a_stage_that_fits_alone_may_not_fit_beside_the_others():
+    program = Program(True, 0.0, memory=3.0, limit=8.0)
+    stage = Planned("sample", Setting(1, (), 1), 1, program, flops=1.0, state_bytes=2)
+    assert [plan_cascade.beside(stage, others).program.fits for others in (0, 5, 6)] == [True, True, False]
+    assert plan_cascade.beside(stage, 6).program.memory == 9.0
+
+
+@pytest.mark.slow
 def test_a_classifier_guides_a_base_and_its_classes_are_handed_on(runs, tmp_path):
     run_of(tmp_path, "plain", 4)
     run_of(tmp_path, "classifier", 4, network=CLASSIFIER)
@@ -419,6 +437,9 @@ def test_a_classifier_guides_a_base_and_its_classes_are_handed_on(runs, tmp_path
         found, same, other = (np.asarray(images)[place].astype(int) for images in (free["image"], *of_class))
         assert (found == same).all() and np.abs(found - other).max() > 5
     assert models.facts(SEED)["stages"][0]["guidance"]["scale"] == 50.0
+    base_params, guide = models.stages[0].params, models.stages[0].given.classifier_params
+    held = sum(leaf.nbytes for leaf in jax.tree.leaves((base_params, guide)))
+    assert lower_sampling(models.stages[0].experiment, models.mesh)[2] == held  # what `plan` counts
 
 
 def test_classes_of_other_names_are_refused(runs, tmp_path):
