@@ -18,7 +18,7 @@ import jax
 import lineage_pages
 import numpy as np
 from lineage_pages import Curve, Row
-from lineage_systems import SEED, Judge, System, config_of, lineage, of_2015, of_config, trained
+from lineage_systems import SEED, Judge, System, config_of, lineage, of_config, trained
 
 from report import Claim, emit
 from score_jax import builder
@@ -29,7 +29,7 @@ from score_jax.runtime.sharding import make_mesh
 
 ALONE = ("classifier",)
 """Trained to guide others, no row of the table."""
-NAMES = ("dpm2015", *(name for name in lineage.SYSTEMS if name not in ALONE))
+NAMES = tuple(name for name in lineage.SYSTEMS if name not in ALONE)
 GUIDED_STEPS = "50"
 
 
@@ -108,9 +108,7 @@ def row(name: str, judge: Judge, budget: Budget, out: Path) -> Row:
         return Row.of(json.loads(path.read_text()))
     print(f"== {name}", file=sys.stderr, flush=True)
     folder.mkdir(parents=True, exist_ok=True)
-    config = config_of("ddpm" if name == "dpm2015" else name, budget.steps)
-    system = of_2015(config) if name == "dpm2015" else of_config(config, folder)
-    found = measured(name, system, judge, budget, folder)
+    found = measured(name, of_config(config_of(name, budget.steps), folder), judge, budget, folder)
     write_json(path, found.as_dict())
     return found
 

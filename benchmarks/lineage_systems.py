@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from dpm2015_training import Scale, gaussian_bits, spread, train_images
 from ml_collections import ConfigDict
 
 from report import Estimate, estimate
 from score_jax import builder
-from score_jax.arrays import keys_per_example
 from score_jax.data.sources import Source
 from score_jax.evaluation import digit_features
 from score_jax.evaluation.frechet import bootstrap_standard_error, frechet_distance
@@ -28,13 +25,11 @@ from score_jax.jobs.sample import Drawn, Given, draw
 from score_jax.jobs.train import open_split, restore_params, train
 from score_jax.processes.chain import Chain
 from score_jax.runtime.sharding import make_mesh
-from score_jax.samplers.multiplied import NormalFactor, known, sample_gaussian
 
 sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package
 from configs import lineage
 
 SEED = 0
-LEVELS_2015 = 1000
 
 
 class Bits(NamedTuple):
@@ -102,8 +97,10 @@ def trained(config: ConfigDict, workdir: Path) -> tuple[builder.Experiment, Any,
 
 
 def _measured_bits(experiment: builder.Experiment, params: Any, source: Source, count: int) -> Bits:
-    """By the ODE in continuous time, by the variational bound of a chain; told the class where the model knows any."""
-    method, kind = ("vlb", "bound") if isinstance(experiment.process, Chain) else ("ode", "exact")
+    """Measures by the ODE in continuous time, by the variational bound of a chain, and 2015 by its own bound; given the
+    class of each image where the model knows any."""
+    method = "vlb" if isinstance(experiment.process, Chain) else experiment.config.likelihood.name
+    kind = "exact" if method == "ode" else "bound"
     config = experiment.config.copy_and_resolve_references()
     config.likelihood.update(name=method, num_examples=count, batch_size=min(count, experiment.likelihood.batch_size))
     if method == "ode":
@@ -139,51 +136,6 @@ def of_config(config: ConfigDict, workdir: Path) -> System:
         lambda indices: drawn(indices, unconditioned),
         complete,
         _bits(experiment, params, open_split(config, "eval_split")),
-    )
-
-
-def of_2015(config: ConfigDict) -> System:
-    """The multi-scale network on the chain with a learned schedule, trained on K.
-
-    Args:
-      config: whose data, batches and steps it shares.
-    """
-    images, _ = evaluate.load_images(open_split(config, "train_split"))
-    held_out, _ = evaluate.load_images(open_split(config, "eval_split"))
-    scale = Scale(float(images.mean()) + 0.5, float((images.var() + 1 / 12) ** 0.5))
-    began = time.monotonic()
-    grey = images.astype(np.float32)
-    model = train_images(grey, scale, LEVELS_2015, 1e-4, config.training.steps, config.training.batch_size)
-    jax.block_until_ready(model.chain.sigmas)
-    seconds = time.monotonic() - began
-
-    @functools.partial(jax.jit, static_argnums=2)
-    def run(keys, values, factor: Callable[[jax.Array], NormalFactor] | None):
-        return sample_gaussian(model.reverse, model.chain, keys, values, factor and factor(values))
-
-    def drawn(indices: range, values, factor=None) -> Images:
-        keys = keys_per_example(jax.random.key(SEED), jnp.asarray(indices))
-        x = np.asarray(run(keys, values, factor)) * scale.std + scale.mean
-        return Images(np.clip(np.floor(x), 0, 255).astype(np.uint8), LEVELS_2015 - 1.0)
-
-    def complete(images: np.ndarray, _: np.ndarray, kept: np.ndarray) -> Images:
-        values = (jnp.asarray(images, jnp.float32) + 0.5 - scale.mean) / scale.std
-        mask = jnp.broadcast_to(jnp.asarray(kept, jnp.float32)[None], values.shape)
-        return drawn(range(len(images)), values, lambda values: known(values, mask))
-
-    def bits(count: int) -> Bits:
-        x0 = spread(jax.random.key(SEED), jnp.asarray(held_out[:count], jnp.float32), scale)
-        per_dim = -gaussian_bits(model, x0).exact / x0[0].size + np.log2(scale.std)
-        return Bits(estimate(per_dim), "bound")
-
-    shape = images.shape[1:]
-    return System(
-        model.parameters,
-        seconds,
-        "learned reverse kernels",
-        lambda indices: drawn(indices, jnp.zeros((len(indices), *shape))),
-        complete,
-        bits,
     )
 
 

@@ -3,7 +3,8 @@
     python -m score_jax train --config=configs/lineage.py:edm --workdir=runs/lineage/edm
 
 Each keeps its paper's process, objective, prediction, kind of network and sampler. The data, the optimizer, the moving
-average, the batches and their number are the same for all, and so is about the size of the networks.
+average, the batches and their number are the same for all, and so is about the size of the networks, but for that of
+2015, which is small.
 """
 
 from collections.abc import Callable
@@ -28,6 +29,18 @@ def _start() -> ConfigDict:
     config.likelihood.update(batch_size=128, rtol=1e-4, atol=1e-4)
     config.sampling.update(num_samples=512, batch_size=256)
     config.evaluation.update(num_samples=512, batch_size=256)
+    return config
+
+
+def dpm2015() -> ConfigDict:
+    """Sohl-Dickstein et al. 2015: reverse kernels of 1000 levels with a learned schedule, trained by the bound K."""
+    config = _start()
+    config.data.dequantize = True
+    config.codec.value_range = (-0.767, 2.290)  # mean 0 and variance 1 over the pixels of these images
+    base.replace_section(config, "process", name="learned_chain", num_levels=1000, beta_1=1e-4)
+    base.replace_section(config, "network", name="multiscale", num_levels=1000)
+    base.replace_section(config, "prediction", output="forward_mean")
+    config.loss.name, config.sampler.name, config.likelihood.name = "bound", "reverse_kernels", "bound"
     return config
 
 
@@ -186,7 +199,8 @@ def flow() -> ConfigDict:
 
 
 SYSTEMS: dict[str, Callable[[], ConfigDict]] = {
-    make.__name__: make for make in (ncsn, ncsnv2, ddpm, improved_ddpm, ve, vp, sub_vp, adm, classifier, edm, flow)
+    make.__name__: make
+    for make in (dpm2015, ncsn, ncsnv2, ddpm, improved_ddpm, ve, vp, sub_vp, adm, classifier, edm, flow)
 }
 
 
