@@ -154,12 +154,11 @@ def cascade_sampler(
         )
         for place, stage in enumerate(models.stages)
     ]
-
     if last == 0:
         return samplers[0]
 
-    def sampler(indices: np.ndarray, rows: np.ndarray, handed=None) -> tuple[dict[str, Array], Array]:
-        columns, times = samplers[0](indices, rows, handed or {})
+    def sampler(indices: np.ndarray, rows: np.ndarray) -> tuple[dict[str, Array], Array]:
+        columns, times = samplers[0](indices, rows)
         nfe, labels = columns["nfe"], columns["label"]
         for place in range(1, len(samplers)):
             finite = gathered({"finite": columns["finite"]}, len(indices))["finite"]

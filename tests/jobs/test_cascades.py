@@ -223,6 +223,10 @@ MISTAKES = {
         AT + "three classes knows 3 classes, and the first stage draws 2: name runs that fit",
     ),
     "a classifier": (set_of("stage2", "workdir", "a classifier"), AT + "This run has no sampler: it is a classifier"),
+    "no images": (
+        set_of("stage1", "workdir", "toy"),
+        r"^cascade\.stage1: This run has no pixels: its data are numbers",
+    ),
     "two bases": (
         same_run("stage2", "stage1"),
         AT + ".*base draws from noise, and the stage before draws images of 4 x 4 with 1 channel: name",
@@ -275,6 +279,8 @@ def test_mistakes_are_one_line(what, runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     values = cascade_of(runs).to_dict()
     change(values)
+    if what == "no images":
+        save_config(Path("toy"), completed(shipped_configs()["configs/dpm2015/swiss_roll.py"]))
     if what in RUNS:
         name, how = RUNS[what]
         run_of(Path(), name, **how)
