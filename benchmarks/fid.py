@@ -140,7 +140,7 @@ def main() -> int:
                 claims += feature_claims(peer, folder, count=8 if quick else 64, rounds=1 if quick else 5)
                 size = {"count": 600, "dim": 256} if quick else {"count": 10_000, "dim": 2048}
                 claims += statistics_claims(peer, folder, **size, rounds=1 if quick else 3)
-        claims += run_claims(folder, count=600 if arguments.quick else 50_000, quick=arguments.quick)
+        claims += run_claims(folder, count=240 if arguments.quick else 50_000, quick=arguments.quick)
         claims.append(_memory_claim())
     return emit("fid", claims, began, as_json=arguments.json)
 

@@ -63,6 +63,7 @@ def correlated(correlation):
     return score_predictor(score, PROCESS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_start", [False, True])
 def test_the_unknown_follows_the_known(at_start):
     """b given a = 1 has mean 0.8; replacement approaches it from below, and a corrector brings it nearer."""

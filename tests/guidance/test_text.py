@@ -105,6 +105,7 @@ def test_the_background_is_held_outside_the_mask():
     np.testing.assert_allclose(loss(seen, seen, jnp.zeros(2)), 2 * 0.25 + 10 * 0.125, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_blended_walk_has_the_image_at_the_level_it_came_from_and_ends_in_the_belief():
     chain = vp_chain("linear", 100)
     predictor = score_predictor(lambda x, t: -x, chain)

@@ -200,6 +200,7 @@ def test_copies_without_warps_are_tiles(monkeypatch):
     np.testing.assert_array_equal(clip_views(keys(2), x, 8, 3), tiled(average_pooled(x, 8), 3))
 
 
+@pytest.mark.slow
 def test_an_image_does_not_depend_on_its_batch():
     x, ks = images(3), keys(3)
     whole = views(ks, x, 6, 4).reshape(4, 3, 6, 6, 3)

@@ -54,7 +54,10 @@ def jitted(name, method, denoise=False, num_saved=0):
     )
 
 
-@pytest.mark.parametrize("name", PROCESSES)
+# All four take three quarters of a minute together.
+@pytest.mark.parametrize(
+    "name", ["vp", *(pytest.param(name, marks=pytest.mark.slow) for name in PROCESSES if name != "vp")]
+)
 @pytest.mark.parametrize("method", methods(VP()))
 def test_samples_have_the_law_of_the_data(name, method):
     result = jitted(name, method)(jax.random.key(0), jnp.arange(512))
@@ -125,6 +128,7 @@ def test_nfe_is_what_was_evaluated(solver):
     assert int(solved.nfe[0]) == len(calls)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["predictor_corrector", "ode"])
 def test_a_sample_does_not_depend_on_its_batch_or_its_device(method):
     run = jitted("vp", method)
@@ -138,6 +142,7 @@ def test_a_sample_does_not_depend_on_its_batch_or_its_device(method):
     np.testing.assert_array_equal(spread.nfe, whole.nfe)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["euler_maruyama", "ode"])
 def test_trajectory_leads_from_the_prior_to_the_sample(method):
     result = jitted("vp", method, denoise=True, num_saved=5)(jax.random.key(0), jnp.arange(256))
