@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 
 from score_jax.builder.model_facts import ModelFacts
-from score_jax.builder.options import Options, defaults_of, keys_of, unread
+from score_jax.builder.options import CHAIN, Options, defaults_of, keys_of, unread
 from score_jax.builder.processes import kind_of
+from score_jax.builder.sampler_options import SAMPLERS, Stepping
 from score_jax.builder.sections import METHODS, completed
 
 
@@ -43,7 +44,17 @@ def with_methods(config: ConfigDict, stated: Mapping[str, str | None]) -> Config
         for key in _unread(config, section, stated).keys() - before[section].keys():
             if f"{section}.{key}" not in stated:
                 config[section][key] = defaults_of(table[config[section].name])[key]
+    if "sampler.name" in stated and "sampler.num_steps" not in stated:
+        _take_no_more_steps_than_levels(config)
     return config
+
+
+def _take_no_more_steps_than_levels(config: ConfigDict) -> None:
+    """The default number of steps is that of the longest chains: a shorter chain is walked over all of its levels."""
+    over_levels = issubclass(SAMPLERS[config.sampler.name], Stepping)
+    if over_levels and kind_of(config.process.get("name")) == CHAIN:
+        num_levels = config.process.get("num_levels", config.sampler.num_steps)
+        config.sampler.num_steps = min(config.sampler.num_steps, num_levels)
 
 
 def _unread(config: ConfigDict, section: str, stated: Mapping[str, str | None]) -> dict[str, str]:
