@@ -101,7 +101,12 @@ PAIRS = [
 ]
 
 
-@pytest.mark.parametrize(("process", "sampler"), PAIRS)
+def fast_of(process: str, pairs: list[tuple[str, str]]) -> list:
+    """Those of other processes are marked slow: all of them together take more than a minute."""
+    return [pair if pair[0] == process else pytest.param(*pair, marks=pytest.mark.slow) for pair in pairs]
+
+
+@pytest.mark.parametrize(("process", "sampler"), fast_of("vp", PAIRS))
 def test_samples_have_the_law_of_the_mixture(process, sampler):
     result = drawn(process, sampler)
     x = np.asarray(result.x)
@@ -146,6 +151,7 @@ def test_annealed_langevin_draws_the_mixture_from_uniform_noise():
     np.testing.assert_allclose((np.asarray(result.x) - MEANS[nearest]).std(), STD, rtol=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", ["vp", "ve", "sub_vp", "vp_chain", "ve_chain"])
 @pytest.mark.parametrize("sampler", ["ancestral", "reverse_diffusion", "predictor_corrector"])
 def test_score_sdes_discretisation_draws_the_mixture(process, sampler):
