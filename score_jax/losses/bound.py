@@ -164,10 +164,10 @@ def over_levels(
 
     The levels of an example are one from each of `count` equal parts of 1..T-1.
     """
-    places = jnp.arange(count)
+    places, last = jnp.arange(count), model.chain.num_levels - 1
 
     def of(x0: Batch, u: Array, key: KeyArray) -> Float[Array, ""]:
-        t = 1 + jnp.floor((u + places) / count * (model.chain.num_levels - 1))
+        t = jnp.minimum(1 + jnp.floor((u + places) / count * last), last)  # u just below 1 is rounded up
         return _at_rows(training_bound, model, x0, t, key)
 
     return jax.vmap(of)(x0, u, keys)

@@ -142,6 +142,8 @@ def test_what_training_minimises_is_the_bound(name):
     every = bound.over_every_level(law.training_bound, kernels, x0, jnp.zeros(5), keys)
     levels = bound.over_levels(T - 1, law.training_bound, kernels, x0, jnp.full(5, 0.4), keys)
     np.testing.assert_allclose(levels, every, rtol=1e-5)
+    almost_one = jnp.full(5, np.nextafter(np.float32(1), np.float32(0)))  # which rounds to the level after the last
+    assert jnp.isfinite(bound.over_levels(T - 2, law.training_bound, kernels, x0, almost_one, keys)).all()
     of_level = [jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, k - 1) for k in range(1, T)]
 
     def divergence(k, keys_of_level):
@@ -209,7 +211,7 @@ def test_points_are_cleaned_in_their_own_units(tmp_path):
         (["sample", "--solver=ddim"], "sampler.name for process 'binomial_chain': 'ddim'"),
         (["sample", "--config.sampler.num_steps=3"], "sampler.num_steps is not read by sampler.name='reverse_kernels'"),
         (["likelihood", "--method=ode"], "likelihood.name for process 'binomial_chain': 'ode'"),
-        (["likelihood", "--config.likelihood.clip=False"], "it is of models that predict x0"),
+        (["likelihood", "--config.likelihood.clip=False"], "only for models that predict x0"),
         (["encode"], "This run has no predictor: it learns the reverse kernels"),
         (["evaluate"], "This run has no pixels: its data are numbers or bits"),
         (["train", "--config.codec.name=numbers"], "data.name=heartbeat is of uint8"),
