@@ -16,6 +16,7 @@ SNIPPETS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "snippet"), SNIPPETS)
 def test_snippet_runs(name, snippet):
     exec(compile(snippet, name, "exec"), {})

@@ -17,6 +17,7 @@ X, LABEL = jax.random.normal(jax.random.key(0), (2, 8, 8, 3)), jnp.array([0.0, 9
 Y = jnp.array([1, 3])
 
 
+@pytest.mark.slow
 def test_starts_as_zero_with_twice_the_channels_for_a_learned_variance():
     for learn_sigma in (True, False):
         net = ADM(**TINY, learn_sigma=learn_sigma)

@@ -22,12 +22,14 @@ def randomised(net, *inputs):
     return jax.tree.unflatten(tree, noisy)
 
 
+@pytest.mark.slow
 def test_starts_as_zero():
     net = DDPM(**TINY)
     y = net.apply(net.init(jax.random.key(0), X, LABEL), X, LABEL)
     assert y.shape == X.shape and np.abs(y).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_the_label_reaches_a_conditional_network_only():
     for conditional in (True, False):
         net = DDPM(**TINY, conditional=conditional)
@@ -52,6 +54,7 @@ def test_output_is_divided_by_the_level():
     np.testing.assert_allclose(ratio[:, 0, 0, 0], levels.sigmas[[0, 900]], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", [("residual",), ("attention",), ("residual", "attention")])
 def test_recomputed_blocks_have_the_same_gradient(kinds):
     plain, recomputed = DDPM(**TINY), DDPM(**TINY, remat=kinds)

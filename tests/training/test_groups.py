@@ -41,6 +41,7 @@ def whole(tmp_path_factory):
     return adversarial.train(folder, 10, mesh=one_device()), folder
 
 
+@pytest.mark.slow
 def test_the_generator_goes_to_the_data(tmp_path):
     state = adversarial.train(tmp_path, 150, mesh=one_device(), per_dispatch=1)
     before = jnp.linalg.norm(adversarial.MEAN)
@@ -102,6 +103,7 @@ def test_a_step_that_is_not_finite_leaves_every_group_as_it_was(tmp_path):
         adversarial.train(tmp_path / "stops", 5, mesh=one_device(), poisoned=(4,))
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_bit(tmp_path):
     here = Path(adversarial.__file__)
     settings = environment(devices=1) | {"PYTHONPATH": os.pathsep.join([str(here.parents[2]), str(here.parent)])}
