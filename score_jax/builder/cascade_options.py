@@ -11,8 +11,8 @@ SETTINGS = ("sampler", "guidance")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stage(Options):
-    """A trained model of a cascade: the first draws from noise, each other enlarges what the one before drew."""
+    """A trained model of a cascade. The first stage draws from noise, each other stage enlarges its images."""
 
     SECTION: ClassVar[str] = "cascade.stage"
-    workdir: str = option("", "folder of the stage's run")
-    step: int = count(-1, "step of its checkpoint; -1: the newest", least=-1)
+    workdir: str = option("", "workdir of the stage's run")
+    step: int = count(-1, "step of the stage's checkpoint; -1: the newest", least=-1)

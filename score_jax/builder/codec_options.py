@@ -15,10 +15,10 @@ def _check_order(value_range: tuple[float, float]) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PixelRange(Options):
-    """Pixels in a range of numbers; every channel of every pixel is a dimension of x0."""
+    """Pixels, scaled to a range of numbers. Every channel of every pixel is a dimension of x0."""
 
     SECTION: ClassVar[str] = "codec"
-    value_range: tuple[float, float] = option((-1.0, 1.0), "of the model's images, which are black at the first")
+    value_range: tuple[float, float] = option((-1.0, 1.0), "range of the model's images: black, white")
 
     def __post_init__(self):
         super().__post_init__()
@@ -27,10 +27,12 @@ class PixelRange(Options):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NumberRange(Options):
-    """Numbers that are no pixels, such as the points of swiss_roll, as they are."""
+    """Numbers that are no pixels, such as the points of swiss_roll. They are not changed."""
 
     SECTION: ClassVar[str] = "codec"
-    value_range: tuple[float, float] = option((-3.0, 3.0), "a range that has the data in it; nothing is cut there")
+    value_range: tuple[float, float] = option(
+        (-3.0, 3.0), "a range that contains the data; values outside of it are not clipped"
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -39,10 +41,10 @@ class NumberRange(Options):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BlackAndWhite(Options):
-    """Bits: pixels that are black or white, for the binomial chain."""
+    """Bits: pixels become black or white, for the binomial chain."""
 
     SECTION: ClassVar[str] = "codec"
-    threshold: int = option(128, "the first level of 0 to 255 that is white", least=1, most=255)
+    threshold: int = option(128, "the lowest of the grey levels 0 to 255 that becomes white", least=1, most=255)
 
 
 CODECS: Mapping[str, type[Options]] = {"pixels": PixelRange, "numbers": NumberRange, "bits": BlackAndWhite}

@@ -20,51 +20,63 @@ class Likelihood(Options):
     """What all methods read."""
 
     SECTION: ClassVar[str] = "likelihood"
-    num_examples: int = count(0, "of the eval split; 0: all", least=0)
-    batch_size: int = count(64, "images at a time, over all devices")
+    num_examples: int = count(0, "number of examples of the eval split; 0: all", least=0)
+    batch_size: int = count(64, "images that are measured at the same time, over all devices together")
     matmul_precision: str = option(
         "highest",
-        "of matrix products; default: TPUs and TF32 round to bfloat16",
+        "precision of matrix products; default: TPUs round to bfloat16, GPUs to TF32",
         one_of=("highest", "default"),
     )
-    dtype: str = option("float32", "mixed: the network in float32, all around it in float64", one_of=DTYPES)
-    seed: int = seed(0, "of dequantisation and probes")
+    dtype: str = option(
+        "float32", "precision; mixed: the network in float32, everything else in float64", one_of=DTYPES
+    )
+    seed: int = seed(0, "random seed of dequantisation and probes")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Exact(Likelihood):
-    """By the probability-flow ODE (Song et al. 2021, eq. 39)."""
+    """The exact likelihood, by the probability-flow ODE (Song et al. 2021, eq. 39)."""
 
-    divergence: str = option("rademacher", "how the trace of the Jacobian is taken", one_of=ESTIMATORS)
+    divergence: str = option(
+        "rademacher",
+        "how the divergence (the trace of the Jacobian) is computed: an estimator, or exactly",
+        one_of=ESTIMATORS,
+    )
     probes: int = count(
-        1, "products with the Jacobian per evaluation; from 2 on their standard error is known", where=_ESTIMATED
+        1, "products with the Jacobian per evaluation; 2 or more give a standard error", where=_ESTIMATED
     )
     fresh_probes: bool = option(
-        False, "draw the probes anew at every time, instead of once for the path", where=_ESTIMATED
+        False, "draw new probes at every time, instead of once for the whole path", where=_ESTIMATED
     )
-    derivative: str = option("auto", "mode of those products; auto: the cheaper one", one_of=("auto", *DERIVATIVES))
-    solver: str = option("dopri5", "of diffrax", one_of=SOLVERS)
+    derivative: str = option(
+        "auto",
+        "mode of differentiation of the products with the Jacobian; auto: the cheaper mode",
+        one_of=("auto", *DERIVATIVES),
+    )
+    solver: str = option("dopri5", "ODE solver of diffrax", one_of=SOLVERS)
     rtol: float = option(1e-5, "relative tolerance of the step sizes", where=_ADAPTIVE, above=0.0)
     atol: float = option(1e-5, "absolute tolerance of the step sizes, in units of x", where=_ADAPTIVE, above=0.0)
     control: str = option(
         "example",
-        "step sizes: of each example, of the batch as score_sde has them, or a grid that no rounding moves",
+        "who sets the step sizes: each example, the batch (as in score_sde), or a fixed grid of num_steps",
         one_of=(*CONTROLS, "grid"),
     )
-    num_steps: int = count(64, "of the grid, even in log-SNR", where={"control": ("grid",)})
-    t_min: float = option(1e-5, "where the path starts; of a chain, in units of its levels", least=0.0)
+    num_steps: int = count(64, "number of steps of the grid, evenly spaced in log-SNR", where={"control": ("grid",)})
+    t_min: float = option(1e-5, "time at which the path starts; for a chain, in units of its levels", least=0.0)
     truncation: str = option(
-        "none", "none: the density at t_min; bound: a lower bound on that at 0", one_of=("none", "bound")
+        "none", "none: the density at t_min; bound: a lower bound on the density at time 0", one_of=("none", "bound")
     )
     dequantization: str = option(
         "uniform",
-        "variational: noise of a small network that is fitted to the training split once, and tightens the bound",
+        "variational: the noise is drawn by a small network, fitted once on the train split; the bound is tighter",
         one_of=("uniform", "variational"),
     )
-    dequantizer_steps: int = count(2000, "optimizer steps of that network", where={"dequantization": ("variational",)})
-    importance_samples: int = count(1, "dequantisations per example")
+    dequantizer_steps: int = count(
+        2000, "optimizer steps of the network of variational dequantisation", where={"dequantization": ("variational",)}
+    )
+    importance_samples: int = count(1, "number of dequantisations of each example")
     sensitivity_batches: int = count(
-        1, "batches that are measured again at tolerances ten times smaller; 0: none", least=0
+        1, "number of batches that are measured again at tolerances ten times smaller; 0: none", least=0
     )
 
     def __post_init__(self):
@@ -77,11 +89,13 @@ class Exact(Likelihood):
 class ByLevels(Likelihood):
     """What the variational bounds read."""
 
-    num_levels: int = count(1000, "levels, even in log-SNR; a chain has its own", continuous=True)
-    clip: bool = option(True, "hold x0 to the data's range, as published bounds are", predicted=True)
+    num_levels: int = count(
+        1000, "number of levels, evenly spaced in log-SNR; a chain has its own levels", continuous=True
+    )
+    clip: bool = option(True, "clip the predicted x0 to the data's range, as in published bounds", predicted=True)
     variance: str = option(
         "auto",
-        "of the reverse kernel; auto: as the model samples, or as it was trained",
+        "variance of the reverse kernel; auto: that of the sampler, or of the training loss",
         one_of=("auto", *VARIANCES),
         predicted=True,
     )
@@ -94,8 +108,10 @@ class VLB(ByLevels):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bound2015(ByLevels):
-    """K of the same chain (Sohl-Dickstein et al. 2015, eq. 14), whose first step is not learned; of models that learn
-    their reverse kernels, of their own chain."""
+    """The bound K (Sohl-Dickstein et al. 2015, eq. 14), in which the first step of the chain is not learned.
+
+    It is of the same chain as the variational bound; models that learn their reverse kernels have their own chain.
+    """
 
 
 LIKELIHOODS: Mapping[str, type[Likelihood]] = {"ode": Exact, "vlb": VLB, "bound": Bound2015}

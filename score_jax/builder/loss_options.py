@@ -19,17 +19,18 @@ _FROM_T_MIN = {"time_sampling": ("uniform", "stratified", "stratified_mixture")}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Loss(Options):
-    """What all objectives but the exact likelihood read: at which times a batch is trained."""
+    """Keys of the objectives that draw times for a batch: all but the exact likelihood."""
 
     SECTION: ClassVar[str] = "loss"
     time_sampling: str = option(
         "uniform",
-        "times of a batch; on chains uniform, antithetic or loss_second_moment, in continuous time the others",
+        "how the times of a batch are drawn; for chains uniform, antithetic or loss_second_moment, in continuous time "
+        "the others",
         one_of=TIME_SAMPLINGS,
     )
     level_mean: float = option(-1.2, "mean of log(sigma / alpha)", where=_LOG_NORMAL)
     level_std: float = option(1.2, "standard deviation of log(sigma / alpha)", where=_LOG_NORMAL, above=0.0)
-    t_min: float = option(1e-5, "smallest time", where=_FROM_T_MIN, continuous=True, least=0.0)
+    t_min: float = option(1e-5, "smallest time that is drawn", where=_FROM_T_MIN, continuous=True, least=0.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,8 +39,8 @@ class Generative(Loss):
 
     condition_dropout: float = option(
         0.0,
-        "share of conditions replaced by their null value (of labels, the network's last class), for classifier-free "
-        "guidance",
+        "share of conditions that are replaced by their null value (for labels, the network's last class), for "
+        "classifier-free guidance",
         least=0.0,
         below=1.0,
     )
@@ -49,23 +50,27 @@ class Generative(Loss):
 class Denoising(Generative):
     """The weighted squared error of the prediction (Song et al. 2021, eq. 7; Ho et al. 2020, eq. 14)."""
 
-    weighting: str = option("eps", "weight of the error over noise levels", one_of=WEIGHTINGS)
-    reduction: str = option("mean", "over dimensions: their mean, or half of their sum", one_of=REDUCTIONS)
+    weighting: str = option(
+        "eps",
+        "weight of the error at each noise level: that of the error of eps, x0, v or velocity, or a published rule",
+        one_of=WEIGHTINGS,
+    )
+    reduction: str = option("mean", "over dimensions: the mean, or half of the sum", one_of=REDUCTIONS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sliced(Generative):
     """Sliced score matching at every noise level (Song et al. 2019)."""
 
-    reduction: str = option("mean", "over dimensions: their mean, or half of their sum", one_of=REDUCTIONS)
+    reduction: str = option("mean", "over dimensions: the mean, or half of the sum", one_of=REDUCTIONS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Hybrid(Generative):
-    """L_simple plus the variational bound's term of the variances (Nichol and Dhariwal 2021, eq. 16), on chains."""
+    """L_hybrid on chains: L_simple, plus the bound L_vlb for the variances (Nichol and Dhariwal 2021, eq. 16)."""
 
     variance: str = option("learned_range", "variance of the reverse kernel", one_of=VARIANCES)
-    vb_scale: float = option(0.0, "factor of the bound's term; 0: levels / 1000", least=0.0)
+    vb_scale: float = option(0.0, "factor of L_vlb; 0: the number of levels / 1000", least=0.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,12 +82,14 @@ class VariationalBound(Generative):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExactLikelihood(Options):
-    """The likelihood by the probability-flow ODE, differentiated through (Song et al. 2021, eq. 39)."""
+    """The exact likelihood: gradients are taken through the probability-flow ODE (Song et al. 2021, eq. 39)."""
 
     SECTION: ClassVar[str] = "loss"
-    ode_steps: int = count(16, "steps of dopri5, even in log-SNR")
-    t_min: float = option(1e-5, "where the path starts", least=0.0)
-    condition_dropout: float = option(0.0, "share of conditions replaced by their null value", least=0.0, below=1.0)
+    ode_steps: int = count(16, "steps of the solver dopri5, evenly spaced in log-SNR")
+    t_min: float = option(1e-5, "time at which the path starts", least=0.0)
+    condition_dropout: float = option(
+        0.0, "share of conditions that are replaced by their null value", least=0.0, below=1.0
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,10 +99,10 @@ class Classifier(Loss):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bound(Options):
-    """Minus the bound K in bits/dim (Sohl-Dickstein et al. 2015, eq. 14), of learned reverse kernels."""
+    """Minus the bound K in bits/dim, for learned reverse kernels (Sohl-Dickstein et al. 2015, eq. 14)."""
 
     SECTION: ClassVar[str] = "loss"
-    levels: int = count(1, "levels at which a step trains each example, drawn anew; 0: every level", least=0)
+    levels: int = count(1, "number of random levels at which a step trains each example; 0: all levels", least=0)
 
 
 LOSSES: Mapping[str, type[Options]] = {

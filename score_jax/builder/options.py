@@ -22,9 +22,15 @@ _BOUNDS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
 }
 CONTINUOUS, CHAIN, KERNELS = KINDS = ("continuous", "chain", "kernels")
 """Of processes: in continuous time, of levels, and of levels whose reverse kernels are what a model learns."""
-_OF_KINDS = {(CONTINUOUS,): "it is of continuous time", (CONTINUOUS, CHAIN): "it is of models that predict x0"}
-_NOTE_OF_KINDS = {(CONTINUOUS,): "in continuous time", (CONTINUOUS, CHAIN): "of models that predict x0", KINDS: ""}
-_KIND = {CHAIN: "the process is a chain of levels", KERNELS: "this one learns the reverse kernels of a chain of levels"}
+_OF_KINDS = {
+    (CONTINUOUS,): "only in continuous time",
+    (CONTINUOUS, CHAIN): "only for models that predict x0",
+    KINDS: "",
+}
+_KIND = {
+    CHAIN: "the process is a chain of levels",
+    KERNELS: "this model learns the reverse kernels of a chain of levels",
+}
 _TYPES = {int: "a whole number", float: "a number", str: "a text", bool: "True or False"}
 
 
@@ -190,12 +196,12 @@ def unread(options: type[Options], values: Mapping[str, Any], kind: str = CONTIN
     values, reasons = defaults_of(options) | dict(values), {}
     for field in dataclasses.fields(options):
         if kind not in field.metadata["kinds"]:
-            reasons[field.name] = f"{_OF_KINDS[field.metadata['kinds']]}, and {_KIND[kind]}"
+            reasons[field.name] = f"it has a meaning {_OF_KINDS[field.metadata['kinds']]}, and {_KIND[kind]}"
         for other, read in field.metadata["where"].items():
             if values[other] not in read:
                 wanted = " or ".join(str(value) for value in read)
                 reasons[field.name] = (
-                    f"it is of {other}={wanted}, and {options.SECTION}.{other}={quoted(values[other])}"
+                    f"it needs {other}={wanted}, and {options.SECTION}.{other}={quoted(values[other])}"
                 )
     return reasons
 
@@ -258,8 +264,8 @@ def described(options: type[Options]) -> list[str]:
     for field in dataclasses.fields(options):
         notes = [field.metadata["values"].described()]
         where = [f"{other}={' or '.join(map(str, read))}" for other, read in field.metadata["where"].items()]
-        notes.append(f"of {' and '.join(where)}" if where else "")
-        notes.append(_NOTE_OF_KINDS[field.metadata["kinds"]])
+        notes.append(f"only with {' and '.join(where)}" if where else "")
+        notes.append(_OF_KINDS[field.metadata["kinds"]])
         line = f"{field.name}={field.default!r}  {field.metadata['meaning']}"
         notes = [note for note in notes if note]
         lines.append(line + (f" ({'; '.join(notes)})" if notes else ""))

@@ -25,31 +25,43 @@ class Sampler(Options):
     """What all methods read."""
 
     SECTION: ClassVar[str] = "sampler"
-    threshold: str = option("none", "how the predicted x0 is held to the data's range", one_of=THRESHOLDS)
-    temperature: float = option(1.0, "factor on the initial noise", least=0.0)
-    initial: str = option("prior", "the initial state: the process's prior, or uniform in [0, 1)", one_of=INITIAL)
+    threshold: str = option(
+        "none",
+        "how the predicted x0 is kept in the data's range: clip its values, or scale it (dynamic)",
+        one_of=THRESHOLDS,
+    )
+    temperature: float = option(1.0, "factor of the initial noise", least=0.0)
+    initial: str = option(
+        "prior", "distribution of the initial state: the prior of the process, or uniform in [0, 1)", one_of=INITIAL
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stepping(Sampler):
     """What the methods read that step along the model's own process, or along levels of its chain."""
 
-    num_steps: int = count(1000, "steps; of a chain, levels that are kept")
-    t_min: float = option(1e-3, "time at which it ends; chains end in the data", continuous=True, least=0.0)
-    denoise: bool = option(True, "end with the model's x0 at t_min", where=_EXACT, continuous=True)
+    num_steps: int = count(1000, "number of steps; for a chain, the number of its levels that are used")
+    t_min: float = option(1e-3, "time at which sampling ends; chains end at the data", continuous=True, least=0.0)
+    denoise: bool = option(
+        True, "return the predicted x0 at t_min, not the noisy state there", where=_EXACT, continuous=True
+    )
     grid: str = option(
         "auto",
-        "times; auto is uniform, but log_snr of linear_ve, and of reverse_diffusion's probability_flow under flow and "
-        "cosine",
+        "spacing of the times; auto: uniform, but log_snr for the process linear_ve, and for reverse_diffusion with "
+        "probability_flow on the processes flow and cosine",
         one_of=GRIDS,
         where=_EXACT,
         continuous=True,
     )
     respacing: str = option(
-        "", "levels of a chain that are kept, e.g. 250, ddim25, quad25, or 10,15,20; '': num_steps", where=_EXACT
+        "",
+        "which levels of a chain are used, e.g. 250, ddim25, quad25, or 10,15,20; '': num_steps levels",
+        where=_EXACT,
     )
     discretisation: str = option(
-        "exact", "score_sde: its levels, times and batch-wide Langevin steps, to the digit", one_of=DISCRETISATIONS
+        "exact",
+        "score_sde: the levels, times and batch-wide Langevin step sizes of that code, reproduced exactly",
+        one_of=DISCRETISATIONS,
     )
 
 
@@ -57,14 +69,14 @@ class Stepping(Sampler):
 class EulerMaruyama(Stepping):
     """Euler-Maruyama on the reverse SDE (Song et al. 2021, eq. 6), in continuous time."""
 
-    probability_flow: bool = option(False, "step along the probability-flow ODE instead, without noise")
+    probability_flow: bool = option(False, "follow the probability-flow ODE, without noise, instead of the SDE")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReverseDiffusion(Stepping):
     """The discretisation of the forward process, reversed (Song et al. 2021, eq. 46)."""
 
-    probability_flow: bool = option(False, "half of the score and no noise: along the probability-flow ODE")
+    probability_flow: bool = option(False, "follow the probability-flow ODE: half of the score and no noise")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,19 +105,25 @@ class DPMSolver2S(Stepping):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PredictorCorrector(Stepping):
-    """A step rule, then Langevin steps at the time it has reached (Song et al. 2021, algorithm 1)."""
+    """A predictor step, then corrector steps by Langevin dynamics at the new time (Song et al. 2021, algorithm 1)."""
 
-    predictor: str = option("reverse_diffusion", "the step rule", one_of=RULES)
-    corrector: str = option("langevin", "the Langevin steps: by snr, or by the noise level (ald)", one_of=CORRECTORS)
-    corrector_steps: int = count(1, "Langevin steps at each time", least=0, where=_CORRECTED)
+    predictor: str = option("reverse_diffusion", "the predictor", one_of=RULES)
+    corrector: str = option(
+        "langevin",
+        "the corrector: Langevin steps sized by snr and the norm of the score, or by snr and sigma (ald)",
+        one_of=CORRECTORS,
+    )
+    corrector_steps: int = count(1, "number of Langevin steps at each time", least=0, where=_CORRECTED)
     snr: float = option(
-        0.16, "signal to noise of the Langevin steps, which sets their size", where=_CORRECTED, above=0.0
+        0.16, "signal-to-noise ratio of the Langevin steps, which sets their size", where=_CORRECTED, above=0.0
     )
     probability_flow: bool = option(
-        False, "step along the probability-flow ODE", where={"predictor": ("euler_maruyama", "reverse_diffusion")}
+        False,
+        "the predictor follows the probability-flow ODE",
+        where={"predictor": ("euler_maruyama", "reverse_diffusion")},
     )
     variance: str = option(
-        "fixed_small", "of the reverse kernel", one_of=VARIANCES, where=_EXACT | {"predictor": ("ancestral",)}
+        "fixed_small", "variance of the reverse kernel", one_of=VARIANCES, where=_EXACT | {"predictor": ("ancestral",)}
     )
     eta: float = option(0.0, "0: deterministic, 1: ancestral", where={"predictor": ("ddim",)}, least=0.0)
 
@@ -141,27 +159,29 @@ class Langevin(Sampler):
 
     step_lr: float = option(2e-5, "step size at the level of least noise", above=0.0)
     steps_per_level: int = count(100, "Langevin steps at each level")
-    denoise: bool = option(True, "end with the model's x0 at the level of least noise")
+    denoise: bool = option(True, "return the predicted x0 at the level of least noise, not the noisy state there")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ProbabilityFlow(Sampler):
     """The probability-flow ODE by an adaptive solver (Song et al. 2021, section 4.3), in continuous time."""
 
-    solver: str = option("tsit5", "of diffrax", one_of=SOLVERS)
+    solver: str = option("tsit5", "ODE solver of diffrax", one_of=SOLVERS)
     rtol: float = option(1e-5, "relative tolerance", above=0.0)
     atol: float = option(1e-5, "absolute tolerance, in units of x", above=0.0)
-    t_min: float = option(1e-3, "time at which it ends", least=0.0)
-    denoise: bool = option(True, "end with the model's x0 at t_min")
+    t_min: float = option(1e-3, "time at which sampling ends", least=0.0)
+    denoise: bool = option(True, "return the predicted x0 at t_min, not the noisy state there")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReverseKernels(Options):
-    """Draws from learned reverse kernels, and from the forward one at last (Sohl-Dickstein et al. 2015)."""
+    """Draws from learned reverse kernels; the last step is the forward kernel (Sohl-Dickstein et al. 2015)."""
 
     SECTION: ClassVar[str] = "sampler"
     share: str = option(
-        "constant", "power of what `edit` multiplies the kernels by: 1 at all levels, or rising to 1", one_of=SHARES
+        "constant",
+        "power of the factor by which `edit` multiplies the kernels: 1 at all levels, or growing to 1",
+        one_of=SHARES,
     )
 
 

@@ -112,9 +112,11 @@ def define(values: flags.FlagValues, argv: list[str], default_config: str | None
     Raises:
       InputError: no workdir is given, or there is no config to be had, or a key that is set is unknown.
     """
-    flags.DEFINE_string("workdir", None, "Folder of the run: config, checkpoints, logs, results.", flag_values=values)
+    flags.DEFINE_string(
+        "workdir", None, "Folder of the run, with its config, checkpoints, logs and results.", flag_values=values
+    )
     if "--help" in argv:
-        text = "Path of a config file; --config.section.key=value overrides one key, `help SECTION` lists them."
+        text = "Path of a config file. --config.section.key=value overrides one key; `help SECTION` lists the keys."
         flags.DEFINE_string("config", default_config, text, flag_values=values)
         return argv
     workdir, config_file = _argument(argv, "workdir"), _argument(argv, "config") or default_config
@@ -123,7 +125,7 @@ def define(values: flags.FlagValues, argv: list[str], default_config: str | None
     elif workdir is not None:
         config = load_config(Path(workdir))
     else:
-        raise InputError("Neither --config nor --workdir is given: name a config file, or the folder of a run.")
+        raise InputError("Neither --config nor --workdir is given: give a config file, or the folder of a run.")
     rest = _without(argv, "config")
     config = _with_methods(config, _overrides(rest))
     config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=rest)
@@ -161,7 +163,7 @@ def parse(values: flags.FlagValues, argv: list[str], positional: tuple[str, ...]
     for name, word in zip(positional, words, strict=False):
         values[name].value = word
     if words[len(positional) :]:
-        raise InputError(f"Unexpected arguments {words[len(positional) :]}: options are written --name=value.")
+        raise InputError(f"Unexpected arguments {words[len(positional) :]}: write options as --name=value.")
 
 
 def required_workdir(values: flags.FlagValues) -> Path:
@@ -171,5 +173,7 @@ def required_workdir(values: flags.FlagValues) -> Path:
       InputError: it is not given.
     """
     if not values.workdir:
-        raise InputError("--workdir is missing: a run keeps config, checkpoints and results there.")
+        raise InputError(
+            "--workdir is missing: give the folder where the run keeps its config, checkpoints and results."
+        )
     return Path(values.workdir)

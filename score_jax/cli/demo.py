@@ -13,8 +13,8 @@ _DESCRIPTION = """Trains a small model on real images, samples it, measures it, 
   python -m score_jax demo
   python -m score_jax demo --workdir=runs/other --config.training.steps=4000
 
-Run again it resumes, or says that it is done. Less than 15 minutes on 2 CPU cores; on an accelerator it takes a
-larger model of larger images by itself."""
+The same command again resumes the demo, or says that it is done. It takes less than 15 minutes on 2 CPU cores. On an
+accelerator it trains a larger model on larger images."""
 
 
 def main(argv: list[str]) -> int:
@@ -24,10 +24,10 @@ def main(argv: list[str]) -> int:
     if values is None:
         return 0
     if jax.process_count() > 1:
-        raise InputError("The demo is for one process: use train, sample, likelihood and evaluate for several.")
+        raise InputError("The demo runs in one process: for several use train, sample, likelihood and evaluate.")
     workdir = Path(values.workdir or "runs/demo")
     stop = demo(values.config, workdir)
     if stop is None:
         return 0
-    print(f"Stopped on {stop.cause}; the same command resumes.")
+    print(f"Stopped on {stop.cause}. The same command resumes the demo.")
     return stop.exit_code

@@ -93,7 +93,7 @@ def check_packages() -> tuple[dict[str, Any], list[Problem]]:
     if declared is None:
         mend = "run `pip install -e .` in the repository"
         return {"required": {}, "extras": {}}, [
-            Problem(f"{PACKAGE} is not installed, so nothing is checked: {mend}.", True)
+            Problem(f"{PACKAGE} is not installed, so its requirements are not checked: {mend}.", True)
         ]
     requirements = [Requirement(text) for text in declared]
     required = needed_by(requirements, "")
@@ -124,7 +124,7 @@ def check_devices(nvidia_driver: bool) -> tuple[dict[str, Any], list[Problem]]:
     problems = []
     if nvidia_driver and kind.platform == "cpu" and os.environ.get("JAX_PLATFORMS") != "cpu":
         mend = f"run `pip install -e '.[cuda]'` for {PACKAGE}"
-        problems.append(Problem(f"There is an NVIDIA driver, and jax runs on the CPU: {mend}.", False))
+        problems.append(Problem(f"There is an NVIDIA driver, but jax runs on the CPU: {mend}.", False))
     return {"platform": kind.platform, "kind": kind.device_kind, "count": len(devices)}, problems
 
 
@@ -148,7 +148,7 @@ def check_numerics() -> tuple[list[dict[str, Any]], list[Problem]]:
         from score_jax.self_test import suite
     except ImportError as error:
         reason = str(error).splitlines()[0]
-        return [], [Problem(f"The numerics are not tested ({reason}): install what is missing first.", True)]
+        return [], [Problem(f"What jax computes is not tested ({reason}): install what is missing first.", True)]
     results = suite.run()
     problems = [Problem(result.message, True) for result in results if not result.ok]
     return [dataclasses.asdict(result) for result in results], problems
@@ -209,7 +209,7 @@ def examine(numerics: bool = True) -> dict[str, Any]:
 def _numerics_table(results: list[dict[str, Any]]) -> list[str]:
     if not results:
         return []
-    lines = ["", "Numerics  largest error, what rounding explains"]
+    lines = ["", "Numerics  largest error, largest error that rounding explains"]
     for r in results:
         error, bound = ("-" if number is None else f"{number:.1e}" for number in (r["error"], r["bound"]))
         end = f"  {r['message']}" if r["ok"] and r["message"] else "" if r["ok"] else "  <- wrong"
@@ -228,15 +228,15 @@ def table(report: dict[str, Any]) -> str:
         lines.append(f"  {name:<22}{p['installed'] or '-':<12}{p['required']}{'' if p['ok'] else '   <- not met'}")
     lines += ["", "Extras    pip install -e '.[NAME]'"]
     for name, extra in packages["extras"].items():
-        state = f"missing: {'; '.join(extra['missing'])}" if extra["missing"] else "there"
+        state = f"missing: {'; '.join(extra['missing'])}" if extra["missing"] else "installed"
         lines.append(f"  {name:<10}{extra['gives']}: {state}")
     lines += ["", "Folders"]
     for name, folder in report["folders"].items():
-        state = "" if folder["exists"] else ", made when needed"
+        state = "" if folder["exists"] else ", will be made"
         lines.append(f"  {name:<16}{folder['path']} ({folder['free_gb']} GB free{state})")
     lines += _numerics_table(report["numerics"])
     lines += ["", *(f"{'Problem' if p['required'] else 'Note'}: {p['what']}" for p in report["problems"])]
-    lines.append("What is required is there." if report["ok"] else "Something required is missing or wrong.")
+    lines.append("All requirements are met." if report["ok"] else "A requirement is missing or wrong.")
     return "\n".join(lines)
 
 
@@ -244,13 +244,13 @@ def main(argv: list[str]) -> int:
     """Prints the report; returns 0 if what is required is there and computes right, else 1."""
     parser = argparse.ArgumentParser(
         prog=f"{PACKAGE} {argv[0]}",
-        description="What this machine has, what is missing, and whether it computes right.",
+        description="Reports what this machine has, what is missing, and whether it computes correctly.",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    parser.add_argument("--no_numerics", action="store_true", help="without testing what jax computes")
+    parser.add_argument("--no_numerics", action="store_true", help="do not test what jax computes")
     args = parser.parse_args(argv[1:])
     if not args.no_numerics:
-        print("Testing what jax computes, for half a minute (--no_numerics leaves it out) ...", file=sys.stderr)
+        print("Testing what jax computes, for half a minute (--no_numerics skips this) ...", file=sys.stderr)
     report = examine(numerics=not args.no_numerics)
     print(json.dumps(report, indent=2) if args.json else table(report))
     return 0 if report["ok"] else 1

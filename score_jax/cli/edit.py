@@ -19,8 +19,8 @@ from score_jax.jobs.sample import Drawn, Given, draw
 from score_jax.runtime.results import provenance, write_arrays, write_json
 from score_jax.training.weights import parameters_name
 
-_DESCRIPTION = """Completes an image where a mask is white, colours it, or paints what a text says where the mask is
-white, in several ways, with an unconditional model.
+_DESCRIPTION = """Edits an image with an unconditional model: --task=inpaint completes it where the mask is white,
+colorize colours a grey image, blend paints what a text says where the mask is white, denoise removes noise.
 
   python -m score_jax edit --workdir=runs/mnist --image=digit.png --mask=mask.png
   python -m score_jax edit --workdir=runs/leaves --task=denoise --image=noisy.png --noise=40
@@ -28,25 +28,38 @@ white, in several ways, with an unconditional model.
   python -m score_jax edit --workdir=runs/blend256 --task=blend --image=dog.png --mask=mask.png --clip=ViT-B-16.pt \\
     --prompt="a red collar"
 
-Image and mask are brought to the model's size; of data that are no images, both are .npy files of one example, and
-the mask is 1 where it is unknown. To denoise is for models of configs/dpm2015, which are multiplied by the likelihood
-of what was seen. Writes edit.png (the image as it is known, then the samples), edit.npz
-(arr_0: uint8 n h w c) and edit.json into --out. Samplers with noise, and more steps, give more harmony between the
-known and the new; --solver, --steps and --guidance.KEY are those of `sample`. A blend's samples come in the order of
-their distance from the text, the nearest first (edit.npz: distance), and its strengths are --config.edit.KEY."""
+Image and mask are resized to the model's size. For data that are no images, both are .npy files of one example, and
+the mask is 1 where the value is unknown. denoise is only for models of configs/dpm2015: their reverse kernels are
+multiplied by the likelihood of the observed image. Stochastic samplers and more steps fit the new part better to the
+known part. --solver, --steps and --guidance.KEY are those of `sample`. --config.edit.KEY sets the weights of a blend.
+Samples of a blend are sorted by their distance to the text, the nearest first (edit.npz: distance).
+
+Writes edit.png (the known part of the image, then the samples), edit.npz (arr_0: uint8 n h w c) and edit.json into
+--out."""
 
 
 def _define(values: flags.FlagValues) -> None:
     define_step(values)
-    flags.DEFINE_string("image", None, "The image.", flag_values=values)
-    flags.DEFINE_string("mask", None, "White where the image is to be painted anew.", flag_values=values)
-    flags.DEFINE_string("task", "inpaint", "inpaint, colorize, blend or denoise.", flag_values=values)
-    flags.DEFINE_float("noise", None, "Of denoise: deviation of the noise, levels.", flag_values=values)
-    flags.DEFINE_string("prompt", "", "What a blend is to show.", flag_values=values)
-    flags.DEFINE_string("clip", None, "CLIP's weights, of a blend.", flag_values=values)
-    flags.DEFINE_string("lpips_vgg", None, "VGG16's weights, of config.edit.perceptual_scale.", flag_values=values)
-    flags.DEFINE_string("lpips_heads", None, "LPIPS's weights, likewise.", flag_values=values)
-    flags.DEFINE_string("out", None, "Folder for the results; the workdir by default.", flag_values=values)
+    flags.DEFINE_string("image", None, "Image to edit.", flag_values=values)
+    flags.DEFINE_string(
+        "mask", None, "Image of the mask: white where the picture is unknown or is to be replaced.", flag_values=values
+    )
+    flags.DEFINE_string("task", "inpaint", "What to do: inpaint, colorize, blend or denoise.", flag_values=values)
+    flags.DEFINE_float(
+        "noise",
+        None,
+        "For denoise: standard deviation of the image's noise, in grey levels of 255.",
+        flag_values=values,
+    )
+    flags.DEFINE_string("prompt", "", "For blend: text that describes the painted part.", flag_values=values)
+    flags.DEFINE_string("clip", None, "For blend: file of CLIP's weights.", flag_values=values)
+    flags.DEFINE_string(
+        "lpips_vgg", None, "File of VGG16's weights, for config.edit.perceptual_scale.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "lpips_heads", None, "File of LPIPS's weights, for config.edit.perceptual_scale.", flag_values=values
+    )
+    flags.DEFINE_string("out", None, "Folder for the results; by default the workdir.", flag_values=values)
 
 
 def _given(model: Trained, task: Task, values: flags.FlagValues) -> Given:
@@ -75,7 +88,7 @@ def main(argv: list[str]) -> int:
     if values is None:
         return 0
     if not values.image:
-        raise InputError("--image is missing: name the picture to edit.")
+        raise InputError("--image is missing: give the image to edit.")
     model = load_trained(values)
     c = model.config.sampling
     task = read_task(model.config, values.task, values.image, values.mask, values.noise)
@@ -106,5 +119,5 @@ def main(argv: list[str]) -> int:
     parameters = parameters_name(model.workdir)
     facts |= provenance(step=model.step, seed=c.seed, sampler=sampler, parameters=parameters, rounding="rounded")
     write_json(out / "edit.json", facts)
-    print(f"{len(drawn.images)} samples, {drawn.nfe.mean():.0f} evaluations each: {out / 'edit.png'}")
+    print(f"{len(drawn.images)} samples, {drawn.nfe.mean():.0f} network evaluations each: {out / 'edit.png'}")
     return 0

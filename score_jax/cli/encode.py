@@ -16,17 +16,19 @@ from score_jax.training.weights import parameters_name
 _DESCRIPTION = """Encodes held-out images along the probability-flow ODE, decodes them, and interpolates between them.
 
   python -m score_jax encode --workdir=runs/mnist
-  python -m score_jax encode --workdir=runs/mnist --against=runs/other    do two models agree on the latents?
+  python -m score_jax encode --workdir=runs/mnist --against=runs/other    compare the latents of two models
 
-Of the first likelihood.num_examples images of the eval split (64 if that is 0), at the solver and the tolerances of the
-`likelihood` section. Writes encode.json (errors of the way there and back), encode.npz (latents, reconstructions), and
-interpolation.png (each row from one image to another)."""
+Takes the first likelihood.num_examples images of the eval split (64 if that is 0), with the solver and the tolerances
+of the section `likelihood`. Writes encode.json (errors of the reconstructions), encode.npz (latents and
+reconstructions) and interpolation.png (each row goes from one image to another) into the workdir."""
 _DEFAULT_COUNT, _PAIRS = 64, 6
 
 
 def _define(values: flags.FlagValues) -> None:
     define_step(values)
-    flags.DEFINE_string("against", None, "Workdir of another model of the same data.", flag_values=values)
+    flags.DEFINE_string(
+        "against", None, "Workdir of another model of the same data, whose latents are compared.", flag_values=values
+    )
 
 
 def main(argv: list[str]) -> int:
@@ -55,12 +57,16 @@ def main(argv: list[str]) -> int:
     write_json(out / "encode.json", found | provenance(step=model.step, data=source.fingerprint, parameters=parameters))
     if not whole:
         raise InputError(
-            f"{found['failed']} of {count} images do not come back (the first is number {found['first_failed']}; ok in "
-            f"{out / 'encode.npz'}): check that the weights are finite, or loosen likelihood.rtol and likelihood.atol."
+            f"{found['failed']} of {count} images are not reconstructed (the first is number {found['first_failed']}; "
+            f"`ok` in {out / 'encode.npz'} marks the others): check that the weights are finite, or give larger "
+            "likelihood.rtol and likelihood.atol."
         )
     if arcs is not None:
         save_png(out / "interpolation.png", grid(arcs, columns=len(encode.WEIGHTS)))
-    print(f"There and back: {found['rms_error_levels']:.3f} levels of 255 (rms), {found['nfe_mean']:.0f} evaluations.")
+    print(
+        f"Reconstruction error: {found['rms_error_levels']:.3f} grey levels of 255 (rms), "
+        f"{found['nfe_mean']:.0f} network evaluations."
+    )
     if values.against:
         print(f"Correlation of the latents with those of {values.against}: {found['correlation']:.3f}.")
     print(f"Written: {out / 'encode.json'}, encode.npz{', interpolation.png' if arcs is not None else ''}")
@@ -68,8 +74,11 @@ def main(argv: list[str]) -> int:
 
 
 def _other(model: Trained, workdir: Path) -> Trained:
-    """The model to compare with, of the same images."""
+    """Returns the model to compare with, after a check that its images have the same shape."""
     other = trained_of(workdir)
     if other.experiment.image_shape != model.experiment.image_shape:
-        raise InputError(f"{workdir} is of images {other.experiment.image_shape}, not {model.experiment.image_shape}.")
+        raise InputError(
+            f"{workdir} is a model of images {other.experiment.image_shape}, but this one of "
+            f"{model.experiment.image_shape}: give a model of the same data."
+        )
     return other

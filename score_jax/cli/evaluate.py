@@ -14,7 +14,7 @@ from score_jax.runtime.multihost import print_once
 from score_jax.runtime.parts import Interrupted
 from score_jax.runtime.stop import stop_on_signals
 
-_DESCRIPTION = f"""Draws samples and compares them with real images; sample i depends on the seed and on i alone.
+_DESCRIPTION = f"""Draws samples and compares them with real images. Sample i depends only on the seed and on i.
 
   python -m score_jax evaluate --workdir=runs/cifar10 --num_samples=50000 --protocol=adm
   python -m score_jax evaluate --workdir=runs/cifar10 --num_samples=50000 --protocol=adm --save_samples
@@ -23,30 +23,44 @@ _DESCRIPTION = f"""Draws samples and compares them with real images; sample i de
   python -m score_jax evaluate --workdir=runs/upsampler --base=runs/base/samples.npz --protocol=adm
   python -m score_jax evaluate --workdir=runs/cascade --config=configs/adm/imagenet256_cascade.py --protocol=adm
 
---protocol is that of one evaluator: {", ".join(PROTOCOLS)}. Its network is Inception, whose weights
---inception_weights or $SCORE_JAX_INCEPTION names; its reference is the whole train split. Without a protocol the
-features are those of a small classifier trained on the labels of the train split, or of any function from uint8
-images (b, h, w, c) to vectors (b, d) named with --features, and the reference is the eval split.
+--protocol names the evaluator whose numbers are reproduced:
+{", ".join(PROTOCOLS)}. It uses the Inception network, with the weights of
+--inception_weights or $SCORE_JAX_INCEPTION, and compares with the whole train split. Without a protocol the samples are
+compared with the eval split, by the features of a small classifier that is trained on the labels of the train split, or
+by --features, any function from uint8 images (b, h, w, c) to vectors (b, d).
 
-Writes evaluation.json, .html, .png and .npz (statistics of the samples) into the workdir, evaluation_PROTOCOL.* under a
-protocol. The same command again goes on where it was stopped, by SIGTERM, Ctrl-C or worse."""
+Writes evaluation.json, .html, .png and .npz (statistics of the samples) into the workdir; with a protocol
+evaluation_PROTOCOL.*. If the command was stopped, by SIGTERM, Ctrl-C or a crash, the same command continues there."""
 
 
 def _define(values: flags.FlagValues) -> None:
     define_step(values)
-    flags.DEFINE_string("protocol", None, f"Whose numbers: {', '.join(PROTOCOLS)}.", flag_values=values)
-    flags.DEFINE_string("features", None, "module:function to use instead of a network.", flag_values=values)
-    flags.DEFINE_string("inception_weights", None, "The published file of the FID Inception.", flag_values=values)
-    flags.DEFINE_bool("allow_other_weights", False, "Take weights that are not the published ones.", flag_values=values)
     flags.DEFINE_string(
-        "reference", None, "train, eval, or what `fid` takes: a folder, .npz or NAME:SPLIT.", flag_values=values
+        "protocol", None, f"Evaluator whose numbers are reproduced: {', '.join(PROTOCOLS)}.", flag_values=values
     )
-    flags.DEFINE_string("base", None, "Images to enlarge: an .npz file with arr_0, arr_1.", flag_values=values)
-    flags.DEFINE_bool("save_samples", False, "Keep the samples, as .npz files of 10,000.", flag_values=values)
+    flags.DEFINE_string(
+        "features", None, "module:function that computes features, instead of a network.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "inception_weights", None, "File of the published weights of the FID Inception.", flag_values=values
+    )
+    flags.DEFINE_bool(
+        "allow_other_weights", False, "Accept weights that are not the published ones.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "reference",
+        None,
+        "Real images: train, eval, or what `fid` reads (a folder, .npz or NAME:SPLIT).",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "base", None, "Images to enlarge: an .npz file with images arr_0 and classes arr_1.", flag_values=values
+    )
+    flags.DEFINE_bool("save_samples", False, "Keep the samples, as .npz files of 10,000 each.", flag_values=values)
 
 
 def _measured_by(values: flags.FlagValues, models: Cascade, workdir: Path) -> tuple[Protocol, FeatureExtractor]:
-    """The protocol and its features; the classifier's where neither is named."""
+    """Returns the protocol and its features; without `--protocol` and `--features`, those of a small classifier."""
     if values.protocol:
         protocol = protocol_of(values.protocol)
         return protocol, inception(protocol, values.inception_weights, allow_other=values.allow_other_weights)
@@ -78,7 +92,7 @@ def main(argv: list[str]) -> int:
                 stop=stop,
             )
         except Interrupted as interrupted:
-            print_once(f"Evaluation stopped on {stop.cause}: {interrupted}; the same command goes on.")
+            print_once(f"Evaluation stopped on {stop.cause}: {interrupted}. The same command continues it.")
             return stop.exit_code
     if result is not None:
         print("\n".join(result.lines))

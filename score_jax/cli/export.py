@@ -5,14 +5,14 @@ from pathlib import Path
 
 from score_jax.jobs.export import FORMATS, export
 
-_DESCRIPTION = """Writes the parameters of a trained model alone, with its config, into a folder for sharing.
+_DESCRIPTION = """Writes only the parameters of a trained model, with its config, into a folder for sharing.
 
   python -m score_jax export runs/mnist shared/mnist
   python -m score_jax export runs/mnist shared/mnist --format=orbax --parameters=raw --step=4000
   python -m score_jax sample --workdir=shared/mnist
 
-Writes config.json, params.safetensors (or params/, of orbax) and export.json into OUT. `train --workdir=OUT` starts
-from them."""
+Writes config.json, params.safetensors (or the orbax folder params/) and export.json into OUT. `train --workdir=OUT`
+starts from these parameters."""
 
 
 def main(argv: list[str]) -> int:
@@ -20,11 +20,16 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="score_jax export", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("workdir", type=Path, metavar="WORKDIR", help="of a train run")
-    parser.add_argument("out", type=Path, metavar="OUT", help="another folder")
+    parser.add_argument("workdir", type=Path, metavar="WORKDIR", help="folder of a `train` run")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the parameters")
     parser.add_argument("--format", default="safetensors", choices=FORMATS)
-    parser.add_argument("--parameters", default="ema", choices=["ema", "raw"], help="averaged or not (default: ema)")
-    parser.add_argument("--step", type=int, help="of the checkpoint (default: the newest)")
+    parser.add_argument(
+        "--parameters",
+        default="ema",
+        choices=["ema", "raw"],
+        help="ema: the averaged parameters, raw: the others (default: ema)",
+    )
+    parser.add_argument("--step", type=int, help="step of the checkpoint (default: the newest)")
     options = parser.parse_args(argv[1:])
     averaged = options.parameters == "ema"
     count = export(options.workdir, options.out, options.format, step=options.step, averaged=averaged)

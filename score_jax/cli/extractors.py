@@ -23,7 +23,9 @@ def imported(path: str) -> FeatureExtractor:
     try:
         return plain_features(name, getattr(importlib.import_module(module), name))
     except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"--features={path}: {error}. Expected module:function, importable from here.") from None
+        raise InputError(
+            f"--features={path}: {error}. Expected module:function that Python can import from this folder."
+        ) from None
 
 
 def inception(protocol: Protocol, weights: str | None, *, allow_other: bool) -> FeatureExtractor:
@@ -34,5 +36,8 @@ def inception(protocol: Protocol, weights: str | None, *, allow_other: bool) -> 
     """
     found = find_inception(Path(weights) if weights else None, allow_other=allow_other)
     if not found.published:
-        print(f"Warning: these are not the published weights (sha256 {found.sha256[:16]}): compare with no one's FID.")
+        print(
+            f"Warning: these are not the published weights (sha256 {found.sha256[:16]}). Do not compare this FID with "
+            "published ones."
+        )
     return inception_extractor(found, protocol)

@@ -21,15 +21,15 @@ _DESCRIPTION = """Compares generated images A with real images B under the proto
   python -m score_jax fid samples.npz VIRTUAL_imagenet256_labeled.npz --protocol=adm
   python -m score_jax fid photos/ --save=photos.npz --protocol=clean_fid
 
-Each of A and B is a folder of images, an .npz or .npy of uint8 images (arr_0), an .npz of statistics (mu and sigma:
-ours, pytorch-fid's, EDM's, guided-diffusion's), or NAME:SPLIT of a TFDS data set. With A alone, --save keeps its
-statistics."""
+A and B are each a folder of images, an .npz or .npy file of uint8 images (arr_0), an .npz file of statistics (mu and
+sigma: ours, pytorch-fid's, EDM's, guided-diffusion's), or NAME:SPLIT of a TFDS data set. --save writes the statistics
+of A; then B may be left out."""
 
 
 def _statistics_path(path: Path) -> Path:
     """Where statistics are kept: an .npz, which a name without a suffix becomes."""
     if path.suffix not in ("", ".npz"):
-        raise InputError(f"--save={path}: statistics are kept in an .npz file: give a name that ends so.")
+        raise InputError(f"--save={path}: statistics are written as an .npz file: give a name that ends in .npz.")
     return path.with_suffix(".npz")
 
 
@@ -40,20 +40,26 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("generated", metavar="A", help="generated images")
     parser.add_argument("real", metavar="B", nargs="?", help="real images")
-    parser.add_argument("--protocol", default="adm", help=f"whose numbers: {', '.join(PROTOCOLS)} (default: adm)")
-    parser.add_argument("--inception_weights", help="the published file; by default $SCORE_JAX_INCEPTION")
     parser.add_argument(
-        "--allow_other_weights", action="store_true", help="take weights that are not the published ones"
+        "--protocol",
+        default="adm",
+        help=f"evaluator whose numbers are reproduced: {', '.join(PROTOCOLS)} (default: adm)",
     )
-    parser.add_argument("--features", help="module:function to use instead of Inception")
-    parser.add_argument("--batch_size", type=int, default=32, help="images at a time on each device (default: 32)")
+    parser.add_argument("--inception_weights", help="file of the published weights; by default $SCORE_JAX_INCEPTION")
+    parser.add_argument(
+        "--allow_other_weights", action="store_true", help="accept weights that are not the published ones"
+    )
+    parser.add_argument("--features", help="module:function that computes features, instead of Inception")
+    parser.add_argument(
+        "--batch_size", type=int, default=32, help="images that each device measures at the same time (default: 32)"
+    )
     parser.add_argument("--data_dir", help="where TFDS keeps its data sets")
-    parser.add_argument("--save", type=Path, help="an .npz for A's statistics")
-    parser.add_argument("--json", type=Path, help="a file for the result")
+    parser.add_argument("--save", type=Path, help="an .npz file for the statistics of A")
+    parser.add_argument("--json", type=Path, help="a JSON file for the result")
     options = parser.parse_args(argv[1:])
     Values(least=1).check("fid.batch_size", options.batch_size)
     if options.real is None and options.save is None:
-        parser.error("B is missing: real images, or --save=FILE.npz to keep the statistics of A alone")
+        parser.error("B is missing: give real images, or --save=FILE.npz to write only the statistics of A")
     save = None if options.save is None else _statistics_path(options.save)
     if options.features:
         protocol, extractor = PLAIN, imported(options.features)

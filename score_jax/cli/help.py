@@ -16,13 +16,13 @@ _WIDTH = 100
 _ABOUT = {
     "process": "The noising process.",
     "network": "The network.",
-    "prediction": "What the network outputs and is given as its time, or its preconditioning.",
+    "prediction": "The network's output and its time label, or its preconditioning.",
     "sampler": "How samples are drawn.",
     "loss": "What training minimises.",
-    "guidance": "How samples are guided towards their condition.",
-    "codec": "Between images and what the model calls x0.",
+    "guidance": "How samples are guided towards a condition, such as a class.",
+    "codec": "How images become the model's x0, and x0 becomes images.",
     "likelihood": "How the likelihood of data is measured.",
-    "cascade": "Runs that draw one after another, instead of process, network and all that makes one run.",
+    "cascade": "Trained runs that draw one after another. It replaces the sections of one run.",
 }
 
 
@@ -128,11 +128,11 @@ def _constructed(section: str) -> Mapping[str, Callable]:
 
 
 def _without_preconditioning(output: str, label: str) -> None:
-    """No key `preconditioning`: the network's output is one of a table, and so is the number that it is given.
+    """Without a key `preconditioning`, the keys `output` and `label` say what the network's output and input mean.
 
     Args:
-      output: what the network outputs.
-      label: what it is given as its time.
+      output: the quantity that the network predicts.
+      label: the number that tells the network the time or the noise level.
     """
 
 

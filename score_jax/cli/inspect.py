@@ -5,7 +5,7 @@ import json
 
 from score_jax.jobs.inspect import arrays_of, inspect, table
 
-_DESCRIPTION = """Says what a run's checkpoints hold, and whether each is whole: every array is read and compared with
+_DESCRIPTION = """Lists the checkpoints of a run, and checks that none is damaged: every array is read and compared with
 the fingerprint that was taken before it was written.
 
   python -m score_jax inspect runs/mnist
@@ -15,13 +15,15 @@ the fingerprint that was taken before it was written.
 
 
 def main(argv: list[str]) -> int:
-    """Runs the verb; returns 0 where all that was looked at is whole, else 1."""
+    """Runs the verb; returns 0 where no checkpoint is damaged, else 1."""
     parser = argparse.ArgumentParser(
         prog="score_jax inspect", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("path", metavar="CKPT", help="a workdir, a folder of checkpoints, or one of them")
-    parser.add_argument("--step", type=int, help="look at this one alone")
-    parser.add_argument("--arrays", action="store_true", help="list the arrays of the newest, or of --step")
+    parser.add_argument(
+        "path", metavar="CKPT", help="a workdir, a folder of checkpoints, one checkpoint, or a file of weights"
+    )
+    parser.add_argument("--step", type=int, help="look only at the checkpoint of this step")
+    parser.add_argument("--arrays", action="store_true", help="list the arrays of the newest checkpoint, or of --step")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     options = parser.parse_args(argv[1:])
     if options.arrays:

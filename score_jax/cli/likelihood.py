@@ -16,17 +16,17 @@ from score_jax.runtime.parts import Interrupted
 from score_jax.runtime.stop import stop_on_signals
 from score_jax.training.weights import parameters_name
 
-_DESCRIPTION = """Bits per dimension of the eval split, every example once.
+_DESCRIPTION = """Measures bits per dimension of the eval split, every example once.
 
   python -m score_jax likelihood --workdir=runs/mnist                  exact, by the probability-flow ODE
-  python -m score_jax likelihood --workdir=runs/mnist --method=vlb     the variational bound of its chain
+  python -m score_jax likelihood --workdir=runs/mnist --method=vlb     the variational bound of a chain
   python -m score_jax likelihood --workdir=runs/mnist --method=bound   the bound K of Sohl-Dickstein et al. 2015
   python -m score_jax likelihood --workdir=runs/mnist --config.likelihood.num_examples=100
   python -m score_jax likelihood --workdir=runs/mnist --config.likelihood.probes=8
 
-Writes likelihood.json (mean, errors, conventions) and likelihood.npz (per example) into the workdir; of the bounds
-likelihood_vlb and likelihood_bound. The same command again goes on where it was stopped, by SIGTERM, Ctrl-C
-or worse."""
+Writes likelihood.json (mean, errors, conventions) and likelihood.npz (each example) into the workdir; for the bounds
+likelihood_vlb.* and likelihood_bound.*. If the command was stopped, by SIGTERM, Ctrl-C or a crash, the same command
+continues there."""
 
 
 def main(argv: list[str]) -> int:
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
                 dequantizer=dequantizer,
             )
         except Interrupted as interrupted:
-            print_once(f"Likelihood stopped on {stop.cause}: {interrupted}; the same command goes on.")
+            print_once(f"Likelihood stopped on {stop.cause}: {interrupted}. The same command continues it.")
             return stop.exit_code
     if jax.process_index() > 0:
         return 0
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> int:
 
 
 def _dequantizer(model: Trained):
-    """None, or the one of this step, fitted if the workdir has none yet."""
+    """Returns the dequantiser of this step, which is fitted where the workdir has none; None for uniform noise."""
     c = model.experiment.likelihood
     if not isinstance(c, Exact) or c.dequantization == "uniform":
         return None
@@ -75,7 +75,7 @@ def _dequantizer(model: Trained):
 
 
 def _params(model: Trained):
-    """The parameters in the precision that is asked for."""
+    """Returns the parameters in the precision that the config states."""
     dtype = model.experiment.likelihood.dtype
     if dtype != "float32":
         jax.config.update("jax_enable_x64", True)

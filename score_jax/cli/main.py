@@ -17,19 +17,19 @@ from score_jax.runtime.jax_versions import refuse_known_wrong
 
 _VERBS = {
     "train": "train a model, or resume its training",
-    "sample": "draw images from a trained model",
-    "edit": "complete or colour an image with a trained model",
-    "likelihood": "exact bits per dimension of held-out data",
-    "encode": "images to latents and back, and between them",
-    "evaluate": "FID and its relatives of fresh samples, by the protocol of any evaluator",
-    "fid": "the same of any two of folder, array file, data set and statistics",
-    "convert": "read published weights into a folder that the other verbs take",
-    "inspect": "what a checkpoint holds, and whether it is whole",
-    "export": "parameters alone, for sharing, as safetensors or orbax",
+    "sample": "draw images from a trained model or a cascade",
+    "edit": "complete, colour, denoise or repaint an image with a trained model",
+    "likelihood": "measure bits per dimension of held-out data, exactly or by a bound",
+    "encode": "encode images to latents, decode them, and interpolate between them",
+    "evaluate": "draw samples and measure FID and similar metrics, by the protocol of an evaluator",
+    "fid": "measure FID and similar metrics between two sets of images or statistics",
+    "convert": "convert published weights into a workdir that the other verbs read",
+    "inspect": "list what checkpoints hold, and check that they are not damaged",
+    "export": "write only the parameters, for sharing, as safetensors or orbax",
     "demo": "train, sample, measure and report on real images, in one command",
-    "plan": "what a TPU slice needs for a config, by the real compiler, without a TPU",
-    "doctor": "what this machine has, what is missing, and whether it computes right",
-    "help": "this, or of a section of the config its methods and keys: help SECTION [METHOD]",
+    "plan": "compute memory and time on a TPU slice with the TPU compiler, without a TPU",
+    "doctor": "report what this machine has, what is missing, and whether it computes correctly",
+    "help": "print this text; help SECTION [METHOD] prints the methods and keys of a section",
 }
 _NOT_WRITABLE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS),
@@ -73,7 +73,7 @@ def _help() -> str:
         + "".join(f"  {verb:<11}{text}\n" for verb, text in _VERBS.items())
         + "\nsections of a config:\n"
         + importlib.import_module("score_jax.cli.help").sections()
-        + "\n\n`python -m score_jax VERB --help` explains the options of a verb, `help SECTION` the keys of one.\n"
+        + "\n\n`python -m score_jax VERB --help` explains a verb, `help SECTION` the keys of a section.\n"
     )
 
 
@@ -123,7 +123,7 @@ def _code_of(verb: str, error: BaseException) -> int:
     if isinstance(error, InputError):
         return said(str(error), 2)
     if isinstance(error, KeyboardInterrupt):
-        return said("interrupted; the same command resumes.", 130)
+        return said("interrupted. Run the same command again to resume.", 130)
     if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
         return said(f"cannot write {error.filename or ''}: {error.strerror}.", 2)
     if not cluster.is_joined():

@@ -13,27 +13,30 @@ from score_jax.jobs.plan import PROGRAMS, kept, plan, table
 from score_jax.jobs.plan_cascade import plan_cascade
 from score_jax.planning.program import EFFORTS
 
-_DESCRIPTION = """What training, sampling and likelihood need on a TPU slice, from the real TPU compiler, without a TPU.
+_DESCRIPTION = """Computes what a config needs on a TPU slice (memory, FLOPs, time), with the TPU compiler and no TPU.
 
   python -m score_jax plan --config=configs/adm/imagenet64.py --topology=v5e:4x4
   python -m score_jax plan --config=... --topology=v5p:2x2x2 --programs=train --config.training.batch_size=512
   python -m score_jax plan --config=configs/adm/imagenet256_cascade.py --topology=v5e:2x2
 
-Prints whether each program fits into a chip's memory and by how much, its FLOPs and traffic, and the least time that
-a step can take there. Where training does not fit, the state is split over the chips (training.fsdp), then blocks are
-recomputed (network.remat), then the batch is parted (training.accumulate), until it does. Of a cascade the sampling of
-each stage is planned, beside the parameters of the others; of its runs it needs the config.json alone. Compiling
-takes minutes, on this machine's processor; --effort=quick takes about a fifth of the time, and finds memory within a
-fifth of what a run on the chips needs. --out keeps the result, and the same command then reads it."""
+Prints for each program whether it fits into a chip's memory and how much is left, its FLOPs and memory traffic, and the
+least time that a step can take. Where training does not fit, `plan` tries in this order: split the state over the chips
+(training.fsdp), recompute blocks (network.remat), accumulate gradients over parts of the batch (training.accumulate).
+For a cascade it plans the sampling of each stage, with the parameters of the other stages in memory; it needs only the
+config.json of each run. Compiling takes minutes on this machine's CPU. --effort=quick takes about a fifth of the time,
+and its memory is within a fifth of what a run on the chips needs. --out writes the result; the same command then reads
+the file instead of compiling."""
 
 
 def _define(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("topology", "v5e:4x4", "The slice, CHIP:SHAPE.", flag_values=values)
-    flags.DEFINE_list("programs", None, f"Which to compile: {', '.join(PROGRAMS)}; all by default.", flag_values=values)
+    flags.DEFINE_string("topology", "v5e:4x4", "The TPU slice, CHIP:SHAPE.", flag_values=values)
+    flags.DEFINE_list(
+        "programs", None, f"Programs to compile: {', '.join(PROGRAMS)}; by default all.", flag_values=values
+    )
     flags.DEFINE_bool("search", True, "Try other settings where training does not fit.", flag_values=values)
-    flags.DEFINE_enum("effort", "full", sorted(EFFORTS), "How hard the compiler tries.", flag_values=values)
+    flags.DEFINE_enum("effort", "full", sorted(EFFORTS), "How much the compiler optimises.", flag_values=values)
     flags.DEFINE_bool("json", False, "One JSON object instead of a table.", flag_values=values)
-    flags.DEFINE_string("out", None, "A JSON file to keep the result in.", flag_values=values)
+    flags.DEFINE_string("out", None, "A JSON file for the result.", flag_values=values)
 
 
 def main(argv: list[str]) -> int:

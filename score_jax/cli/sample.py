@@ -16,7 +16,7 @@ from score_jax.runtime.parts import Interrupted, parts_of
 from score_jax.runtime.results import provenance, write_arrays, write_json
 from score_jax.runtime.stop import stop_on_signals
 
-_DESCRIPTION = """Draws images from a trained model or a cascade of them; image i depends on the seed and on i alone.
+_DESCRIPTION = """Draws images from a trained model or a cascade of models. Image i depends only on the seed and on i.
 
   python -m score_jax sample --workdir=runs/mnist --config.sampling.num_samples=64
   python -m score_jax sample --workdir=runs/mnist --config.sampler.name=ode --config.sampler.rtol=1e-4
@@ -24,19 +24,21 @@ _DESCRIPTION = """Draws images from a trained model or a cascade of them; image 
   python -m score_jax sample --workdir=runs/upsampler --base=runs/base/samples.npz
   python -m score_jax sample --config=configs/adm/imagenet256_cascade.py --workdir=runs/imagenet256_cascade
 
---solver, --steps and --guidance.KEY stand for --config.sampler.name, --config.sampler.num_steps (of a chain that is
-respaced: its respacing) and --config.guidance.KEY. --base names images to enlarge, for a super-resolution model, as
-`sample` writes them (arr_0), with their classes (arr_1). A cascade draws and enlarges them at once; how a stage is
-sampled is --config.cascade.stage1.sampler.KEY and --config.cascade.stage1.guidance.KEY.
+--solver is short for --config.sampler.name, --steps for --config.sampler.num_steps (or for the respacing of a chain
+that has one), and --guidance.KEY for --config.guidance.KEY. A super-resolution model needs --base: a file that `sample`
+wrote, with the images to enlarge (arr_0) and their classes (arr_1). A cascade draws images and enlarges them in one
+command; --config.cascade.stage1.sampler.KEY and --config.cascade.stage1.guidance.KEY set how stage 1 is sampled.
 
-Writes samples.png (a grid), samples.npz (arr_0: uint8 n h w c; arr_1: classes, if any) and samples.json into --out. The
-same command again goes on where it was stopped, by SIGTERM, Ctrl-C or worse."""
+Writes samples.png (a grid), samples.npz (arr_0: uint8 n h w c; arr_1: classes, if any) and samples.json into --out. If
+the command was stopped, by SIGTERM, Ctrl-C or a crash, the same command continues there."""
 
 
 def _define(values: flags.FlagValues) -> None:
     define_step(values)
-    flags.DEFINE_string("base", None, "Images to enlarge: an .npz file with arr_0, arr_1.", flag_values=values)
-    flags.DEFINE_string("out", None, "Folder for the results; the workdir by default.", flag_values=values)
+    flags.DEFINE_string(
+        "base", None, "Images to enlarge: an .npz file with images arr_0 and classes arr_1.", flag_values=values
+    )
+    flags.DEFINE_string("out", None, "Folder for the results; by default the workdir.", flag_values=values)
 
 
 def main(argv: list[str]) -> int:
@@ -54,7 +56,7 @@ def main(argv: list[str]) -> int:
         try:
             drawn, finite = drawn_by(sampler, models.mesh, indices, batch_size=c.batch_size, parts=parts, stop=stop)
         except Interrupted as interrupted:
-            print_once(f"Sampling stopped on {stop.cause}: {interrupted}; the same command goes on.")
+            print_once(f"Sampling stopped on {stop.cause}: {interrupted}. The same command continues it.")
             return stop.exit_code
     check_last_finite(models, finite, indices)
     if jax.process_index() == 0:
@@ -76,4 +78,4 @@ def _write(out: Path, models: Cascade, drawn: Drawn, *, seed: int) -> None:
     if "sampler" in facts:
         facts["sampler"] |= {"guidance": facts.pop("guidance")}
     write_json(out / "samples.json", summary | provenance(**facts, seed=seed, rounding="truncated"))
-    print(f"{len(drawn.images)} samples, {drawn.nfe.mean():.0f} evaluations each: {out / 'samples.png'}")
+    print(f"{len(drawn.images)} samples, {drawn.nfe.mean():.0f} network evaluations each: {out / 'samples.png'}")

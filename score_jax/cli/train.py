@@ -8,17 +8,19 @@ from score_jax.jobs.train import train
 from score_jax.runtime.multihost import print_once
 from score_jax.runtime.stop import stop_on_signals
 
-_DESCRIPTION = """Trains a model; the same command again resumes it from its newest checkpoint.
+_DESCRIPTION = """Trains a model. The same command again resumes the training from its newest checkpoint.
 
   python -m score_jax train --config=configs/demo/mnist.py --workdir=runs/mnist
   python -m score_jax train --config=... --workdir=... --config.training.batch_size=64
   python -m score_jax train --config=... --workdir=... --config.training.checkpoints=gs://BUCKET/RUN
 
-SIGTERM saves a checkpoint and exits with 0; Ctrl-C saves one too, and exits with 130."""
+SIGTERM and Ctrl-C save a checkpoint and end the training. The exit code is 0 after SIGTERM, 130 after Ctrl-C."""
 
 
 def _define(values: flags.FlagValues) -> None:
-    flags.DEFINE_bool("profile", False, "Write a trace of a few steps into WORKDIR/profile.", flag_values=values)
+    flags.DEFINE_bool(
+        "profile", False, "Write a profiler trace of a few steps into WORKDIR/profile.", flag_values=values
+    )
 
 
 def main(argv: list[str]) -> int:
@@ -31,6 +33,6 @@ def main(argv: list[str]) -> int:
         state = train(values.config, workdir, stop, profile=values.profile)
     step, total = int(state.step), values.config.training.steps
     finished = step >= total
-    done = "done" if finished else f"stopped on {stop.cause} at step {step} of {total}; the same command resumes"
+    done = "done" if finished else f"stopped on {stop.cause} at step {step} of {total} (the same command resumes)"
     print_once(f"Training {done}. Checkpoint at step {step} in {workdir}.")
     return 0 if finished else stop.exit_code

@@ -86,7 +86,9 @@ class Trained:
 
 def define_step(values: flags.FlagValues) -> None:
     """The flag that picks a checkpoint."""
-    flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest by default.", flag_values=values)
+    flags.DEFINE_integer(
+        "step", None, "Step of the checkpoint that is read; by default the newest.", flag_values=values
+    )
 
 
 def load_trained(values: flags.FlagValues) -> Trained:
@@ -107,9 +109,11 @@ def load_drawing(values: flags.FlagValues, count: int) -> tuple[Cascade, int]:
     if is_cascade(values.config):
         config, workdir = values.config, config_flags.required_workdir(values)
         if values.base:
-            raise InputError("--base is for super-resolution models; the first stage of a cascade draws from noise.")
+            raise InputError("--base is only for super-resolution models; a cascade begins with noise: leave it out.")
         if values.step is not None:
-            raise InputError("--step is of one run: give that of a stage, as --config.cascade.stage1.step=STEP.")
+            raise InputError(
+                "--step is only for a single run: give the step of a stage, as in --config.cascade.stage1.step=STEP."
+            )
         models = load_cascade(config, make_mesh())
         on_first_process(lambda: claim_folder(config, workdir))
         return models, count

@@ -33,12 +33,12 @@ class Coefficients(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class EDM:
-    """Unit variance of the network's input and target at every noise level.
+    """The preconditioning of EDM: the network's input and target have unit variance at every noise level.
 
     Attributes:
       sigma_data: standard deviation of the data.
-      sigma_min: lowest noise level that the network can be asked for.
-      sigma_max: highest of them.
+      sigma_min: smallest noise level of the network's input.
+      sigma_max: largest noise level of the network's input.
     """
 
     sigma_data: float = 0.5
@@ -116,11 +116,11 @@ class VP:
 
 @dataclasses.dataclass(frozen=True)
 class VE:
-    """For networks of Song et al.'s VE SDE; they were told sigma in units where the data fill [0, 1], half of ours.
+    """For networks of Song et al.'s VE SDE. Their label is sigma of data in [0, 1], which is half of ours.
 
     Attributes:
-      sigma_min: lowest noise level that the network can be asked for.
-      sigma_max: highest of them.
+      sigma_min: smallest noise level of the network's input.
+      sigma_max: largest noise level of the network's input.
     """
 
     sigma_min: float = 0.02
@@ -143,8 +143,8 @@ class IDDPM:
       C_1: lower bound of the ratio of successive alpha_bars, which bounds the last steps' noise.
       C_2: offset of the cosine.
       M: number of steps.
-      u: the levels u_0 > ... > u_M = 0 that come with released weights, whose float32 recursion is off by up to 5e-4 of
-        the smallest ones; None: computed in float64.
+      u: the levels u_0 > ... > u_M = 0 that come with released weights. They were computed in float32, with errors of
+        up to 5e-4 of the smallest levels. None: the levels are computed in float64.
 
     Raises:
       InputError: `u` has not M + 1 levels.
@@ -157,7 +157,7 @@ class IDDPM:
 
     def __post_init__(self) -> None:
         if self.u is not None and len(self.u) != self.M + 1:
-            raise InputError(f"preconditioning.u has {len(self.u)} levels where M + 1 = {self.M + 1} are expected.")
+            raise InputError(f"prediction.u has {len(self.u)} levels: expected M + 1 = {self.M + 1}.")
 
     @functools.cached_property
     def levels(self) -> Float[np.ndarray, "levels"]:

@@ -92,7 +92,11 @@ def draw_bits(keys: KeyBatch, probability: Batch) -> Batch:
 
 
 def binomial_chain(num_levels: int, rho: float = 0.5) -> BinomialChain:
-    """The paper's schedule beta_t = 1 / (T - t + 1): every step erases 1 / T of the signal, the last leaves none.
+    """The chain of bits with beta_t = 1 / (T - t + 1): every step erases 1 / T of the signal.
+
+    Args:
+      num_levels: T, the number of levels; the last has no signal.
+      rho: probability of a 1 where a bit is drawn anew.
 
     Raises:
       InputError: there are fewer than two levels, or rho is no probability between 0 and 1.

@@ -88,13 +88,13 @@ def _check_count(num_levels: int) -> None:
 def vp_chain(
     schedule: str = "linear", num_levels: int = 1000, beta_min: float | None = None, beta_max: float | None = None
 ) -> Chain:
-    """The chain of DDPM: alpha² the running product of 1 - beta, alpha² + sigma² = 1 (Ho et al. 2020, eq. 4).
+    """The chain of DDPM: alpha² is the running product of 1 - beta, alpha² + sigma² = 1 (Ho et al. 2020, eq. 4).
 
     Args:
-      schedule: of `schedules.BETAS`.
-      num_levels: N.
-      beta_min: times N, the first beta of the linear schedule; None: its default.
-      beta_max: times N, the last.
+      schedule: name of the schedule of beta.
+      num_levels: N, the number of levels.
+      beta_min: N times the first beta of the linear schedule; None: its default.
+      beta_max: N times the last beta of the linear schedule; None: its default.
 
     Raises:
       InputError: there is no level, the schedule is unknown, has no such limits, or its betas are not between 0 and 1.
@@ -130,7 +130,14 @@ def chain_of_betas(betas: Float[np.ndarray, "n"]) -> Chain:
 def ve_chain(
     sigma_min: float, sigma_max: float, num_levels: int, spacing: str = "geometric", rounded: bool = False
 ) -> Chain:
-    """The chain of NCSN: alpha = 1, the levels of `NoiseLevels` from the smallest up (Song and Ermon 2019).
+    """The chain of NCSN: alpha = 1, noise levels from sigma_min to sigma_max (Song and Ermon 2019).
+
+    Args:
+      sigma_min: the smallest noise level.
+      sigma_max: the largest noise level.
+      num_levels: the number of levels.
+      spacing: how the levels lie between the two.
+      rounded: round the levels to float32, as ermongroup/ncsnv2 does; it matters in float64 runs only.
 
     Raises:
       InputError: there is no level, or the spacing is unknown.

@@ -249,7 +249,7 @@ class SubVP(GaussianProcess):
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["sigma_min", "sigma_max", "rho"], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
 class EDM(GaussianProcess):
-    """EDM: alpha = 1, sigma^(1/rho) linear in time: an even grid is that of Karras et al. 2022, eq. 5."""
+    """EDM: alpha = 1, sigma^(1/rho) linear in time. A uniform grid of times gives Karras et al. 2022, eq. 5."""
 
     sigma_min: Scalar = 0.002
     sigma_max: Scalar = 80.0
@@ -278,9 +278,9 @@ class EDM(GaussianProcess):
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["sigma_max", "levels"], meta_fields=[])
 @dataclasses.dataclass(frozen=True, eq=False)
 class LinearVE(GaussianProcess):
-    """alpha = 1, sigma = t: time is the noise level, in (0, sigma_max] (Karras et al. 2022, table 1, EDM).
+    """Linear VE: alpha = 1, sigma = t, so time is the noise level, up to sigma_max (Karras et al. 2022, table 1, EDM).
 
-    The coordinates of EDM's sampler: Euler's method here is DDIM, for any process that is brought into them.
+    These are the coordinates of EDM's sampler: Euler's method in them is DDIM, for any process.
 
     Attributes:
       sigma_max: the largest noise.
@@ -322,7 +322,7 @@ class Flow(GaussianProcess):
     """Rectified flow: alpha = 1 - t, sigma = t, so that dx/dt = eps - x0 (Liu et al. 2023, eq. 1, time reversed).
 
     Attributes:
-      t_max: just short of 1, where no signal is left, as the original starts at 1e-3.
+      t_max: largest time, just below 1 (at 1 no signal is left); the original code has the same distance of 1e-3.
     """
 
     t_max: float = 0.999
@@ -348,10 +348,10 @@ class Flow(GaussianProcess):
 @functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["t_max"])
 @dataclasses.dataclass(frozen=True)
 class Cosine(GaussianProcess):
-    """alpha = cos(pi t / 2), sigma = sin(pi t / 2): the angle is linear in time (Salimans and Ho 2022, section 3).
+    """Cosine: alpha = cos(pi t / 2), sigma = sin(pi t / 2), an angle linear in time (Salimans and Ho 2022, section 3).
 
     Attributes:
-      t_max: just short of 1, where no signal is left.
+      t_max: largest time, just below 1 (at 1 no signal is left).
     """
 
     t_max: float = 0.999

@@ -58,13 +58,13 @@ STARTS: dict[str, Callable[[int, float], Float[Array, "n"]]] = {
 
 @dataclasses.dataclass(frozen=True)
 class LearnedChain:
-    """A Gaussian chain whose schedule is a parameter of the model: of its logits the chain.
+    """A Gaussian chain whose schedule is learned with the model: `at` makes the chain from its logits.
 
     Attributes:
-      num_levels: T.
+      num_levels: T, the number of levels.
       beta_1: the first beta, which is not learned.
-      start: the schedule that learning begins with, of `STARTS`.
-      learned: whether it moves; otherwise it stays as it starts.
+      start: the schedule that training starts from, of `STARTS`.
+      learned: train the schedule; otherwise it stays as it starts.
 
     Raises:
       InputError: there are fewer than two levels, beta_1 is not possible, or the start is unknown.

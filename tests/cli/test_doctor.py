@@ -81,7 +81,7 @@ def test_a_complete_machine_passes_with_a_missing_extra(declared, capsys):
     text = capsys.readouterr().out
     assert f"{jax.device_count()} x cpu" in text
     assert "no-such-plugin" in text
-    assert text.endswith("What is required is there.\n")
+    assert text.endswith("All requirements are met.\n")
 
 
 def test_a_package_that_is_not_installed_is_a_problem(monkeypatch):
@@ -151,7 +151,7 @@ def test_the_numerics_have_a_line_each(declared, capsys):
     declared(["numpy>=1.0"])
     assert doctor.main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    first = lines.index("Numerics  largest error, what rounding explains")
+    first = lines.index("Numerics  largest error, largest error that rounding explains")
     assert [line.split() for line in lines[first + 1 : first + 4]] == [
         ["sums", "1.0e-07", "2.0e-07"],
         ["products", "1.0e-03", "1.0e-02", "TF32", "here"],
@@ -166,7 +166,7 @@ def test_numbers_that_are_wrong_are_a_required_problem(declared, results, capsys
     assert doctor.main(["doctor"]) == 1
     text = capsys.readouterr().out
     assert "<- wrong" in next(line for line in text.splitlines() if line.startswith("  softmax of rows"))
-    assert f"Problem: {WRONG.message}\nSomething required is missing or wrong.\n" in text
+    assert f"Problem: {WRONG.message}\nA requirement is missing or wrong.\n" in text
     assert doctor.main(["doctor", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert [r["ok"] for r in report["numerics"]] == [True, True, True, False]

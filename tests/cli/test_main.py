@@ -65,7 +65,7 @@ ARGUMENTS = [
     ),
     (["likelihood", "--workdir={trained}", "--config.likelihood.seed=4294967296"], "likelihood.seed=4294967296"),
     (["fid", "a.npz", "b.npz", "--batch_size=0", "--features=json:loads"], "fid.batch_size=0: give at least 1"),
-    (["fid", "a.npz", "--save=x.json", "--features=json:loads"], "statistics are kept in an .npz file"),
+    (["fid", "a.npz", "--save=x.json", "--features=json:loads"], "statistics are written as an .npz file"),
 ]
 
 

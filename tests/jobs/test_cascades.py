@@ -344,8 +344,8 @@ def test_the_command_line_states_keys_of_stages(runs, tmp_path):
         ("--config.sampling.sed=1", "Unknown key of sampling: 'sed'. Did you mean 'seed'?"),
         ("--solver=heun", "A cascade has no section 'sampler': state it of a stage, as cascade.stage1.sampler"),
         ("--config.network.channels=8", "A cascade has no section 'network'"),
-        ("--base=samples.npz", "the first stage of a cascade draws from noise"),
-        ("--step=3", "--step is of one run: give that of a stage"),
+        ("--base=samples.npz", "a cascade begins with noise: leave it out"),
+        ("--step=3", "--step is only for a single run: give the step of a stage"),
         ("--config.sampling.label=2", "the model has 2 classes: expected 0 to 1"),
     ],
 )

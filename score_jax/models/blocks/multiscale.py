@@ -53,17 +53,19 @@ class MultiScaleConvolution(nn.Module):
 
 
 class MultiScaleNetwork(nn.Module):
-    """The whole: convolutional and dense path side by side, 1 x 1 convolutions, a readout blended in time.
+    """The network of 2015 for images: multi-scale convolutions beside dense layers, and a readout that varies with t.
+
+    The outputs of both paths go through 1 x 1 convolutions to the readout.
 
     Attributes:
-      num_levels: T.
-      features: channels of each multi-scale layer; () leaves the dense path alone, as for MNIST.
-      dense: widths of the dense layers; () leaves it out, as for textures.
-      dense_outputs: values per pixel that the dense path adds.
+      num_levels: T, the number of levels.
+      features: channels of each multi-scale layer; (): only the dense layers, as for MNIST.
+      dense: widths of the dense layers; (): no dense layers, as for textures.
+      dense_outputs: values per pixel that the dense layers give.
       upper: channels of the 1 x 1 convolutions.
-      scales: of each multi-scale layer; h and w are multiples of 2^(scales - 1).
-      bumps: J of `temporal_bumps`.
-      bump_width: its width.
+      scales: number of scales of each multi-scale layer; h and w are multiples of 2^(scales - 1).
+      bumps: J, the number of temporal bumps of the readout.
+      bump_width: width of the temporal bumps.
     """
 
     num_levels: int

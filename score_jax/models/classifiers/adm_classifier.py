@@ -40,15 +40,15 @@ class AttentionPool(nn.Module):
 
 
 class ADMClassifier(nn.Module):
-    """log p(y | x_t, t) up to a constant.
+    """The classifier of ADM (Dhariwal and Nichol 2021): log p(y | x_t, t) up to a constant.
 
     Attributes:
       channels: base channels (`classifier_width`).
       channel_mult: multiple of `channels` at each level.
       num_res_blocks: residual blocks per level (`classifier_depth`).
-      attention_resolutions: heights at which every block is followed by attention (the middle always is).
-      num_classes: logits.
-      pool: the head: "attention" (the released models), "adaptive", "spatial" or "spatial_v2".
+      attention_resolutions: image heights at which attention follows each block (the middle always has attention).
+      num_classes: number of classes, one logit each.
+      pool: how the head pools: "attention" (the released models), "adaptive", "spatial" or "spatial_v2".
       num_heads: attention heads, where `num_head_channels` is None.
       num_head_channels: channels of a head; "attention" pooling needs it.
       scale_shift_norm: as in `ADM`.

@@ -77,7 +77,7 @@ class WideResidualBlock(nn.Module):
 
 
 class WideResNet(nn.Module):
-    """Logits of a class from a noisy image and its noise level.
+    """The classifier of Song et al. 2021, a Wide ResNet: logits of the class of a noisy image at its noise level.
 
     Attributes:
       num_classes: number of classes.

@@ -22,24 +22,25 @@ from score_jax.typing import Image, Resized, Time
 
 
 class ADM(nn.Module):
-    """The UNet.
+    """The UNet of ADM (Dhariwal and Nichol 2021) and of improved diffusion (Nichol and Dhariwal 2021).
 
     Attributes:
-      channels: base channels (`model_channels`), which set the width of the level embedding.
+      channels: base channels (`model_channels`), which set the width of the time embedding.
       channel_mult: multiple of `channels` at each level; the first may be a fraction (the 512 x 512 model).
       num_res_blocks: residual blocks per level on the way down (one more on the way up).
-      attention_resolutions: heights at which every block is followed by attention (the middle always is).
-      dropout: rate before the second convolution of a block.
-      learn_sigma: twice the output channels: the prediction, then the variance's.
-      num_classes: the condition `label`; None: none.
+      attention_resolutions: image heights at which attention follows each block (the middle always has attention).
+      dropout: dropout rate before the second convolution of a block.
+      learn_sigma: the network also outputs a variance, in a second half of twice as many channels.
+      num_classes: number of classes of the condition `label`; None: no classes.
       num_heads: attention heads, where `num_head_channels` is None.
-      num_head_channels: channels of a head.
-      num_heads_upsample: heads on the way up; None: as on the way down.
-      scale_shift_norm: the embedding scales and shifts normalised activations, instead of being added before.
-      resblock_updown: resample within residual blocks.
-      resample_with_conv: otherwise: resample by a convolution, not by mean and nearest neighbour alone.
-      qkv_layout: order of the fused projection's channels: "legacy", or "new" as in the 64 x 64 model.
-      super_resolution: a low-resolution image `low_res` is expected, resized and joined to the input's channels.
+      num_head_channels: channels of an attention head; None: `num_heads` sets them.
+      num_heads_upsample: attention heads on the way up; None: as on the way down.
+      scale_shift_norm: the embedding scales and shifts normalised activations; otherwise it is added before the norm.
+      resblock_updown: resample inside of residual blocks.
+      resample_with_conv: where resblock_updown is off, resample with a convolution; otherwise only by mean and nearest
+        neighbour.
+      qkv_layout: order of the channels of query, key and value: "legacy", or "new" as in the 64 x 64 model.
+      super_resolution: the network needs a small image `low_res`; it is resized and joined to the input's channels.
       remat: kinds of blocks to recompute in the backward pass: "residual", "attention".
       dtype: compute dtype; parameters, norms, softmax, embedding and output stay float32.
     """

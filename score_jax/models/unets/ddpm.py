@@ -22,21 +22,21 @@ _GROUPS = 32
 
 
 class DDPM(nn.Module):
-    """The UNet.
+    """The UNet of DDPM (Ho et al. 2020), and its variant in score_sde.
 
     Attributes:
       channels: channels of the first level (`ch`, `nf`).
       channel_mult: multiple of `channels` at each resolution level.
       num_res_blocks: residual blocks per level on the way down (one more on the way up).
-      attention_resolutions: heights at which there is attention (the middle always has it).
-      dropout: rate before the second convolution of a block.
-      attend_every_up_block: on the way up attention follows every block (Ho et al.), or the last of a level
-        (score_sde).
-      linear_scale: variance scale of initial 1 x 1 projections: 1 for Ho et al., 0.1 in score_sde.
-      resample_with_conv: resampling convolves; otherwise mean and nearest neighbour alone.
+      attention_resolutions: image heights at which there is attention (the middle always has attention).
+      dropout: dropout rate before the second convolution of a block.
+      attend_every_up_block: on the way up, attention follows every block (Ho et al.); otherwise only the last block of
+        a level (score_sde).
+      linear_scale: variance scale of the initial 1 x 1 projections: 1 in Ho et al., 0.1 in score_sde.
+      resample_with_conv: resample with a convolution; otherwise only by mean and nearest neighbour.
       centered: the input is in [-1, 1]; otherwise [0, 1] is mapped to it first.
-      scale_by_sigma: divide the output by sigma, the level of `levels` that the label is the index of.
-      conditional: the label reaches the blocks.
+      scale_by_sigma: divide the output by sigma, the noise level of which the label is the index.
+      conditional: the blocks get the embedding of the label.
       levels: the noise levels of a VE model, whose labels are indices.
       remat: kinds of blocks to recompute in the backward pass: "residual", "attention".
       dtype: compute dtype; parameters, norms, softmax, embedding and output stay float32.

@@ -33,13 +33,13 @@ def temporal_bumps(t: Time, num_levels: int, count: int, width: float = 1.0) -> 
 
 
 class NormalisedRBF(nn.Module):
-    """The swiss roll's network: radial basis functions that sum to one, a linear readout per level (appendix D.1.1).
+    """The network of the swiss roll: normalised radial basis functions, a linear readout per level (appendix D.1.1).
 
     The hidden layer is shared by all levels and by mean and variance.
 
     Attributes:
-      num_levels: T.
-      units: basis functions; 16 in the paper.
+      num_levels: T, the number of levels.
+      units: number of basis functions; 16 in the paper.
       centres: initialiser of the centres (units, d); of the data's law is best.
       width: initial standard deviation of the basis functions.
     """
@@ -68,15 +68,15 @@ class NormalisedRBF(nn.Module):
 
 
 class BitMLP(nn.Module):
-    """The heartbeat's network: a perceptron shared by all levels, whose readout varies with t (appendix D.1.2).
+    """The network of the heartbeat: a perceptron for all levels, whose readout varies with t (appendix D.1.2).
 
-    The paper's readout is one per level; here it is a blend of temporal bumps, the paper's device for images, which
-    has a hundredth of the weights and learns the same in a tenth of the time.
+    The paper has one readout per level. Here the readout is a blend of temporal bumps, which the paper uses for images:
+    it has a hundredth of the weights and learns the same in a tenth of the time.
 
     Attributes:
-      num_levels: T.
+      num_levels: T, the number of levels.
       features: widths of the hidden layers.
-      bumps: J of `temporal_bumps`.
+      bumps: J, the number of temporal bumps of the readout.
       activation: of the hidden layers; the sigmoid in the paper.
     """
 

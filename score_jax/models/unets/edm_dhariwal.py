@@ -54,20 +54,20 @@ DHARIWAL = Design(
 
 
 class DhariwalUNet(nn.Module):
-    """The UNet; the raw F of a preconditioning.
+    """The UNet DhariwalUNet of EDM: ADM as the raw network F of a preconditioning (Karras et al. 2022).
 
     Attributes:
       channels: base channels, which set the width of the noise level's features.
       channel_mult: multiple of `channels` at each resolution level.
       num_res_blocks: residual blocks per level on the way down (one more on the way up).
-      attention_resolutions: heights at which every block has attention (as the first in the middle at any height), in
-        heads of 64 channels: blocks of fewer channels have none.
-      dropout: rate before the second convolution of a block.
-      channel_mult_emb: width of the level embedding over `channels`.
-      num_classes: width of the class labels; 0: none.
-      augment_dim: width of the augmentation labels; 0: none.
+      attention_resolutions: image heights at which every block has attention, in heads of 64 channels; blocks of fewer
+        channels have none. The first block of the middle has attention at any height.
+      dropout: dropout rate before the second convolution of a block.
+      channel_mult_emb: width of the embedding, as a multiple of `channels`.
+      num_classes: number of classes; 0: no class labels.
+      augment_dim: width of the augmentation labels; 0: no such labels.
       label_dropout: probability in training that class labels become 0, for classifier-free guidance.
-      learn_sigma: twice the output channels, as the iDDPM preconditioning expects.
+      learn_sigma: the network has twice the output channels, as the iDDPM preconditioning expects.
       dtype: compute dtype; parameters, norms, softmax, embedding and output stay float32.
     """
 

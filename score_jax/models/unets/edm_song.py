@@ -47,25 +47,26 @@ SONG = Design(
 
 
 class SongUNet(nn.Module):
-    """The UNet; the raw F of a preconditioning.
+    """The UNet SongUNet of EDM: DDPM++ or NCSN++ as the raw network F of a preconditioning (Karras et al. 2022).
 
     Attributes:
       channels: channels of the first level.
       channel_mult: multiple of `channels` at each resolution level.
       num_res_blocks: residual blocks per level on the way down (one more on the way up).
-      attention_resolutions: heights at which blocks have attention: every one down, the last one up (and in the middle
-        the first at any height).
-      dropout: rate before the second convolution of a block.
-      embedding: "positional" or "fourier", of c_noise as it is.
-      encoder: "skip" adds the projected, halved image to each level, "residual" a learned pyramid; or "standard".
-      decoder: "skip" sums images of all levels; or "standard".
-      resample_filter: even number of taps of the FIR filter of every halving and doubling.
-      channel_mult_emb: width of the level embedding over `channels`.
-      channel_mult_noise: width of the noise level's features over `channels`.
-      num_classes: width of the class labels; 0: none.
-      augment_dim: width of the augmentation labels; 0: none.
+      attention_resolutions: image heights at which blocks have attention: every block on the way down, the last one on
+        the way up. The first block of the middle always has it.
+      dropout: dropout rate before the second convolution of a block.
+      embedding: kind of the embedding of c_noise: "positional" or "fourier".
+      encoder: "skip" adds the projected, halved image to each level, "residual" adds a learned pyramid, "standard" adds
+        nothing.
+      decoder: "skip" sums images of all levels; "standard" does not.
+      resample_filter: taps of the FIR filter that halves and doubles the size; their number is even.
+      channel_mult_emb: width of the embedding, as a multiple of `channels`.
+      channel_mult_noise: width of the features of the noise level, as a multiple of `channels`.
+      num_classes: number of classes; 0: no class labels.
+      augment_dim: width of the augmentation labels; 0: no such labels.
       label_dropout: probability in training that class labels become 0, for classifier-free guidance.
-      learn_sigma: twice the output channels, as the iDDPM preconditioning expects.
+      learn_sigma: the network has twice the output channels, as the iDDPM preconditioning expects.
       dtype: compute dtype; parameters, norms, softmax, embedding and output stay float32.
 
     Raises:

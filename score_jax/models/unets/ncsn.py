@@ -13,15 +13,15 @@ from score_jax.typing import Image, Time
 
 
 class NCSN(nn.Module):
-    """The conditional RefineNet; its output is the score.
+    """The conditional RefineNet of NCSN (Song and Ermon 2019). Its output is the score.
 
     Attributes:
       channels: base channels (`ngf`).
-      num_levels: noise levels; None: the unconditional baseline, with the same norms without a table.
-      topology: key of `TOPOLOGIES`: "plain", or "deeper" as in the five-stage class.
-      normalization: key of `COEFFICIENTS` (of `NORMS` without levels): "instance_plus", or "instance" as in the
-        five-stage class.
-      activation: of `ACTIVATIONS`.
+      num_levels: number of noise levels; None: the unconditional baseline, whose norms do not depend on the level.
+      topology: key of `TOPOLOGIES`: "plain", or "deeper", as in the class of five stages of the original code.
+      normalization: key of `COEFFICIENTS` (without levels, of `NORMS`): "instance_plus", or "instance", as in the
+        class of five stages.
+      activation: name of the activation, of `ACTIVATIONS`.
       centered: the input is in [-1, 1]; otherwise [0, 1] is mapped to it first.
       dtype: compute dtype; parameters, norms and output stay float32.
     """

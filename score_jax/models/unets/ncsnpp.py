@@ -38,26 +38,27 @@ _CHOICES = {
 
 
 class NCSNpp(nn.Module):
-    """The UNet; fields are the `model` keys of the original configs.
+    """The UNet NCSN++, and DDPM++ (Song et al. 2021). The keys are the `model` keys of the original configs.
 
     Attributes:
       channels: channels of the first level (`nf`).
       channel_mult: multiple of `channels` at each resolution level.
       num_res_blocks: residual blocks per level on the way down (one more on the way up).
-      attention_resolutions: heights at which blocks are followed by attention (the middle always is).
-      dropout: rate before the second convolution of a block.
-      embedding: "positional" (of the label) or "fourier" (of its logarithm).
+      attention_resolutions: image heights at which attention follows each block (the middle always has attention).
+      dropout: dropout rate before the second convolution of a block.
+      embedding: "positional" embeds the label, "fourier" embeds the logarithm of the label.
       fourier_scale: standard deviation of the Fourier frequencies.
-      fir: resample with the filter `fir_taps` instead of mean and nearest neighbour.
-      progressive_input: "input_skip" adds the halved image to each level, "residual" a learned pyramid; or "none".
-      progressive: the output is a sum of images of all levels ("output_skip"), a learned pyramid ("residual"), or
-        "none" of these.
-      progressive_combine: how "input_skip" joins a level: "sum", or "cat" which doubles its channels.
-      resblock: "biggan" resamples within residual blocks, "ddpm" by modules between the levels.
-      resample_with_conv: those modules convolve.
-      scale_by_sigma: divide the output by sigma: the label, or with `levels` the level that the label is the index of.
+      fir: resample with the filter `fir_taps`, instead of the mean (down) and the nearest neighbour (up).
+      progressive_input: "input_skip" adds the halved image to each level, "residual" adds a learned pyramid, "none"
+        adds nothing.
+      progressive: "output_skip": the output is a sum of images of all levels; "residual": a learned pyramid; "none": it
+        comes from the last level.
+      progressive_combine: how "input_skip" joins a level: "sum", or "cat", which doubles its channels.
+      resblock: "biggan" resamples inside of residual blocks, "ddpm" resamples by layers between the levels.
+      resample_with_conv: the layers that resample between the levels are convolutions.
+      scale_by_sigma: divide the output by sigma. Sigma is the label, or on a chain the noise level of that index.
       centered: the input is in [-1, 1]; otherwise [0, 1] is mapped to it first.
-      conditional: the label reaches the blocks.
+      conditional: the blocks get the embedding of the label.
       levels: the noise levels of a discrete model whose labels are indices.
       activation: of `ACTIVATIONS`.
       init_scale: scale of the last layer of every block and of the network; 0 starts each block as identity.

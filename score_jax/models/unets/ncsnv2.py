@@ -16,14 +16,14 @@ from score_jax.typing import Image, Time
 
 
 class NCSNv2(nn.Module):
-    """The network; its output is the score.
+    """The RefineNet of NCSNv2 (Song and Ermon 2020). Its output is the score.
 
     Attributes:
       channels: base channels (`ngf`).
       levels: the noise levels that labels are indices of.
       variant: "plain" up to 64 pixels, "deeper" for 96 to 128, "deepest" for 256.
-      normalization: key of `NORMS`.
-      activation: of `ACTIVATIONS`.
+      normalization: name of the norm, of `NORMS`.
+      activation: name of the activation, of `ACTIVATIONS`.
       centered: the input is in [-1, 1]; otherwise [0, 1] is mapped to it first.
       dtype: compute dtype; parameters, norms and output stay float32.
     """
