@@ -25,8 +25,8 @@ from score_jax.runtime.multihost import print_once
 T = TypeVar("T")
 _DRAWN: dict[str, tuple[int, int]] = {"train": (0, 1_000_000), "test": (1, 10_000)}
 """Seed and count of each part of data that are drawn."""
-_KEPT_BYTES = 2**26
-"""Of all drawn images of a source: up to here each is drawn once."""
+_KEPT, _KEPT_BYTES = 2**16, 2**26
+"""Dead leaves of a source that are few enough, and of few enough bytes, to be drawn once each."""
 TOYS = {"swiss_roll": draw_roll, "heartbeat": draw_beats}
 """Data of no image's shape: rows (n, 1, 1, d) of a seed and their number, by name."""
 
@@ -53,8 +53,9 @@ def _patiently(read: Callable[[], T], name: str) -> T:
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise InputError(
-            f"Cannot read {name}, tried {len(WAITS) + 1} times: {reason}. Mend or remove it, or check the file system; "
-            "the same command then goes on."
+            f"Cannot read {name}, tried {len(WAITS) + 1} times: {reason}. Repair or remove it, or check the "
+            "file system; "
+            "then the same command continues."
         ) from error
 
 
@@ -107,14 +108,14 @@ class Source:
             return dataclasses.replace(self, num_classes=0)
         if self.classes == () or "label" not in self.rows[0]:
             raise InputError(
-                f"{self.name} has no labels, but the model is of {num_classes} classes: use data with labels (images "
+                f"{self.name} has no labels, but the model has {num_classes} classes: use data with labels (images "
                 "in sub-folders by class, or an array 'labels'), or a model without classes."
             )
         if self.classes is not None and len(self.classes) > num_classes:
             names = ", ".join(map(quoted, self.classes[:5]))
             raise InputError(
-                f"{self.name} has {len(self.classes)} classes ({names}, ...), the model knows {num_classes}: give the "
-                "network as many classes."
+                f"{self.name} has {len(self.classes)} classes ({names}, ...), but the model has {num_classes}: give "
+                "the network as many classes."
             )
         if self.labels is not None:
             checked_labels(self.labels, len(self), num_classes, self.name)
@@ -180,7 +181,9 @@ def open_source(
 
     if name == "dead_leaves":
         rows_of = functools.partial(DeadLeavesImages, size=image_size, channels=channels)
-        return _drawn(name, split, lambda seed, count: rows_of(seed, length=count), prepare)
+        source = _drawn(name, split, lambda seed, count: rows_of(seed, length=count), prepare)
+        few = len(source) <= _KEPT and len(source) * image_size**2 * channels <= _KEPT_BYTES
+        return dataclasses.replace(source, rows=_Kept(source.rows)) if few else source
     if name in TOYS:
         toys = _drawn(name, split, lambda seed, count: ArrayRows(TOYS[name](seed, count)), lambda row, what: row)
         first = toys.rows[0]["image"]
@@ -256,9 +259,7 @@ def _drawn(
     if wanted.part not in _DRAWN:
         raise InputError(f"{name} has no part {wanted.part!r}: expected 'train' or 'test'.")
     seed, count = _DRAWN[wanted.part]
-    rows = _Part(rows_of(seed, count), wanted.cut(count, name))
-    small = len(rows) * rows[0]["image"].nbytes <= _KEPT_BYTES
-    return Source(f"{name}:{split}", _Kept(rows) if small else rows, prepare, ())
+    return Source(f"{name}:{split}", _Part(rows_of(seed, count), wanted.cut(count, name)), prepare, ())
 
 
 @dataclasses.dataclass(frozen=True)
