@@ -270,3 +270,23 @@ def test_a_file_that_is_gone_is_named(folder, monkeypatch):
     (folder / "cat" / "1.png").unlink()
     with pytest.raises(InputError, match=r"Cannot read .*cat/1.png, tried 2 times"):
         [source[i] for i in range(len(source))]
+
+
+@pytest.mark.parametrize(("name", "dim", "dtype"), [("swiss_roll", 2, np.float32), ("heartbeat", 20, np.uint8)])
+def test_data_that_are_no_images_are_images_of_one_pixel(name, dim, dtype):
+    train, test = (open_source(name, split, image_size=1, channels=dim) for split in ("train[:50]", "test"))
+    assert (len(train), len(test)) == (50, 10_000) and train.dtype == dtype and train.classes == ()
+    rows = np.stack([train[i]["image"] for i in range(50)])
+    assert rows.shape == (50, 1, 1, dim) and rows.dtype == dtype
+    assert not np.array_equal(rows, np.stack([test[i]["image"] for i in range(50)]))
+    if name == "heartbeat":
+        assert set(np.unique(rows)) == {0, 255} and (rows.reshape(50, 4, 5).sum(axis=2) == 255).all()
+    with pytest.raises(InputError, match=rf"{name} is of shape \(1, 1, {dim}\): give .*data.channels={dim}"):
+        open_source(name, "train", image_size=8, channels=3)
+
+
+def test_dead_leaves_are_drawn_once_where_they_are_few():
+    few, many = (open_source("dead_leaves", split, image_size=8, channels=1) for split in ("train[:50]", "train"))
+    first = few[7]["image"]
+    assert few.rows[7]["image"] is few.rows[7]["image"] and many.rows[7]["image"] is not many.rows[7]["image"]
+    np.testing.assert_array_equal(first, many[7]["image"])
