@@ -24,17 +24,20 @@ def where_samples_are_not_finite(config: ConfigDict) -> str:
     changes = []
     if c.name == "ode":
         changes.append(
-            "loosen sampler.rtol and sampler.atol (a solve gives up after too many steps) or raise sampler.t_min"
+            "give larger sampler.rtol and sampler.atol (a solve gives up after too many steps) or a larger "
+            "sampler.t_min"
         )
     elif c.name in _LANGEVIN and not (c.name == "predictor_corrector" and c.corrector == "none"):
         changes.append(f"give a smaller sampler.{_LANGEVIN[c.name]}")
     elif _may_have_more_steps(config):
-        changes.append("give sampler." + ("respacing more levels" if c.get("respacing") else "num_steps more"))
+        changes.append(
+            "give " + ("a sampler.respacing of more levels" if c.get("respacing") else "a larger sampler.num_steps")
+        )
     if c.threshold == "none" and config.prediction.get("output") != "mean":
-        changes.append("hold the predicted images by sampler.threshold=clip")
+        changes.append("clip the predicted x0 by sampler.threshold=clip")
     if config.guidance.scale != 1.0 or config.guidance.name == "classifier":
         changes.append("lower guidance.scale")
     if config.network.get("dtype", "float32") != "float32":
         changes.append("compute with network.dtype=float32")
     changes.append("train longer")
-    return f"{checks}; else {', '.join(changes[:-1])}, or {changes[-1]}."
+    return f"{checks}; if so, {', '.join(changes[:-1])}, or {changes[-1]}."

@@ -116,13 +116,13 @@ def _check_fit(config: ConfigDict, stages: Mapping[str, Experiment]) -> None:
             takes = f"enlarges images of {_words(enlarges)}" if size else "draws from noise"
             comes = f"the stage before draws images of {_words(before)}" if before else "no stage is before it"
             raise InputError(
-                f"cascade.{name}: {run} {takes}, and {comes}: name another run, or stages in another order."
+                f"cascade.{name}: {run} {takes}, but {comes}: give another run, or the stages in another order."
             )
         before = found.image_shape
     if before != (config.data.image_size, config.data.image_size, config.data.channels):
         raise InputError(
             f"The cascade draws images of {_words(before)}: give data.image_size={before[0]} and "
-            f"data.channels={before[2]}, which `evaluate` compares them at."
+            f"data.channels={before[2]}, because `evaluate` reads real images of this size."
         )
 
 

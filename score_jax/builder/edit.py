@@ -41,7 +41,9 @@ class Edit:
 def check_blends(c: Sampler) -> None:
     """Raises InputError where no edit can be made by this sampler: one of several evaluations a step."""
     if not isinstance(c, Ancestral | DDIM):
-        raise InputError("A blend needs a sampler of one evaluation a step: --solver=ancestral or ddim.")
+        raise InputError(
+            "A blend needs a sampler with one network evaluation per step: give --solver=ancestral or ddim."
+        )
 
 
 def sdedit_start(grid: Grid, skip: int) -> Grid:

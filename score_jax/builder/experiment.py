@@ -124,8 +124,8 @@ class Experiment:
             return model
         if getattr(self.sections["loss"], "condition_dropout", 0.0) <= 0:
             raise InputError(
-                f"guidance.scale={guidance.scale}, but this model was not trained without its conditions: train with "
-                "loss.condition_dropout, or let a classifier guide: --guidance.classifier=WORKDIR."
+                f"guidance.scale={guidance.scale}, but this model has no unconditional prediction: train with "
+                "loss.condition_dropout, or use a classifier: --guidance.classifier=WORKDIR."
             )
         free = functools.partial(without_conditions, declared=self.network.conditions)
         return with_reference(model, free, scale_of(guidance, self.process))
@@ -178,7 +178,7 @@ class Experiment:
         """
         self.part("predictor")
         if not isinstance(self.likelihood, Exact):
-            raise InputError("likelihood.name names a bound, and the ODE is asked for: give likelihood.name=ode.")
+            raise InputError("likelihood.name is a bound, but this command needs the ODE: give likelihood.name=ode.")
         return self.likelihood
 
     def levels(self) -> Levels:
@@ -199,9 +199,9 @@ _WITHOUT = {
     "sampler": _OF_CLASSIFIER,
     "likelihood": _OF_CLASSIFIER,
     "classifier": "it is a generative model. Train one with loss.name=classifier.",
-    "predictor": "it learns the reverse kernels of a chain, and no score or noise that other methods could ask for. "
-    "Measure it by likelihood.name=bound, and draw by sampler.name=reverse_kernels.",
-    "pixels": "its data are numbers or bits, not images of 8 bits. Its likelihood says how good it is.",
+    "predictor": "it learns the reverse kernels of a chain, not a score or noise, which other methods need. "
+    "Give likelihood.name=bound and sampler.name=reverse_kernels.",
+    "pixels": "its data are numbers or bits, not images of 8 bits. Measure its likelihood instead.",
 }
 """What a run is that lacks a part, and what helps."""
 

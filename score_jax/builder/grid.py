@@ -68,8 +68,8 @@ def time_grid(c: Stepping, model: ModelFacts, process: GaussianProcess) -> Grid:
         if not 1 / _COARSE < ratio < _COARSE:
             raise InputError(
                 f"sampler.grid={c.grid} with sampler.num_steps={c.num_steps} is too coarse for {model.process_name}, "
-                f"whose time is the noise level: data of standard deviation {_std(model):.2g} get {ratio:.2g} times "
-                "their variance. Give sampler.grid=auto, which is even in log-SNR, or more steps."
+                f"whose time is the noise level: samples of data with standard deviation {_std(model):.2g} would have "
+                f"{ratio:.2g} times the variance. Give sampler.grid=auto, which is uniform in log-SNR, or more steps."
             )
     return grid
 
@@ -89,8 +89,8 @@ def check_half_score(model: ModelFacts, process: NoiseSchedule, grid: Grid) -> N
     if ratio < _COARSE_HALF_SCORE:
         return
     found = (
-        f"sampler.probability_flow of reverse_diffusion in {len(grid) - 1} steps gives data of standard deviation "
-        f"{_std(model):.2g} {ratio:.2g} times their variance under process {model.process_name}"
+        f"reverse_diffusion with sampler.probability_flow in {len(grid) - 1} steps gives samples {ratio:.2g} times the "
+        f"variance of the data (standard deviation {_std(model):.2g}) under process {model.process_name}"
     )
     if _loses_its_signal(process) or (isinstance(process, Chain) and smallest < 0.5):
         raise InputError(

@@ -125,7 +125,7 @@ def build_bound_loss(c: Bound, process: Process, codec: Codec, model: Model, *, 
     learned, law = process.num_levels - 1, law_of(process)
     if c.levels > learned:
         raise InputError(
-            f"loss.levels={c.levels}: give at most {learned}, the chain's but the first; 0 takes them all."
+            f"loss.levels={c.levels}: give at most {learned}, all levels of the chain but the first, or 0 for all."
         )
     average = bound.over_every_level if c.levels == 0 else functools.partial(bound.over_levels, c.levels)
 
@@ -179,8 +179,8 @@ def build_kernel_sampling(
         measurement, y, noise = measured
         if not measurement.of_pixels:
             raise InputError(
-                "A model that learns its reverse kernels holds pixels, and not sums of channels: choose --task=inpaint "
-                "or denoise."
+                "A model that learns its reverse kernels can condition on pixels, but not on sums of channels: choose "
+                "--task=inpaint or denoise."
             )
         if noise:
             factor = law.observed(measurement.inverse(y), noise, _SHARES[c.share](process.num_levels))

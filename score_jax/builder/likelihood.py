@@ -69,16 +69,17 @@ def flow_of(model: ModelFacts) -> GaussianProcess:
         return process
     if model.label == "descending_index":
         raise InputError(
-            "This network knows nothing but its levels, so it has no score between them and no ODE: measure the "
-            "variational bound, --method=vlb."
+            "This network is defined only at its levels. It has no score between them, so it has no ODE: measure "
+            "the variational bound, --method=vlb."
         )
     if model.outputs_mean:
-        raise InputError("A network that outputs means of a chain has no ODE: measure its bound, --method=vlb.")
+        raise InputError("A network that outputs the means of a chain has no ODE: measure its bound, --method=vlb.")
     assert isinstance(process, Chain)
     flow = Interpolated(process)
     if flow.t_max < 1:
         raise InputError(
-            "A chain of one level with a signal has no ODE: give process.num_levels more, or --method=vlb."
+            "A chain in which only one level has a signal has no ODE: give a larger process.num_levels, or "
+            "--method=vlb."
         )
     return flow
 

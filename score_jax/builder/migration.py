@@ -43,9 +43,12 @@ def migrated(values: Values) -> Values:
     if version == VERSION and not isinstance(version, bool | float):
         return values
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise InputError(f"version={quoted(version)}: give {VERSION}, or 1 for a config of before November 2026.")
+        raise InputError(f"version={quoted(version)}: give {VERSION}, or 1 for a config from before November 2026.")
     if version > VERSION:
-        raise InputError(f"version={version}: this release reads configs up to version {VERSION}: install a later one.")
+        raise InputError(
+            f"version={version}: this release of score_jax reads configs up to version {VERSION}: install a "
+            "newer release."
+        )
     return _from_flat_sections(values)
 
 

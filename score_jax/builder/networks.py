@@ -111,8 +111,8 @@ def conditioners_of(config: ConfigDict, network: Network, codec: Codec) -> Mappi
     size = config.data.low_resolution
     if ("low_res" in network.conditions) != bool(size):
         raise InputError(
-            f"data.low_resolution={size}, and the network has {'a' if not size else 'no'} condition 'low_res': a "
-            "super-resolution model needs both, others neither."
+            f"data.low_resolution={size}, but the network has {'a' if not size else 'no'} condition 'low_res': a "
+            "super-resolution model needs both, any other model neither."
         )
     return {"low_res": low_resolution(size, codec)} if size else {}
 

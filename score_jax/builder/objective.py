@@ -89,8 +89,9 @@ def _draws(c: Options, process: NoiseSchedule) -> Draw:
     times: dict[str, Draw] = {"log_normal": log_normal, "logit_normal": logit_normal}
     if bounds and c.time_sampling in times:
         raise InputError(
-            f"loss.weighting=likelihood with loss.time_sampling={c.time_sampling} is no bound: it needs the smallest "
-            "and the largest times, and these are all but never drawn. Give loss.time_sampling=uniform, stratified or "
+            f"loss.weighting=likelihood with loss.time_sampling={c.time_sampling} is no bound: a bound needs the "
+            "smallest and the largest times, which are almost never drawn. Give loss.time_sampling=uniform, "
+            "stratified or "
             "stratified_mixture, or another weighting."
         )
     in_log = c.time_sampling == "stratified_mixture"
@@ -196,7 +197,9 @@ def _criterion(c: Options, model: ModelFacts, dim: int, *, dequantized: bool, si
         return _bound(c, process, model.output)
     if isinstance(c, ExactLikelihood) and isinstance(process, GaussianProcess):
         if not dequantized:
-            raise InputError("loss.name=likelihood of undequantised images has no maximum: give data.dequantize=True.")
+            raise InputError(
+                "loss.name=likelihood has no maximum for images without dequantisation: give data.dequantize=True."
+            )
         return _exact_likelihood(c, process, model.codec)
     possible = ("hybrid", "vlb") if isinstance(process, Chain) else ("likelihood",)
     name = {Hybrid: "hybrid", VariationalBound: "vlb", ExactLikelihood: "likelihood", Bound: "bound"}[type(c)]

@@ -212,7 +212,7 @@ def _predictor_corrector(c: PredictorCorrector, s: _Setting) -> FixedSteps:
 
 def _multistep(c: Stepping, s: _Setting) -> FixedSteps:
     if s.known is not None:
-        raise InputError("A multistep solver cannot hold a measurement: choose another --solver, e.g. ddim.")
+        raise InputError("A multistep solver cannot condition on a measurement: choose another --solver, e.g. ddim.")
     return FixedSteps(dpm_solver.multistep(s.walk.process), s.walk.grid, s.walk.num_steps, dpm_solver.no_memory)
 
 
@@ -325,19 +325,21 @@ def build_sampling(
     if isinstance(c, ReverseKernels):
         if guide is not None or edit is not None:
             raise InputError(
-                "A model that learns its reverse kernels takes no guide: leave the classifier or text out."
+                "A model that learns its reverse kernels cannot be guided: leave out the classifier or the text."
             )
         return build_kernel_sampling(
             c, model.process, None if known is None else (known.measurement, known.y, known.noise)
         )
     assert isinstance(c, Sampler) and isinstance(model.process, NoiseSchedule)
     if known is not None and known.noise:
-        raise InputError("Samplers hold what is known as it is: noise in it is for models of a learned_chain.")
+        raise InputError(
+            "Samplers need a measurement without noise: only a model of a learned_chain can use a noisy one."
+        )
     if edit is not None:
         edits.check_blends(c)
     if isinstance(c, ProbabilityFlow):
         if known is not None:
-            raise InputError("The ODE cannot hold a measurement: choose another --solver, e.g. ddim.")
+            raise InputError("The ODE sampler cannot condition on a measurement: choose another --solver, e.g. ddim.")
         walk = Walk(model.process, coordinates.itself(), jnp.zeros(1), t_min=c.t_min, denoise=c.denoise)
     else:
         with jax.ensure_compile_time_eval():  # grids are values, also where this is called in a traced function
@@ -384,7 +386,9 @@ def scale_of(c: ClassifierFree, process: NoiseSchedule) -> classifier_free.Scale
     """
     high = c.sigma_high or math.inf
     if not c.sigma_low < high:
-        raise InputError(f"guidance.sigma_low={c.sigma_low} is not below guidance.sigma_high={high}.")
+        raise InputError(
+            f"guidance.sigma_low={c.sigma_low} is not below guidance.sigma_high={high}: give the smaller one first."
+        )
     if c.sigma_low <= 0 and math.isinf(high):
         return classifier_free.constant(c.scale)
     return classifier_free.in_interval(c.scale, process, c.sigma_low, high)

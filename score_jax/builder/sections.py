@@ -157,8 +157,8 @@ def refuse_cascade(config: ConfigDict) -> None:
     if is_cascade(config):
         runs = ", ".join(str(config.cascade[name].workdir) for name in stage_names(config))
         raise InputError(
-            "This is a cascade, which `sample`, `evaluate` and `plan` take as a whole. Train, measure, edit and "
-            f"inspect its runs, each by itself: {runs}."
+            "This config is a cascade, for `sample`, `evaluate` and `plan` only. Give the other verbs one of its runs: "
+            f"{runs}."
         )
 
 
@@ -171,9 +171,9 @@ def default_cascade(workdirs: tuple[str, ...]) -> ConfigDict:
 def refuse_in_cascade(section: str) -> None:
     """Raises InputError where a cascade has no section of this name: it is its stages', or none at all."""
     if section in SETTINGS:
-        raise InputError(f"A cascade has no section {section!r}: state it of a stage, as cascade.stage1.{section}.")
+        raise InputError(f"A cascade has no section {section!r}: give it for a stage, as cascade.stage1.{section}.")
     if section in (*SECTIONS, *METHODS, *CONSTRUCTED, "seed") and section not in OF_CASCADES:
-        raise InputError(f"A cascade has no section {section!r}: it is in the config of each stage's run.")
+        raise InputError(f"A cascade has no section {section!r}: it belongs to the config of each stage's run.")
     known = ("version", "cascade", *OF_CASCADES)
     if section not in known:
         raise unknown_name("section of the config", section, known)
@@ -195,7 +195,7 @@ def _completed_cascade(values: dict[str, Any]) -> ConfigDict:
     for name in stages:
         if not _STAGE.fullmatch(str(name)):
             raise InputError(
-                f"Unknown key of cascade: {quoted(name)}. Its stages are stage1, stage2, ... in their order."
+                f"Unknown key of cascade: {quoted(name)}. Call the stages stage1, stage2, ... in their order."
             )
     for name in (f"stage{number + 1}" for number in range(max(1, len(stages)))):
         if name not in stages:

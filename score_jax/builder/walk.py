@@ -115,7 +115,7 @@ def walk_of(c: Sampler, model: ModelFacts) -> Walk:
     assert isinstance(c, Stepping)
     c.check_read(CHAIN if isinstance(process, Chain) else CONTINUOUS)
     if c.respacing and not isinstance(process, Chain):
-        raise InputError("sampler.respacing is of chains of levels; in continuous time give sampler.num_steps.")
+        raise InputError("sampler.respacing is only for chains of levels; in continuous time give sampler.num_steps.")
     if c.discretisation == "score_sde":
         return _of_score_sde(c, model)
     if isinstance(process, Chain):

@@ -131,7 +131,8 @@ def _without_preconditioning(output: str, label: str) -> None:
     """Without a key `preconditioning`, the keys `output` and `label` say what the network's output and input mean.
 
     Args:
-      output: the quantity that the network predicts.
+      output: the quantity that the network predicts. For learned_chain give forward_mean, blended_mean or data_mean,
+        for binomial_chain x0_logits, each without a label; for the other processes give one of these.
       label: the number that tells the network the time or the noise level.
     """
 
@@ -154,8 +155,9 @@ def _described(section: str, made: Any) -> list[str]:
         values = possible.get(key, Values()).described()
         line = f"{stated}  {meanings.get(key, '')}".rstrip()
         lines.append(line + (f" ({values})" if values else ""))
-    if section == "network":
-        lines.append(f"dtype  {meanings.get('dtype', '')} ({', '.join(networks.DTYPES)})")
+    for key, table in networks.CHOICES.items() if section == "network" else ():
+        if key in parameters:
+            lines.append(f"{key}  {meanings.get(key, '')} ({', '.join(table)})")
     return lines
 
 

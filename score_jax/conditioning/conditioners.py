@@ -22,7 +22,7 @@ def area_means(images: Batch, size: int) -> Batch:
     """
     b, h, w, channels = images.shape
     if size <= 0 or h % size or w % size:
-        raise InputError(f"data.low_resolution={size} does not divide images of {h} x {w}.")
+        raise InputError(f"data.low_resolution={size} does not divide the image size {h} x {w}: give a divisor.")
     return images.reshape(b, size, h // size, size, w // size, channels).mean(axis=(2, 4))
 
 
@@ -31,7 +31,10 @@ def given(name: str) -> Conditioner:
 
     def conditioner(batch: Mapping[str, Array], x0: Image | None) -> Array:
         if name not in batch:
-            raise InputError(f"The network has the condition {name!r}, but the data have no entry of this name.")
+            raise InputError(
+                f"The network has the condition {name!r}, but the data have no entry of this name: add it to "
+                "the data, or choose another network."
+            )
         return batch[name]
 
     return conditioner

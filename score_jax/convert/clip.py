@@ -185,7 +185,7 @@ class _Shapes:
 def _heads(width: int, given: int | None) -> int:
     heads = width // HEAD_CHANNELS if given is None else given
     if heads < 1 or width % heads:
-        raise InputError(f"The weights are no CLIP's: a width of {width} is not in {heads} heads.")
+        raise InputError(f"The weights are no CLIP's: a width of {width} does not split into {heads} heads.")
     return heads
 
 
@@ -193,7 +193,7 @@ def _side(positions: int) -> int:
     """Of a square grid with one position more."""
     side = math.isqrt(max(positions - 1, 0))
     if side == 0 or side**2 + 1 != positions:
-        raise InputError(f"The weights are no CLIP's: {positions} positions are no square and one.")
+        raise InputError(f"The weights are no CLIP's: {positions} positions are not one more than a square number.")
     return side
 
 
@@ -220,7 +220,7 @@ def _transformer(shapes: _Shapes, features: int, heads: int | None) -> VisionTra
 def _resnet(shapes: _Shapes, features: int) -> ModifiedResNet:
     *_, width = shapes.of(4, "vision", "stem_3", "kernel")
     if width % 2:
-        raise InputError(f"The weights are no CLIP's: a residual network of width {width}, which has no half.")
+        raise InputError(f"The weights are no CLIP's: a residual network has the odd width {width}.")
     positions, _ = shapes.of(2, "vision", "pool", "position")
     layers = tuple(shapes.count("vision", f"level_{i}_block_{{}}", "conv_1", "kernel") for i in range(4))
     return ModifiedResNet(_side(positions) * REDUCTION, width, layers, features)

@@ -108,8 +108,8 @@ def to_ours(state: StateDict, shapes: PyTree, table: Table, *, buffers: str = ""
     ]
     if complaints:
         raise InputError(
-            f"The weights do not fit the network ({'; '.join(complaints)}): choose the config that they were trained "
-            "with, and the right --from."
+            f"The weights do not fit the network ({'; '.join(complaints)}): choose the config of their training, "
+            "and the right --from."
         )
     return jax.tree_util.tree_map_with_path(lambda path, _: found[tuple(key.key for key in path)], shapes)
 

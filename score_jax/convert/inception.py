@@ -104,11 +104,11 @@ def load_inception(path: Path, *, allow_other: bool = False) -> InceptionWeights
     published = sha256.startswith(_PUBLISHED)
     if not published and not allow_other:
         raise InputError(
-            f"{path} is not the published FID Inception (sha256 {sha256[:8]}, expected {_PUBLISHED}), and its FID "
-            f"would compare with no one's: get {_WHERE}, or say --allow_other_weights."
+            f"{path} is not the published FID Inception (sha256 {sha256[:8]}, expected {_PUBLISHED}), so its FID "
+            f"cannot be compared with published ones: get {_WHERE}, or give --allow_other_weights."
         )
     if not isinstance(state, dict):
-        raise InputError(f"{path} holds no tensors by name: get {_WHERE}.")
+        raise InputError(f"{path} holds no named tensors: get {_WHERE}.")
     return InceptionWeights(jax.tree.map(jnp.asarray, params_of(state)), sha256, published)
 
 

@@ -61,7 +61,7 @@ def torchvision_table(path: ParameterPath) -> Counterpart:
 def _widths(vgg: StateDict, names: dict[str, str]) -> Widths:
     missing = [name for name in names.values() if name not in vgg or vgg[name].ndim != 4]
     if missing:
-        raise InputError(f"There is no VGG16 in the weights (no {missing[0]} of a convolution).")
+        raise InputError(f"The weights are not those of VGG16 (a convolution has no {missing[0]}).")
     found: Any = tuple(
         tuple(len(vgg[name]) for conv, name in names.items() if conv.startswith(f"conv{block}_"))
         for block in range(1, len(VGG16_WIDTHS) + 1)

@@ -17,7 +17,9 @@ _MAX_ATTRIBUTES, _MAX_NAME = 2**16, 2**9
 
 def refuse(what: str) -> InputError:
     """The error for contents that a checkpoint has no need of."""
-    return InputError(f"The file is no plain checkpoint: {what}. Nothing of it was executed; get it from its authors.")
+    return InputError(
+        f"The file is not a plain checkpoint: {what}. Nothing in it was executed. Ask its authors for plain weights."
+    )
 
 
 class Inert:

@@ -82,7 +82,7 @@ def _read(file: io.BufferedIOBase, allowance: Allowance) -> Any:
         return torch_files.read_pickle(file, allowance)
     if head[257:262] == b"ustar":
         raise InputError(
-            "A tar archive, which PyTorch's format of 2017 was too: unpack it, or save it again with PyTorch >= 0.4."
+            "The file is a tar archive, as PyTorch wrote in 2017: unpack it, or save it again with PyTorch >= 0.4."
         )
     if len(head) > 8 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < allowance.size:
         return _safetensors(file)
@@ -100,7 +100,7 @@ def read_tensors(path: Path, advice: str) -> dict[str, np.ndarray]:
     """
     state = read_checkpoint(path)
     if not isinstance(state, dict) or not all(isinstance(tensor, np.ndarray) for tensor in state.values()):
-        raise InputError(f"{path} holds no tensors by name: {advice}.")
+        raise InputError(f"{path} holds no named tensors: {advice}.")
     return state
 
 
@@ -155,7 +155,9 @@ def _safetensors(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
 
 def _safetensor(name: str, dtype: str, shape: list[int], data: bytes | bytearray) -> np.ndarray:
     if dtype not in _SAFETENSORS_TYPES:
-        raise InputError(f"Tensor {named(name)} has the type {named(dtype)}, which numpy has not: save it as float32.")
+        raise InputError(
+            f"Tensor {named(name)} has the type {named(dtype)}, which numpy does not know: save it as float32."
+        )
     return np.frombuffer(data, _SAFETENSORS_TYPES[dtype]).reshape(shape)
 
 

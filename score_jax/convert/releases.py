@@ -59,7 +59,8 @@ def table_of(release: str, network: Network) -> Table:
     if kind not in tables:
         known = ", ".join(sorted(other.__name__ for other in tables))
         raise InputError(
-            f"{release} has weights of {known}; the config's network is {kind.__name__}: choose its config."
+            f"--from={release} is for weights of {known}, but the config's network is {kind.__name__}: choose a config "
+            "of that release."
         )
     return tables[kind](network.module, network.image_shape[0])
 

@@ -69,7 +69,7 @@ def _no_weights(tree: Any, otherwise: str) -> InputError:
     inner = list(tree.values()) if isinstance(tree, dict) else list(tree) if isinstance(tree, list | tuple) else []
     inner += [part for parts in inner if isinstance(parts, list | tuple) for part in parts]
     if _is_optimizer(tree) or any(map(_is_optimizer, inner)):
-        return InputError("The file holds the state of an optimizer and no weights: take the model's file.")
+        return InputError("The file holds the state of an optimizer, not weights: give the file of the model.")
     return InputError(otherwise)
 
 
@@ -82,14 +82,14 @@ def _tensors(tree: Any, what: str) -> dict[str, np.ndarray]:
     if isinstance(tree, dict) and any(isinstance(tree.get(part), dict) for part in ("_parameters", "_modules")):
         tree = _flat(tree, ".")
     if not isinstance(tree, dict) or not any(isinstance(value, np.ndarray) for value in tree.values()):
-        raise _no_weights(tree, f"{what} holds no tensors by name: check --from.")
+        raise _no_weights(tree, f"{what} holds no named tensors: check --from.")
     found: dict[str, np.ndarray] = {}
     for key, value in tree.items():
         if isinstance(value, np.ndarray):
             name = _bare_name(str(key))
             if name in found:
                 raise InputError(
-                    f"{what} holds {named(name)} twice, under different prefixes: take one set of weights."
+                    f"{what} holds {named(name)} twice, under different prefixes: give a file with one set of weights."
                 )
             found[name] = value
     if all(str(key).startswith("module.") or key == "n_averaged" for key in tree):
@@ -128,7 +128,7 @@ def _plain(checkpoint: Any, weights: str) -> Named:
     if not averages:
         return _tensors(checkpoint, "The file"), alone
     if not _flat(checkpoint, "."):
-        raise _no_weights(checkpoint, "The file holds no tensors by name: check --from.")
+        raise _no_weights(checkpoint, "The file holds no named tensors: check --from.")
 
     def ema() -> StateDict:
         return _tensors(averages[0], "The average in the file")
@@ -202,7 +202,7 @@ def _edm(checkpoint: Any, weights: str) -> Named:
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("ema"), dict):
         raise _no_weights(checkpoint, "The file has no network 'ema': expected a pickle of NVlabs/edm.")
     if weights == "raw":
-        raise InputError("The file has averaged weights alone: use --weights=ema, or auto.")
+        raise InputError("The file has only averaged weights: use --weights=ema, or auto.")
     return _tensors(checkpoint["ema"], "The network 'ema'"), "ema"
 
 

@@ -129,7 +129,7 @@ def _legacy(file: io.BufferedIOBase, from_bytes: Callable[[bytes], Any]) -> Any:
     """Magic number, protocol, facts of the machine, the object, keys of its storages, the storages."""
     magic, protocol, facts = (unpickle(file) for _ in range(3))
     if pickle.dumps(magic, protocol=2) != LEGACY_START or protocol != _PROTOCOL or not isinstance(facts, dict):
-        raise InputError("The file begins like PyTorch's older format and goes on otherwise: download it again.")
+        raise InputError("The file begins like PyTorch's older format, but is damaged after that: download it again.")
     little = bool(facts.get("little_endian", True))
     storages: dict[str, tuple[int, np.dtype]] = {}
     contents: dict[str, np.ndarray] = {}
@@ -139,7 +139,9 @@ def _legacy(file: io.BufferedIOBase, from_bytes: Callable[[bytes], Any]) -> Any:
             return pid[1]  # a class, and its source code, which is not read
         kind, key, count = _storage_id(pid)
         if not isinstance(kind, DTypeMark):
-            raise InputError(f"A storage is of the type {kind.name}, which numpy has not: save the file as float32.")
+            raise InputError(
+                f"A storage has the type {kind.name}, which numpy does not know: save the file as float32."
+            )
         storages[key] = (count, kind.dtype)
         start, stop = 0, None
         if len(pid) > 5 and pid[5] is not None:

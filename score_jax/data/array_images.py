@@ -61,7 +61,7 @@ def _chosen(
     fitting = [name for name in there if fits(headers[name])]
     if len(fitting) > 1:
         raise InputError(
-            f"{path} holds both {fitting[0]} and {fitting[1]}, and either could be meant: keep one of them."
+            f"{path} holds both {fitting[0]} and {fitting[1]}, and it is not clear which to read: keep one of them."
         )
     return there[0] if there else None
 
@@ -98,18 +98,20 @@ def _labels(path: Path, name: str, labels: np.ndarray, count: int) -> Int[np.nda
     """
     what = f"The labels {name} of {path} are {named(str(labels.dtype))} {quoted(labels.shape)}"
     if labels.ndim == 2 and labels.shape[1] > 1:
-        raise InputError(f"{what}: expected integers ({count},); of one-hot rows save labels.argmax(axis=1).")
+        raise InputError(f"{what}: expected integers ({count},). If the rows are one-hot, save labels.argmax(axis=1).")
     if labels.ndim != 1:
         mend = "; save labels.reshape(-1)" if labels.size == count else ""
         raise InputError(f"{what}: expected integers ({count},){mend}.")
     if len(labels) != count:
-        raise InputError(f"{what}, for {count} images: expected one of each.")
+        raise InputError(f"{what}, for {count} images: expected one label for each image.")
     if labels.dtype.kind in "iu":
         wrong = (labels < 0) | (labels > np.iinfo(np.int32).max)
         if wrong.any():
             first = int(wrong.argmax())
-            raise InputError(f"{what}, and that of image {first} is {labels[first]}: expected 0, 1, 2, ...")
+            raise InputError(f"{what}, and the label of image {first} is {labels[first]}: expected 0, 1, 2, ...")
         return labels.astype(np.int32)
     wrong = labels != np.floor(labels) if labels.dtype.kind == "f" else np.ones(count, bool)
     first = int(wrong.argmax())
-    raise InputError(f"{what}, that of image {first} is {quoted(labels[first].item())}: expected integers from 0 on.")
+    raise InputError(
+        f"{what}, and the label of image {first} is {quoted(labels[first].item())}: expected integers from 0 on."
+    )

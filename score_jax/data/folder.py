@@ -76,7 +76,7 @@ def _in_threads(of_file: Callable[[str], T], files: Sequence[str]) -> list[T]:
         with ThreadPoolExecutor(_THREADS) as pool:
             answers = list(pool.map(lambda block: [of_file(file) for file in block], blocks))
     except OSError as error:
-        raise InputError(f"Cannot read {str(error.filename)!r}: {error.strerror}. Mend or remove it.") from None
+        raise InputError(f"Cannot read {str(error.filename)!r}: {error.strerror}. Repair or remove it.") from None
     return [answers[i % _THREADS][i // _THREADS] for i in range(len(files))]
 
 
@@ -163,9 +163,9 @@ def _labels(files: Sequence[str], classes: tuple[str, ...], depth: int) -> Int32
 
 def _check_is_folder(path: Path) -> None:
     if path.is_file():
-        raise InputError(f"{path} is a file: expected a folder of images; .npz and .npy are named without 'folder:'.")
+        raise InputError(f"{path} is a file: expected a folder of images. Give .npz and .npy files without 'folder:'.")
     if not path.is_dir():
-        raise InputError(f"No folder {path}: expected images, in sub-folders by class or all in one.")
+        raise InputError(f"No folder {path}: expected a folder of images, or of one sub-folder for each class.")
 
 
 def _of_part(files: list[str], parts: tuple[str, ...], wanted: Split, path: Path) -> list[str]:
@@ -178,9 +178,9 @@ def _of_part(files: list[str], parts: tuple[str, ...], wanted: Split, path: Path
     if len(named) == 1:
         return [file for file in files if file.startswith(f"{named[0]}/")]
     if parts:
-        there = ", ".join(map(quoted, parts))
+        there = "it has " + ", ".join(map(quoted, parts))
         raise InputError(
-            f"{path} has no folder {wanted.part!r} with images, it has {there}: name one of them, as in "
+            f"{path} has no folder {wanted.part!r} with images, but {there}: give one of them, as in "
             f"--config.data.eval_split={parts[-1]}, or 'all'."
         )
     raise InputError(no_parts(wanted, str(path), len(files)))
@@ -189,8 +189,8 @@ def _of_part(files: list[str], parts: tuple[str, ...], wanted: Split, path: Path
 def no_parts(wanted: Split, name: str, count: int) -> str:
     """What to say where a part is asked of a data set that is one whole."""
     return (
-        f"{name} has no part {wanted.part!r}, its {count} images are one set: hold some of them out with "
-        "--config.data.train_split='all[:90%]' --config.data.eval_split='all[90%:]', or take 'all'."
+        f"{name} has no part {wanted.part!r}; its {count} images are one set: hold some of them out with "
+        "--config.data.train_split='all[:90%]' --config.data.eval_split='all[90%:]', or give 'all'."
     )
 
 

@@ -100,7 +100,7 @@ def scan(root: Path) -> tuple[list[str], LeftOut]:
                     else:
                         left_out.setdefault(kind, []).append(path)
     except OSError as error:
-        raise InputError(f"Cannot read {str(error.filename)!r}: {error.strerror}. Mend or remove it.") from None
+        raise InputError(f"Cannot read {str(error.filename)!r}: {error.strerror}. Repair or remove it.") from None
     return files, left_out
 
 

@@ -71,8 +71,8 @@ def _levels(image: PILImage.Image, name: str) -> UInt8[np.ndarray, "h w *c"]:
     if image.mode in ("I", "F"):
         kind = "integers of 32 bits" if image.mode == "I" else "floats"
         raise InputError(
-            f"Cannot read the image {name}: its pixels are {kind} (mode {image.mode!r}), whose black and white are not "
-            "known. Save it with 8 or 16 bits."
+            f"Cannot read the image {name}: its pixels are {kind} (mode {image.mode!r}), and it is not known which "
+            "values are black and white. Save it with 8 or 16 bits."
         )
     return np.asarray(image.convert("L" if image.mode in ("L", "1") else "RGB"))
 

@@ -34,7 +34,7 @@ def checked_labels(labels: np.ndarray, count: int, num_classes: int, name: str) 
 def _no_class(label: Any, index: int, num_classes: int, name: str) -> InputError:
     return InputError(
         f"Image {index} of {name} has the label {quoted(label)}, but the model knows the classes 0 to "
-        f"{num_classes - 1}: mend the labels, or give the network as many classes as the data."
+        f"{num_classes - 1}: correct the labels, or give the network as many classes as the data."
     )
 
 

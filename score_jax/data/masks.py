@@ -35,8 +35,8 @@ def read_mask(
     height, width = pixels.shape[:2]
     if height * image.shape[1] != width * image.shape[0]:
         raise InputError(
-            f"The mask {path} is {height} x {width} pixels, the image {image.shape[0]} x {image.shape[1]}: make "
-            "both of one size, so that each pixel of the mask is of one of the image."
+            f"The mask {path} is {height} x {width} pixels, but the image is {image.shape[0]} x {image.shape[1]}: give "
+            "both the same size, so that each pixel of the mask belongs to a pixel of the image."
         )
     grey = with_channels(pixels, 1)
     if wrong := _what_is_wrong(path, pixels.astype(int), grey):

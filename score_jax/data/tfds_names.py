@@ -42,8 +42,8 @@ def open_tfds(name: str, split: str, data_dir: str | None) -> tuple[Sequence[dic
     except (AssertionError, FileNotFoundError, KeyError, NotImplementedError) as error:
         if "split" in str(error) and "[" in split:
             raise InputError(
-                f"Split {split!r} of {name}: TFDS cuts the parts that a data set has, as in 'train[:50%]', and takes "
-                "'all' whole."
+                f"Split {split!r} of {name}: TFDS cannot cut 'all'. Cut a part of the data set, as in "
+                "'train[:50%]', or give 'all'."
             ) from None
         raise InputError(
             f"TFDS data set {name!r} is not prepared in {data_dir or '~/tensorflow_datasets'} as array_record: on a "

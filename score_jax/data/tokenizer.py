@@ -162,7 +162,8 @@ def tokenize(
             if not truncate:
                 shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
                 raise InputError(
-                    f"The text {shown!r} has {len(ids)} tokens with start and end, the context holds {context_length}: "
+                    f"The text {shown!r} has {len(ids)} tokens with start and end, but the context is "
+                    f"{context_length}: "
                     "shorten the text, or truncate it."
                 )
             ids = [*ids[: context_length - 1], END]

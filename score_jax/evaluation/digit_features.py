@@ -70,9 +70,9 @@ def train_classifier(
     """
     if labels.min() < 0 or len(np.unique(labels)) < 2 or labels.max() >= len(labels):
         raise InputError(
-            f"fid_digits needs labels of at least two classes, one for each image; these are {labels.min()} to "
-            f"{labels.max()} of {len(labels)} images: put images into sub-folders by class, or name --features or a "
-            "--protocol."
+            f"fid_digits needs a label for each image, of at least two classes, but the labels of these {len(labels)} "
+            f"images are {labels.min()} to {labels.max()}: put images into sub-folders by class, or give --features "
+            "or --protocol."
         )
     classes = int(labels.max()) + 1
     network, tx = (
@@ -125,7 +125,7 @@ def load_classifier(path: Path) -> Classifier:
     try:
         arrays = read_arrays(path)
     except InputError as error:
-        raise InputError(f"{path} is no saved digit classifier: {error} Delete it, it will be trained again.") from None
+        raise InputError(f"{path} is no saved digit classifier: {error} Delete it: it will be trained again.") from None
     classes = arrays.pop("classes", np.zeros(()))
     params: dict = {}
     for name, value in arrays.items():

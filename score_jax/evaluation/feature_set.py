@@ -69,8 +69,9 @@ def _check_finite(features: Float[np.ndarray, "n d"], start: int, count: int) ->
     wrong = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if wrong.size:
         raise InputError(
-            f"The features of image {start + wrong[0]} of {count} are not finite ({wrong.size} in its batch): check "
-            "the weights of the network that they are of, and the image."
+            f"The features of image {start + wrong[0]} of {count} are not finite ({wrong.size} such images in "
+            "its batch): "
+            "check the weights of the feature network, and the image."
         )
 
 
@@ -81,7 +82,7 @@ def save(path: Path, features: FeatureSet) -> None:
       InputError: one image has no covariance.
     """
     if any(moments.count < 2 for moments in features.moments.values()):
-        raise InputError(f"{path}: statistics have a covariance, which needs at least 2 images; there is 1.")
+        raise InputError(f"{path}: statistics have a covariance, which needs at least 2 images, but there is 1.")
     arrays: dict[str, Any] = {"facts": np.asarray(json.dumps(features.facts))}
     for name, moments in features.moments.items():
         mean, covariance = _FILE_KEYS[name]
@@ -101,7 +102,7 @@ def load(path: Path) -> FeatureSet:
     arrays = read_arrays(path, ("facts", "features", "labels", *itertools.chain(*_FILE_KEYS.values())))
     if not {"mu", "sigma"} <= arrays.keys():
         found = ", ".join(map(named, sorted(array_headers(path))[:8]))
-        raise InputError(f"{path} holds {found}: statistics have mu and sigma, images are called arr_0.")
+        raise InputError(f"{path} holds {found}: expected mu and sigma (statistics) or arr_0 (images).")
     facts = _facts(path, arrays["facts"]) if "facts" in arrays else {}
     if not facts and "mu_s" in arrays:
         facts = {"resize": "tf1"}  # sFID has no other evaluator than guided-diffusion's
@@ -129,10 +130,14 @@ def _facts(path: Path, stored: np.ndarray) -> dict[str, Any]:
     except (ValueError, RecursionError, SystemError):  # many texts, or no JSON
         facts = None
     if not isinstance(facts, dict):
-        raise InputError(f"{path}: its facts are no JSON object but {quoted(text)}: compute it anew.")
+        raise InputError(
+            f"{path}: expected a JSON object in its entry `facts`, found {quoted(text)}: compute the file anew."
+        )
     count = facts.get("n", _MANY)
     if not isinstance(count, int) or isinstance(count, bool) or not 2 <= count <= _MOST:
-        raise InputError(f"{path}: its facts say n = {quoted(count)}: expected the number of images, 2 or more.")
+        raise InputError(
+            f"{path}: its entry `facts` has n = {quoted(count)}: expected the number of images, 2 or more."
+        )
     return facts
 
 
@@ -147,13 +152,16 @@ def _checked_rows(path: Path, arrays: Mapping[str, np.ndarray], length: int) -> 
         return None, None
     if features.dtype.kind != "f" or features.ndim != 2 or features.shape[1] != length or not len(features):
         what = f"{named(str(features.dtype))} {quoted(features.shape)}"
-        raise InputError(f"{path}: its features are {what}: expected floats (k, {length}), as many as mu has.")
+        raise InputError(f"{path}: its features are {what}: expected floats (k, {length}), as wide as mu.")
     wrong = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if wrong.size:
-        raise InputError(f"{path}: features of {wrong.size} images are not finite, first those of {wrong[0]}.")
+        raise InputError(
+            f"{path}: the features of {wrong.size} images are not finite, the first is image {wrong[0]}: "
+            "compute it anew."
+        )
     if labels is not None and (labels.dtype.kind not in "iu" or labels.shape != features.shape[:1]):
         what = f"{named(str(labels.dtype))} {quoted(labels.shape)}"
-        raise InputError(f"{path}: its labels are {what}: expected integers ({len(features)},), as it has features.")
+        raise InputError(f"{path}: its labels are {what}: expected integers ({len(features)},), one for each image.")
     return features, labels
 
 
@@ -176,4 +184,7 @@ def check_comparable(*, generated: FeatureSet, real: FeatureSet) -> None:
         )
     one, other = (len(features.moments["features"].mean) for features in (generated, real))
     if one != other:
-        raise InputError(f"These statistics cannot be compared: {one} features of the generated images, {other} there.")
+        raise InputError(
+            f"These statistics cannot be compared: the generated images have {one} features, the real "
+            f"ones {other}. Compute both with the same network."
+        )

@@ -40,7 +40,7 @@ def squared_radii(x: Rows, k: int, squares: Squares = squared_distances) -> Floa
       InputError: there are not as many others.
     """
     if len(x) <= k:
-        raise InputError(f"{len(x)} features have no {k}-th neighbours: at least {k + 1} are needed.")
+        raise InputError(f"{len(x)} features have no {k}-th neighbours: give at least {k + 1} images.")
     radii = np.empty(len(x))
     for here, rows in _blocks(x):
         nearest = np.empty((len(rows), 0))

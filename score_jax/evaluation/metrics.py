@@ -122,7 +122,7 @@ def _manifold(protocol: Protocol, generated: FeatureSet, real: FeatureSet) -> di
     rows = np.unique(np.linspace(0, len(real.features) - 1, min(wanted, len(real.features))).astype(int))
     k = protocol.neighbours
     if min(len(rows), len(generated.features)) <= k:
-        raise InputError(f"Precision and recall need more than {k} images of each kind.")
+        raise InputError(f"Precision and recall need more than {k} generated and {k} real images: give more.")
     found = manifold(generated=generated.features, real=real.features[rows], k=k)
     names = ("precision", "recall", "density", "coverage", "f_score")
     return {name: getattr(found, name) for name in names} | {"manifold_reference": len(rows)}

@@ -145,6 +145,6 @@ def _check_semidefinite(covariance: Float[np.ndarray, "d d"], largest: float, na
         values = np.linalg.eigvalsh((covariance + covariance.T) / 2)
     if values[0] < -_ROUNDING * max(values[-1], 0.0):
         raise InputError(
-            f"{name}: this is no covariance, its eigenvalues reach from {values[0]:.4g} to {values[-1]:.4g} where none "
-            "is negative: compute the statistics anew."
+            f"{name}: this is no covariance: its eigenvalues go from {values[0]:.4g} to {values[-1]:.4g}, but none may "
+            "be negative. Compute the statistics anew."
         )

@@ -72,7 +72,7 @@ def in_basis(matrix: Float[np.ndarray, "c c"], channel: int) -> Measurement:
     try:
         inverse = np.linalg.inv(matrix)
     except np.linalg.LinAlgError as error:
-        raise InputError("The basis of a measurement needs an inverse, and this matrix has none.") from error
+        raise InputError("The basis of a measurement needs an inverse, but this matrix is singular.") from error
     column, row = matrix[:, channel, None], inverse[None, channel, :]
     return Measurement(lambda x: x @ jnp.asarray(column, x.dtype), lambda y: y @ jnp.asarray(row, y.dtype))
 
@@ -86,7 +86,10 @@ def matrix(rows: Float[np.ndarray, "m d"]) -> Measurement:
       InputError: the rows are not independent, so no image need have the measured values.
     """
     if np.linalg.matrix_rank(rows) < len(rows):
-        raise InputError(f"The {len(rows)} rows of a measurement are not independent: leave out the ones that follow.")
+        raise InputError(
+            f"The {len(rows)} rows of a measurement are not linearly independent: leave out the rows that "
+            "follow from others."
+        )
     pseudo = np.linalg.pinv(rows)
     return Measurement(lambda x: x @ jnp.asarray(rows.T, x.dtype), lambda y: y @ jnp.asarray(pseudo.T, y.dtype))
 

@@ -39,7 +39,10 @@ def claim_workdir(config: ConfigDict, workdir: Path, directory: epath.Path, sour
         data_facts.check_same_data(workdir, kept, now)
     elif trained:
         _check_old_numbers(config, workdir, now)
-        print(f"{workdir} does not say which images it was trained on: taken to be those of {now.data}.", flush=True)
+        print(
+            f"{workdir} does not say which images it was trained on. It is assumed that they are those of {now.data}.",
+            flush=True,
+        )
     save_config(workdir, config)
     data_facts.save_facts(workdir, now)
     if now.classes:
@@ -71,7 +74,8 @@ def _check_old_numbers(config: ConfigDict, workdir: Path, now: data_facts.DataFa
     moved = [names.index(name) for name in sorted(names)] != list(range(len(names)))
     if moved and config.network.get("num_classes", 0) and config.data.name.startswith("folder:"):
         raise InputError(
-            f"{workdir} was trained when class folders were numbered by letters ({', '.join(sorted(names)[:3])}, ...), "
-            f"now they are by number ({', '.join(names[:3])}, ...): use a new --workdir, or name the folders so that "
-            "both are the same (02, 10)."
+            f"{workdir} was trained with class folders in alphabetical order ({', '.join(sorted(names)[:3])}, "
+            "...), but "
+            f"now their order is numerical ({', '.join(names[:3])}, ...): use a new --workdir, or rename the folders "
+            "so that both orders are the same (02, 10)."
         )

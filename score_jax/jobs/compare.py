@@ -95,8 +95,8 @@ def check_length(side: Side, extractor: FeatureExtractor, image_shape: tuple[int
     ours, theirs = shapes["features"].shape[1], len(side.statistics.moments["features"].mean)
     if ours != theirs:
         raise InputError(
-            f"{side.name} has statistics of {theirs} features, the network here gives {ours}, so they cannot be "
-            "compared: name statistics of the same features, or images."
+            f"{side.name} has statistics of {theirs} features, but this network has {ours}, so they cannot be "
+            "compared: give statistics of the same features, or images."
         )
 
 
@@ -120,7 +120,10 @@ def features_of(
     found = source_features(side.source, mesh, seen, batch_size=batch_size, facts=facts)
     if side.statistics is None:
         return found
-    print(f"{side.name}: moments as stored, features of its {found.facts['n']} images.", flush=True)
+    print(
+        f"{side.name}: mean and covariance are as stored; computing features of its {found.facts['n']} images.",
+        flush=True,
+    )
     return dataclasses.replace(side.statistics, features=found.features, labels=found.labels)
 
 
@@ -129,11 +132,14 @@ def _check_made_so(path: Path, statistics: FeatureSet, protocol: Protocol, extra
     if found is not None:
         key, theirs, ours = found
         raise InputError(
-            f"{path} was made with {key} {named(theirs)}, the protocol {protocol.name!r} has {ours}: choose the "
-            "--protocol it was made with, or compute it anew from images."
+            f"{path} was made with {key} {named(theirs)}, but the protocol {protocol.name!r} has {ours}: choose the "
+            "--protocol of the file, or compute it anew from images."
         )
     if not statistics.facts.keys() & {"resize", "identity"}:
-        print(f"{path} does not say how it was made: taken as of the protocol {protocol.name!r}.", flush=True)
+        print(
+            f"{path} does not say how it was made. It is assumed that it was by the protocol {protocol.name!r}.",
+            flush=True,
+        )
 
 
 def _source(text: str, extractor: FeatureExtractor, channels: int, data_dir: str | None) -> Source:
@@ -151,8 +157,9 @@ def _source(text: str, extractor: FeatureExtractor, channels: int, data_dir: str
         sizes.add(found.shape)
         if len(sizes) > 1:
             raise InputError(
-                f"{name} is {pixels.shape[0]} x {pixels.shape[1]} pixels, others of {text} are of another size, and "
-                "these features do not resize: bring all images to one size, or choose a --protocol."
+                f"{name} is {pixels.shape[0]} x {pixels.shape[1]} pixels, but other images of {text} have "
+                "another size, "
+                "and these features do not resize: give all images the same size, or choose a --protocol."
             )
         return found
 

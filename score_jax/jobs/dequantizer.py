@@ -58,8 +58,8 @@ def fitted(experiment: Experiment, model: Params, mesh: Mesh, source: Source, fo
     params = fit(experiment, model, mesh, source)
     if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(params)):
         raise InputError(
-            "The dequantiser's parameters are not finite after its fit, and are not kept: check that the weights and "
-            "the images are finite."
+            "The dequantiser's parameters are not finite after its fit, so they are not saved: check that the weights "
+            "and the images are finite."
         )
     if jax.process_index() == 0:
         folder.mkdir(parents=True, exist_ok=True)

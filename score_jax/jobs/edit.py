@@ -104,7 +104,9 @@ def read_task(config: ConfigDict, task: str, image: str, mask: str | None, noise
     if task not in TASKS:
         raise unknown_name("--task", task, TASKS)
     if (task == "denoise") != (noise is not None):
-        raise InputError("--noise is of --task=denoise, which needs it: the standard deviation of the noise, e.g. 25.")
+        raise InputError(
+            "--task=denoise needs --noise, the standard deviation of the noise, e.g. 25; other tasks have none."
+        )
     if noise is not None and not 0 < noise < math.inf:
         raise InputError(f"--noise={noise}: give a number above 0.")
     data = config.data
@@ -118,7 +120,7 @@ def read_task(config: ConfigDict, task: str, image: str, mask: str | None, noise
         return Task(seen, pixels, pixels, everywhere, noise=float(noise or 0.0))
     if task == "colorize":
         if config.data.channels != 3:
-            raise InputError(f"--task=colorize needs a model of 3 channels, this one has {config.data.channels}.")
+            raise InputError(f"--task=colorize needs a model with 3 channels, but this one has {config.data.channels}.")
         grey = pixels.mean(axis=-1, keepdims=True).round().astype(np.uint8)
         shown = np.repeat(grey, 3, axis=-1)
         return Task(measurements.grey(), pixels, shown, np.ones_like(grey, np.float32), colours=True)
@@ -132,8 +134,11 @@ def read_task(config: ConfigDict, task: str, image: str, mask: str | None, noise
             else read_mask(Path(mask), whole, data.image_size, resize)
         )
     if not painted.any():
-        raise InputError(f"Nothing white is left of the mask {mask} at {data.image_size} pixels: paint more of it.")
+        raise InputError(
+            f"The mask {mask} has no white pixel after resizing to {data.image_size} pixels: make the white "
+            "part larger."
+        )
     if task == "inpaint" and painted.all():
-        raise InputError(f"The mask {mask} is white everywhere, so that nothing of the image is kept: use `sample`.")
+        raise InputError(f"The mask {mask} is white everywhere, so nothing of the image is kept: use `sample` instead.")
     shown = pixels if task == "blend" else np.where(painted > 0, 0 if as_array else 128, pixels).astype(pixels.dtype)
     return Task(measurements.mask(jnp.asarray(1 - painted)[None]), pixels, shown, painted)

@@ -60,7 +60,9 @@ def coder(experiment: Experiment, params: Params) -> Coder:
     """
     experiment.part("likelihood")
     if experiment.config.data.low_resolution:
-        raise InputError("Only a model that draws images from noise alone encodes them.")
+        raise InputError(
+            "This model enlarges images, so it has no latents of images: use a model that draws images from noise."
+        )
     return Coder(experiment.in_continuous_time(), params)
 
 

@@ -22,7 +22,9 @@ def read_samples(path: Path) -> tuple[UInt8[np.ndarray, "n h w c"], np.ndarray |
     """
     arrays = read_arrays(path)
     if "arr_0" not in arrays:
-        raise InputError(f"{path} holds {', '.join(map(named, sorted(arrays)[:8]))}: expected images called arr_0.")
+        raise InputError(
+            f"{path} holds {', '.join(map(named, sorted(arrays)[:8]))}: expected images in an array arr_0."
+        )
     images, labels = arrays["arr_0"], arrays.get("arr_1")
     if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
         raise InputError(f"{path} holds {images.dtype} of shape {images.shape}: expected uint8 images (n, h, w, c).")
@@ -39,27 +41,30 @@ def enlarging(given: Given, experiment: Experiment, base: str | None, count: int
     size, channels = experiment.config.data.low_resolution, experiment.image_shape[2]
     if not base:
         if size:
-            raise InputError(f"This model enlarges images of {size} x {size}: name them with --base=samples.npz.")
+            raise InputError(f"This model enlarges images of {size} x {size}: give them with --base=samples.npz.")
         return given, count
     if not size:
-        raise InputError("--base is for super-resolution models (data.low_resolution); this one draws from noise.")
+        raise InputError(
+            "--base is only for super-resolution models (data.low_resolution), and this one draws from noise: "
+            "leave it out."
+        )
     images, labels = read_samples(Path(base))
     if images.shape[1:] != (size, size, channels):
         height, width, found = images.shape[1:]
         raise InputError(
-            f"The images in {base} are {height} x {width} with {found} channels, the model enlarges {size} x {size} "
-            f"with {channels}: name others."
+            f"The images in {base} are {height} x {width} with {found} channels, but the model enlarges "
+            f"{size} x {size} with {channels}: give such images."
         )
     classes, conditions = given.num_classes(experiment), {}
     if classes and experiment.config.sampling.label == RANDOM_LABEL:
         if labels is None:
             raise InputError(
-                f"{base} has no classes (arr_1), and the model has {classes}: add them, or name the class of all "
-                "images, e.g. --config.sampling.label=0."
+                f"{base} has no classes (arr_1), but the model has {classes} classes: add arr_1, or give one class for "
+                "all images, e.g. --config.sampling.label=0."
             )
         conditions = {"label": checked_labels(labels, len(images), classes, base)}
     if len(images) < count:
-        print_once(f"{base} has {len(images)} images: as many are enlarged.")
+        print_once(f"{base} has {len(images)} images: only these are enlarged.")
     count = min(count, len(images))
     conditions = {name: rows[:count] for name, rows in ({"low_res": images} | conditions).items()}
     return dataclasses.replace(given, conditions=conditions), count

@@ -57,7 +57,7 @@ def trained_classifier(
 ) -> digit_features.Classifier:
     """The classifier kept at `path`, trained on these images first if there is none."""
     if not path.exists():
-        print("Training the classifier whose features fid_digits compares.", flush=True)
+        print("Training the classifier for the features of fid_digits.", flush=True)
         digit_features.save_classifier(path, digit_features.train_classifier(images, labels))
     return digit_features.load_classifier(path)
 

@@ -32,7 +32,10 @@ def classifier_of(experiment: Experiment) -> Experiment | None:
         ("number of classes", experiment.num_classes or classifier.label_classes, classifier.label_classes),
     ):
         if ours != theirs:
-            raise InputError(f"The classifier in {name} has the {what} {theirs}, the model has {ours}: train it alike.")
+            raise InputError(
+                f"The classifier in {name} has the {what} {theirs}, but the model has {ours}: train a "
+                "classifier that fits the model."
+            )
     return classifier
 
 

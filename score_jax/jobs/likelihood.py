@@ -191,7 +191,7 @@ def _by_bound(experiment: Experiment) -> Measure:
     t = jnp.arange(float(chain.num_levels))
     if float(jnp.abs(chain.alpha(t) ** 2 + chain.sigma(t) ** 2 - 1).max()) > 1e-3:
         raise InputError(
-            "The bound of 2015 is of chains that keep the variance, as vp and vp_chain do: measure this model by "
+            "--method=bound is only for variance-preserving processes, such as vp and vp_chain: measure this model by "
             "--method=vlb or --method=ode."
         )
 
@@ -351,8 +351,8 @@ def _no_mean(result: Likelihood, path: Path) -> str:
     failed = result.failed
     if result.gave_up.any():
         why = (
-            "their ODE solve gave up. Check that the weights are finite; else loosen likelihood.rtol and "
-            "likelihood.atol, or raise likelihood.t_min"
+            "their ODE solve gave up. Check that the weights are finite; if they are, give larger likelihood.rtol and "
+            "likelihood.atol, or a larger likelihood.t_min"
         )
     else:
         why = "their values are not finite. Check that the weights and the images are"

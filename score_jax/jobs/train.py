@@ -64,7 +64,8 @@ def open_split(config: ConfigDict, split: str, trained: Path | None = None) -> S
     if source.dtype != codec.dtype:
         name = "numbers" if source.dtype == np.float32 else "pixels or bits"
         raise InputError(
-            f"data.name={config.data.name} is of {np.dtype(source.dtype)}, and codec.name={config.codec.name} reads "
+            f"data.name={config.data.name} has the type {np.dtype(source.dtype)}, but "
+            f"codec.name={config.codec.name} reads "
             f"{codec.dtype}: give codec.name={name}."
         )
     return source
@@ -214,7 +215,9 @@ def _initial_state(experiment: builder.Experiment, workdir: Path, mesh: Mesh) ->
         config = load_config(Path(other))
         params, step = restore_params(config, builder.experiment(config), Path(other), mesh)
         if jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, state.params):
-            raise InputError(f"training.start_from={other} has another network: give both the same network section.")
+            raise InputError(
+                f"training.start_from={other} has another network: give both configs the same section `network`."
+            )
         print_once(f"Starting from step {step} of {other}.")
     elif weights.has_params(workdir):
         print_once(f"Starting from the parameters in {workdir}.")
@@ -242,11 +245,11 @@ def restore_params(
     if not directory.is_dir():
         if weights.has_params(workdir):
             if step is not None:
-                raise InputError(f"{workdir} has parameters alone, and no step {step}: leave --step out.")
+                raise InputError(f"{workdir} has only parameters and no step {step}: leave --step out.")
             if not averaged and weights.parameters_name(workdir) == "ema":
-                raise InputError(f"{workdir} has averaged parameters alone: leave --parameters=raw out.")
+                raise InputError(f"{workdir} has only averaged parameters: leave --parameters=raw out.")
             return weights.load_params(workdir, experiment.network.shapes(), replicated(mesh)), 0
-        raise InputError(f"No checkpoint in {directory}: expected those of a `train` run, or converted weights.")
+        raise InputError(f"No checkpoint in {directory}: expected checkpoints of `train`, or converted weights.")
     with Checkpoints(directory, config.training.keep, config.training.keep_every) as checkpoints:
         state = checkpoints.restore(abstract_state(experiment.create_state, mesh), step).state
     return (state.ema_params if averaged else state.params), int(state.step)

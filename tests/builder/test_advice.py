@@ -8,7 +8,7 @@ from score_jax.builder.sections import completed
 from score_jax.errors import InputError
 from score_jax.jobs.sample import check_finite
 
-ADAPTIVE, STEPS = ("rtol", "atol", "gave up"), ("num_steps more", "more levels")
+ADAPTIVE, STEPS = ("rtol", "atol", "gave up"), ("larger sampler.num_steps", "more levels")
 
 
 def message_of(process="vp", network=None, guidance=None, **sampler):
@@ -31,16 +31,20 @@ def message_of(process="vp", network=None, guidance=None, **sampler):
     ("config", "said", "not_said"),
     [
         ({"name": "ode"}, (*ADAPTIVE, "t_min", "threshold=clip"), STEPS),
-        ({"name": "ddim"}, ("num_steps more", "threshold=clip", "train longer"), (*ADAPTIVE, "guidance", "dtype")),
-        ({"name": "heun"}, ("num_steps more",), ADAPTIVE),
-        ({"name": "euler_maruyama", "threshold": "clip"}, ("num_steps more",), (*ADAPTIVE, "threshold")),
+        (
+            {"name": "ddim"},
+            ("larger sampler.num_steps", "threshold=clip", "train longer"),
+            (*ADAPTIVE, "guidance", "dtype"),
+        ),
+        ({"name": "heun"}, ("larger sampler.num_steps",), ADAPTIVE),
+        ({"name": "euler_maruyama", "threshold": "clip"}, ("larger sampler.num_steps",), (*ADAPTIVE, "threshold")),
         ({"name": "ddim", "process": "vp_chain"}, ("threshold=clip",), (*ADAPTIVE, *STEPS)),
-        ({"name": "ddim", "process": "vp_chain", "num_steps": 50}, ("num_steps more",), ADAPTIVE),
-        ({"name": "ancestral", "process": "vp_chain", "respacing": "ddim25"}, ("respacing more levels",), ADAPTIVE),
+        ({"name": "ddim", "process": "vp_chain", "num_steps": 50}, ("larger sampler.num_steps",), ADAPTIVE),
+        ({"name": "ancestral", "process": "vp_chain", "respacing": "ddim25"}, ("respacing of more levels",), ADAPTIVE),
         ({"name": "ancestral", "process": "vp_chain", "respacing": "1000"}, (), (*ADAPTIVE, *STEPS)),
         ({"name": "langevin", "process": "ve_chain"}, ("smaller sampler.step_lr",), (*ADAPTIVE, *STEPS)),
         ({"name": "predictor_corrector"}, ("smaller sampler.snr",), ADAPTIVE),
-        ({"name": "predictor_corrector", "corrector": "none"}, ("num_steps more",), (*ADAPTIVE, "snr")),
+        ({"name": "predictor_corrector", "corrector": "none"}, ("larger sampler.num_steps",), (*ADAPTIVE, "snr")),
         ({"guidance": {"scale": 4.0}}, ("lower guidance.scale",), ()),
         ({"network": {"dtype": "bfloat16"}}, ("network.dtype=float32",), ()),
     ],

@@ -112,7 +112,9 @@ def test_what_is_saved_is_read_again_as_it_is(tmp_path):
 
 def test_a_later_version_is_refused_in_one_line(tmp_path):
     old = whole(FORMAT["configs"]["configs/base.py"]) | {"version": 3, "codec": {"name": "latents", "of": "vae"}}
-    with pytest.raises(InputError, match=r"^version=3: this release reads configs up to version 2: install a later"):
+    with pytest.raises(
+        InputError, match=r"^version=3: this release of score_jax reads configs up to version 2: install"
+    ):
         completed(read(tmp_path, old))
 
 

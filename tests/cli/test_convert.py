@@ -141,7 +141,7 @@ def test_conversion_there_and_back_is_the_identity(published):
 MISTAKES = [
     (["--config={config}", "{file}", "{out}"], "--from is missing"),
     (["--from=dpm", "--config={config}", "{file}", "{out}"], "Did you mean 'ddpm'"),
-    (["--from=edm", "--config={config}", "{file}", "{out}"], "edm has weights of DhariwalUNet, SongUNet"),
+    (["--from=edm", "--config={config}", "{file}", "{out}"], "edm is for weights of DhariwalUNet, SongUNet"),
     (["--from=ddpm", "--config={config}", "{file}"], "Expected a published file and a folder"),
     (["--from=ddpm", "--config={config}", "{file}", "{out}", "more"], "Unexpected arguments ['more']"),
     (["--from=ddpm", "{file}", "{out}"], "Neither --config nor --workdir is given"),

@@ -87,7 +87,7 @@ def test_statistics_of_every_evaluator_are_read(tmp_path, as_inception, capsys):
         assert ("precision" in values) == (name != "pytorch_fid")
     out = capsys.readouterr().out
     assert "pytorch_fid.npz does not say how it was made" in out
-    assert "adm.npz: moments as stored, features of its 30 images" in out
+    assert "adm.npz: mean and covariance are as stored; computing features of its 30 images" in out
 
 
 @pytest.mark.parametrize("name", ["ours", "adm"])
@@ -98,7 +98,7 @@ def test_statistics_of_another_resize_are_refused(tmp_path, as_inception, capsys
     np.savez(tmp_path / "adm.npz", **{key: ours[key] for key in ("mu", "sigma", "mu_s", "sigma_s")})
     assert run(tmp_path / "images.npz", tmp_path / f"{name}.npz", "--protocol=clean_fid") == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "was made with resize tf1, the protocol 'clean_fid' has clean" in error
+    assert "was made with resize tf1, but the protocol 'clean_fid' has clean" in error
 
 
 def test_features_of_ones_own(tmp_path, monkeypatch, capsys):
@@ -177,7 +177,7 @@ def two_sets(tmp_path, monkeypatch):
             ["images.npz", "seventh.npz", "--features=two_functions:broken"],
             "The features of image 3 of 12 are not finite",
         ),
-        (["one.npz", "--save=kept", "--features=two_functions:flat"], "needs at least 2 images; there is 1"),
+        (["one.npz", "--save=kept", "--features=two_functions:flat"], "needs at least 2 images, but there is 1"),
         (["images.npz", "one.npz", "--features=two_functions:flat"], "1 reference images: a distance needs at least 4"),
     ],
 )
@@ -191,7 +191,7 @@ def test_what_gives_no_number_is_one_line_and_leaves_nothing(words, message, two
 @pytest.mark.parametrize(
     ("real", "message"),
     [
-        ("longer.npz", "longer.npz has statistics of 9 features, the network here gives 6"),
+        ("longer.npz", "longer.npz has statistics of 9 features, but this network has 6"),
         ("other.npz", "other.npz was made with features another"),
         ("missing.npz", "missing.npz"),
         ("one.npz", "needs at least 4"),
@@ -214,7 +214,7 @@ def test_images_of_two_sizes_are_one_line_where_nothing_resizes_them(two_sets, c
     for i in range(6):
         PILImage.fromarray(np.full((4, 4 + i % 2, 3), i, np.uint8)).save(two_sets / "photos" / f"{i}.png")
     assert run("folder:photos", "images.npz", "--features=two_functions:flat") == 2
-    assert "others of folder:photos are of another size" in capsys.readouterr().err.splitlines()[-1]
+    assert "other images of folder:photos have another size" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_result_that_cannot_be_written_is_one_line(two_sets, capsys):

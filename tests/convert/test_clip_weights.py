@@ -109,9 +109,9 @@ def test_what_does_not_fit_is_named(tmp_path):
         "missing: text_model.encoder.layers.0.self_attn.qkv_proj.bias": without(theirs, query),
         "missing: text_model.encoder.layers.0.self_attn.qkv_proj.bias; 3 not used": theirs | {query: np.zeros((2, 2))},
         "text_projection has the shape": state | {"text_projection": np.zeros(3)},
-        "11 positions are no square": state | {"visual.positional_embedding": np.zeros((11, 128))},
+        "11 positions are not one more than a square": state | {"visual.positional_embedding": np.zeros((11, 128))},
         "conv1.weight has the shape": state | {"visual.conv1.weight": np.zeros((128, 3, 0, 0))},
-        "width of 32 is not in 0 heads": state | {"token_embedding.weight": np.zeros((20, 32))},
+        "width of 32 does not split into 0 heads": state | {"token_embedding.weight": np.zeros((20, 32))},
     }
     for message, damaged in cases.items():
         save_file({name: np.array(tensor, order="C") for name, tensor in damaged.items()}, tmp_path / "a.safetensors")
@@ -124,7 +124,7 @@ def test_a_file_of_something_else(tmp_path):
     with pytest.raises(InputError, match="No file"):
         clip.load_clip(tmp_path / "ViT-B-16.pt")
     (tmp_path / "a.pt").write_bytes(b"\x80\x02]K\x01a.")
-    with pytest.raises(InputError, match="holds no tensors by name: expected OpenAI's CLIP"):
+    with pytest.raises(InputError, match="holds no named tensors: expected OpenAI's CLIP"):
         clip.load_clip(tmp_path / "a.pt")
 
 
@@ -132,7 +132,7 @@ def test_heads_may_be_given():
     state = clip.random_state(0, TINY["transformer"])
     found = clip.clip_of(state, heads={"text": 4}).module
     assert (found.text.heads, found.vision.heads) == (4, 2)
-    with pytest.raises(InputError, match="width of 128 is not in 5 heads"):
+    with pytest.raises(InputError, match="width of 128 does not split into 5 heads"):
         clip.clip_of(state, heads={"vision": 5})
 
 

@@ -147,7 +147,7 @@ def test_a_name_cannot_write_into_a_message(tmp_path, capsys, name):
         for part in (text.encode() for text in name.rsplit(".", 1))
     )
     (tmp_path / "a.pkl").write_bytes(data + b"\x93.")
-    with pytest.raises(InputError, match="no plain checkpoint") as caught:
+    with pytest.raises(InputError, match="not a plain checkpoint") as caught:
         read_checkpoint(tmp_path / "a.pkl")
     assert str(caught.value).isprintable() and len(str(caught.value)) < 500 + len(str(tmp_path))
     beside = b"X\x01\x00\x00\x00w" + pickled(W)[2:-1] + b"s" + b"X\x01\x00\x00\x00x" + data[2:] + b"\x93s."

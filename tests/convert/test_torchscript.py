@@ -91,7 +91,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
 def test_tampering_is_refused(tmp_path, data):
-    with pytest.raises(InputError, match="no plain checkpoint|damaged") as caught:
+    with pytest.raises(InputError, match="not a plain checkpoint|damaged") as caught:
         read(tmp_path, data)
     assert "\n" not in str(caught.value)
 

@@ -75,7 +75,7 @@ def test_a_moved_folder_has_the_same_order(ten_classes, tmp_path_factory):
 
 def test_a_folder_without_parts_has_all_alone(ten_classes):
     for split in ("train", "test", "a", "val[:10%]"):
-        with pytest.raises(InputError, match=r"has no part '\w+', its 100 images are one set: .*all\[:90%\]") as found:
+        with pytest.raises(InputError, match=r"has no part '\w+'; its 100 images are one set: .*all\[:90%\]") as found:
             opened(ten_classes, split)
         assert "\n" not in str(found.value)
 
@@ -92,7 +92,7 @@ def test_folders_of_parts_are_no_classes_and_share_one_mapping(in_parts):
         source = opened(in_parts, split)
         assert len(source) == count and source.classes == ("cat", "dog", "emu")
         assert by_class(source)[0] == by_class(source)[1]
-    with pytest.raises(InputError, match=r"has no folder 'test' with images, it has 'train', 'val'"):
+    with pytest.raises(InputError, match=r"has no folder 'test' with images, but it has 'train', 'val'"):
         opened(in_parts, "test")
 
 

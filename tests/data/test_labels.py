@@ -31,7 +31,7 @@ WRONG = {
     "one-hot": (np.eye(3, dtype=int), r"are int64 of shape \(3, 3\)|Image 0 .* has the label \[1, 0, 0\]"),
     "text": (["cat", "dog", "cat"], r"are <U3 of shape|Image 0 .* has the label 'cat'"),
     "truth": ([True, False, True], r"are bool of shape|Image 0 .* has the label True"),
-    "absent": ([None, None, None], "toys:train has no labels, but the model is of 3 classes"),
+    "absent": ([None, None, None], "toys:train has no labels, but the model has 3 classes"),
 }
 
 
@@ -50,7 +50,7 @@ def test_labels_that_name_none_are_one_line(what, known):
 
 
 def test_more_classes_than_the_model_knows_are_refused_before_any_image():
-    with pytest.raises(InputError, match="has 4 classes .*'a', 'b'.*, the model knows 3"):
+    with pytest.raises(InputError, match="has 4 classes .*'a', 'b'.*, but the model has 3"):
         source([0, 1, 2], ("a", "b", "c", "d"), known=False).with_labels_of(3)
     with pytest.raises(InputError, match="has no labels"):
         source([0, 1, 2], ()).with_labels_of(3)

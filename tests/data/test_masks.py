@@ -43,7 +43,7 @@ WRONG = {
     "black": (PILImage.fromarray(0 * HOLE), "is black everywhere"),
     "a photograph": (PILImage.fromarray(np.stack([PICTURE, PICTURE.T, PICTURE[::-1]], axis=-1)), "has colours"),
     "a grey photograph": (PILImage.fromarray(PICTURE), "is grey in more than a quarter"),
-    "another shape": (PILImage.fromarray(HOLE[:4]), "4 x 8 pixels, the image 8 x 8"),
+    "another shape": (PILImage.fromarray(HOLE[:4]), "4 x 8 pixels, but the image is 8 x 8"),
 }
 
 

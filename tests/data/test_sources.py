@@ -175,7 +175,7 @@ def test_classes_are_those_that_tfds_knows(tfds_dir):
 def test_arrays_have_no_parts(tmp_path, suffix, split):
     save = np.savez if suffix == ".npz" else np.save
     save(tmp_path / f"x{suffix}", np.zeros((10, 8, 8, 3), np.uint8))
-    with pytest.raises(InputError, match=r"has no part '\w+', its 10 images are one set: .*all\[:90%\]"):
+    with pytest.raises(InputError, match=r"has no part '\w+'; its 10 images are one set: .*all\[:90%\]"):
         open_source(str(tmp_path / f"x{suffix}"), split, image_size=8, channels=3)
 
 

@@ -92,7 +92,7 @@ def test_a_text_that_just_fits_is_whole():
 
 
 def test_a_text_that_is_too_long_is_named_with_its_length():
-    with pytest.raises(InputError, match=r"'word word .*\.\.\.' has 102 tokens .* holds 77"):
+    with pytest.raises(InputError, match=r"'word word .*\.\.\.' has 102 tokens .* is 77"):
         tokenize(["short", LONG])
     with pytest.raises(InputError, match="at least 1"):
         tokenize("a", 0)

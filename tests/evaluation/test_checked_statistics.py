@@ -12,7 +12,7 @@ def test_a_direction_of_negative_variance_is_seen_at_any_scale(scale):
     mean = np.zeros(2)
     checked_statistics(mean, scale * np.array([[1.0, 1.0], [1.0, 1.0]]), "file")
     for negative in ([[1.0, 2.0], [2.0, 1.0]], [[-1.0, 0.0], [0.0, -1.0]], [[1.0, 1.002], [1.002, 1.0]]):
-        with pytest.raises(InputError, match="no covariance, its eigenvalues"):
+        with pytest.raises(InputError, match="no covariance: its eigenvalues"):
             checked_statistics(mean, scale * np.array(negative), "file")
 
 

@@ -51,7 +51,7 @@ def changed(array, place, value):
 
 
 BAD = {
-    "negated": (MU, -SIGMA, "this is no covariance, its eigenvalues reach from"),
+    "negated": (MU, -SIGMA, "this is no covariance: its eigenvalues go from"),
     "indefinite": (MU, SIGMA - 0.5 * np.linalg.eigvalsh(SIGMA)[-1] * np.eye(6), "no covariance"),
     "triangle": (MU, np.tril(SIGMA), r"is not symmetric, it has .* at \[\d, \d\]"),
     "one_entry": (MU, changed(SIGMA, (1, 2), SIGMA[1, 2] + 0.5), r"not symmetric, .* at \[1, 2\]"),
@@ -96,7 +96,10 @@ ROWS_BAD = [
     ({"features": np.ones((3, 5))}, r"features are float64 \(3, 5\): expected floats \(k, 6\)"),
     ({"features": np.ones(6)}, "expected floats"),
     ({"features": np.ones((3, 6), complex)}, "expected floats"),
-    ({"features": changed(np.ones((3, 6)), (1, 1), np.nan)}, "features of 1 images are not finite, first those of 1"),
+    (
+        {"features": changed(np.ones((3, 6)), (1, 1), np.nan)},
+        "of 1 images are not finite, the first is image 1",
+    ),
     ({"features": np.ones((3, 6)), "labels": np.arange(2)}, r"labels are int64 \(2,\): expected integers \(3,\)"),
     ({"features": np.ones((3, 6)), "labels": np.array(["a", "b", "c"])}, "expected integers"),
 ]

@@ -45,7 +45,7 @@ def test_any_matrix_is_a_measurement():
     measurement, x = measurements.matrix(rows), jax.random.normal(jax.random.key(1), (5, 8))
     known = jnp.ones((5, 3))
     np.testing.assert_allclose(measurements.replace(measurement, x, known) @ rows.T, known, atol=1e-5)
-    with pytest.raises(InputError, match="not independent"):
+    with pytest.raises(InputError, match="not linearly independent"):
         measurements.matrix(np.ones((2, 8)))
     with pytest.raises(InputError, match="needs an inverse"):
         measurements.in_basis(np.ones((3, 3)), 0)

@@ -217,7 +217,7 @@ MISTAKES = {
     "no workdir": (set_of("stage2", "workdir", ""), r"^cascade\.stage2\.workdir is missing: name the folder"),
     "no run": (set_of("stage2", "workdir", "nowhere"), AT + r"No config\.json in nowhere"),
     "no checkpoint": (set_of("stage2", "workdir", "config alone"), AT + "No checkpoint in .*alone"),
-    "no such step": (set_of("stage1", "step", 7), r"^cascade\.stage1: .*base has parameters alone, and no step 7"),
+    "no such step": (set_of("stage1", "step", 7), r"^cascade\.stage1: .*base has only parameters and no step 7"),
     "other classes": (
         set_of("stage2", "workdir", "three classes"),
         AT + "three classes knows 3 classes, and the first stage draws 2: name runs that fit",
@@ -229,15 +229,15 @@ MISTAKES = {
     ),
     "two bases": (
         same_run("stage2", "stage1"),
-        AT + ".*base draws from noise, and the stage before draws images of 4 x 4 with 1 channel: name",
+        AT + ".*base draws from noise, but the stage before draws images of 4 x 4 with 1 channel: give",
     ),
     "no base": (
         same_run("stage1", "stage2"),
-        r"^cascade\.stage1: .*middle enlarges images of 4 x 4 with 1 channel, and no stage is before it: name another",
+        r"^cascade\.stage1: .*middle enlarges images of 4 x 4 with 1 channel, but no stage is before it: give another",
     ),
     "another size": (
         same_run("stage2", "stage3"),
-        AT + ".*top enlarges images of 8 x 8 with 1 channel, and the stage before draws images of 4 x 4",
+        AT + ".*top enlarges images of 8 x 8 with 1 channel, but the stage before draws images of 4 x 4",
     ),
     "size of the data": (lambda v: v["data"].update(image_size=32), r"images of 16 x 16 .*data\.image_size=16"),
     "an unknown key": (
@@ -262,13 +262,16 @@ MISTAKES = {
     "a type": (set_of("stage2", "workdir", 3), r"^cascade\.stage2\.workdir=3: give a text"),
     "no stage": (lambda v: v["cascade"].update(stage2=3), r"^cascade\.stage2=3: give a section with its workdir"),
     "a number": (lambda v: v["cascade"].pop("stage2"), r"^cascade\.stage2 is missing: number the stages from 1"),
-    "a name": (lambda v: v["cascade"].update(base={}), r"^Unknown key of cascade: 'base'\. Its stages are stage1, st"),
+    "a name": (lambda v: v["cascade"].update(base={}), r"^Unknown key of cascade: 'base'\. Call the stages stage1, st"),
     "no stages": (lambda v: v.update(cascade={}), r"^cascade\.stage1 is missing"),
     "no section": (lambda v: v.update(cascade=3), "^cascade=3: give a section"),
-    "a network": (lambda v: v.update(network={}), "^A cascade has no section 'network': it is in the config of each"),
+    "a network": (
+        lambda v: v.update(network={}),
+        "^A cascade has no section 'network': it belongs to the config of each",
+    ),
     "guidance": (lambda v: v.update(guidance={}), r"^A cascade has no section 'guidance': .* cascade\.stage1\.guida"),
     "a section": (lambda v: v.update(samplng={}), "^Unknown section of the config 'samplng'. Did you mean 'sampling'"),
-    "a version": (lambda v: v.update(version=3), "^version=3: this release reads configs up to version 2"),
+    "a version": (lambda v: v.update(version=3), "^version=3: this release of score_jax reads configs up to version 2"),
     "an old version": (lambda v: v.update(version=1), "^version=1: cascades are of version 2"),
 }
 
@@ -306,7 +309,7 @@ def test_verbs_of_one_run_say_so(words, runs, folder, tmp_path, capsys):
     workdir = str(folder) if words[0] in ("inspect", "export") else f"--workdir={folder}"
     assert here(words[0], workdir, *words[1:]) == 2
     line = capsys.readouterr().err
-    assert "This is a cascade, which `sample`, `evaluate` and `plan` take as a whole" in line and str(runs) in line
+    assert "This config is a cascade, for `sample`, `evaluate` and `plan` only" in line and str(runs) in line
     assert line.count("\n") == 1 and [path.name for path in folder.iterdir()] == ["config.json"]
 
 
@@ -342,7 +345,7 @@ def test_the_command_line_states_keys_of_stages(runs, tmp_path):
         ("--config.cascade.stage1.sampler.name=dim", "Unknown cascade.stage1.sampler.name 'dim'. Did you mean 'ddim'?"),
         ("--config.cascade.stage1.step=x", "Bad argument"),
         ("--config.sampling.sed=1", "Unknown key of sampling: 'sed'. Did you mean 'seed'?"),
-        ("--solver=heun", "A cascade has no section 'sampler': state it of a stage, as cascade.stage1.sampler"),
+        ("--solver=heun", "A cascade has no section 'sampler': give it for a stage, as cascade.stage1.sampler"),
         ("--config.network.channels=8", "A cascade has no section 'network'"),
         ("--base=samples.npz", "a cascade begins with noise: leave it out"),
         ("--step=3", "--step is only for a single run: give the step of a stage"),

@@ -153,7 +153,9 @@ def test_old_runs_whose_classes_had_other_numbers_are_refused(pictures, tmp_path
     workdir = trained(tmp_path / "run", config)
     claim(workdir, config)
     (workdir / "data.json").unlink()
-    with pytest.raises(InputError, match=r"numbered by letters \(1, 10, 2, ...\), now they are by number \(1, 2, 10"):
+    with pytest.raises(
+        InputError, match=r"alphabetical order \(1, 10, 2, ...\), but now their order is numerical \(1, 2"
+    ):
         claim(workdir, config)
 
 

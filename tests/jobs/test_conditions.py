@@ -102,7 +102,7 @@ def test_guidance_without_a_classifier_needs_to_know_no_class():
     with pytest.raises(InputError, match="expected 0 to 2"):
         sampled(model, weights, label=3)
     never_dropped = builder.experiment(config_of(UNET | {"num_classes": 3}, guidance__scale=2.0))
-    with pytest.raises(InputError, match="was not trained without its conditions"):
+    with pytest.raises(InputError, match="has no unconditional prediction"):
         sampled(never_dropped, noisy_params(never_dropped), label=1)
 
 
@@ -134,7 +134,7 @@ def test_a_super_resolution_model_trains_on_area_means_and_enlarges(upsampler, t
     save_config(workdir, config)
     save_params(workdir, params)
     assert cli.main(["score_jax", "sample", f"--workdir={workdir}"]) == 2
-    assert "name them with --base=samples.npz" in capsys.readouterr().err
+    assert "give them with --base=samples.npz" in capsys.readouterr().err
     ends = []
     for value in (0, 200):
         np.savez(tmp_path / "base.npz", arr_0=low + np.uint8(value))
@@ -157,7 +157,7 @@ def test_a_super_resolution_model_trains_on_area_means_and_enlarges(upsampler, t
     assert json.loads((workdir / "evaluation.json").read_text())["n"] == 8
     np.savez(tmp_path / "base.npz", arr_0=np.zeros((8, 5, 5, 1), np.uint8))
     assert cli.main(["score_jax", *arguments]) == 2
-    assert "are 5 x 5 with 1 channels, the model enlarges 4 x 4 with 1" in capsys.readouterr().err
+    assert "are 5 x 5 with 1 channels, but the model enlarges 4 x 4 with 1" in capsys.readouterr().err
     (tmp_path / "base.npz").write_text("no archive")
     assert cli.main(["score_jax", *arguments]) == 2
     assert "base.npz" in capsys.readouterr().err
@@ -169,10 +169,13 @@ WRONG_BASES = {
     "another number": ({"arr_0": BASE, "arr_1": np.zeros(2, int)}, r"shape \(2,\): expected 3 integers"),
     "one-hot": ({"arr_0": BASE, "arr_1": np.eye(3)}, r"float64 of shape \(3, 3\)"),
     "a class above": ({"arr_0": BASE, "arr_1": np.array([0, 1, 2])}, "Image 2 of .* has the label 2"),
-    "channels": ({"arr_0": np.zeros((3, 4, 4, 3), np.uint8)}, "4 x 4 with 3 channels, the model enlarges 4 x 4 with 1"),
+    "channels": (
+        {"arr_0": np.zeros((3, 4, 4, 3), np.uint8)},
+        "4 x 4 with 3 channels, but the model enlarges 4 x 4 with 1",
+    ),
     "no images": ({"arr_0": BASE[:0]}, "expected uint8 images"),
     "floats": ({"arr_0": BASE / 1.0}, "holds float64"),
-    "another name": ({"images": BASE}, "holds images: expected images called arr_0"),
+    "another name": ({"images": BASE}, "holds images: expected images in an array arr_0"),
 }
 
 
@@ -204,7 +207,7 @@ def test_a_classifier_of_other_classes_does_not_guide(classifier, tmp_path):
     save_params(tmp_path, params)
     guide = {"guidance__name": "classifier", "guidance__workdir": str(tmp_path)}
     model = builder.experiment(config_of(UNET | {"num_classes": 3}, **guide))
-    with pytest.raises(InputError, match="has the number of classes 2, the model has 3"):
+    with pytest.raises(InputError, match="has the number of classes 2, but the model has 3"):
         load_classifier(model, make_mesh())
     unconditional = builder.experiment(config_of(UNET, **guide))
     assert load_classifier(unconditional, make_mesh()).num_classes(unconditional) == 2
@@ -239,9 +242,9 @@ def test_edit_keeps_what_is_known(tmp_path, capsys, monkeypatch):
         (f"--mask={tmp_path / 'black.png'}", "black everywhere"),
         ("--mask=none.png", "Cannot read the image none.png"),
         ("--task=inpant", "Did you mean 'inpaint'"),
-        ("--task=colorize", "needs a model of 3 channels"),
-        ("--solver=ode", "The ODE cannot hold a measurement"),
-        ("--solver=dpm_solver_2m", "multistep solver cannot hold"),
+        ("--task=colorize", "needs a model with 3 channels"),
+        ("--solver=ode", "The ODE sampler cannot condition on a measurement"),
+        ("--solver=dpm_solver_2m", "multistep solver cannot condition"),
     ):
         assert cli.main(["score_jax", *arguments, change]) == 2
         assert message in capsys.readouterr().err

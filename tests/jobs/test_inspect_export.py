@@ -142,7 +142,7 @@ def test_a_file_that_cannot_be_written_ends_training_with_one_line(tmp_path):
 
 def test_averaged_parameters_alone_are_not_called_raw(run, tmp_path):
     export(run, tmp_path / "out", "safetensors")
-    with pytest.raises(InputError, match="averaged parameters alone"):
+    with pytest.raises(InputError, match="only averaged parameters"):
         export(tmp_path / "out", tmp_path / "again", "safetensors", averaged=False)
     with pytest.raises(InputError, match="no step 9"):
         export(tmp_path / "out", tmp_path / "again", "safetensors", step=9)

@@ -200,13 +200,13 @@ def test_points_are_cleaned_in_their_own_units(tmp_path):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["edit", "--image=beat.npy", "--task=denoise"], "--noise is of --task=denoise, which needs it"),
-        (["edit", "--image=beat.npy", "--noise=3"], "--noise is of --task=denoise"),
+        (["edit", "--image=beat.npy", "--task=denoise"], "--task=denoise needs --noise"),
+        (["edit", "--image=beat.npy", "--noise=3"], "other tasks have none"),
         (["edit", "--image=beat.npy", "--task=denoise", "--noise=0"], "give a number above 0"),
         (["edit", "--image=mask.npy", "--mask=wide.npy"], "expected the 20 numbers of one example"),
         (
             ["edit", "--image=beat.npy", "--mask=mask.npy", "--guidance.scale=2"],
-            "was not trained without its conditions",
+            "has no unconditional prediction",
         ),
         (["sample", "--solver=ddim"], "sampler.name for process 'binomial_chain': 'ddim'"),
         (["sample", "--config.sampler.num_steps=3"], "sampler.num_steps is not read by sampler.name='reverse_kernels'"),
@@ -214,7 +214,7 @@ def test_points_are_cleaned_in_their_own_units(tmp_path):
         (["likelihood", "--config.likelihood.clip=False"], "only for models that predict x0"),
         (["encode"], "This run has no predictor: it learns the reverse kernels"),
         (["evaluate"], "This run has no pixels: its data are numbers or bits"),
-        (["train", "--config.codec.name=numbers"], "data.name=heartbeat is of uint8"),
+        (["train", "--config.codec.name=numbers"], "data.name=heartbeat has the type uint8"),
         (["train", "--config.data.channels=3"], "data.channels=20"),
         (["train", "--config.loss.levels=6"], "loss.levels=6: give at most 5"),
         (["train", "--config.process.rho=1.5"], "process.rho=1.5"),

@@ -166,14 +166,14 @@ def test_two_processes_agree_with_one(tmp_path, by_ode):
 
 
 def test_what_has_no_likelihood_is_refused():
-    with pytest.raises(InputError, match="keep the variance"):
+    with pytest.raises(InputError, match="variance-preserving"):
         measured(experiment("ve", name="bound"))
     config = base.get_config()
     base.replace_section(config, "process", name="ve_chain", sigma_min=0.01, sigma_max=1.0, num_levels=10)
     config.prediction.update(output="score", label="descending_index")
     config.sampler.name = "langevin"
     config.data.update(image_size=8, channels=1)
-    with pytest.raises(InputError, match="no score between them and no ODE.*--method=vlb"):
+    with pytest.raises(InputError, match="no score between them, so it has no ODE.*--method=vlb"):
         measured(builder.experiment(config))
     for key, value, message in (
         ("name", "ods", "Did you mean 'ode'"),

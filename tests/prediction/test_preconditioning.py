@@ -147,7 +147,7 @@ def test_the_others_know_every_level(preconditioning):
 def test_iddpm_takes_released_levels():
     levels = tuple(float(level) for level in 1.01 * IDDPM().levels)
     assert IDDPM(u=levels).sigma_max == levels[0]
-    with pytest.raises(InputError, match="1000 levels where M"):
+    with pytest.raises(InputError, match="1000 levels: expected M"):
         IDDPM(u=levels[:-1])
 
 
