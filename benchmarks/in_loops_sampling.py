@@ -12,7 +12,7 @@ from ratios import Pair, seconds
 
 from score_jax.arrays import keys_per_example
 from score_jax.builder import Edit, Guide
-from score_jax.builder.run_options import Edit as EditSection
+from score_jax.builder.run_options import EditOptions
 from score_jax.convert.clip import clip_of, random_state
 from score_jax.guidance.measurements import mask
 from score_jax.jobs.sample import Given, sampling_program
@@ -81,7 +81,7 @@ def _classifier_pair(name: str, model: Model, classifier: Model) -> Pair:
     return _pair(name, model, given, program, *arguments)
 
 
-def _text_guide(options: EditSection) -> TextGuide:
+def _text_guide(options: EditOptions) -> TextGuide:
     """A small CLIP with random weights, its patches by a convolution, and a random text; the whole image is painted."""
     vision = VisionTransformer(image_size=32, patch=4, width=64, layers=1, heads=1, features=_FEATURES)
     text = TextTransformer(vocabulary=8, context=4, width=64, layers=1, heads=1, features=_FEATURES)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from score_jax.builder.cascade_options import SETTINGS, Stage
+from score_jax.builder.cascade_options import SETTINGS, StageOptions
 from score_jax.builder.experiment import Experiment, experiment
 from score_jax.builder.options import keys_of
 from score_jax.builder.sections import (
@@ -68,8 +68,10 @@ def _state(name: str, stage: ConfigDict, texts: Mapping[str, str | None]) -> Non
     """Gives a stage the keys that are stated of it."""
     for key in texts:
         section, dot, rest = key.partition(".")
-        if not (rest if section in SETTINGS else section in keys_of(Stage) and not dot):
-            raise unknown_name(f"key of cascade.{name}:", key, (*keys_of(Stage), *(f"{s}.KEY" for s in SETTINGS)))
+        if not (rest if section in SETTINGS else section in keys_of(StageOptions) and not dot):
+            raise unknown_name(
+                f"key of cascade.{name}:", key, (*keys_of(StageOptions), *(f"{s}.KEY" for s in SETTINGS))
+            )
     of_settings = {key: text for key, text in texts.items() if "." in key}
     if not of_settings:
         return

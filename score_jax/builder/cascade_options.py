@@ -10,7 +10,7 @@ SETTINGS = ("sampler", "guidance")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Stage(Options):
+class StageOptions(Options):
     """A trained model of a cascade. The first stage draws from noise, each other stage enlarges its images."""
 
     SECTION: ClassVar[str] = "cascade.stage"

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from score_jax.arrays import normal_per_example
-from score_jax.builder.sampler_options import DDIM, Ancestral, Sampler
+from score_jax.builder.sampler_options import DDIM, Ancestral, SamplerOptions
 from score_jax.errors import InputError
 from score_jax.guidance.measurements import Measurement, blended_after, ending_in_x0
 from score_jax.guidance.text import Loss, pulled
@@ -38,7 +38,7 @@ class Edit:
     loss: Loss
 
 
-def check_blends(c: Sampler) -> None:
+def check_blends(c: SamplerOptions) -> None:
     """Raises InputError where no edit can be made by this sampler: one of several evaluations a step."""
     if not isinstance(c, Ancestral | DDIM):
         raise InputError(
@@ -77,6 +77,6 @@ def blending(c: Ancestral | DDIM, process: NoiseSchedule, grid: Grid, edit: Edit
     return FixedSteps(blended_after(rule, process, edit.kept, y, draws=1), grid, len(grid) - 1)
 
 
-def guided(c: Sampler, model: Predictor, process: NoiseSchedule, edit: Edit) -> Predictor:
+def guided(c: SamplerOptions, model: Predictor, process: NoiseSchedule, edit: Edit) -> Predictor:
     """What the sampler sees of the model; an ancestral step shifts its mean by the gradient itself."""
     return model if isinstance(c, Ancestral) else pulled(edit.loss, model, process)

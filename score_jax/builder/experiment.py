@@ -14,7 +14,7 @@ from score_jax.builder.guidance_options import ClassifierFree
 from score_jax.builder.kernels import KernelSampling, build_bound_loss, build_kernels
 from score_jax.builder.likelihood import Levels, divergence_of, flow_of, levels_of, ode_of
 from score_jax.builder.likelihood_options import Bound2015, ByLevels, Exact
-from score_jax.builder.loss_options import Bound, Classifier
+from score_jax.builder.loss_options import Bound, ClassifierOptions
 from score_jax.builder.model_facts import ModelFacts
 from score_jax.builder.networks import build_network, codec_of, conditioners_of
 from score_jax.builder.objective import build_loss, history_of
@@ -251,7 +251,7 @@ def _learns(config: ConfigDict, sections: Mapping[str, Any], network: Network, f
         return _Learned(lambda params, x, t: model(params).reverse(x, t), model, conditioners, objective, generative)
     predict: Any
     parts: dict[str, Any]
-    if isinstance(loss, Classifier):
+    if isinstance(loss, ClassifierOptions):
         predict = build_logits(config, network, process)
         parts = {"classifier": predict}
     else:

@@ -16,7 +16,7 @@ _ADAPTIVE = {"control": CONTROLS}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Likelihood(Options):
+class LikelihoodOptions(Options):
     """What all methods read."""
 
     SECTION: ClassVar[str] = "likelihood"
@@ -34,7 +34,7 @@ class Likelihood(Options):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Exact(Likelihood):
+class Exact(LikelihoodOptions):
     """The exact likelihood, by the probability-flow ODE (Song et al. 2021, eq. 39)."""
 
     divergence: str = option(
@@ -86,7 +86,7 @@ class Exact(Likelihood):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ByLevels(Likelihood):
+class ByLevels(LikelihoodOptions):
     """What the variational bounds read."""
 
     num_levels: int = count(
@@ -114,4 +114,4 @@ class Bound2015(ByLevels):
     """
 
 
-LIKELIHOODS: Mapping[str, type[Likelihood]] = {"ode": Exact, "vlb": VLB, "bound": Bound2015}
+LIKELIHOODS: Mapping[str, type[LikelihoodOptions]] = {"ode": Exact, "vlb": VLB, "bound": Bound2015}

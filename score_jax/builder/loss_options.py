@@ -18,7 +18,7 @@ _FROM_T_MIN = {"time_sampling": ("uniform", "stratified", "stratified_mixture")}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Loss(Options):
+class LossOptions(Options):
     """Keys of the objectives that draw times for a batch: all but the exact likelihood."""
 
     SECTION: ClassVar[str] = "loss"
@@ -34,7 +34,7 @@ class Loss(Options):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Generative(Loss):
+class Generative(LossOptions):
     """What the objectives of generative models read."""
 
     condition_dropout: float = option(
@@ -93,7 +93,7 @@ class ExactLikelihood(Options):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Classifier(Loss):
+class ClassifierOptions(LossOptions):
     """The cross entropy of a classifier of noisy images (Dhariwal and Nichol 2021, section 4)."""
 
 
@@ -111,6 +111,6 @@ LOSSES: Mapping[str, type[Options]] = {
     "hybrid": Hybrid,
     "vlb": VariationalBound,
     "likelihood": ExactLikelihood,
-    "classifier": Classifier,
+    "classifier": ClassifierOptions,
     "bound": Bound,
 }

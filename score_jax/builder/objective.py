@@ -14,12 +14,12 @@ from score_jax.arrays import fold_in_each, normal_per_example
 from score_jax.builder.likelihood import log_snr_times
 from score_jax.builder.loss_options import (
     Bound,
-    Classifier,
+    ClassifierOptions,
     Denoising,
     ExactLikelihood,
     Generative,
     Hybrid,
-    Loss,
+    LossOptions,
     Sliced,
     VariationalBound,
 )
@@ -67,7 +67,7 @@ def _draws(c: Options, process: NoiseSchedule) -> Draw:
     """
     if isinstance(c, ExactLikelihood):  # which asks at all times
         return lambda key, b, _: _even(jnp.ones(b))
-    assert isinstance(c, Loss)
+    assert isinstance(c, LossOptions)
     bounds = isinstance(c, Denoising) and c.weighting == "likelihood"
     if isinstance(process, Chain):
         levels: dict[str, Draw] = {
@@ -119,7 +119,7 @@ def _scaled(
 
 def history_of(c: Options, process: Any) -> LossHistory | None:
     """What loss-second-moment sampling begins with; None of other samplings."""
-    if not isinstance(c, Loss) or c.time_sampling != "loss_second_moment":
+    if not isinstance(c, LossOptions) or c.time_sampling != "loss_second_moment":
         return None
     return loss_history.empty_history(process.num_levels) if isinstance(process, Chain) else None
 
@@ -233,7 +233,7 @@ def build_loss(
     process, codec = model.process, model.codec
     assert isinstance(process, NoiseSchedule)
     criterion = None
-    if not isinstance(c, Classifier):
+    if not isinstance(c, ClassifierOptions):
         dim = math.prod(network.image_shape)
         criterion = _criterion(c, model, dim, dequantized=dequantize, sigma_data=sigma_data)
     rate = c.condition_dropout if isinstance(c, Generative | ExactLikelihood) else 0.0

@@ -97,7 +97,7 @@ class Training(Options):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Sampling(Options):
+class SamplingOptions(Options):
     """Which images `sample` and `edit` draw: their number, seed and class."""
 
     SECTION: ClassVar[str] = "sampling"
@@ -108,7 +108,7 @@ class Sampling(Options):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Edit(Options):
+class EditOptions(Options):
     """Edits by text (Blended Diffusion) of images in [-1, 1]. The defaults are those of the published code."""
 
     SECTION: ClassVar[str] = "edit"
@@ -139,5 +139,5 @@ class Evaluation(Options):
 
 
 SECTIONS: dict[str, type[Options]] = {
-    options.SECTION: options for options in (Data, Optimizer, EMA, Training, Sampling, Edit, Evaluation)
+    options.SECTION: options for options in (Data, Optimizer, EMA, Training, SamplingOptions, EditOptions, Evaluation)
 }

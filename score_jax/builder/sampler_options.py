@@ -21,7 +21,7 @@ _CORRECTED = {"corrector": ("langevin", "ald")}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Sampler(Options):
+class SamplerOptions(Options):
     """What all methods read."""
 
     SECTION: ClassVar[str] = "sampler"
@@ -37,7 +37,7 @@ class Sampler(Options):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Stepping(Sampler):
+class Stepping(SamplerOptions):
     """What the methods read that step along the model's own process, or along levels of its chain."""
 
     num_steps: int = count(1000, "number of steps; for a chain, the number of its levels that are used")
@@ -129,7 +129,7 @@ class PredictorCorrector(Stepping):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Karras(Sampler):
+class Karras(SamplerOptions):
     """What the samplers of EDM read: they step along sigma, whatever the model's process (Karras et al. 2022)."""
 
     num_steps: int = count(1000, "steps")
@@ -154,7 +154,7 @@ class Euler(Karras):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Langevin(Sampler):
+class Langevin(SamplerOptions):
     """Annealed Langevin dynamics over the levels of a chain (Song and Ermon 2019, algorithm 1)."""
 
     step_lr: float = option(2e-5, "step size at the level of least noise", above=0.0)
@@ -163,7 +163,7 @@ class Langevin(Sampler):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ProbabilityFlow(Sampler):
+class ProbabilityFlow(SamplerOptions):
     """The probability-flow ODE by an adaptive solver (Song et al. 2021, section 4.3), in continuous time."""
 
     solver: str = option("tsit5", "ODE solver of diffrax", one_of=SOLVERS)

@@ -34,7 +34,7 @@ from score_jax.builder.sampler_options import (
     ProbabilityFlow,
     ReverseDiffusion,
     ReverseKernels,
-    Sampler,
+    SamplerOptions,
     Stepping,
 )
 from score_jax.builder.walk import Walk, number, walk_of
@@ -237,7 +237,7 @@ def _langevin(c: Langevin, s: _Setting) -> FixedSteps:
     return s.fixed((langevin.langevin(size), 1, 1))
 
 
-STEPPING: dict[type[Sampler], Callable[[Any, _Setting], FixedSteps]] = {
+STEPPING: dict[type[SamplerOptions], Callable[[Any, _Setting], FixedSteps]] = {
     EulerMaruyama: lambda c, s: s.fixed(_euler_maruyama(s, probability_flow=c.probability_flow)),
     ReverseDiffusion: lambda c, s: s.fixed(_reverse_diffusion(s, probability_flow=c.probability_flow)),
     Ancestral: lambda c, s: s.fixed(_ancestral(s, variance=c.variance)),
@@ -275,7 +275,7 @@ def _check_possible(c: Options, model: ModelFacts) -> None:
         raise unknown_name(f"sampler.name for process {model.process_name!r}:", name, possible)
 
 
-def _bounded(c: Sampler, model: ModelFacts, process: NoiseSchedule) -> Callable[[Predictor], Predictor]:
+def _bounded(c: SamplerOptions, model: ModelFacts, process: NoiseSchedule) -> Callable[[Predictor], Predictor]:
     """The model with its x0 held as `threshold` says.
 
     A network that outputs the mean is not clipped, as in the original: its mean would be another.
@@ -330,7 +330,7 @@ def build_sampling(
         return build_kernel_sampling(
             c, model.process, None if known is None else (known.measurement, known.y, known.noise)
         )
-    assert isinstance(c, Sampler) and isinstance(model.process, NoiseSchedule)
+    assert isinstance(c, SamplerOptions) and isinstance(model.process, NoiseSchedule)
     if known is not None and known.noise:
         raise InputError(
             "Samplers need a measurement without noise: only a model of a learned_chain can use a noisy one."
@@ -370,7 +370,7 @@ def build_sampling(
     return Sampling(walk.process, samplers.Sampler(method, walk.t_min, denoise, initial, c.temperature), see)
 
 
-def _edited(c: Sampler, process: NoiseSchedule, edit: Edit, shown: Predictor, target: Array | None) -> Predictor:
+def _edited(c: SamplerOptions, process: NoiseSchedule, edit: Edit, shown: Predictor, target: Array | None) -> Predictor:
     return edits.guided(c, shown, process, edit)
 
 

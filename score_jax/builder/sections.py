@@ -16,7 +16,7 @@ from typing import Any
 from ml_collections import ConfigDict, config_dict
 
 from score_jax.builder import options
-from score_jax.builder.cascade_options import SETTINGS, Stage
+from score_jax.builder.cascade_options import SETTINGS, StageOptions
 from score_jax.builder.codec_options import CODECS
 from score_jax.builder.guidance_options import GUIDANCES
 from score_jax.builder.likelihood_options import LIKELIHOODS
@@ -205,17 +205,17 @@ def _completed_cascade(values: dict[str, Any]) -> ConfigDict:
 
 
 def _completed_stage(where: str, given: Any) -> ConfigDict:
-    """With the keys of a `Stage`, and of its settings those that it states."""
+    """With the keys of `StageOptions`, and of its settings those that it states."""
     if not isinstance(given, dict):
         raise InputError(f"{where}={quoted(given)}: give a section with its workdir.")
     for key in given:
-        if key not in (*options.keys_of(Stage), *SETTINGS):
-            raise unknown_name(f"key of {where}:", str(key), (*options.keys_of(Stage), *SETTINGS))
-    own = options.defaults_of(Stage) | {key: given[key] for key in options.keys_of(Stage) if key in given}
-    for key, hint in typing.get_type_hints(Stage).items():
+        if key not in (*options.keys_of(StageOptions), *SETTINGS):
+            raise unknown_name(f"key of {where}:", str(key), (*options.keys_of(StageOptions), *SETTINGS))
+    own = options.defaults_of(StageOptions) | {key: given[key] for key in options.keys_of(StageOptions) if key in given}
+    for key, hint in typing.get_type_hints(StageOptions).items():
         if key in own:
             options.check_type(f"{where}.{key}", own[key], hint)
-            Stage.__dataclass_fields__[key].metadata["values"].check(f"{where}.{key}", own[key])
+            StageOptions.__dataclass_fields__[key].metadata["values"].check(f"{where}.{key}", own[key])
     if not own["workdir"]:
         raise InputError(f"{where}.workdir is missing: name the folder of the stage's run.")
     stage = ConfigDict(own)

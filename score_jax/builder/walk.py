@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from score_jax.builder.grid import say_where_it_begins, time_grid
 from score_jax.builder.model_facts import ModelFacts
 from score_jax.builder.options import CHAIN, CONTINUOUS
-from score_jax.builder.sampler_options import DPMSolver2S, Karras, Langevin, Sampler, Stepping
+from score_jax.builder.sampler_options import DPMSolver2S, Karras, Langevin, SamplerOptions, Stepping
 from score_jax.errors import InputError
 from score_jax.prediction import coordinates
 from score_jax.prediction.coordinates import View
@@ -100,7 +100,7 @@ def _at_every_level(c: Langevin, chain: Chain) -> Walk:
     return Walk(chain, coordinates.itself(), grid, t_min=0.0, denoise=c.denoise)
 
 
-def walk_of(c: Sampler, model: ModelFacts) -> Walk:
+def walk_of(c: SamplerOptions, model: ModelFacts) -> Walk:
     """Where the sampler with these options walks.
 
     Raises:

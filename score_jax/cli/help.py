@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from score_jax.builder.cascade_options import SETTINGS, Stage
+from score_jax.builder.cascade_options import SETTINGS, StageOptions
 from score_jax.builder.options import Values, described
 from score_jax.builder.run_options import SECTIONS
 from score_jax.builder.sections import CONSTRUCTED, METHODS
@@ -62,10 +62,10 @@ def main(argv: list[str]) -> int:
 
 def _cascade() -> list[str]:
     """The keys of a stage."""
-    stage = f"cascade.stage1, cascade.stage2, ... in their order. {_first_line(Stage)} Each has:"
+    stage = f"cascade.stage1, cascade.stage2, ... in their order. {_first_line(StageOptions)} Each has:"
     settings = [f"{name}={{}}  keys of `help {name}` that differ from the run's own config" for name in SETTINGS]
     about = [f"cascade: {_ABOUT['cascade']}", "", textwrap.fill(stage, _WIDTH)]
-    return [*about, *_keys([*described(Stage), *settings])]
+    return [*about, *_keys([*described(StageOptions), *settings])]
 
 
 def sections() -> str:

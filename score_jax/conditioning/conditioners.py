@@ -7,7 +7,7 @@ from jaxtyping import Array
 
 from score_jax.codecs.codec import Codec
 from score_jax.errors import InputError
-from score_jax.models.conditions import Conditions
+from score_jax.models.conditions import DeclaredConditions
 from score_jax.typing import Batch, Image, Resized
 
 Conditioner = Callable[[Mapping[str, Array], Image | None], Array]
@@ -53,7 +53,7 @@ def low_resolution(size: int, codec: Codec) -> Conditioner:
 
 
 def conditions_of(
-    declared: Conditions, conditioners: Mapping[str, Conditioner], batch: Mapping[str, Array], x0: Image | None
+    declared: DeclaredConditions, conditioners: Mapping[str, Conditioner], batch: Mapping[str, Array], x0: Image | None
 ) -> dict[str, Array]:
     """The conditions of a network, by name.
 

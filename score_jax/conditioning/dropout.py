@@ -5,11 +5,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from score_jax.arrays import fold_in_each
-from score_jax.models.conditions import Conditions
+from score_jax.models.conditions import DeclaredConditions
 from score_jax.typing import KeyBatch
 
 
-def without_conditions(given: dict[str, Array], declared: Conditions) -> dict[str, Array]:
+def without_conditions(given: dict[str, Array], declared: DeclaredConditions) -> dict[str, Array]:
     """The conditions of a batch, with the null value of each that has one in its place."""
     return {
         name: array if declared[name].null is None else declared[name].nulls(len(array))
@@ -17,7 +17,9 @@ def without_conditions(given: dict[str, Array], declared: Conditions) -> dict[st
     }
 
 
-def with_dropout(keys: KeyBatch, given: dict[str, Array], declared: Conditions, rate: float) -> dict[str, Array]:
+def with_dropout(
+    keys: KeyBatch, given: dict[str, Array], declared: DeclaredConditions, rate: float
+) -> dict[str, Array]:
     """Conditions (b, ...), each of them that has a null value replaced by it in a share `rate` of the examples.
 
     Conditions are dropped independently of each other; an example's draws depend on its key alone.

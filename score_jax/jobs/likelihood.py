@@ -22,8 +22,7 @@ from score_jax.arrays import fold_in_each, keys_per_example
 from score_jax.builder import Experiment
 from score_jax.builder.kernels import law_of
 from score_jax.builder.likelihood import divergence_of
-from score_jax.builder.likelihood_options import VLB, Bound2015
-from score_jax.builder.likelihood_options import Likelihood as Options
+from score_jax.builder.likelihood_options import VLB, Bound2015, LikelihoodOptions
 from score_jax.codecs.codec import Codec
 from score_jax.codecs.pixels import Pixels
 from score_jax.data.sources import Source
@@ -92,7 +91,7 @@ class Likelihood:
         return np.flatnonzero(self.gave_up | ~np.isfinite(self.bits_per_dim))
 
 
-def _in_dtype(c: Options, predictor: Callable[..., Any]) -> Callable[..., Any]:
+def _in_dtype(c: LikelihoodOptions, predictor: Callable[..., Any]) -> Callable[..., Any]:
     return answering_in(jnp.float32, predictor) if c.dtype == "mixed" else predictor
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from score_jax.builder.run_options import Edit
+from score_jax.builder.run_options import EditOptions
 from score_jax.guidance.text import Features, Loss, background_loss, distance_to_text, edit_loss
 from score_jax.guidance.views import Views, clip_views
 from score_jax.typing import Image, KeyBatch, Params, Time
@@ -40,7 +40,7 @@ class TextGuide:
     text: Features
     size: int
     mask: Float[np.ndarray, "1 h w 1"]
-    options: Edit
+    options: EditOptions
 
     def loss(self, params: Params, keys: KeyBatch, images: Image) -> Loss:
         """What an edit of the images makes small; an example's views depend on its key and the time alone.

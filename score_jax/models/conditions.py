@@ -34,11 +34,11 @@ class Condition:
         return jnp.broadcast_to(jnp.asarray(self.null, self.dtype), (batch_size, *self.shape))
 
 
-Conditions = Mapping[str, Condition]
+DeclaredConditions = Mapping[str, Condition]
 """By the name of the network's argument, which is the name of the entry of a batch too."""
 
 
-def class_label(num_classes: int | None) -> Conditions:
+def class_label(num_classes: int | None) -> DeclaredConditions:
     """A class: a whole number below `num_classes`, whose last value can stand for none; no condition where there are no
     classes."""
     if not num_classes:
@@ -46,7 +46,7 @@ def class_label(num_classes: int | None) -> Conditions:
     return {"label": Condition((), jnp.int32, null=num_classes - 1, num_values=num_classes)}
 
 
-def declared(module: Any, image_shape: tuple[int, int, int]) -> Conditions:
+def declared(module: Any, image_shape: tuple[int, int, int]) -> DeclaredConditions:
     """The conditions of a network: what its method `conditions(image_shape)` says, or none."""
     declare = getattr(module, "conditions", None)
     return {} if declare is None else declare(image_shape)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from score_jax.models.conditions import Conditions, declared
+from score_jax.models.conditions import DeclaredConditions, declared
 from score_jax.typing import Batch, KeyArray, Params, Time
 
 
@@ -26,7 +26,7 @@ class Network:
     image_shape: tuple[int, int, int]
 
     @property
-    def conditions(self) -> Conditions:
+    def conditions(self) -> DeclaredConditions:
         """What the network can be given beside x_t and its time, by name."""
         return declared(self.module, self.image_shape)
 

@@ -32,7 +32,7 @@ class Coefficients(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class EDM:
+class EDMPreconditioning:
     """The preconditioning of EDM: the network's input and target have unit variance at every noise level.
 
     Attributes:
@@ -61,7 +61,7 @@ class EDM:
 
 
 @dataclasses.dataclass(frozen=True)
-class VP:
+class VPPreconditioning:
     """For networks that predict eps from the scaled image at time t of Song et al.'s VP SDE.
 
     Attributes:
@@ -115,7 +115,7 @@ class VP:
 
 
 @dataclasses.dataclass(frozen=True)
-class VE:
+class VEPreconditioning:
     """For networks of Song et al.'s VE SDE. Their label is sigma of data in [0, 1], which is half of ours.
 
     Attributes:
@@ -136,7 +136,7 @@ class VE:
 
 
 @dataclasses.dataclass(frozen=True)
-class IDDPM:
+class IDDPMPreconditioning:
     """For networks of improved diffusion, which predict eps (and a variance) at the steps of a cosine schedule.
 
     Attributes:
@@ -199,8 +199,13 @@ class IDDPM:
         )
 
 
-Preconditioning = EDM | VP | VE | IDDPM
-PRECONDITIONINGS: dict[str, type[Preconditioning]] = {"edm": EDM, "vp": VP, "ve": VE, "iddpm": IDDPM}
+Preconditioning = EDMPreconditioning | VPPreconditioning | VEPreconditioning | IDDPMPreconditioning
+PRECONDITIONINGS: dict[str, type[Preconditioning]] = {
+    "edm": EDMPreconditioning,
+    "vp": VPPreconditioning,
+    "ve": VEPreconditioning,
+    "iddpm": IDDPMPreconditioning,
+}
 
 
 def denoise(preconditioning: Preconditioning, apply: Apply, params: Params, x: Batch, sigma: Time, **kwargs) -> Batch:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from score_jax.builder.cascade_options import SETTINGS, Stage
+from score_jax.builder.cascade_options import SETTINGS, StageOptions
 from score_jax.builder.networks import FROM_OTHERS, NETWORKS
 from score_jax.builder.options import keys_of
 from score_jax.builder.processes import PROCESSES
@@ -69,7 +69,7 @@ def test_sections_with_methods(section, capsys):
 
 def test_the_keys_of_a_stage(capsys):
     text = shown(capsys, "cascade")
-    assert keys_shown(text) == {*keys_of(Stage), *SETTINGS}
+    assert keys_shown(text) == {*keys_of(StageOptions), *SETTINGS}
     assert "cascade.stage1, cascade.stage2, ... in their order" in text
     assert "step=-1 step of the stage's checkpoint; -1: the newest (at least -1)" in flat(text)
 

@@ -11,7 +11,7 @@ from originals import UnknownCase, by_name
 from score_jax.losses import weighting
 from score_jax.losses.score_matching import denoising_errors
 from score_jax.losses.time_sampling import log_normal_levels, log_uniform_levels
-from score_jax.prediction.preconditioning import IDDPM
+from score_jax.prediction.preconditioning import IDDPMPreconditioning
 from score_jax.prediction.predictor import from_score
 from score_jax.processes.gaussian import VP, GaussianProcess, LinearVE
 from score_jax.processes.noise import replay
@@ -92,7 +92,7 @@ def _noise_levels(discretization: str, count: int, options: dict, t_min: float, 
     if discretization == "ve":
         return jnp.asarray(np.sqrt(high**2 * (low**2 / high**2) ** (i / (count - 1))))
     if discretization == "iddpm":
-        u = IDDPM(options.get("C_1", 0.001), options.get("C_2", 0.008), options.get("M", 1000)).levels
+        u = IDDPMPreconditioning(options.get("C_1", 0.001), options.get("C_2", 0.008), options.get("M", 1000)).levels
         kept = u[(u >= low) & (u <= high)]
         return jnp.asarray(kept[np.round((len(kept) - 1) / (count - 1) * i).astype(int)])
     if discretization == "edm":

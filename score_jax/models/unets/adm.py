@@ -17,7 +17,7 @@ from score_jax.errors import InputError
 from score_jax.models.blocks.adm_blocks import blocks_of, embed, norm
 from score_jax.models.blocks.convolution import conv
 from score_jax.models.blocks.unet_walk import middle, walk_down, walk_up
-from score_jax.models.conditions import Condition, Conditions, class_label
+from score_jax.models.conditions import Condition, DeclaredConditions, class_label
 from score_jax.typing import Image, Resized, Time
 
 
@@ -63,7 +63,7 @@ class ADM(nn.Module):
     remat: tuple[str, ...] = ()
     dtype: Any = None
 
-    def conditions(self, image_shape: tuple[int, int, int]) -> Conditions:
+    def conditions(self, image_shape: tuple[int, int, int]) -> DeclaredConditions:
         """The class of an example, and the image to enlarge."""
         enlarged = {"low_res": Condition(image_shape)} if self.super_resolution else {}
         return {**class_label(self.num_classes), **enlarged}

@@ -17,7 +17,7 @@ from score_jax.models.blocks.initializers import bias_uniform, fan_in_uniform
 from score_jax.models.blocks.normalization import GroupNorm
 from score_jax.models.blocks.resampling import mean_down, nearest_up
 from score_jax.models.blocks.unet_walk import middle, walk_down, walk_up
-from score_jax.models.conditions import Conditions, class_label
+from score_jax.models.conditions import DeclaredConditions, class_label
 from score_jax.typing import Batch, Image, Resized, Time
 
 _HEAD_CHANNELS = 64
@@ -83,7 +83,7 @@ class DhariwalUNet(nn.Module):
     learn_sigma: bool = False
     dtype: Any = None
 
-    def conditions(self, image_shape: tuple[int, int, int]) -> Conditions:
+    def conditions(self, image_shape: tuple[int, int, int]) -> DeclaredConditions:
         """The class of an example."""
         return class_label(self.num_classes)
 

@@ -19,7 +19,7 @@ from score_jax.models.blocks.normalization import GroupNorm
 from score_jax.models.blocks.resampling import fir_down, fir_filter, fir_up
 from score_jax.models.blocks.unet_walk import UNetBlocks, middle, walk_down, walk_up
 from score_jax.models.choices import check_choices
-from score_jax.models.conditions import Conditions, class_label
+from score_jax.models.conditions import DeclaredConditions, class_label
 from score_jax.typing import Batch, Image, Resized, Time
 
 _CHOICES = {
@@ -99,7 +99,7 @@ class SongUNet(nn.Module):
             )
         super().__post_init__()
 
-    def conditions(self, image_shape: tuple[int, int, int]) -> Conditions:
+    def conditions(self, image_shape: tuple[int, int, int]) -> DeclaredConditions:
         """The class of an example."""
         return class_label(self.num_classes)
 
