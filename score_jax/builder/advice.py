@@ -18,7 +18,7 @@ def _may_have_more_steps(config: ConfigDict) -> bool:
 
 
 def where_samples_are_not_finite(config: ConfigDict) -> str:
-    """What to check and to change, of the keys that act on this sampler alone; one line."""
+    """Returns what to check and to change, of the keys that act on this sampler alone; one line."""
     c = config.sampler
     checks = "check that the weights are finite and belong to this config"
     changes = []

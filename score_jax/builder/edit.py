@@ -47,7 +47,7 @@ def check_blends(c: SamplerOptions) -> None:
 
 
 def sdedit_start(grid: Grid, skip: int) -> Grid:
-    """The grid without its first steps (Meng et al. 2022, SDEdit).
+    """Returns the grid without its first steps (Meng et al. 2022, SDEdit).
 
     Raises:
       InputError: none is left.
@@ -59,7 +59,7 @@ def sdedit_start(grid: Grid, skip: int) -> Grid:
 
 
 def noised(process: NoiseSchedule, grid: Grid, images: Batch) -> Callable[[KeyBatch, Batch], Batch]:
-    """What sampling begins with: the images at the first time of the grid."""
+    """Returns the initial state: the images at the noise of the grid's first time."""
 
     def initial(keys: KeyBatch, like: Batch) -> Batch:
         return process.perturb(images, jnp.full(len(images), grid[0], images.dtype), normal_per_example(keys, images))
@@ -68,7 +68,7 @@ def noised(process: NoiseSchedule, grid: Grid, images: Batch) -> Callable[[KeyBa
 
 
 def blending(c: Ancestral | DDIM, process: NoiseSchedule, grid: Grid, edit: Edit) -> FixedSteps:
-    """The sampler, with what is kept blended in after every step; it ends in the predicted x0."""
+    """Returns the sampler, with what is kept blended in after every step; it ends in the predicted x0."""
     if isinstance(c, Ancestral):
         rule = steps.pulled_ancestral(process, edit.loss, VARIANCES[c.variance])
     else:
@@ -78,5 +78,5 @@ def blending(c: Ancestral | DDIM, process: NoiseSchedule, grid: Grid, edit: Edit
 
 
 def guided(c: SamplerOptions, model: Predictor, process: NoiseSchedule, edit: Edit) -> Predictor:
-    """What the sampler sees of the model; an ancestral step shifts its mean by the gradient itself."""
+    """Returns the predictor that the sampler uses; an ancestral step shifts its mean by the gradient itself."""
     return model if isinstance(c, Ancestral) else pulled(edit.loss, model, process)

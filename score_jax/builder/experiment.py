@@ -207,7 +207,7 @@ _WITHOUT = {
 
 
 def facts_of(config: ConfigDict, process: Process, codec: Codec) -> ModelFacts:
-    """What a sampler and a likelihood must know of a model of this config."""
+    """Returns what a sampler and a likelihood must know of a model of this config."""
     output, label = config.prediction.get("output", ""), config.prediction.get("label", "")
     return ModelFacts(process, config.process.to_dict(), codec, output, label)
 

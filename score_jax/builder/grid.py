@@ -46,7 +46,7 @@ def _half_score(c: Stepping) -> bool:
 
 
 def time_grid(c: Stepping, model: ModelFacts, process: GaussianProcess) -> Grid:
-    """The times from the process's end to `sampler.t_min`.
+    """Returns the times from the process's end to `sampler.t_min`.
 
     "auto" is even in time, but in log-SNR where such steps are coarse: under linear_ve, whose time is the noise level,
     320 even steps multiply the variance by 0.02 to 5; reverse diffusion's flow under flow and cosine triples it.

@@ -80,12 +80,12 @@ BINOMIAL = Law(
 
 
 def law_of(process: Process) -> Law:
-    """The law of a process that kernels are learned of."""
+    """Returns the law of a process that kernels are learned of."""
     return BINOMIAL if isinstance(process, BinomialChain) else GAUSSIAN
 
 
 def build_kernels(config: ConfigDict, network: Network, process: Process) -> Model:
-    """The model with its parameters, of the `prediction` section: `{output: what the network's readout means}`.
+    """Returns the model with its parameters, of the `prediction` section: `{output: what the network's readout means}`.
 
     Raises:
       InputError: the output is none of this process, or the section has another key.
@@ -116,7 +116,7 @@ def _asked(network: Network, params: Params) -> Callable[..., Any]:
 
 
 def build_bound_loss(c: Bound, process: Process, codec: Codec, model: Model, *, dequantize: bool) -> Objective:
-    """What training minimises: minus K in bits/dim, of each example at `levels` levels of its own.
+    """Returns what training minimises: minus K in bits/dim, of each example at `levels` levels of its own.
 
     Raises:
       InputError: there are more levels asked for than the chain has.
@@ -162,7 +162,7 @@ _SHARES = {"constant": lambda num_levels: multiplied.constant, "remaining": mult
 def build_kernel_sampling(
     c: ReverseKernels, process: Process, measured: tuple[Measurement, Batch, float | Array] | None
 ) -> KernelSampling:
-    """How a model of this process is sampled.
+    """Builds how a model of this process is sampled.
 
     Args:
       c: the options.

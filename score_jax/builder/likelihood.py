@@ -36,7 +36,7 @@ def log_snr_times(process: NoiseSchedule, num_steps: int, t_min: float) -> tuple
 
 
 def ode_of(c: Exact, process: NoiseSchedule, *, closer: bool = False) -> ODE:
-    """The solve from t_min to the process's end.
+    """Returns the solve from t_min to the process's end.
 
     Args:
       c: the options.
@@ -50,7 +50,7 @@ def ode_of(c: Exact, process: NoiseSchedule, *, closer: bool = False) -> ODE:
 
 
 def divergence_of(c: Exact, derivative: str) -> Divergence:
-    """How the divergence is taken, in this mode, which is the option's unless that is "auto".
+    """Returns the estimator of the divergence in this mode, which is the option's unless that is "auto".
 
     Raises:
       InputError: the number of probes is none of this estimator.
@@ -59,7 +59,7 @@ def divergence_of(c: Exact, derivative: str) -> Divergence:
 
 
 def flow_of(model: ModelFacts) -> GaussianProcess:
-    """The process in continuous time whose ODE a model has: its own, or its chain interpolated.
+    """Returns the process in continuous time whose ODE a model has: its own, or its chain interpolated.
 
     Raises:
       InputError: the model has no score between the levels of its chain, or there is one level.
@@ -94,7 +94,7 @@ class Levels:
 
 
 def levels_of(c: ByLevels, model: ModelFacts, own_variance: str) -> Levels:
-    """The chain of a model's variational bounds: its own, or levels of its continuous process, even in log-SNR.
+    """Returns the chain of a model's variational bounds: its own, or levels of its continuous process, even in log-SNR.
 
     Uneven levels loosen a bound. The first has the noise of DDPM's: far below it the model's error would fill it.
 

@@ -29,12 +29,12 @@ Values = dict[str, Any]
 
 
 def hint_of_moved(key: str) -> InputError | None:
-    """The error for a key that has moved; None for others."""
+    """Returns the error for a key that has moved; None for others."""
     return InputError(f"{key} is now {MOVED[key]}.") if key in MOVED else None
 
 
 def migrated(values: Values) -> Values:
-    """The values of a config in today's form; those of today's form as they are.
+    """Returns the values of a config in today's form; those of today's form as they are.
 
     Raises:
       InputError: the config is of a later version than this one.

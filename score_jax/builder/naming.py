@@ -62,7 +62,7 @@ def construct(
 
 
 def arguments_of(make: Callable) -> dict[str, Any]:
-    """The arguments that a config can state, and their types."""
+    """Returns the arguments that a config can state, and their types."""
     hints = {key: _stateable(p.annotation) for key, p in inspect.signature(make).parameters.items()}
     return {key: hint for key, hint in hints.items() if hint is not None and key not in ("parent", "name")}
 

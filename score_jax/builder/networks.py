@@ -93,7 +93,7 @@ _CODECS: dict[type, Callable[[Any], Codec]] = {
 
 
 def codec_of(config: ConfigDict) -> Codec:
-    """The codec of the `codec` section.
+    """Builds the codec of the `codec` section.
 
     Raises:
       InputError: its name or a key is unknown, or a value is not possible.
@@ -118,7 +118,7 @@ def conditioners_of(config: ConfigDict, network: Network, codec: Codec) -> Mappi
 
 
 def build_network(config: ConfigDict) -> Network:
-    """The `network` section, with what it takes from `data` and `process`.
+    """Builds the network of the `network` section, with what it takes from `data` and `process`.
 
     Raises:
       InputError: a name or a key is unknown or missing, a value is not possible, or the image size does not split into

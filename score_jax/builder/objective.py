@@ -118,7 +118,7 @@ def _scaled(
 
 
 def history_of(c: Options, process: Any) -> LossHistory | None:
-    """What loss-second-moment sampling begins with; None of other samplings."""
+    """Returns the initial history of loss-second-moment sampling; None for other samplings."""
     if not isinstance(c, LossOptions) or c.time_sampling != "loss_second_moment":
         return None
     return loss_history.empty_history(process.num_levels) if isinstance(process, Chain) else None
@@ -216,7 +216,7 @@ def build_loss(
     dequantize: bool,
     sigma_data: float,
 ) -> Objective:
-    """What training minimises: of a batch of uint8 images, one value per example.
+    """Builds what training minimises: for a batch of uint8 images, one value per example.
 
     Args:
       c: the options of the objective.

@@ -176,17 +176,17 @@ Table = Mapping[str, type[Options]]
 
 
 def keys_of(options: type[Options]) -> list[str]:
-    """The keys that a method, or a section without methods, reads."""
+    """Returns the keys that a method, or a section without methods, reads."""
     return [field.name for field in dataclasses.fields(options)]
 
 
 def defaults_of(options: type[Options]) -> dict[str, Any]:
-    """The default of each key."""
+    """Returns the default of each key."""
     return {field.name: field.default for field in dataclasses.fields(options)}
 
 
 def unread(options: type[Options], values: Mapping[str, Any], kind: str = CONTINUOUS) -> dict[str, str]:
-    """The keys that a method reads, but not beside these values, each with the reason.
+    """Returns the keys that a method reads, but not beside these values, each with the reason.
 
     Args:
       options: of the method.
@@ -207,7 +207,7 @@ def unread(options: type[Options], values: Mapping[str, Any], kind: str = CONTIN
 
 
 def unread_key(section: str, key: str, table: Table, name: str) -> InputError:
-    """The error for a key that a method does not read: which methods do, or the nearest key that it reads."""
+    """Returns the error for a key that a method does not read: which methods do, or the nearest key that it reads."""
     others = [other for other, options in table.items() if key in keys_of(options)]
     if others:
         return InputError(
@@ -230,7 +230,7 @@ def _typed(options: type[Made], values: Mapping[str, Any]) -> Made:
 
 
 def make(options: type[Made], values: Mapping[str, Any]) -> Made:
-    """The options of a section without methods.
+    """Returns the options of a section without methods.
 
     Raises:
       InputError: a key is unknown, or a value is of another type or out of range.
@@ -242,7 +242,7 @@ def make(options: type[Made], values: Mapping[str, Any]) -> Made:
 
 
 def make_method(section: str, table: Mapping[str, type[Made]], values: Mapping[str, Any]) -> Made:
-    """The options of the method that a section names.
+    """Returns the options of the method that a section names.
 
     Raises:
       InputError: the name is missing or unknown, the method does not read a key, or a value is of another type or out
@@ -259,7 +259,7 @@ def make_method(section: str, table: Mapping[str, type[Made]], values: Mapping[s
 
 
 def described(options: type[Options]) -> list[str]:
-    """A line for each key: its name, default, meaning, possible values, and where it is read."""
+    """Returns a line for each key: its name, default, meaning, possible values, and where it is read."""
     lines = []
     for field in dataclasses.fields(options):
         notes = [field.metadata["values"].described()]

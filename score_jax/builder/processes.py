@@ -43,12 +43,12 @@ VALUES = {
 
 
 def kind_of(name: Any) -> str:
-    """The kind of a process of this name, of `options.KINDS`."""
+    """Returns the kind of a process of this name, of `options.KINDS`."""
     return _KINDS.get(name, CONTINUOUS) if isinstance(name, str) else CONTINUOUS
 
 
 def build_process(config: ConfigDict) -> Process:
-    """The process of the `process` section.
+    """Builds the process of the `process` section.
 
     Raises:
       InputError: its name or a key is unknown or missing, or a value is not possible.

@@ -309,7 +309,7 @@ def build_sampling(
     known: Known | None = None,
     edit: Edit | None = None,
 ) -> Sampling | KernelSampling:
-    """How a model is sampled.
+    """Builds how a model is sampled.
 
     Args:
       c: the options of the method.

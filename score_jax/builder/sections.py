@@ -87,7 +87,7 @@ _METHOD_SECTIONS = {
 
 
 def default_config() -> ConfigDict:
-    """A config of all sections but the constructed ones, at their defaults; of methods the name alone."""
+    """Returns a config of all sections but the constructed ones, at their defaults; of methods the name alone."""
     config = ConfigDict({"version": VERSION, "seed": 42})
     for section, values in SECTIONS.items():
         config[section] = _typed(options.defaults_of(values))
@@ -102,7 +102,7 @@ def _typed(values: Mapping[str, Any]) -> ConfigDict:
 
 
 def completed(config: ConfigDict) -> ConfigDict:
-    """A copy of a config, of this version and with every key; the constructed sections as they are. Locked.
+    """Returns a copy of a config, of this version and with every key; the constructed sections as they are. Locked.
 
     Raises:
       InputError: a section or a key is unknown or missing, or a method does not read it.
@@ -143,12 +143,12 @@ def _plain_section(section: str, given: dict[str, Any]) -> ConfigDict:
 
 
 def is_cascade(config: ConfigDict) -> bool:
-    """Whether a config is that of a cascade, which names runs, and not of one run."""
+    """Returns whether a config is that of a cascade, which names runs, and not of one run."""
     return "cascade" in config
 
 
 def stage_names(config: ConfigDict) -> list[str]:
-    """The stages of a completed cascade, in their order."""
+    """Returns the stages of a completed cascade, in their order."""
     return [f"stage{number + 1}" for number in range(len(config.cascade))]
 
 
@@ -255,7 +255,7 @@ def check_keys(section: str, name: str | None, keys: Mapping[str, Any]) -> None:
 
 
 def made(config: ConfigDict, section: str) -> Any:
-    """The options of a section of a completed config.
+    """Returns the options of a section of a completed config.
 
     Raises:
       InputError: a value is of another type or out of range, or a key is not read.

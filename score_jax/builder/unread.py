@@ -22,7 +22,7 @@ def refuse_unread(sections: Mapping[str, Options], model: ModelFacts) -> None:
 
 
 def with_methods(config: ConfigDict, stated: Mapping[str, str | None]) -> ConfigDict:
-    """A completed config with the methods that the command line states.
+    """Returns a completed config with the methods that the command line states.
 
     What was read until then, and is no more, is put back to its default: its author did not foresee it, and who states
     a method need not know of it.

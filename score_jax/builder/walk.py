@@ -51,7 +51,7 @@ class Walk:
 
 
 def number(function: Callable[[Time], Time], t: float) -> float:
-    """The value of a function of time, also within a traced function."""
+    """Returns the value of a function of time, also within a traced function."""
     with jax.ensure_compile_time_eval():
         return float(function(jnp.asarray(t)))
 

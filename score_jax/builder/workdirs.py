@@ -12,7 +12,7 @@ from score_jax.training.run_config import stored_config
 
 
 def load_config(workdir: Path) -> ConfigDict:
-    """The config that a workdir was trained with, with every key; locked.
+    """Returns the config that a workdir was trained with, with every key; locked.
 
     Raises:
       InputError: there is none, it is not JSON or no config, or of a later version than this one.
@@ -33,7 +33,7 @@ def respace(config: ConfigDict, stated: Container[str]) -> None:
 
 
 def with_settings(config: ConfigDict, settings: Mapping[str, Mapping[str, Any]]) -> ConfigDict:
-    """The config of a run with other settings of some sections, as the command line would state them.
+    """Returns the config of a run with other settings of some sections, as the command line would state them.
 
     Args:
       config: of the run, completed.

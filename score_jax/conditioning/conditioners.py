@@ -27,7 +27,7 @@ def area_means(images: Batch, size: int) -> Batch:
 
 
 def given(name: str) -> Conditioner:
-    """The entry of the batch as it is."""
+    """Returns the entry of the batch as it is."""
 
     def conditioner(batch: Mapping[str, Array], x0: Image | None) -> Array:
         if name not in batch:
@@ -41,7 +41,7 @@ def given(name: str) -> Conditioner:
 
 
 def low_resolution(size: int, codec: Codec) -> Conditioner:
-    """The images to enlarge, in the model's range: those of the batch (uint8), or x0 at this size."""
+    """Returns the images to enlarge, in the model's range: those of the batch (uint8), or x0 at this size."""
 
     def conditioner(batch: Mapping[str, Array], x0: Image | None) -> Resized:
         if "low_res" in batch:
@@ -55,7 +55,7 @@ def low_resolution(size: int, codec: Codec) -> Conditioner:
 def conditions_of(
     declared: DeclaredConditions, conditioners: Mapping[str, Conditioner], batch: Mapping[str, Array], x0: Image | None
 ) -> dict[str, Array]:
-    """The conditions of a network, by name.
+    """Returns the conditions of a network, by name.
 
     Args:
       declared: what the network can be given.

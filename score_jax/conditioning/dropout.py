@@ -10,7 +10,7 @@ from score_jax.typing import KeyBatch
 
 
 def without_conditions(given: dict[str, Array], declared: DeclaredConditions) -> dict[str, Array]:
-    """The conditions of a batch, with the null value of each that has one in its place."""
+    """Returns the conditions of a batch, with the null value of each that has one in its place."""
     return {
         name: array if declared[name].null is None else declared[name].nulls(len(array))
         for name, array in given.items()

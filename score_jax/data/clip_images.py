@@ -11,7 +11,7 @@ from score_jax.models.clip.clip_input import normalised
 
 
 def fit(image: UInt8[np.ndarray, "h w c"], size: int, name: str) -> UInt8[np.ndarray, "s s 3"]:
-    """The central square of an image whose shorter side is scaled to `size` by Pillow's bicubic filter.
+    """Returns the central square of an image whose shorter side is scaled to `size` by Pillow's bicubic filter.
 
     `images.fit` crops first, which moves the pixels' centres and cuts the filter at the crop's edges.
 

@@ -101,7 +101,7 @@ def in_natural_order(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def parts_of(files: Iterable[str]) -> tuple[str, ...]:
-    """The folders by which a data set is divided ("train", "val"), in natural order; () where it is one set.
+    """Returns the folders by which a data set is divided ("train", "val"), in natural order; () where it is one set.
 
     One folder of such a name beside others is a class (a train beside a bus) unless it has class folders itself. Names
     that only contain such a word ("seg_train", "test_set") are parts where all folders are called so.
@@ -187,7 +187,7 @@ def _of_part(files: list[str], parts: tuple[str, ...], wanted: Split, path: Path
 
 
 def no_parts(wanted: Split, name: str, count: int) -> str:
-    """What to say where a part is asked of a data set that is one whole."""
+    """Returns what to say where a part is asked of a data set that is one whole."""
     return (
         f"{name} has no part {wanted.part!r}; its {count} images are one set: hold some of them out with "
         "--config.data.train_split='all[:90%]' --config.data.eval_split='all[90%:]', or give 'all'."

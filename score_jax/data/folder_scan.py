@@ -36,12 +36,12 @@ def _formats() -> tuple[frozenset[str], tuple[str, ...]]:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name is none of the user's: of the system, of an editor, or hidden."""
+    """Returns whether a file or folder of this name is hidden, or belongs to the system or an editor."""
     return name.startswith(".") or name.lower() in _OF_SYSTEMS
 
 
 def is_image(path: str) -> bool:
-    """Whether a file is an image, by its ending; by its first bytes where the ending says nothing.
+    """Returns whether a file is an image, by its ending; by its first bytes where the ending says nothing.
 
     Raises:
       OSError: it cannot be read.
@@ -120,6 +120,6 @@ def _kind(entry: os.DirEntry) -> str:
 
 
 def told(left_out: LeftOut, before: str) -> str:
-    """How many files were left out and why, with an example each; "" if none were."""
+    """Returns how many files were left out and why, with an example each; "" if none were."""
     found = [f"{len(paths)} {reason} ({quoted(min(paths))})" for reason, paths in sorted(left_out.items())]
     return f"{before}left out: {', '.join(found)}" if found else ""

@@ -89,7 +89,7 @@ def with_channels(image: UInt8[np.ndarray, "h w c"], channels: int) -> UInt8[np.
 def fit(
     image: UInt8[np.ndarray, "h w c"], size: int, channels: int, resize_filter: str, name: str, crop: int = 0
 ) -> UInt8[np.ndarray, "s s k"]:
-    """The central square of an image, at `size` x `size`, grey or RGB.
+    """Returns the central square of an image, at `size` x `size`, grey or RGB.
 
     Args:
       image: pixels.

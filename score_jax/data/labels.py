@@ -9,7 +9,7 @@ from score_jax.errors import InputError, quoted
 
 
 def checked_labels(labels: np.ndarray, count: int, num_classes: int, name: str) -> Int[np.ndarray, "n"]:
-    """The labels of `count` images, as int32.
+    """Returns the labels of `count` images, as int32.
 
     Args:
       labels: what a file has as labels.
@@ -39,7 +39,7 @@ def _no_class(label: Any, index: int, num_classes: int, name: str) -> InputError
 
 
 def checked_label(label: Any, index: int, num_classes: int, name: str) -> np.int32:
-    """The label of one image, for a model of these classes; 0 for a model without, unless it is an integer.
+    """Returns the label of one image, for a model of these classes; 0 for a model without, unless it is an integer.
 
     Raises:
       InputError: it is no integer, or names no class.

@@ -91,7 +91,7 @@ def eval_batches(
     count: int | None = None,
     start: int = 0,
 ) -> Iterator[HostBatch]:
-    """The first `count` examples (all if None) from `start` on, in order, each exactly once over all processes.
+    """Returns the first `count` examples (all if None) from `start` on, in order, each exactly once over all processes.
 
     Every process gets the same number of batches of batch_size / process_count examples; what fills up the last ones
     repeats an example and has "mask" False.

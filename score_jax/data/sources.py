@@ -197,7 +197,7 @@ def open_source(
 def open_images(
     name: str, split: str, prepare: Callable[[np.ndarray, str], np.ndarray], *, data_dir: str | None = None
 ) -> Source:
-    """The images of a data set, each at its own size until `prepare` brings them to one.
+    """Returns the images of a data set, each at its own size until `prepare` brings them to one.
 
     Args:
       name: as of `open_source`, dead_leaves excepted.

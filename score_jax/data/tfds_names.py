@@ -72,7 +72,7 @@ def _or_folder(name: str) -> str:
 
 
 def no_such_set(name: str) -> InputError:
-    """The error for a name that is no data set's: what it may have meant."""
+    """Returns the error for a name that is no data set's: what it may have meant."""
     import tensorflow_datasets as tfds
 
     path = Path(name).expanduser()

@@ -108,7 +108,7 @@ def mended(text: str) -> str:
 
 
 def encode(text: str, clean: Callable[[str], str] = mended) -> list[int]:
-    """The ids of a text, without start and end; case, line breaks and repeated spaces are lost.
+    """Returns the ids of a text, without start and end; case, line breaks and repeated spaces are lost.
 
     Args:
       text: any; HTML's entities are read, and the names of start and end become their ids.
@@ -124,7 +124,7 @@ def encode(text: str, clean: Callable[[str], str] = mended) -> list[int]:
 
 
 def decode(ids: Iterable[int]) -> str:
-    """The text of ids, a space after each word; bytes that are no UTF-8 become U+FFFD.
+    """Returns the text of ids, a space after each word; bytes that are no UTF-8 become U+FFFD.
 
     Raises:
       InputError: an id is not in the vocabulary.
@@ -141,7 +141,7 @@ def tokenize(
     truncate: bool = False,
     clean: Callable[[str], str] = mended,
 ) -> Int32[np.ndarray, "n _"]:
-    """What the text network takes: start, ids and end, then zeros.
+    """Returns what the text network takes: start, ids and end, then zeros.
 
     Args:
       texts: n of them, or one.

@@ -104,7 +104,7 @@ def train_classifier(
 
 
 def predict_classes(classifier: Classifier, images: UInt8[np.ndarray, "n h w c"]) -> Int[np.ndarray, "n"]:
-    """The likeliest class of each image."""
+    """Returns the likeliest class of each image."""
     return np.asarray(jax.jit(lambda c, x: c.apply(x)[0].argmax(-1))(classifier, images))
 
 

@@ -39,7 +39,7 @@ class FeatureSet:
 
 
 def collect(batches: Iterable[Mapping[str, np.ndarray]], *, count: int, keep: int, facts: dict[str, Any]) -> FeatureSet:
-    """The features of `count` images that come in batches {"features", "spatial", "label"}, in their order.
+    """Returns the features of `count` images that come in batches {"features", "spatial", "label"}, in their order.
 
     The moments do not depend on how the batches were cut. Memory grows with the square of the features' length and
     with `keep`, the number of rows that are kept, alone.

@@ -107,7 +107,7 @@ def manifold(
 def realism(
     *, generated: Rows, real: Float[np.ndarray, "m d"], k: int = 3, squares: Squares = squared_distances
 ) -> Float[np.ndarray, "n"]:
-    """The largest ratio of a real ball's radius to its distance, of each generated image; 1 or more is within.
+    """Returns the largest ratio of a real ball's radius to its distance, of each generated image; 1 or more is within.
 
     Squared, as guided-diffusion has it (Kynkaanniemi et al. 2019, section 3, without the median's cut).
     """

@@ -129,13 +129,13 @@ def _manifold(protocol: Protocol, generated: FeatureSet, real: FeatureSet) -> di
 
 
 def by_count(generated: FeatureSet, real: FeatureSet, seed: int = 0) -> Extrapolated:
-    """The Frechet distance of ever more of the samples, as far as their features are kept."""
+    """Returns the Frechet distance of ever more of the samples, as far as their features are kept."""
     assert generated.features is not None
     return frechet_infinity(generated.features, real.moments["features"], seed=seed)
 
 
 def at_infinity(fid: str, line: Extrapolated) -> dict[str, float | None]:
-    """The end of the line through `by_count`, under the distance's name."""
+    """Returns the end of the line through `by_count`, under the distance's name."""
     return {f"{fid}_infinity": line.value, f"{fid}_infinity_low": line.low, f"{fid}_infinity_high": line.high}
 
 
@@ -161,6 +161,6 @@ def _meaning(name: str) -> str:
 
 
 def lines(values: dict[str, Any]) -> list[str]:
-    """The same for a terminal, and the warning."""
+    """Returns the same lines for a terminal, with the warning."""
     text = [f"{name:<22}{shown}" for name, shown, _ in rows(values)]
     return text + ([f"Warning: {values['warning']}"] if "warning" in values else [])

@@ -34,7 +34,7 @@ pre { font-size: .8rem; overflow: auto; max-height: 24rem; border: 1px solid var
 
 
 def picture(pixels: UInt8[np.ndarray, "H W 3"], alt: str) -> str:
-    """An image in the page itself."""
+    """Returns the HTML of an image that is stored in the page itself."""
     buffer = io.BytesIO()
     PILImage.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG")
     data = base64.b64encode(buffer.getvalue()).decode()
@@ -53,7 +53,7 @@ def table(header: list[str], rows: list[list[str]], number_column: int) -> str:
 
 
 def section(title: str, content: str, caption: str = "") -> str:
-    """A figure under a heading."""
+    """Returns the HTML of a figure under a heading."""
     note = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     return f"<h2>{html.escape(title)}</h2><figure>{content}{note}</figure>"
 

@@ -67,7 +67,7 @@ PLAIN = Protocol("plain", rounding="truncated", kid="subsets")
 
 
 def protocol_of(name: str) -> Protocol:
-    """The protocol of that name.
+    """Returns the protocol of that name.
 
     Raises:
       InputError: there is none.

@@ -57,7 +57,7 @@ def loss_curve(steps: Int[np.ndarray, "n"], losses: Float[np.ndarray, "n"]) -> s
 
 
 def likelihood_histogram(bits_per_dim: Float[np.ndarray, "n"]) -> str:
-    """How bits/dim spread over held-out images."""
+    """Plots how bits/dim spread over held-out images."""
 
     def draw(axes):
         axes.hist(bits_per_dim, bins=min(30, max(5, len(bits_per_dim) // 5)), color=_ACCENT, alpha=0.7)
@@ -70,7 +70,7 @@ def likelihood_histogram(bits_per_dim: Float[np.ndarray, "n"]) -> str:
 
 
 def class_bars(values: Mapping[str, float | int], what: str) -> str:
-    """A number per class, and their mean."""
+    """Plots a number per class, and their mean."""
 
     def draw(axes):
         axes.bar(list(values), list(values.values()), color=_ACCENT, alpha=0.7)
@@ -86,7 +86,7 @@ def class_bars(values: Mapping[str, float | int], what: str) -> str:
 
 
 def by_count(counts: Int[np.ndarray, "n"], values: Float[np.ndarray, "n"], metric: str) -> str:
-    """A distance against 1/n, with the straight line through it."""
+    """Plots a distance against 1/n, with the straight line through it."""
 
     def draw(axes):
         inverse = 1 / counts

@@ -120,6 +120,6 @@ def resize_by(
 
 
 def padded_length(length: int) -> int:
-    """The next of few lengths: multiples of 32 and, above 512, eight to an octave."""
+    """Returns the next of few lengths: multiples of 32 and, above 512, eight to an octave."""
     step = max(32, 2 ** ((length - 1).bit_length() - 4))
     return -(-length // step) * step

@@ -101,7 +101,7 @@ def moments(features: Float[np.ndarray, "n d"]) -> Moments:
 def checked_statistics(
     mean: np.ndarray, covariance: np.ndarray, name: str
 ) -> tuple[Float[np.ndarray, "d"], Float[np.ndarray, "d d"]]:
-    """A mean (d,) and a covariance (d, d) that a file states, in float64.
+    """Returns a mean (d,) and a covariance (d, d) that a file states, in float64.
 
     Args:
       mean: what is stored as the mean.

@@ -17,7 +17,7 @@ Gradient = Callable[[Batch, Time], Batch]
 
 
 def log_prob_gradient(log_prob: Callable[[Batch, Time], Float[Array, "b"]], scale: Scalar) -> Gradient:
-    """scale * grad log p(condition | x_t) at x_t (Dhariwal and Nichol 2021, algorithms 1 and 2, code).
+    """Returns scale * grad log p(condition | x_t) at x_t (Dhariwal and Nichol 2021, algorithms 1 and 2, code).
 
     Args:
       log_prob: of the condition for each example (b,), e.g. a classifier's log-softmax at its label.
@@ -31,7 +31,7 @@ def log_prob_gradient(log_prob: Callable[[Batch, Time], Float[Array, "b"]], scal
 
 
 def by_gradient(predictor: Predictor, process: NoiseSchedule, gradient: Gradient) -> Predictor:
-    """The score plus the gradient (Song et al. 2021, eq. 14; ADM's `condition_score`, which DDIM uses)."""
+    """Adds the gradient to the score (Song et al. 2021, eq. 14; ADM's `condition_score`, which DDIM uses)."""
 
     def guided(x: Batch, t: Time) -> Prediction:
         prediction = predictor(x, t)

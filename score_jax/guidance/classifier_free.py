@@ -17,7 +17,7 @@ Scale = Callable[[Time], Float[Array, "b"]]
 
 
 def constant(scale: Scalar) -> Scale:
-    """The same scale at every noise level."""
+    """Returns the same scale at every noise level."""
     return lambda t: jnp.full_like(t, scale)
 
 
@@ -34,7 +34,7 @@ def in_interval(scale: Scalar, process: NoiseSchedule, low: Scalar, high: Scalar
 def with_reference(
     model: ConditionalPredictor, free: Callable[[Conditions], Conditions], scale: Scale
 ) -> ConditionalPredictor:
-    """The model guided against itself without its conditions: `predictor(x, t, conditions)`.
+    """Guides the model with itself without conditions as reference: `predictor(x, t, conditions)`.
 
     Args:
       model: `model(x, t, conditions)`.
@@ -50,7 +50,7 @@ def with_reference(
 
 
 def classifier_free(conditional: Predictor, reference: Predictor, scale: Scale) -> Predictor:
-    """reference + scale (conditional - reference), in eps, x0 and score alike (Ho and Salimans 2022, eq. 6).
+    """Returns reference + scale (conditional - reference), in eps, x0 and score alike (Ho and Salimans 2022, eq. 6).
 
     Their w is scale - 1. With a weaker model of the same condition as the reference this is autoguidance (Karras et
     al. 2024).

@@ -95,12 +95,12 @@ def matrix(rows: Float[np.ndarray, "m d"]) -> Measurement:
 
 
 def replace(measurement: Measurement, x: Batch, known: Batch) -> Batch:
-    """x with what is measured replaced by A⁺ known."""
+    """Replaces the measured part of x by A⁺ known."""
     return x - measurement.seen(x) + measurement.inverse(known)
 
 
 def noised(process: NoiseSchedule, measurement: Measurement, y: Batch, t: Time, z: Batch) -> Batch:
-    """The measurement of an image at time t: alpha y + sigma A z."""
+    """Returns the measurement of an image at time t: alpha y + sigma A z."""
     alpha, sigma = broadcast_right(process.alpha(t), y), broadcast_right(process.sigma(t), y)
     return alpha * y + sigma * measurement.operator(z)
 
@@ -178,7 +178,7 @@ def ending_in_x0(step):
 
 
 def slerp(a: Batch, b: Batch, weight: Float[Array, ""] | float) -> Batch:
-    """Spherical interpolation of latents (b, ...): a at weight 0, b at 1 (Song et al. 2021a, appendix D.5)."""
+    """Interpolates latents (b, ...) on the sphere: a at weight 0, b at 1 (Song et al. 2021a, appendix D.5)."""
     flat_a, flat_b = a.reshape(a.shape[0], -1), b.reshape(b.shape[0], -1)
     cosine = jnp.sum(flat_a * flat_b, axis=1) / jnp.sqrt(jnp.sum(flat_a**2, axis=1) * jnp.sum(flat_b**2, axis=1))
     angle = jnp.arccos(jnp.clip(cosine, -1.0, 1.0))

@@ -37,7 +37,7 @@ def _directions(x: Features) -> Features:
 
 
 def spherical_distance(x: Features, y: Float[Array, "#n d"]) -> Float[Array, "n"]:
-    """2 arcsin(|u - v| / 2)² of the directions u, v of the rows: half the squared angle between them.
+    """Returns 2 arcsin(|u - v| / 2)² of the directions u, v of the rows: half the squared angle between them.
 
     Args:
       x: features (n, d).
@@ -50,14 +50,14 @@ def spherical_distance(x: Features, y: Float[Array, "#n d"]) -> Float[Array, "n"
 
 
 def beyond_range(x0: Image) -> Float[Array, "b"]:
-    """How far images leave [-1, 1]: mean square over pixels and channels."""
+    """Returns how far images leave [-1, 1]: mean square over pixels and channels."""
     return reduce((x0 - jnp.clip(x0, -1.0, 1.0)) ** 2, "b h w c -> b", "mean")
 
 
 def distance_to_text(
     embed: Callable[[Image], Features], text: Features, views: Callable[[Image, Time], Views]
 ) -> Distance:
-    """The mean distance of an image's views from a text.
+    """Returns the mean distance of an image's views from a text.
 
     Args:
       embed: features of images in [0, 1].
@@ -116,7 +116,7 @@ def background_loss(
 
 
 def pull(loss: Loss, predictor: Predictor, process: NoiseSchedule) -> Pull:
-    """The model's prediction and -grad of the loss through it with respect to x_t, of one evaluation."""
+    """Returns the model's prediction and -grad of the loss through it with respect to x_t, of one evaluation."""
 
     def of(x: Image, t: Time) -> tuple[Prediction, Image]:
         sigma = broadcast_right(process.sigma(t), x)
@@ -133,7 +133,7 @@ def pull(loss: Loss, predictor: Predictor, process: NoiseSchedule) -> Pull:
 
 
 def pulled(loss: Loss, predictor: Predictor, process: NoiseSchedule) -> Predictor:
-    """The score plus the gradient, as `classifier.by_gradient`, of one evaluation."""
+    """Returns the score plus the gradient, as `classifier.by_gradient`, of one evaluation."""
     both = pull(loss, predictor, process)
 
     def guided(x: Image, t: Time) -> Prediction:

@@ -109,7 +109,7 @@ def warped(x: Image, matrices: Float[Array, "b 3 3"], padding: Literal["border",
 
 
 def affine_matrix(degrees: Scalar, shift: Float[Array, "2"], size: Size) -> Matrix:
-    """A rotation about the centre, clockwise to the eye where positive, and then a shift.
+    """Returns a rotation about the centre, clockwise to the eye where positive, and then a shift.
 
     Args:
       degrees: the angle.
@@ -130,7 +130,7 @@ def _corners(size: Size) -> np.ndarray:
 
 
 def perspective_matrix(corners: Float[Array, "4 2"], size: Size) -> Matrix:
-    """The homography that takes the four pixels in the corners of an image to `corners`.
+    """Returns the homography that takes the four pixels in the corners of an image to `corners`.
 
     In homogeneous coordinates the corners of a rectangle have c0 + c2 = c1 + c3, so their images p, with the factors
     that points have there, do too: the factors are the determinants of the other three.
@@ -147,7 +147,7 @@ def perspective_matrix(corners: Float[Array, "4 2"], size: Size) -> Matrix:
 
 
 def draw_affine(key: KeyArray, size: Size) -> Matrix:
-    """A rotation by up to 15 degrees and a shift up or down by up to a tenth of the height, both uniform."""
+    """Returns a rotation by up to 15 degrees and a shift up or down by up to a tenth of the height, both uniform."""
     degrees, fall = jax.random.uniform(key, (2,), minval=-1.0) * jnp.array([_MAX_DEGREES, _MAX_FALL * size[0]])
     return affine_matrix(degrees, jnp.stack([jnp.zeros_like(fall), fall]), size)
 

@@ -84,7 +84,7 @@ def _lpips(files: Weights) -> tuple[Params, Perceptual]:
 
 
 def distances(guide: TextGuide, images: UInt8[np.ndarray, "n h w c"], *, batch_size: int) -> Float[np.ndarray, "n"]:
-    """How far the painted part of each image, not warped, is from the text: less is better (section 4.3).
+    """Returns how far the painted part of each image, not warped, is from the text: less is better (section 4.3).
 
     CLIP is given what it takes; the published code leaves out the normalisation here.
     """

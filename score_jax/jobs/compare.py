@@ -21,7 +21,7 @@ from score_jax.runtime.array_files import array_headers
 
 
 def facts_of(protocol: Protocol, extractor: FeatureExtractor) -> dict[str, Any]:
-    """What two sets must have in common to be compared; of features of one's own, nothing is known."""
+    """Returns what two sets must have in common to be compared; of features of one's own, nothing is known."""
     if extractor.identity is None:
         return {"features": extractor.name}
     return {"resize": protocol.resize, "centre": protocol.centre, "identity": extractor.identity}
@@ -52,7 +52,7 @@ class Side:
 def open_side(
     text: str, protocol: Protocol, extractor: FeatureExtractor, *, channels: int = 3, data_dir: str | None = None
 ) -> Side:
-    """What a word on the command line names.
+    """Opens what a word on the command line names.
 
     Args:
       text: a folder of images; an .npz or .npy of uint8 images; an .npz of statistics (mu, sigma), of ours,
@@ -108,7 +108,7 @@ def _as_it_comes(extractor: FeatureExtractor, image: np.ndarray) -> FeatureExtra
 def features_of(
     side: Side, protocol: Protocol, extractor: FeatureExtractor, mesh: Mesh, *, batch_size: int
 ) -> FeatureSet:
-    """The features of a set, `batch_size` images at a time on each device.
+    """Returns the features of a set, `batch_size` images at a time on each device.
 
     Raises:
       InputError: an image is unusable.

@@ -39,7 +39,7 @@ def dequantize(params: Params, keys: KeyBatch, images: Array, codec: Pixels) -> 
 
 
 def fitted(experiment: Experiment, model: Params, mesh: Mesh, source: Source, folder: Path) -> Params:
-    """The dequantiser in `folder`, fitted first if it is not there.
+    """Returns the dequantiser in `folder`, fitted first if it is not there.
 
     Args:
       experiment: the model, and its `likelihood` section.

@@ -53,7 +53,7 @@ class Coder:
 
 
 def coder(experiment: Experiment, params: Params) -> Coder:
-    """The maps of a model.
+    """Returns the encoder and decoder of a model.
 
     Raises:
       InputError: it has no ODE, or it enlarges images.
@@ -112,7 +112,7 @@ def interpolate(coder: Coder, columns: Columns, pairs: int) -> UInt8[np.ndarray,
 
 
 def agreement(latents: Float[np.ndarray, "n ..."], others: Float[np.ndarray, "n ..."]) -> dict[str, Any]:
-    """How far two models give the same images the same latents: their encoding is unique, if both are exact.
+    """Returns how far two models give the same images the same latents: their encoding is unique, if both are exact.
 
     Returns:
       The mean over images of the correlation, and of that with the latent of another image, which should be 0.

@@ -15,7 +15,7 @@ from score_jax.runtime.multihost import print_once
 
 
 def read_samples(path: Path) -> tuple[UInt8[np.ndarray, "n h w c"], np.ndarray | None]:
-    """The images (arr_0) and, if there are any, what should be their classes (arr_1), of an .npz file.
+    """Returns the images (arr_0) and, if there are any, what should be their classes (arr_1), of an .npz file.
 
     Raises:
       InputError: it cannot be read, or holds something else.

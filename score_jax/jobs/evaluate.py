@@ -55,7 +55,7 @@ def load_images(source: Source, limit: int | None = None) -> tuple[UInt8[np.ndar
 def trained_classifier(
     images: UInt8[np.ndarray, "n h w c"], labels: Int[np.ndarray, "n"], path: Path
 ) -> digit_features.Classifier:
-    """The classifier kept at `path`, trained on these images first if there is none."""
+    """Returns the classifier kept at `path`, trained on these images first if there is none."""
     if not path.exists():
         print("Training the classifier for the features of fid_digits.", flush=True)
         digit_features.save_classifier(path, digit_features.train_classifier(images, labels))
@@ -166,7 +166,7 @@ def beside_real_and_noise(
     extractor: FeatureExtractor,
     seed: int,
 ) -> dict[str, Any]:
-    """The plain metrics of as many training images, and of as much uniform noise, as there are samples.
+    """Returns the plain metrics of as many training images, and of as much uniform noise, as there are samples.
 
     Raises:
       InputError: too few images for a covariance.

@@ -13,7 +13,7 @@ from score_jax.jobs.train import restore_params
 
 
 def classifier_of(experiment: Experiment) -> Experiment | None:
-    """The classifier that the config names in `guidance.workdir`; None where it names none.
+    """Returns the classifier that the config names in `guidance.workdir`; None where it names none.
 
     Raises:
       InputError: the workdir has no classifier, or one of another process, image size or classes.

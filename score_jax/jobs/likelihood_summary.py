@@ -141,6 +141,6 @@ def of_bound(columns: Columns, experiment: Experiment) -> dict[str, Any]:
 
 
 def headline(summary: dict[str, Any]) -> tuple[float, float | None]:
-    """The number that a summary is read for, bits/dim, and its standard error."""
+    """Returns the number that a summary is read for, bits/dim, and its standard error."""
     name = next(key for key in summary if key.startswith("bpd_"))
     return summary[name], summary[f"{name}_standard_error"]

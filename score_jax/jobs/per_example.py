@@ -68,7 +68,7 @@ def over_examples(
     stop: Stop | None = None,
     running: Callable[[Columns], dict[str, str]] = lambda columns: {},
 ) -> Columns:
-    """The batches of `example_batches` as one.
+    """Returns the batches of `example_batches` as one.
 
     Args:
       key: the config key of the batch size, for messages.

@@ -125,7 +125,7 @@ def lower_training(experiment: builder.Experiment, mesh: Mesh) -> tuple[Any, int
 
 
 def lower_sampling(experiment: builder.Experiment, mesh: Mesh) -> tuple[Any, int, int]:
-    """The same of the sampler that `sample` runs, with the classifier that guides it, if one does."""
+    """Returns the same of the sampler that `sample` runs, with the classifier that guides it, if one does."""
     params, b = _params(experiment, mesh), experiment.config.sampling.batch_size
     classifier = classifier_of(experiment)
     guide = None if classifier is None else _params(classifier, mesh)
@@ -136,7 +136,7 @@ def lower_sampling(experiment: builder.Experiment, mesh: Mesh) -> tuple[Any, int
 
 
 def lower_likelihood(experiment: builder.Experiment, mesh: Mesh) -> tuple[Any, int, int]:
-    """The same of the solve that `likelihood` runs."""
+    """Returns the same of the solve that `likelihood` runs."""
     params, c = _params(experiment, mesh), experiment.likelihood
     batch = _images(experiment, mesh, c.batch_size)
     with precision(c.matmul_precision):
@@ -170,7 +170,7 @@ def settings_to_try(given: Setting, devices: int, batch_size: int, *, recomputes
 
 
 def with_setting(config: ConfigDict, setting: Setting) -> ConfigDict:
-    """The config under another setting."""
+    """Returns the config under another setting."""
     config = config.copy_and_resolve_references()
     with config.unlocked():
         config.training.fsdp, config.training.accumulate = setting.fsdp, setting.accumulate
@@ -284,7 +284,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def kept(path: Path, command: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """A result from its file, or computed and written there: a compilation is worth keeping.
+    """Returns a result from its file, or computed and written there: a compilation is worth keeping.
 
     Raises:
       InputError: the file is of another command.

@@ -118,7 +118,7 @@ def _by_classifier(classifier: Experiment, params: Params, label: Int[Array, "b"
 
 @functools.lru_cache(maxsize=8)
 def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: Given, rounding: Rounding) -> Callable:
-    """The sampler of an experiment, compiled once however often samples are drawn.
+    """Returns the sampler of an experiment, compiled once however often samples are drawn.
 
     Of parameters, those of what guides, a key, indices (b,), a label, and the rows of `given`.
     """

@@ -47,7 +47,7 @@ _PREVIEWS = 64
 
 
 def open_split(config: ConfigDict, split: str, trained: Path | None = None) -> Source:
-    """The `train_split` or `eval_split` of a config's data set, with labels that the config's model knows.
+    """Returns the `train_split` or `eval_split` of a config's data set, with labels that the config's model knows.
 
     Args:
       config: of a run.
@@ -153,7 +153,7 @@ def compiled_step(experiment: builder.Experiment, mesh: Mesh) -> Any:
 
 
 def compiled_steps(experiment: builder.Experiment, mesh: Mesh) -> Any:
-    """The `TrainSteps` over a mesh, jitted likewise; a program for each number of batches."""
+    """Returns the `TrainSteps` over a mesh, jitted likewise; a program for each number of batches."""
     return _compiled(in_sequence(_step_over(mesh, experiment)), experiment, mesh)
 
 
@@ -169,7 +169,7 @@ def _compiled(of_state: Callable, experiment: builder.Experiment, mesh: Mesh) ->
 
 
 def fresh_state(experiment: builder.Experiment, mesh: Mesh) -> TrainState:
-    """The state that training begins with, made where `compiled_step` keeps it."""
+    """Returns the state that training begins with, made where `compiled_step` keeps it."""
     places = sharded_by_size(jax.eval_shape(experiment.create_state), mesh)
     return jax.jit(experiment.create_state, out_shardings=places)()
 
@@ -236,7 +236,7 @@ def restore_params(
     *,
     averaged: bool = True,
 ) -> tuple[Params, int]:
-    """The averaged parameters of a workdir, or the raw ones, and their step (0 for weights without a training).
+    """Returns the averaged parameters of a workdir, or the raw ones, and their step (0 for weights without a training).
 
     Raises:
       InputError: the workdir has no such checkpoint or parameters, or those of another network.

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 
 def bits_per_dim(log_prob: Float[Array, "b"], dim: int, log_bin_width: float) -> Float[Array, "b"]:
-    """Bits per dimension of discrete data from the log density (nats) of its dequantised form.
+    """Returns bits per dimension of discrete data from the log density (nats) of its dequantised form.
 
     A level of the data fills a bin of width exp(`log_bin_width`) in each of the model's `dim` dimensions, so that
     log P(level) = log p + dim * log_bin_width. For 8 bits the offset is 7 in [-1, 1] and 8 in [0, 1].
@@ -19,7 +19,7 @@ def bits_per_dim(log_prob: Float[Array, "b"], dim: int, log_bin_width: float) ->
 
 
 def importance_weighted(log_probs: Float[Array, "b k"]) -> Float[Array, "b"]:
-    """Log of the mean over k dequantisations of the density (nats): a bound that tightens with k (Burda et al. 2016).
+    """Returns the log of the mean density (nats) over k dequantisations, a bound tighter with k (Burda et al. 2016).
 
     It is one only if their errors are small or shared: noise of its own in each would raise the mean of exponentials.
     """

@@ -168,7 +168,7 @@ class Divergence:
 
 
 def student_factor(degrees_of_freedom: int | float, level: float = 0.95) -> float:
-    """How many estimated standard errors an interval of this level extends to either side (Student's t).
+    """Returns how many estimated standard errors an interval of this level extends to either side (Student's t).
 
     At 95 % 12.7 of two probes or examples, 4.3 of three, 2.3 of ten, 1.96 of very many. NaN without degrees of freedom.
     """
@@ -176,7 +176,7 @@ def student_factor(degrees_of_freedom: int | float, level: float = 0.95) -> floa
 
 
 def cheaper_derivative(drift: Callable[..., Array], *args: PyTree[Array | jax.ShapeDtypeStruct]) -> str:
-    """Which of `DERIVATIVES` takes fewer operations, as XLA counts them, for the drift and one product.
+    """Returns which of `DERIVATIVES` takes fewer operations, as XLA counts them, for the drift and one product.
 
     Args:
       drift: `drift(x, ...)`; what it is of beside x, its parameters too, must be arguments.

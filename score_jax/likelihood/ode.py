@@ -59,7 +59,7 @@ def log_prob(
     conditions: Conditions = None,
     terminal_log_prob: Callable[[Batch], Float[Array, "b"]] | None = None,
 ) -> LogLikelihood:
-    """Log-likelihood of data x (b, ...) in the model's range.
+    """Returns the log-likelihood of data x (b, ...) in the model's range.
 
     Args:
       predictor: the model; with `conditions`, `predictor(x, t, conditions)`.
@@ -112,7 +112,7 @@ def log_prob(
 def truncation_bound(
     predictor: Predictor, process: GaussianProcess, keys: KeyBatch, x0: Batch, t_min: float
 ) -> tuple[Batch, Float[Array, "b"]]:
-    """From the density at t_min to a lower bound on that at 0 (Song et al. 2021, ML training, section 4.3).
+    """Turns the density at t_min into a lower bound on that at 0 (Song et al. 2021, ML training, section 4.3).
 
         log p(x0) >= E[log p(x_t) + log N(x0; x0_hat(x_t), (sigma / alpha)²) - log q(x_t | x0)]       at t = t_min
                    = E[log p(x_t) + d log alpha + |eps|² / 2 - |eps - eps_hat|² / 2]

@@ -52,7 +52,7 @@ def _levels(t: int | Array, like: Batch) -> Time:
 
 
 def gaussian_kl(reverse: GaussianReverse, chain: Chain, x0: Batch, t: Time, noise: Batch) -> Float[Array, "b"]:
-    """The divergence of level t >= 1 at x_t = alpha x0 + sigma noise."""
+    """Returns the KL divergence of level t >= 1 at x_t = alpha x0 + sigma noise."""
     x = chain.perturb(x0, t, noise)
     mean, variance = chain.posterior(x, x0, t, t - 1)
     log_variance = jnp.broadcast_to(broadcast_right(jnp.log(variance), x), x.shape)
@@ -61,7 +61,7 @@ def gaussian_kl(reverse: GaussianReverse, chain: Chain, x0: Batch, t: Time, nois
 
 
 def binomial_kl(reverse: BinomialReverse, chain: BinomialChain, x0: Batch, x: Batch, t: Time) -> Float[Array, "b"]:
-    """The divergence of level t >= 1 at x = x_t, from the probabilities that a bit changes."""
+    """Returns the KL divergence of level t >= 1 at x = x_t, from the probabilities that a bit changes."""
     r, s = chain.change(x, x0, t), reverse(x, t)
     s = jnp.clip(s, 1e-12, 1 - 1e-7)
     changed = jnp.where(r > 0, r * (jnp.log(jnp.maximum(r, 1e-30)) - jnp.log(s)), 0.0)
@@ -77,7 +77,7 @@ def _log_prior(chain: Chain, x0: Batch, t: Time) -> Float[Array, "b"]:
 
 
 def gaussian_entropies(chain: Chain, x0: Batch) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
-    """H(X_1 | X_0) and H(X_T | X_0) of data x0 (b, ...)."""
+    """Returns H(X_1 | X_0) and H(X_T | X_0) of data x0 (b, ...)."""
     dim, levels = x0[0].size, (_levels(t, x0) for t in (0, chain.num_levels - 1))
     first, last = (0.5 * dim * (1 + _LOG_2PI + 2 * jnp.log(chain.sigma(t))) for t in levels)
     return first, last
@@ -97,7 +97,7 @@ def gaussian_training_bound(
 
 
 def gaussian_bound(reverse: GaussianReverse, chain: Chain, x0: Batch, path: NoisePath) -> Bound:
-    """K of data x0 (b, ...), one draw of x_t for each level; the draw of level t is path(t)'s."""
+    """Returns K of data x0 (b, ...), one draw of x_t for each level; the draw of level t is path(t)'s."""
     count, dim = chain.num_levels, x0[0].size
 
     def at(k):
@@ -113,7 +113,7 @@ def gaussian_bound(reverse: GaussianReverse, chain: Chain, x0: Batch, path: Nois
 
 
 def bit_entropy(p: Array) -> Array:
-    """Of a bit that is 1 with probability p, nats."""
+    """Returns the entropy of a bit that is 1 with probability p, in nats."""
     return jax.scipy.special.entr(p) + jax.scipy.special.entr(1 - p)
 
 
@@ -176,7 +176,7 @@ def over_levels(
 def over_every_level(
     training_bound: TrainingBound, model: Kernels, x0: Batch, u: Time, keys: KeyBatch
 ) -> Float[Array, "b"]:
-    """K of data x0 (b, ...), each at every level; u is not looked at."""
+    """Returns K of data x0 (b, ...), each example at every level; u is not used."""
     t = jnp.arange(1.0, model.chain.num_levels)
     # Examples share the rows t that the network sees, so that parameters of each level are not gathered per example.
     return jax.vmap(lambda x0, key: _at_rows(training_bound, model, x0, t, key))(x0, keys)

@@ -19,7 +19,7 @@ from score_jax.typing import Batch, KeyBatch, Time
 
 
 def draw(keys: KeyBatch, location: Batch, log_scale: Batch) -> tuple[Batch, Float[Array, "b"]]:
-    """Noise u in [0, 1) like `location` (b, ...), and its log density (b,), nats."""
+    """Draws noise u in [0, 1) like `location` (b, ...), and returns its log density (b,), nats."""
     low = jnp.finfo(location.dtype).tiny
     uniform = jax.vmap(lambda key: jax.random.uniform(key, location.shape[1:], location.dtype, minval=low))(keys)
     logistic = jnp.log(uniform) - jnp.log1p(-uniform)
@@ -41,7 +41,7 @@ def negative_bound(
     time: Callable[[Float[Array, "b"]], Time],
     log_snr_range: float,
 ) -> Float[Array, "b"]:
-    """What a dequantiser minimises: log q - log p by the variational bound of the process, without its constants.
+    """Returns the loss of a dequantiser: log q - log p by the variational bound of the process, without its constants.
 
     -log p(x) <= 1/2 (range of log-SNR) E |eps_hat - eps|² + const at times even in log-SNR, where the likelihood
     weighting g² / sigma² dt is -d log-SNR (Song et al. 2021, ML training, theorem 1; Kingma et al. 2021, eq. 17).

@@ -25,12 +25,12 @@ class LossHistory:
 
 
 def empty_history(num_levels: int, history: int = 10) -> LossHistory:
-    """Nothing known."""
+    """Returns a history without losses."""
     return LossHistory(jnp.zeros((num_levels, history)), jnp.zeros(num_levels, jnp.int32))
 
 
 def warmed_up(history: LossHistory) -> Bool[Array, ""]:
-    """Whether every level has a full history; until then times are uniform."""
+    """Returns whether every level has a full history; until then times are uniform."""
     return jnp.all(history.counts == history.losses.shape[1])
 
 
@@ -42,7 +42,7 @@ def weights(history: LossHistory, uniform_part: float = 0.001) -> Float[Array, "
 
 
 def draw(history: LossHistory, key: KeyArray, batch_size: int) -> tuple[Time, Float[Array, "b"]]:
-    """Levels (b,), and the factors 1 / (T p) that make the mean loss unbiased."""
+    """Draws levels (b,), and returns the factors 1 / (T p) that make the mean loss unbiased."""
     p = weights(history)
     p = p / jnp.sum(p)
     t = jax.random.choice(key, len(p), (batch_size,), p=p)
@@ -50,13 +50,13 @@ def draw(history: LossHistory, key: KeyArray, batch_size: int) -> tuple[Time, Fl
 
 
 def importance(history: LossHistory, t: Int[Array, "b"], uniform_part: float = 0.001) -> Float[Array, "b"]:
-    """1 / (T p) at levels t (b,)."""
+    """Returns 1 / (T p) at levels t (b,)."""
     p = weights(history, uniform_part)
     return jnp.sum(p) / (len(p) * p[t])
 
 
 def remember(history: LossHistory, t: Time, losses: Float[Array, "b"]) -> LossHistory:
-    """With the losses (b,) of levels t (b,) added in order; a full level forgets its oldest."""
+    """Adds the losses (b,) of levels t (b,) in order; a full level forgets its oldest."""
     size = history.losses.shape[1]
 
     def add(history: LossHistory, seen):

@@ -16,7 +16,7 @@ from score_jax.typing import Batch, Time
 def denoising_errors(
     predictor: Predictor, process: NoiseSchedule, x0: Batch, t: Time, noise: Batch, weighting: Weighting = eps
 ) -> Batch:
-    """w(t) (eps_hat - eps)² at x_t = alpha x0 + sigma eps, elementwise.
+    """Returns w(t) (eps_hat - eps)² at x_t = alpha x0 + sigma eps, elementwise.
 
     Args:
       predictor: the model.
@@ -36,7 +36,7 @@ def denoising_errors(
 def denoising(
     predictor: Predictor, process: NoiseSchedule, x0: Batch, t: Time, noise: Batch, weighting: Weighting = eps
 ) -> Float[Array, "b"]:
-    """`denoising_errors`, summed over dimensions, one value per example (Song et al. 2021, eq. 7).
+    """Sums `denoising_errors` over dimensions, one value per example (Song et al. 2021, eq. 7).
 
     With the weighting `eps` it is sigma² || score + eps / sigma ||².
     """

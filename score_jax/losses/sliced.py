@@ -22,13 +22,13 @@ Curvature = Callable[[Score, Batch, Batch], tuple[Batch, Float[Array, "b"]]]
 
 
 def exact(score: Score, x: Batch, v: Batch) -> tuple[Batch, Float[Array, "b"]]:
-    """By one Jacobian-vector product."""
+    """Returns the directional derivative of the score by one Jacobian-vector product."""
     value, along = jax.jvp(score, (x,), (v,))
     return value, sum_per_example(v * along)
 
 
 def finite_difference(epsilon: float) -> Curvature:
-    """By a central difference of the score over 2 epsilon v (Pang et al. 2020, eq. 12): three evaluations, no jvp."""
+    """Returns the derivative by a central difference over 2 epsilon v (Pang et al. 2020, eq. 12): three evaluations."""
 
     def curvature(score: Score, x: Batch, v: Batch) -> tuple[Batch, Float[Array, "b"]]:
         change = score(x + epsilon * v) - score(x - epsilon * v)
@@ -40,7 +40,7 @@ def finite_difference(epsilon: float) -> Curvature:
 def sliced(
     score: Score, x: Batch, v: Batch, *, variance_reduced: bool, curvature: Curvature = exact
 ) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
-    """The norm's part and the curvature's part of the objective, at x (b, ...) along v like x.
+    """Returns the norm's part and the curvature's part of the objective, at x (b, ...) along v like x.
 
     Args:
       score: of the model; of an energy, its negative gradient.
@@ -57,7 +57,7 @@ def sliced(
 def annealed(
     score: Callable[[Batch, Time], Batch], process: NoiseSchedule, x0: Batch, t: Time, noise: Batch, v: Batch
 ) -> Float[Array, "b"]:
-    """sigma² times the variance-reduced objective at x_t, for the levels of NCSN (Song and Ermon 2019, section 3.2)."""
+    """Returns sigma² times the variance-reduced objective at x_t (Song and Ermon 2019, section 3.2)."""
     x = process.perturb(x0, t, noise)
     norm, bend = sliced(lambda x: score(x, t), x, v, variance_reduced=True)
     return process.sigma(t) ** 2 * (norm + bend)
@@ -69,17 +69,17 @@ def rademacher(z: Batch) -> Batch:
 
 
 def gaussian(z: Batch) -> Batch:
-    """The draws themselves."""
+    """Returns the normal draws themselves."""
     return z
 
 
 def sphere(z: Batch) -> Batch:
-    """Of length sqrt(d), so that E[v v^T] = 1."""
+    """Scales the draws to length sqrt(d), so that E[v v^T] = 1."""
     return z * broadcast_right(jnp.sqrt(z[0].size / sum_per_example(z**2)), z)
 
 
 def unit(z: Batch) -> Batch:
-    """Of length 1."""
+    """Scales the draws to length 1."""
     return z * broadcast_right(1 / jnp.sqrt(sum_per_example(z**2)), z)
 
 
@@ -92,5 +92,5 @@ PROJECTIONS: dict[str, Callable[[Batch], Batch]] = {
 
 
 def directions(keys: KeyBatch, like: Batch, projection: Callable[[Batch], Batch] = rademacher) -> Batch:
-    """One direction per example, like `like` (b, ...)."""
+    """Draws one direction per example, like `like` (b, ...)."""
     return projection(jax.vmap(lambda key: jax.random.normal(key, like.shape[1:], like.dtype))(keys))

@@ -10,12 +10,12 @@ from score_jax.typing import KeyArray
 
 
 def uniform(key: KeyArray, batch_size: int, t_min: float) -> Float[Array, "b"]:
-    """Independent draws from U(t_min, 1) (Song et al. 2021, eq. 7; t_min 1e-5 in their code)."""
+    """Draws independent times from U(t_min, 1) (Song et al. 2021, eq. 7; t_min 1e-5 in their code)."""
     return jax.random.uniform(key, (batch_size,), minval=t_min, maxval=1.0)
 
 
 def stratified(key: KeyArray, batch_size: int, t_min: float) -> Float[Array, "b"]:
-    """One shared uniform shift of an even grid: each draw is U(t_min, 1), the batch covers all times.
+    """Draws an even grid with one shared shift: each time is U(t_min, 1), the batch covers all times.
 
     The same expectation as `uniform` with less variance (Kingma et al. 2021, appendix I.1, low-discrepancy sampler).
     """
@@ -24,7 +24,7 @@ def stratified(key: KeyArray, batch_size: int, t_min: float) -> Float[Array, "b"
 
 
 def stratified_mixture(key: KeyArray, batch_size: int, t_min: float) -> Float[Array, "b"]:
-    """Half of the batch stratified in t, half stratified in log t.
+    """Draws half of the batch stratified in t, and half stratified in log t.
 
     Under VP and sub-VP a uniform t hardly visits the small noise levels where most bits of a likelihood are decided:
     log t spreads over them evenly, since log_snr moves with -log t there (VP) or -2 log t (sub-VP).
@@ -45,23 +45,23 @@ def mixture_importance(t: Float[Array, "b"], t_min: float) -> Float[Array, "b"]:
 
 
 def uniform_index(key: KeyArray, batch_size: int, t_min: float, *, num_levels: int) -> Float[Array, "b"]:
-    """Uniform indices of a chain's levels, all of them (Ho et al. 2020, algorithm 1); `t_min` means nothing here."""
+    """Draws uniform indices of a chain's levels (Ho et al. 2020, algorithm 1); `t_min` is not used."""
     return jax.random.randint(key, (batch_size,), 0, num_levels).astype(jnp.result_type(float))
 
 
 def antithetic_index(key: KeyArray, batch_size: int, t_min: float, *, num_levels: int) -> Float[Array, "b"]:
-    """Half of the batch uniform, the other half at N - 1 - those (Song et al. 2021a, code); `t_min` means nothing."""
+    """Draws half of the batch uniformly, and N - 1 minus those as the other half (Song et al. 2021a, code)."""
     half = uniform_index(key, -(-batch_size // 2), t_min, num_levels=num_levels)
     return jnp.concatenate([half, num_levels - 1 - half])[:batch_size]
 
 
 def log_normal_levels(normal: Float[Array, "b"], mean: float = -1.2, std: float = 1.2) -> Float[Array, "b"]:
-    """Noise levels sigma / alpha of EDM's training: exp(mean + std n) (Karras et al. 2022, table 1)."""
+    """Draws noise levels sigma / alpha of EDM's training: exp(mean + std n) (Karras et al. 2022, table 1)."""
     return jnp.exp(mean + std * normal)
 
 
 def log_uniform_levels(u: Float[Array, "b"], sigma_min: float = 0.02, sigma_max: float = 100.0) -> Float[Array, "b"]:
-    """Noise levels of VE's training in EDM's code: even in their logarithm."""
+    """Draws noise levels of VE's training in EDM's code, uniform in their logarithm."""
     return sigma_min * (sigma_max / sigma_min) ** u
 
 

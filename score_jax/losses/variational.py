@@ -29,7 +29,7 @@ def _mean(x: Batch) -> Float[Array, "b"]:
 
 
 def normal_kl(mean: Batch, log_variance: Batch, other_mean: Batch, other_log_variance: Batch) -> Batch:
-    """KL divergence of two normal laws, elementwise, nats."""
+    """Returns the KL divergence of two normal distributions, elementwise, nats."""
     ratio = log_variance - other_log_variance
     distance = jnp.square(mean - other_mean) * jnp.exp(-other_log_variance)
     return 0.5 * (jnp.exp(ratio) - 1.0 - ratio + distance)
@@ -41,7 +41,7 @@ def approximate_normal_cdf(z: Batch) -> Batch:
 
 
 def discretised_normal_log_prob(x0: Batch, mean: Batch, log_std: Batch) -> Batch:
-    """Log-probability of each 8-bit level of x0 in [-1, 1], elementwise, nats (Ho et al. 2020, eq. 13).
+    """Returns the log-probability of each 8-bit level of x0 in [-1, 1], elementwise, nats (Ho et al. 2020, eq. 13).
 
     The outer levels own the tails; probabilities below 1e-12 count as that.
     """
@@ -55,7 +55,7 @@ def discretised_normal_log_prob(x0: Batch, mean: Batch, log_std: Batch) -> Batch
 def term(
     chain: Chain, kernel: ReverseKernel, x0: Batch, x: Batch, t: Time, value_range: tuple[float, float] = (-1.0, 1.0)
 ) -> Float[Array, "b"]:
-    """The term of level t for x = x_t: a KL divergence, or at level 0 the negative log-probability. Bits/dim.
+    """Returns the term of level t for x = x_t: a KL divergence, or at level 0 the negative log-probability. Bits/dim.
 
     Args:
       chain: its levels.
@@ -76,7 +76,7 @@ def term(
 
 
 def prior_term(chain: Chain, x0: Batch) -> Float[Array, "b"]:
-    """KL of q(x_T | x0) from the prior. Bits/dim."""
+    """Returns the KL divergence of q(x_T | x0) from the prior, in bits/dim."""
     t = jnp.full(x0.shape[:1], chain.t_max, x0.dtype)
     mean = broadcast_right(chain.alpha(t), x0) * x0
     log_variance = broadcast_right(2 * jnp.log(chain.sigma(t)), x0)
@@ -85,14 +85,14 @@ def prior_term(chain: Chain, x0: Batch) -> Float[Array, "b"]:
 
 
 def stop_mean(kernel: ReverseKernel) -> ReverseKernel:
-    """With a mean that no gradient flows through: the bound then trains the variance alone (Nichol 2021, 3.1)."""
+    """Stops the gradient of the mean, so that the bound trains only the variance (Nichol 2021, 3.1)."""
     return dataclasses.replace(kernel, mean=jax.lax.stop_gradient(kernel.mean))
 
 
 def simple(
     chain: Chain, prediction: Prediction, output: str, x0: Batch, x: Batch, t: Time, noise: Batch
 ) -> Float[Array, "b"]:
-    """Mean squared error of what the network outputs (Ho et al. 2020, eq. 14 for eps; "mse" of improved diffusion).
+    """Returns the mean squared error of the network's output (Ho et al. 2020, eq. 14; "mse" of improved diffusion).
 
     Args:
       chain: where x comes from.
@@ -121,7 +121,7 @@ def variational(
     simple_output: str | None,
     vb_scale: float,
 ) -> dict[str, Float[Array, "b"]]:
-    """The training objectives with a bound in them.
+    """Returns the training objectives with a bound in them.
 
         L_vlb      T vb                            simple_output None, vb_scale T       (RESCALED_KL; KL: vb_scale 1)
         L_hybrid   simple + vb_scale vb            with vb training the variance alone  (MSE: 1; RESCALED_MSE: T / 1000)
@@ -199,7 +199,7 @@ def bound(
 
 
 def rate_distortion(bound: Bound) -> tuple[Float[Array, "levels"], Float[Array, "levels"]]:
-    """Progressive lossy compression (Ho et al. 2020, section 4.3, figure 5), averaged over the examples.
+    """Returns the rate-distortion curve (Ho et al. 2020, section 4.3, figure 5), averaged over the examples.
 
     Returns:
       Rate after each level from the top, bits/dim, and the distortion of x0 as known before that level's bits: root

@@ -17,44 +17,44 @@ Weighting = Callable[[NoiseSchedule, Time], Float[Array, "b"]]
 
 
 def eps(process: NoiseSchedule, t: Time) -> Float[Array, "b"]:
-    """1: DDPM's simple loss, and score matching with lambda = sigma² (Song et al. 2021, eq. 7)."""
+    """Returns 1, the weight of eps: DDPM's simple loss, or lambda = sigma² (Song et al. 2021, eq. 7)."""
     return jnp.ones_like(t)
 
 
 def x0(process: NoiseSchedule, t: Time) -> Float[Array, "b"]:
-    """(sigma / alpha)²: the error of x0 itself."""
+    """Returns (sigma / alpha)², the weight of the error of x0."""
     return process.noise_to_signal(t) ** 2
 
 
 def v(process: NoiseSchedule, t: Time) -> Float[Array, "b"]:
-    """(alpha² + sigma²)² / alpha²: the error of v = alpha eps - sigma x0."""
+    """Returns (alpha² + sigma²)² / alpha², the weight of the error of v = alpha eps - sigma x0."""
     alpha2, sigma2 = process.alpha(t) ** 2, process.sigma(t) ** 2
     return (alpha2 + sigma2) ** 2 / alpha2
 
 
 def velocity(process: NoiseSchedule, t: Time) -> Float[Array, "b"]:
-    """The error of dx_t/dt = alpha' x0 + sigma' eps (rectified flow)."""
+    """Returns the weight of the error of dx_t/dt = alpha' x0 + sigma' eps (rectified flow)."""
     alpha_rate, sigma_rate = _continuous(process).rates(t)
     return (sigma_rate - alpha_rate * process.noise_to_signal(t)) ** 2
 
 
 def likelihood(process: NoiseSchedule, t: Time) -> Float[Array, "b"]:
-    """(g / sigma)²: the expected loss bounds the negative log-likelihood (Song et al. 2021b, theorem 1)."""
+    """Returns (g / sigma)²: the expected loss bounds the negative log-likelihood (Song et al. 2021b, theorem 1)."""
     return _continuous(process).diffusion_squared(t) / process.sigma(t) ** 2
 
 
 def min_snr(process: NoiseSchedule, t: Time, gamma: float = 5.0) -> Float[Array, "b"]:
-    """min(SNR, gamma) on the error of x0 (Hang et al. 2023, eq. 6)."""
+    """Returns the weight that is min(SNR, gamma) for the error of x0 (Hang et al. 2023, eq. 6)."""
     return jnp.minimum(1.0, gamma * process.noise_to_signal(t) ** 2)
 
 
 def truncated_snr(process: NoiseSchedule, t: Time) -> Float[Array, "b"]:
-    """max(SNR, 1) on the error of x0 (Salimans and Ho 2022, section 4)."""
+    """Returns the weight that is max(SNR, 1) for the error of x0 (Salimans and Ho 2022, section 4)."""
     return jnp.maximum(1.0, process.noise_to_signal(t) ** 2)
 
 
 def edm(process: NoiseSchedule, t: Time, sigma_data: float = 0.5) -> Float[Array, "b"]:
-    """(sigma² + sigma_data²) / (sigma sigma_data)² on the error of x0 (Karras et al. 2022, table 1)."""
+    """Returns the weight that is (sigma² + sigma_data²) / (sigma sigma_data)² for x0 (Karras et al. 2022, table 1)."""
     return (process.noise_to_signal(t) ** 2 + sigma_data**2) / sigma_data**2
 
 

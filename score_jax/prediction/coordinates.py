@@ -36,7 +36,7 @@ def itself() -> View:
 
 
 def between(of: NoiseSchedule, to: NoiseSchedule) -> View:
-    """The model knows `of`, the sampler walks `to`. Of a chain of levels the nearest is asked.
+    """Returns the map for a model that knows `of` and a sampler that walks `to`; for a chain, to the nearest level.
 
     >>> from score_jax.processes.gaussian import EDM, VP
     >>> view, half = between(VP(), EDM()), jnp.array([0.5])
@@ -57,7 +57,7 @@ def of_levels(levels: Int[np.ndarray, "k"]) -> View:
 
 
 def seen(predictor: Predictor, view: View) -> Predictor:
-    """The model's predictions for the sampler: x0 and eps are the same in all coordinates, the score scales."""
+    """Returns the model's predictions for the sampler: x0 and eps are the same in all coordinates, the score scales."""
 
     def there(x: Batch, t: Time) -> Prediction:
         scale = broadcast_right(view.scale(t), x)

@@ -47,12 +47,12 @@ def blended_mean(chain: Chain, x: Batch, z: Batch, variance: Batch, t: Time) -> 
 
 
 def data_mean(chain: Chain, x: Batch, z: Batch, variance: Batch, t: Time) -> Batch:
-    """The mean of q(x_{t-1} | x_t, x_0 = z): z predicts the data, at one scale for all levels (DDPM, eq. 7)."""
+    """Returns the mean of q(x_{t-1} | x_t, x_0 = z): z predicts the data, at one scale for all levels (DDPM, eq. 7)."""
     return chain.posterior(x, z, t, t - 1)[0]
 
 
 def normal_reverse(readout: Readout, chain: Chain, mean: Mean = forward_mean) -> Readout:
-    """The reverse kernel (mean and variance, each like x) of a readout (z, s): Sigma = sigmoid(s + logit beta).
+    """Returns the reverse kernel (mean and variance, each like x) of a readout (z, s): Sigma = sigmoid(s + logit beta).
 
     Source: appendix D.2.3. The logit is that of the forward beta, the largest variance that the entropy bound allows
     data of variance 1; s = 0 takes it.
@@ -73,7 +73,7 @@ def normal_reverse(readout: Readout, chain: Chain, mean: Mean = forward_mean) ->
 
 
 def bit_reverse(logits: Callable[[Batch, Time], Batch], chain: BinomialChain) -> Callable[[Batch, Time], Batch]:
-    """The reverse kernel of logits of P(x_0 = 1 | x_t): the probability that each bit changes (`losses.bound`).
+    """Returns the reverse kernel of logits of P(x_0 = 1 | x_t): the probability that each bit changes (`losses.bound`).
 
     The reverse rate depends on x_t through g = P(x_0 = 1 | x_t) alone, so to predict g loses nothing:
     p(change) = g q(change | x_t, x_0 = 1) + (1 - g) q(change | x_t, x_0 = 0). The logits add to those of the posterior

@@ -51,17 +51,17 @@ ConditionalPredictor = Callable[..., Prediction]
 
 
 def with_conditions(predictor: ConditionalPredictor, conditions: Conditions) -> Predictor:
-    """The predictor of a batch with these conditions."""
+    """Returns the predictor of a batch with these conditions."""
     return predictor if conditions is None else lambda x, t: predictor(x, t, conditions)
 
 
 def with_params(predict: Callable[..., Prediction], params: Params) -> ConditionalPredictor:
-    """The model with its parameters: `predictor(x, t, conditions)` of `predict(params, x, t, **conditions)`."""
+    """Returns the model with its parameters: `predictor(x, t, conditions)` of `predict(params, x, t, **conditions)`."""
     return lambda x, t, conditions: predict(params, x, t, **conditions)
 
 
 def answering_in(dtype: DTypeLike, predictor: ConditionalPredictor) -> ConditionalPredictor:
-    """The model asked in numbers of another type than the state's, to which its answers return."""
+    """Returns the model evaluated in another dtype; its inputs and outputs keep the state's dtype."""
 
     def convert(tree: PyTree[Array], dtype: DTypeLike) -> PyTree[Array]:
         return jax.tree.map(lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree)
@@ -142,7 +142,7 @@ OUTPUTS: dict[str, FromOutput] = {
 
 
 def network_predictor(apply: Apply, process: NoiseSchedule, *, output: str, label: str) -> Callable[..., Prediction]:
-    """The bridge from a pure network to predictions.
+    """Returns the bridge from a pure network to predictions.
 
     Args:
       apply: `apply(params, x, label, **kwargs)`, a pure network; of twice the channels of x the second half is the
@@ -172,7 +172,7 @@ def network_predictor(apply: Apply, process: NoiseSchedule, *, output: str, labe
 
 
 def classifier_logits(apply: Apply, process: NoiseSchedule, *, label: str) -> Callable[..., Array]:
-    """The bridge from a noisy-image classifier to logits: `logits(params, x_t, t, **kwargs)` (b, classes).
+    """Returns the bridge from a noisy-image classifier to logits: `logits(params, x_t, t, **kwargs)` (b, classes).
 
     Raises:
       InputError: `label` is unknown.
@@ -185,7 +185,7 @@ def classifier_logits(apply: Apply, process: NoiseSchedule, *, label: str) -> Ca
 def preconditioned_predictor(
     apply: Apply, process: NoiseSchedule, preconditioning: Preconditioning
 ) -> Callable[..., Prediction]:
-    """The bridge from a network of EDM (Karras et al. 2022) to predictions, under any process.
+    """Returns the bridge from a network of EDM (Karras et al. 2022) to predictions, under any process.
 
     The denoiser knows images x0 + sigma eps: it is asked about x_t / alpha at noise level sigma / alpha.
 
@@ -208,7 +208,7 @@ def preconditioned_predictor(
 
 
 def score_predictor(score: Callable[[Batch, Time], Batch], process: NoiseSchedule) -> Predictor:
-    """A predictor from a bare score function `score(x_t, t)`: no network needed.
+    """Returns a predictor from a bare score function `score(x_t, t)`: no network needed.
 
     >>> import jax.numpy as jnp
     >>> from score_jax.processes.gaussian import VP

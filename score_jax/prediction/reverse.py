@@ -60,7 +60,7 @@ def fixed_large(process: NoiseSchedule, raw: Batch | None, x: Batch, t: Time, s:
 
 
 def learned(process: NoiseSchedule, raw: Batch | None, x: Batch, t: Time, s: Time) -> tuple[Batch, Batch]:
-    """The network says its logarithm."""
+    """Returns the variance whose logarithm the network outputs."""
     return jnp.exp(_said(raw)), _said(raw)
 
 
@@ -89,7 +89,7 @@ VARIANCES: dict[str, Variance] = {
 
 
 def decoding(variance: Variance) -> Variance:
-    """The same, but at the last step, into the data, the noise that the first level has in the data's units.
+    """Returns the kernel's own variance, but at the last step the noise of the first level, in the data's units.
 
     For levels that lie close: the step before the last, of which the fixed variances take theirs, then is too short.
     """

@@ -14,7 +14,7 @@ Label = Callable[[Time, NoiseSchedule], Time]
 
 
 def chain_of(process: NoiseSchedule) -> Chain:
-    """The chain whose levels a process has.
+    """Returns the chain whose levels a process has.
 
     Raises:
       InputError: it has none.

@@ -112,7 +112,7 @@ def vp_chain(
 
 
 def chain_of_betas(betas: Float[np.ndarray, "n"]) -> Chain:
-    """The variance-preserving chain whose forward kernels have these variances (n,).
+    """Returns the variance-preserving chain whose forward kernels have these variances (n,).
 
     Raises:
       InputError: they are not between 0 and 1.
@@ -148,6 +148,6 @@ def ve_chain(
 
 
 def chain_at(process: NoiseSchedule, times: Float[np.ndarray, "n"]) -> Chain:
-    """The levels of a process in continuous time at increasing times (n,)."""
+    """Returns the levels of a process in continuous time at increasing times (n,)."""
     t = jnp.asarray(times)
     return Chain(process.log_alpha(t), process.sigma(t), process.prior_std)

@@ -21,7 +21,7 @@ _LARGEST = 1 - 1e-3
 
 
 def chain_of_logits(logits: Float[Array, "n"], beta_1: float) -> Chain:
-    """The chain with betas [beta_1, sigmoid(logits)], (n + 1,) levels, as a function of the logits."""
+    """Returns the chain with betas [beta_1, sigmoid(logits)], (n + 1,) levels, as a function of the logits."""
     log_kept = jnp.append(jnp.log1p(-jnp.asarray(beta_1, logits.dtype)), jax.nn.log_sigmoid(-logits))
     log_alphas = 0.5 * jnp.cumsum(log_kept)
     return Chain(log_alphas, jnp.sqrt(-jnp.expm1(2 * log_alphas)))

@@ -78,5 +78,5 @@ def replay(stored: Float[Array, "n b ..."], draws_per_step: int) -> NoisePath:
 
 
 def later(noise: Noise, draws: int) -> Noise:
-    """The noise after the first `draws` of a step, for a rule that comes second in it."""
+    """Returns the noise after the first `draws` of a step, for a rule that comes second in it."""
     return lambda j: noise(draws + j)

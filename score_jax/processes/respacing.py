@@ -96,6 +96,6 @@ class Respaced:
 
 
 def respace(chain: Chain, levels: Indices) -> Respaced:
-    """The chain of these levels."""
+    """Returns the chain of these levels."""
     kept = Chain(np.asarray(chain.log_alphas)[levels], np.asarray(chain.sigmas)[levels], chain.prior_std)
     return Respaced(kept, levels)

@@ -22,7 +22,7 @@ def cosine(count: int, offset: float = 0.008, largest: float = 0.999) -> Betas:
 
 
 def quad(count: int, beta_min: float = 0.1, beta_max: float = 20.0) -> Betas:
-    """The square of an even grid of square roots, between `linear`'s ends (Ho et al. 2020, code)."""
+    """Returns the square of an even grid of square roots, between `linear`'s ends (Ho et al. 2020, code)."""
     return np.linspace((beta_min / count) ** 0.5, (beta_max / count) ** 0.5, count) ** 2
 
 

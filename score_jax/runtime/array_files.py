@@ -92,7 +92,7 @@ def open_headers(file: io.BufferedIOBase) -> dict[str, Header]:
 
 
 def read_arrays(path: Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file by name, or that of an .npy file as "arr_0".
+    """Returns the arrays of an .npz file by name, or that of an .npy file as "arr_0".
 
     Args:
       path: the file, whatever it is called.
@@ -133,7 +133,7 @@ def _size(file: io.BufferedIOBase) -> int:
 
 
 def open_zip(file: io.BufferedIOBase) -> zipfile.ZipFile:
-    """The archive in a file.
+    """Returns the archive in a file.
 
     Raises:
       InputError: it is cut short or damaged, names a member twice, or is encrypted.

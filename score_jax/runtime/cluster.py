@@ -93,12 +93,12 @@ def join(environment: Mapping[str, str] = os.environ) -> None:
 
 
 def is_joined() -> bool:
-    """Whether this process is one of several."""
+    """Returns whether this process is one of several."""
     return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def lost_peer(error: Exception) -> str:
-    """What to say of an error that another process's end may have caused; "" of others."""
+    """Returns what to say of an error that another process's end may have caused; "" of others."""
     if not isinstance(error, jax.errors.JaxRuntimeError) or "RESOURCE_EXHAUSTED" in str(error):
         return ""
     return (

@@ -67,7 +67,7 @@ def _as_text(data: bytes) -> str:
 
 
 def head_of(path: Path, expected: str) -> bytes:
-    """The first thousand bytes of a file.
+    """Returns the first thousand bytes of a file.
 
     Args:
       path: the file.

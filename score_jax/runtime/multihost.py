@@ -17,17 +17,17 @@ _SECONDS = 1.0
 
 
 def first_says(here: bool) -> bool:
-    """The first process's answer, on all of them."""
+    """Returns the first process's answer, on all of them."""
     return bool(multihost_utils.broadcast_one_to_all(np.array(here))) if jax.process_count() > 1 else here
 
 
 def any_says(here: bool) -> bool:
-    """Whether any process says so, on all of them."""
+    """Returns whether any process says so, on all of them."""
     return bool(multihost_utils.process_allgather(np.array(here)).any()) if jax.process_count() > 1 else here
 
 
 def on_first_process(work: Callable[[], T]) -> T | None:
-    """What `work` returns, on the first process; None on the others, which wait for it.
+    """Returns what `work` returns, on the first process; None on the others, which wait for it.
 
     They ask every second: a barrier gives up after minutes, and takes the run down with it. `work` must not need them.
     """

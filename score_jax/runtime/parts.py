@@ -74,7 +74,7 @@ class Parts:
 
 
 def parts_of(folder: Path, what: dict[str, Any]) -> Parts:
-    """The parts of a measurement that these facts (JSON-able) tell apart from all others."""
+    """Returns the parts of a measurement that these facts (JSON-able) tell apart from all others."""
     text = json.dumps(what, sort_keys=True)
     parts = Parts(folder / hashlib.sha256(text.encode()).hexdigest()[:16])
     if jax.process_index() == 0:

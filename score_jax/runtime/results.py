@@ -16,7 +16,7 @@ from score_jax.runtime.files import written_whole
 
 
 def provenance(**facts: Any) -> dict[str, Any]:
-    """What every result file carries beside its numbers."""
+    """Returns what every result file carries beside its numbers."""
     device = jax.devices()[0]
     return {
         "score_jax": score_jax.__version__,

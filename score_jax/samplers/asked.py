@@ -14,7 +14,7 @@ Guidance = Callable[[Predictor, Array | None], Predictor]
 
 
 def unchanged(predictor: Predictor, target: Array | None = None) -> Predictor:
-    """No bound, no guidance."""
+    """Returns the predictor itself: no bound on x0, no guidance."""
     return predictor
 
 

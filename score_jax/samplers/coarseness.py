@@ -21,7 +21,7 @@ def _variance(process: NoiseSchedule, t: Float[Array, "n"], std: float) -> Level
 
 
 def ddim_factor(process: NoiseSchedule, t: Float[Array, "n"], s: Float[Array, "n"], std: float) -> Levels:
-    """Of `steps.ddim`: alpha_s x0 + sigma_s eps of the exact x0 and eps."""
+    """Returns what `steps.ddim` multiplies x by: alpha_s x0 + sigma_s eps of the exact x0 and eps."""
     alphas = [np.asarray(process.alpha(time), float) for time in (t, s)]
     sigmas = [np.asarray(process.sigma(time), float) for time in (t, s)]
     return (alphas[0] * alphas[1] * std**2 + sigmas[0] * sigmas[1]) / _variance(process, t, std)
@@ -34,7 +34,7 @@ def reverse_diffusion_factor(process: NoiseSchedule, t: Float[Array, "n"], s: Fl
 
 
 def variance_ratio(factor: Factor, process: NoiseSchedule, grid: Float[Array, "n"], std: float) -> float:
-    """Variance of a deterministic rule's samples over what the flow itself would end with, for data N(0, std²).
+    """Returns the variance of a deterministic rule's samples over that of the exact flow, for data N(0, std²).
 
     Args:
       factor: of the rule.

@@ -64,7 +64,7 @@ class Discretised:
 
 
 def discretised(process: GaussianProcess, num_levels: int, t_min: float) -> Discretised:
-    """The process in `num_levels` steps from 1 to t_min.
+    """Discretises the process in `num_levels` steps from 1 to t_min.
 
     Raises:
       InputError: it is not one of VE, VP and sub-VP.

@@ -39,7 +39,7 @@ class Memory(NamedTuple):
 
 
 def no_memory(x: Batch) -> Memory:
-    """Before the first step."""
+    """Returns the memory before the first step."""
     return Memory(jnp.zeros_like(x), jnp.zeros(x.shape[0], x.dtype))
 
 
@@ -64,7 +64,7 @@ def multistep(process: NoiseSchedule):
 
 
 def singlestep(process: NoiseSchedule) -> Step:
-    """Second order from a second evaluation halfway in lambda (2S, algorithm 1). Two evaluations, no draw.
+    """Makes the step of 2S (algorithm 1), of second order by an evaluation halfway in lambda: two evaluations, no draw.
 
     On a chain "halfway" is the nearest level. The step into the data has one evaluation.
     """

@@ -13,17 +13,17 @@ Grid = Float[Array, "n"]
 
 
 def uniform(num_steps: int, t_min: float, t_max: float = 1.0) -> Grid:
-    """Even in time (Song et al. 2021)."""
+    """Returns times that are uniform in time (Song et al. 2021)."""
     return jnp.linspace(t_max, t_min, num_steps + 1)
 
 
 def quadratic(num_steps: int, t_min: float, t_max: float = 1.0) -> Grid:
-    """Even in the square root of time (DPM-Solver's time_quadratic)."""
+    """Returns times that are uniform in the square root of time (DPM-Solver's time_quadratic)."""
     return jnp.linspace(t_max**0.5, t_min**0.5, num_steps + 1) ** 2
 
 
 def log_snr(num_steps: int, process: NoiseSchedule, t_min: float, t_max: float) -> Grid:
-    """Even in the log signal-to-noise ratio (DPM-Solver's choice for small images)."""
+    """Returns times that are uniform in the log signal-to-noise ratio (DPM-Solver's choice for small images)."""
     high, low = (jnp.log(process.noise_to_signal(jnp.asarray(t))) for t in (t_max, t_min))
     return process.time_at(jnp.exp(jnp.linspace(high, low, num_steps + 1)))
 
@@ -38,7 +38,7 @@ def karras(num_steps: int, sigma_min: Scalar, sigma_max: Scalar, rho: Scalar = 7
 
 
 def levels(indices: Int[np.ndarray, "k"], repeats: int = 1, end: float | None = DATA) -> Grid:
-    """From the highest of a chain's levels (k,) down, each `repeats` times, and then to the data.
+    """Returns a chain's levels (k,) from the highest down, each `repeats` times, and then the data.
 
     Args:
       indices: increasing.
@@ -50,7 +50,7 @@ def levels(indices: Int[np.ndarray, "k"], repeats: int = 1, end: float | None = 
 
 
 def even_levels(num_levels: int, num_steps: int) -> Int[np.ndarray, "k"]:
-    """`num_steps` indices of a chain, even to rounding, increasing, both ends among them.
+    """Returns `num_steps` indices of a chain, increasing and evenly spaced up to rounding, with both ends.
 
     Raises:
       InputError: there are fewer levels than steps.

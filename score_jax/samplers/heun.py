@@ -45,7 +45,7 @@ def _churned(process: GaussianProcess, churn: Churn, z: Batch, x: Batch, t: Time
 
 
 def second_order(process: GaussianProcess, alpha: float = 1.0, churn: Churn | None = None) -> Step:
-    """Two evaluations: at t and at t + alpha (s - t). One draw if there is churn.
+    """Makes a step with two evaluations, at t and at t + alpha (s - t); one draw if there is churn.
 
     alpha = 1 is Heun, 1/2 the midpoint rule, 2/3 Ralston. The step into the data is Euler's, with one evaluation. In
     the coordinates of `LinearVE` this is EDM's sampler.

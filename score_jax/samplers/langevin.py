@@ -17,7 +17,7 @@ StepSize = Callable[[Batch, Batch, Time, Time], Float[Array, "b"]]
 
 
 def langevin(step_size: StepSize, num_steps: int = 1) -> Step:
-    """`num_steps` Langevin steps at t. As many evaluations and draws."""
+    """Makes `num_steps` Langevin steps at t, with as many evaluations and draws."""
 
     def step(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
         mean = x
@@ -32,7 +32,7 @@ def langevin(step_size: StepSize, num_steps: int = 1) -> Step:
 
 
 def by_snr(process: NoiseSchedule, snr: float) -> StepSize:
-    """h = 2 a² snr² d / ||score||² (Song et al. 2021, algorithms 4 and 5), of each example's own score.
+    """Returns step sizes h = 2 a² snr² d / ||score||², of each example's score (Song et al. 2021, algorithms 4 and 5).
 
     a² is the squared scale of the kernel from s to t (1 for VE, 1 - beta_i for VP) and d the dimension, the paper's
     choice for ||z||² in small batches. In a few dimensions, where a score can vanish by chance, the step is erratic:
@@ -61,7 +61,7 @@ def by_batch_snr(process: NoiseSchedule, snr: float) -> StepSize:
 
 
 def by_std(process: NoiseSchedule, snr: float, std: Callable[[Time], Time] | None = None) -> StepSize:
-    """h = 2 a² (snr sigma)² (score_sde's annealed corrector "ald").
+    """Returns step sizes h = 2 a² (snr sigma)² (score_sde's annealed corrector "ald").
 
     Args:
       process: gives a², and sigma unless `std` does.
@@ -77,7 +77,7 @@ def by_std(process: NoiseSchedule, snr: float, std: Callable[[Time], Time] | Non
 
 
 def by_level(process: NoiseSchedule, step_lr: float, sigma_last: float) -> StepSize:
-    """h = step_lr (sigma / sigma_last)²: annealed Langevin dynamics (Song and Ermon 2019, algorithm 1: alpha / 2)."""
+    """Returns step sizes h = step_lr (sigma / sigma_last)² (Song and Ermon 2019, algorithm 1: alpha / 2)."""
 
     def step_size(score: Batch, z: Batch, t: Time, s: Time) -> Float[Array, "b"]:
         return step_lr * (process.sigma(t) / sigma_last) ** 2

@@ -39,17 +39,17 @@ Share = Callable[[Time], Time]
 
 
 def constant(t: Time) -> Time:
-    """r at every level: the paper's choice."""
+    """Returns the power 1: r is the same at every level, the paper's choice."""
     return jnp.ones_like(t)
 
 
 def remaining(num_levels: int) -> Share:
-    """r^((T - t) / T): none in the start, which leaves the prior as it is, all of it in the data."""
+    """Returns the power (T - t) / T of r: 0 at the prior, which stays as it is, and 1 at the data."""
     return lambda t: 1 - (t + 1) / num_levels
 
 
 def times_normal(y: Batch, std: Scalar | Batch, share: Share = constant) -> NormalFactor:
-    """r = N(y, std²), e.g. of denoising: precisions add (table C.1).
+    """Multiplies kernels by r = N(y, std²), e.g. for denoising: precisions add (table C.1).
 
     Args:
       y: like x (b, ...).
@@ -76,7 +76,7 @@ def times_smooth(grad_log_r: Callable[[Batch], Batch], share: Share = constant) 
 
 
 def known(values: Batch, mask: Batch) -> NormalFactor:
-    """r a delta where `mask` is 1, a constant where it is 0: inpainting.
+    """Multiplies kernels by a delta where `mask` is 1, and by a constant where it is 0: inpainting.
 
     Args:
       values: what is known, like x (b, ...).
@@ -90,7 +90,7 @@ def known(values: Batch, mask: Batch) -> NormalFactor:
 
 
 def times_bits(d: Batch, share: Share = constant) -> BitFactor:
-    """r of independent bits, d = r(1) / (r(0) + r(1)) like x: the product c d / (c d + (1 - c)(1 - d)).
+    """Multiplies kernels of bits by d = r(1) / (r(0) + r(1)) like x: c d / (c d + (1 - c)(1 - d)).
 
     The paper's table has d for the first c d, a slip: the product of two laws of a bit is this one.
     """
@@ -104,7 +104,7 @@ def times_bits(d: Batch, share: Share = constant) -> BitFactor:
 
 
 def known_bits(values: Batch, mask: Batch) -> BitFactor:
-    """r a delta where `mask` is 1, a constant where it is 0: inpainting of bits."""
+    """Multiplies kernels of bits by a delta where `mask` is 1, and by a constant where it is 0: inpainting."""
     return lambda p, t: jnp.where(mask > 0, values, p)
 
 
@@ -153,7 +153,7 @@ def sample_kernels(
 def sample_gaussian(
     reverse: GaussianReverse, chain: Chain, keys: KeyBatch, like: Batch, factor: NormalFactor | None = None
 ) -> Batch:
-    """x_0 of a Gaussian model, or of the model multiplied by r; shaped like `like` (b, ...), one key per example.
+    """Draws x_0 of a Gaussian model, or of the model multiplied by r; shaped like `like` (b, ...), one key per example.
 
     Args:
       reverse: mean and variance of the learned steps t >= 1; the step of t = 0 is the forward kernel.
@@ -187,7 +187,7 @@ def sample_gaussian(
 def sample_binomial(
     reverse: BinomialReverse, chain: BinomialChain, keys: KeyBatch, like: Batch, factor: BitFactor | None = None
 ) -> Batch:
-    """x_0 of a binomial model, or of the model multiplied by r; bits like `like` (b, ...), one key per example.
+    """Draws x_0 of a binomial model, or of the model multiplied by r; bits like `like` (b, ...), one key per example.
 
     Args:
       reverse: probability that each bit changes in the learned steps t >= 1; the step of t = 0 is the forward kernel.

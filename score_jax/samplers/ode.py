@@ -102,7 +102,7 @@ class Solved:
 
 
 def probability_flow_drift(predictor: Predictor, process: GaussianProcess, x: Batch, t: Time) -> Batch:
-    """dx/dt = alpha' x0 + sigma' eps for x (b, ...) and t (b,).
+    """Returns dx/dt = alpha' x0 + sigma' eps for x (b, ...) and t (b,).
 
     The same as f x - g² score / 2 (Song et al. 2021, eq. 13), without its poles where alpha or sigma is 0.
     """
@@ -202,7 +202,7 @@ def _steps(ode: ODE, t0: float, t1: float, first_step: float, controlled: Callab
 def example_drift(
     predictor: ConditionalPredictor, process: GaussianProcess, x: Array, t: Float[Array, ""], condition: Conditions
 ) -> Array:
-    """The probability flow's drift of one example without a batch axis, with_conditions its own condition."""
+    """Returns the probability flow's drift of one example without a batch axis, given its own condition."""
     model = with_conditions(predictor, jax.tree.map(lambda row: row[None], condition))
     return probability_flow_drift(model, process, x[None], jnp.reshape(t, (1,)).astype(x.dtype))[0]
 

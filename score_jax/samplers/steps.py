@@ -24,7 +24,7 @@ Clock = Callable[[Time, Time], tuple[Time, Time]]
 
 
 def stay(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
-    """Nothing: the predictor of corrector-only samplers. No evaluation."""
+    """Returns x unchanged: the predictor of corrector-only samplers, without evaluation."""
     return x, x
 
 
@@ -33,7 +33,7 @@ def _own_clock(t: Time, s: Time) -> tuple[Time, Time]:
 
 
 def euler_maruyama(process: GaussianProcess, clock: Clock = _own_clock, *, probability_flow: bool = False) -> Step:
-    """Euler-Maruyama on the reverse SDE: x + (f x - g² score)(s - t) + g sqrt(t - s) z. One evaluation, one draw.
+    """Makes an Euler-Maruyama step of the reverse SDE: x + (f x - g² score)(s - t) + g sqrt(t - s) z; one draw.
 
     With `probability_flow`, Euler on the ODE: half of g² score, no noise.
     """
@@ -53,7 +53,7 @@ def euler_maruyama(process: GaussianProcess, clock: Clock = _own_clock, *, proba
 
 
 def reverse_diffusion(process: NoiseSchedule, *, probability_flow: bool = False) -> Step:
-    """The forward kernel x_t = a x_s + b z, reversed: (2 - a) x + b² score + b z (Song et al. 2021, eq. 46).
+    """Makes the reversed step of the kernel x_t = a x_s + b z: (2 - a) x + b² score + b z (Song et al. 2021, eq. 46).
 
     One evaluation, one draw. With `probability_flow`, half of b² score and no noise. On a chain the kernel is the
     original's discretisation; on a process in continuous time it is exact between t and s.
@@ -71,7 +71,7 @@ def reverse_diffusion(process: NoiseSchedule, *, probability_flow: bool = False)
 
 
 def ancestral(process: NoiseSchedule, variance: Variance = fixed_small, gradient: Gradient | None = None) -> Step:
-    """A draw from the learned reverse kernel (Ho et al. 2020, algorithm 2; Nichol and Dhariwal 2021; ADM).
+    """Draws from the learned reverse kernel (Ho et al. 2020, algorithm 2; Nichol and Dhariwal 2021; ADM).
 
     One evaluation, one draw; no noise on the step into the data.
 

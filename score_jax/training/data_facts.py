@@ -45,7 +45,7 @@ def save_facts(workdir: Path, facts: DataFacts) -> None:
 
 
 def load_facts(workdir: Path) -> DataFacts | None:
-    """What a workdir knows of its data; None where it was made before that was kept, or was not trained here.
+    """Returns what a workdir knows of its data; None where it was made before that was kept, or was not trained here.
 
     Raises:
       InputError: the file is damaged.
@@ -69,7 +69,7 @@ def load_facts(workdir: Path) -> DataFacts | None:
 
 
 def told_classes(classes: tuple[str, ...]) -> str:
-    """The numbers and names of classes, in one line."""
+    """Returns the numbers and names of classes, in one line."""
     named = [f"{label} {quoted(name)}" for label, name in enumerate(classes)]
     middle = [f"and so on (all in {_FILE}) to", named[-1]] if len(named) > _SHOWN + 1 else named[_SHOWN:]
     return ", ".join([*named[:_SHOWN], " ".join(middle)] if middle else named)

@@ -42,7 +42,7 @@ def _sums(leaves: list[Array]) -> list[UInt32[Array, ""]]:
 
 
 def fingerprint(tree: PyTree) -> dict[str, int]:
-    """A number below 2^32 for each array of a tree, by its path ("params.Dense_0.kernel")."""
+    """Returns a number below 2^32 for each array of a tree, by its path ("params.Dense_0.kernel")."""
     paths, leaves = zip(*jax.tree_util.tree_leaves_with_path(tree), strict=True)
     numbers = jax.device_get(_sums(list(leaves)))
     names = (jax.tree_util.keystr(path, simple=True, separator=".") for path in paths)

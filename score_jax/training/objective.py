@@ -58,7 +58,7 @@ class Outcome:
 
 
 def at_no_time(key: KeyArray, b: int, history: LossHistory | None) -> tuple[Time, Float[Array, "b"]]:
-    """The `Draw` of objectives without times: zeros, and factors of one."""
+    """Returns the `Draw` of objectives without times: zeros, and factors of one."""
     return jnp.zeros(b), jnp.ones(b)
 
 
@@ -84,7 +84,7 @@ Values = Callable[[Params, Batch, Time, KeyBatch, KeyArray], Float[Array, "b"]]
 
 
 def per_example(values: Values, draw: Draw = at_no_time) -> Objective:
-    """The objective of a network that sees nothing but its own parameters, with values per example."""
+    """Returns the objective of a network that sees nothing but its own parameters, with values per example."""
 
     def outcome(params: Params, surroundings: Surroundings, *rest: Any) -> Outcome:
         return Outcome(values(params, *rest), {}, surroundings.statistics)

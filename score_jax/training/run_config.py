@@ -44,7 +44,7 @@ def _tuples(value: Any) -> Any:
 
 
 def stored_config(workdir: Path) -> ConfigDict:
-    """The config that a workdir keeps, as it was written, by this or an earlier version; locked.
+    """Returns the config that a workdir keeps, as it was written, by this or an earlier version; locked.
 
     Raises:
       InputError: there is none, or it is not JSON, or no config.

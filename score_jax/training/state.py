@@ -57,14 +57,14 @@ class TrainState:
 
 
 def by_group(state: TrainState, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """The fields of each group, by the name of the group and that of the field."""
+    """Returns the fields of each group, by the name of the group and that of the field."""
     if len(names) == 1:
         return {names[0]: {field: getattr(state, field) for field in OF_A_GROUP}}
     return {name: {field: getattr(state, field)[name] for field in OF_A_GROUP} for name in names}
 
 
 def from_groups(fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The fields of a state from those of its groups: the inverse of `by_group`."""
+    """Returns the fields of a state from those of its groups: the inverse of `by_group`."""
     if len(fields) == 1:
         return dict(next(iter(fields.values())))
     return {field: {name: of_group[field] for name, of_group in fields.items()} for field in OF_A_GROUP}

@@ -46,7 +46,7 @@ def save_params(workdir: Path, params: PyTree) -> Path:
 
 
 def save_params_orbax(workdir: Path, params: PyTree) -> Path:
-    """The same as a folder of orbax's; an older one is replaced."""
+    """Writes the parameters as a folder of orbax's; an older one is replaced."""
     folder = (workdir / FOLDER_NAME).absolute()
     with ocp.StandardCheckpointer() as writer:
         writer.save(folder, params, force=True)
@@ -62,12 +62,12 @@ def _forget(workdir: Path, other: str) -> None:
 
 
 def has_params(workdir: Path) -> bool:
-    """Whether a workdir holds parameters alone, in either form."""
+    """Returns whether a workdir holds parameters alone, in either form."""
     return (workdir / FILE_NAME).is_file() or (workdir / FOLDER_NAME).is_dir()
 
 
 def parameters_name(workdir: Path) -> str:
-    """Which parameters the verbs take from a workdir, one of `NAMES`: what a result of them says.
+    """Returns which parameters the verbs take from a workdir, one of `NAMES`: what a result of them says.
 
     The averaged ones of a run with checkpoints; else those that a conversion or an export wrote, as it kept them in
     convert.json or export.json. A conversion of an earlier version that took what the file had is "unknown".
@@ -110,7 +110,7 @@ def _head(path: Path) -> bytes:
 
 
 def load_params(workdir: Path, shapes: PyTree, sharding: jax.sharding.Sharding) -> Params:
-    """The parameters of a workdir, placed by `sharding`.
+    """Returns the parameters of a workdir, placed by `sharding`.
 
     Args:
       workdir: where `save_params` or `save_params_orbax` wrote.
