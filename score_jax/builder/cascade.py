@@ -37,7 +37,7 @@ def _settings(stage: ConfigDict) -> dict[str, dict[str, Any]]:
 
 
 def with_stated(config: ConfigDict, stated: Mapping[str, str | None]) -> ConfigDict:
-    """A cascade with every key that the command line states, those of a stage's settings with the values of its run.
+    """Returns a cascade with every key of the command line; those of a stage's settings beside the run's values.
 
     Args:
       config: of a cascade.
@@ -91,7 +91,7 @@ def _state(name: str, stage: ConfigDict, texts: Mapping[str, str | None]) -> Non
 
 
 def stage_experiments(config: ConfigDict) -> dict[str, Experiment]:
-    """The models of a cascade by the names of their stages, in their order; their workdirs need no parameters yet.
+    """Returns the models of a cascade by the names of their stages, in order; workdirs need no parameters yet.
 
     Raises:
       InputError: a run is not to be read or draws no images, or its images do not fit the next one.

@@ -24,7 +24,7 @@ def construct(
     choices: Mapping[str, Mapping[str, Any]] | None = None,
     given: Mapping[str, Any] | None = None,
 ) -> Any:
-    """`table[name](**arguments)`.
+    """Returns `table[name](**arguments)`.
 
     Args:
       section: of the config.
@@ -76,7 +76,7 @@ def _stateable(hint: Any) -> Any:
 
 
 def choose(key: str, table: Mapping[str, Any], name: Any) -> Any:
-    """`table[name]`.
+    """Returns `table[name]`.
 
     Raises:
       InputError: the name is unknown.

@@ -89,7 +89,7 @@ def option(
     predicted: bool = False,
     **bounds: Any,
 ) -> Any:
-    """A field of options.
+    """Makes a field of options.
 
     Args:
       default: its value where a config does not state the key.
@@ -107,12 +107,12 @@ def option(
 
 
 def count(default: int, meaning: str, *, least: int = 1, **read: Any) -> Any:
-    """A field that counts something; `read` as of `option`."""
+    """Makes a field that counts something; `read` as of `option`."""
     return option(default, meaning, least=least, **read)
 
 
 def seed(default: int, meaning: str) -> Any:
-    """A field that holds a seed: JAX takes 32 bits of one, and others would stand for the same seed as one of these."""
+    """Makes a field that holds a seed: JAX reads 32 bits, so that larger ones would equal smaller ones."""
     return option(default, meaning, least=0, most=2**32 - 1)
 
 

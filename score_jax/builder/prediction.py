@@ -33,7 +33,7 @@ CHOICES = {"output": Values(one_of=tuple(OUTPUTS)), "label": Values(one_of=tuple
 
 
 def build_predict(config: ConfigDict, network: Network, process: NoiseSchedule) -> Callable[..., Prediction]:
-    """`predict(params, x, t, **conditions)` of a generative model.
+    """Builds `predict(params, x, t, **conditions)` of a generative model.
 
     Raises:
       InputError: a name or a key is unknown or missing, or a value is not possible.

@@ -379,7 +379,7 @@ def _by_gradient(process: NoiseSchedule, gradient: Gradient, shown: Predictor, t
 
 
 def scale_of(c: ClassifierFree, process: NoiseSchedule) -> classifier_free.Scale:
-    """Classifier-free guidance's scale, at the model's times.
+    """Returns the scale of classifier-free guidance, at the model's times.
 
     Raises:
       InputError: the interval is empty.

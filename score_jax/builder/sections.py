@@ -163,7 +163,7 @@ def refuse_cascade(config: ConfigDict) -> None:
 
 
 def default_cascade(workdirs: tuple[str, ...]) -> ConfigDict:
-    """A cascade of the runs in these workdirs, other keys at their defaults. Locked, but for the stages' settings."""
+    """Makes a cascade of these workdirs, other keys at their defaults. Locked, but for the stages' settings."""
     stages = {f"stage{number}": {"workdir": workdir} for number, workdir in enumerate(workdirs, start=1)}
     return completed(ConfigDict({"version": VERSION, "cascade": stages}))
 

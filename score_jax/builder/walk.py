@@ -101,7 +101,7 @@ def _at_every_level(c: Langevin, chain: Chain) -> Walk:
 
 
 def walk_of(c: SamplerOptions, model: ModelFacts) -> Walk:
-    """Where the sampler with these options walks.
+    """Returns where the sampler with these options walks: process, times, and how the model is evaluated.
 
     Raises:
       InputError: an option is not read for this process, or its steps are too coarse.

@@ -63,7 +63,7 @@ def _line(count: int, of_rows: Callable[[Int[np.ndarray, "n"]], float], seed: in
 
 
 def frechet_infinity(features: Float[np.ndarray, "n d"], real: Moments, *, seed: int = 0) -> Extrapolated:
-    """FID of generated features (n, d) at infinitely many samples, and against their number."""
+    """Returns the FID of generated features (n, d) at infinitely many samples, and against their number."""
 
     def distance(rows: np.ndarray) -> float:
         return frechet_distance(generated=moments(features[rows]), real=real)

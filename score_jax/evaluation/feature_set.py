@@ -76,7 +76,7 @@ def _check_finite(features: Float[np.ndarray, "n d"], start: int, count: int) ->
 
 
 def save(path: Path, features: FeatureSet) -> None:
-    """An .npz that other evaluators read as well: mu, sigma (and ADM's mu_s, sigma_s), and what else we know.
+    """Writes an .npz that other evaluators read as well: mu, sigma (and ADM's mu_s, sigma_s), and our other facts.
 
     Raises:
       InputError: one image has no covariance.
@@ -94,7 +94,7 @@ def save(path: Path, features: FeatureSet) -> None:
 
 
 def load(path: Path) -> FeatureSet:
-    """What `save` wrote, or the statistics of pytorch-fid, EDM or guided-diffusion, which know less of themselves.
+    """Reads what `save` wrote, or the statistics of pytorch-fid, EDM or guided-diffusion, which have fewer facts.
 
     Raises:
       InputError: the file is none of these, or its numbers are no moments or no features.

@@ -33,5 +33,5 @@ class FeatureExtractor:
 
 
 def plain_features(name: str, function: Callable[[UInt8[Array, "b h w c"]], Float[Array, "b d"]]) -> FeatureExtractor:
-    """Of a function of images alone."""
+    """Makes an extractor of a function of images."""
     return FeatureExtractor(name, lambda params, images: {"features": function(images)})

@@ -19,7 +19,7 @@ def _root(matrix: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d k"]:
 
 
 def frechet_distance(*, generated: Moments, real: Moments) -> float:
-    """||m1 - m2||² + Tr(S1 + S2 - 2 (S1 S2)^½), in float64.
+    """Returns ||m1 - m2||² + Tr(S1 + S2 - 2 (S1 S2)^½), in float64.
 
     The trace of the root is the sum of the singular values of R1ᵀ R2, Ri Riᵀ = Si. Nothing is squared on the way, as
     in the eigenvalues of S1 S2 or of R1ᵀ S2 R1, whose roots turn an error of 1e-16 into one of 1e-8; and R exists for
@@ -40,7 +40,7 @@ def frechet_distance(*, generated: Moments, real: Moments) -> float:
 def bootstrap_standard_error(
     features: Float[np.ndarray, "n d"], real: Moments, *, seed: int = 0, resamples: int = 20
 ) -> float:
-    """Standard error of the distance from resampling the generated features (n, d) with replacement."""
+    """Returns the standard error of the distance, by resampling the generated features (n, d) with replacement."""
     rng = np.random.default_rng(seed)
     draws = (features[rng.integers(0, len(features), len(features))] for _ in range(resamples))
     return float(np.std([frechet_distance(generated=moments(draw), real=real) for draw in draws], ddof=1))

@@ -15,7 +15,7 @@ _SMALLEST_CELL = 48
 def grid(
     images: UInt8[np.ndarray, "n h w c"], columns: int, *, scale: int | None = None, padding: int = 2
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Images in rows of `columns`, each pixel repeated `scale` times, on white.
+    """Arranges images in rows of `columns`, each pixel repeated `scale` times, on white.
 
     Args:
       images: grey or RGB.

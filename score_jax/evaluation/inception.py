@@ -63,7 +63,7 @@ def prepared_alone(image: UInt8[np.ndarray, "h w c"], how: Resize, centre: float
 
 
 def logits(params: Params, pool3: Float[np.ndarray, "n 2048"], biased: bool) -> Float[np.ndarray, "n 1008"]:
-    """The class scores, a function of pool3 alone, in float64; the Inception Score has them without the bias."""
+    """Returns the class scores of pool3, in float64; the Inception Score has them without the bias."""
     found = pool3.astype(np.float64) @ np.asarray(params["fc_kernel"], np.float64)
     return found + np.asarray(params["fc_bias"], np.float64) if biased else found
 

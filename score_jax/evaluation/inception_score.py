@@ -11,7 +11,7 @@ _SHUFFLE_SEED = 2020
 
 
 def score(logits: Logits) -> float:
-    """Of one split, in float64."""
+    """Returns the score of one split, in float64."""
     log_p = log_softmax(np.asarray(logits, np.float64), axis=1)
     log_marginal = logsumexp(log_p, axis=0) - np.log(len(log_p))
     return float(np.exp(np.mean(np.sum(np.exp(log_p) * (log_p - log_marginal), axis=1))))
@@ -37,7 +37,7 @@ def in_splits(logits: Logits, splits: int = 10, permutation: np.ndarray | None =
 
 
 def shuffled(logits: Logits) -> tuple[float, float]:
-    """`in_splits` of ten, after torch-fidelity's own shuffle."""
+    """Returns `in_splits` of ten splits, after torch-fidelity's own shuffle."""
     return in_splits(logits, permutation=np.random.RandomState(_SHUFFLE_SEED).permutation(len(logits)))
 
 

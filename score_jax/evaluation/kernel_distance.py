@@ -13,7 +13,7 @@ _CMMD_SCALE = 1000
 
 
 def polynomial(degree: int = 3, gamma: float | None = None, coef0: float = 1.0) -> Kernel:
-    """(gamma x·y + coef0)^degree, gamma being 1 / d unless given."""
+    """Returns (gamma x·y + coef0)^degree; gamma is 1 / d unless given."""
 
     def kernel(x, y):
         return (x @ y.T * (1 / x.shape[1] if gamma is None else gamma) + coef0) ** degree
@@ -22,7 +22,7 @@ def polynomial(degree: int = 3, gamma: float | None = None, coef0: float = 1.0) 
 
 
 def gaussian(sigma: float) -> Kernel:
-    """exp(-|x - y|² / (2 sigma²))."""
+    """Returns exp(-|x - y|² / (2 sigma²))."""
 
     def kernel(x, y):
         squares = (x**2).sum(1)[:, None] - 2 * x @ y.T + (y**2).sum(1)

@@ -18,7 +18,7 @@ Squares = Callable[[Rows, Float[np.ndarray, "m d"]], Float[np.ndarray, "n m"]]
 
 
 def squared_distances(x: Rows, y: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "n m"]:
-    """In float64, by a product of matrices."""
+    """Returns squared distances in float64, by a product of matrices."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     return np.maximum((x**2).sum(1)[:, None] - 2 * x @ y.T + (y**2).sum(1), 0)
 
@@ -34,7 +34,7 @@ def _blocks(x: Rows) -> Iterator[tuple[slice, Rows]]:
 
 
 def squared_radii(x: Rows, k: int, squares: Squares = squared_distances) -> Float[np.ndarray, "n"]:
-    """Squared distance of each row to its k-th nearest neighbour among the others; a duplicate is at distance 0.
+    """Returns the squared distance of each row to its k-th nearest neighbour among the others; 0 for a duplicate.
 
     Raises:
       InputError: there are not as many others.
@@ -78,7 +78,7 @@ class Manifold:
 def manifold(
     *, generated: Rows, real: Float[np.ndarray, "m d"], k: int = 3, squares: Squares = squared_distances
 ) -> Manifold:
-    """All four, by blocks of rows and columns: any number of features in the memory of one block.
+    """Returns all four metrics, by blocks of rows and columns: the memory is that of one block.
 
     Args:
       generated: features.

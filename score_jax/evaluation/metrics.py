@@ -55,7 +55,7 @@ def measure(
     logits: Logits | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """What the protocol measures, as far as the sets know enough; with few samples KID and a warning beside it.
+    """Returns what the protocol measures, as far as the sets have it; with few samples also KID and a warning.
 
     Args:
       protocol: settings of the metrics.
@@ -140,7 +140,7 @@ def at_infinity(fid: str, line: Extrapolated) -> dict[str, float | None]:
 
 
 def rows(values: dict[str, Any]) -> list[list[str]]:
-    """Name, value with its uncertainty, and meaning of each number, as text."""
+    """Returns name, value with its uncertainty, and meaning of each number, as text."""
     found = []
     for name, value in values.items():
         if not isinstance(value, float) or name.endswith(("_standard_error", "_spread", "_low", "_high")):

@@ -9,7 +9,7 @@ _CHUNK = 1024
 def nearest_neighbours(
     generated: UInt8[np.ndarray, "m h w c"], training: UInt8[np.ndarray, "n h w c"]
 ) -> Int[np.ndarray, "m"]:
-    """Index of the training image with the least Euclidean distance to each generated one."""
+    """Returns the index of the training image with the least Euclidean distance to each generated image."""
     queries = generated.reshape(len(generated), -1).astype(np.float64)
     best, where = np.full(len(queries), np.inf), np.zeros(len(queries), int)
     for start in range(0, len(training), _CHUNK):

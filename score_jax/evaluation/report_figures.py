@@ -41,7 +41,7 @@ def _svg(draw: Callable, height: float) -> str:
 
 
 def loss_curve(steps: Int[np.ndarray, "n"], losses: Float[np.ndarray, "n"]) -> str:
-    """Loss against step: raw, and a running mean over a twentieth of the run."""
+    """Plots loss against step: raw, and a running mean over a twentieth of the run."""
     window = max(1, len(losses) // 20)
     smooth = np.convolve(losses, np.ones(window) / window, "valid")
     middle = (window - 1) // 2  # a mean drawn at its window's end would trail the curve

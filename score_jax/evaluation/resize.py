@@ -85,7 +85,7 @@ _MATRICES: dict[Resize, Callable[[int, int], Matrix]] = {
 
 
 def matrices(image: Size, size: Size, how: Resize) -> tuple[Matrix, Matrix]:
-    """Those of the rows and of the columns that bring an image (height, width) to a size (height, width)."""
+    """Returns the matrices of rows and columns that bring an image (height, width) to a size (height, width)."""
     of = _MATRICES[how]
     return of(image[0], size[0]), of(image[1], size[1])
 
@@ -93,14 +93,14 @@ def matrices(image: Size, size: Size, how: Resize) -> tuple[Matrix, Matrix]:
 def along_both(
     images: Float[Array, "b h w c"], rows: Matrix | TracedMatrix, columns: Matrix | TracedMatrix
 ) -> Float[Array, "b _ _ c"]:
-    """Each axis by its matrix."""
+    """Resizes each axis by its matrix."""
     einsum: Any = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
     narrow = einsum("Hi,bijc->bHjc", jnp.asarray(rows, images.dtype), images)
     return einsum("Wj,bHjc->bHWc", jnp.asarray(columns, images.dtype), narrow)
 
 
 def resize(images: Float[Array, "b h w c"], size: Size, how: Resize) -> Float[Array, "b _ _ c"]:
-    """Images at `size` (height, width), in the levels they came in.
+    """Resizes images to `size` (height, width); their range of levels stays.
 
     Args:
       images: levels 0 to 255.

@@ -42,7 +42,7 @@ def _of_block(features: Float[np.ndarray, "n d"]) -> Moments:
 
 
 def merge(one: Moments, other: Moments) -> Moments:
-    """Moments of two sets together, without cancellation (Chan, Golub & LeVeque 1983, eq. 1.5)."""
+    """Merges the moments of two sets, without cancellation (Chan, Golub & LeVeque 1983, eq. 1.5)."""
     count = one.count + other.count
     shift = other.mean - one.mean
     mean = one.mean + shift * (other.count / count)
@@ -92,7 +92,7 @@ class MomentAccumulator:
 
 
 def moments(features: Float[np.ndarray, "n d"]) -> Moments:
-    """Moments of the rows of an array, which may lie on disk; the bits of `MomentAccumulator`."""
+    """Returns the moments of the rows of an array, which may lie on disk; bit-identical to `MomentAccumulator`."""
     accumulator = MomentAccumulator()
     accumulator.add(features)
     return accumulator.result()

@@ -22,7 +22,7 @@ def constant(scale: Scalar) -> Scale:
 
 
 def in_interval(scale: Scalar, process: NoiseSchedule, low: Scalar, high: Scalar) -> Scale:
-    """`scale` where sigma / alpha is in (low, high], elsewhere 1: off (Kynkaanniemi et al. 2024, eq. 3)."""
+    """Returns `scale` where sigma / alpha is in (low, high], 1 (off) elsewhere (Kynkaanniemi et al. 2024, eq. 3)."""
 
     def of_time(t: Time) -> Float[Array, "b"]:
         level = process.noise_to_signal(t)

@@ -46,7 +46,7 @@ class Measurement:
 
 
 def mask(known: Float[Array, "..."] | Float[np.ndarray, "..."]) -> Measurement:
-    """Inpainting: pixels are known where `known` (like an image, or a batch) is 1, and measured as they are."""
+    """Makes the measurement of inpainting: pixels are known where `known` (like an image, or a batch) is 1."""
     return Measurement(lambda x: x * known, lambda y: y * known, of_pixels=True)
 
 
@@ -55,7 +55,7 @@ _GREY = np.full(3, 3**-0.5)
 
 
 def grey() -> Measurement:
-    """Colorization: of RGB images (b, h, w, 3) the sum of channels over sqrt(3) is known, (b, h, w, 1)."""
+    """Makes the measurement of colorization: the channel sum of (b, h, w, 3) over sqrt(3) is known, (b, h, w, 1)."""
 
     def operator(x: Batch) -> Batch:
         return x @ jnp.asarray(_GREY[:, None], x.dtype)
@@ -64,7 +64,7 @@ def grey() -> Measurement:
 
 
 def in_basis(matrix: Float[np.ndarray, "c c"], channel: int) -> Measurement:
-    """One channel of x @ matrix is known, (b, ..., 1); the inverse is of the matrix as it is.
+    """Makes a measurement of one channel of x @ matrix, (b, ..., 1), with the inverse of the matrix.
 
     Raises:
       InputError: the matrix has no inverse.
@@ -78,7 +78,7 @@ def in_basis(matrix: Float[np.ndarray, "c c"], channel: int) -> Measurement:
 
 
 def matrix(rows: Float[np.ndarray, "m d"]) -> Measurement:
-    """Any linear measurement of the flattened image, (b, m), with the pseudo-inverse of its matrix.
+    """Makes any linear measurement of the flattened image, (b, m), with the pseudo-inverse of its matrix.
 
     For images of other than flat shape use `Measurement` with functions of yours.
 
@@ -106,7 +106,7 @@ def noised(process: NoiseSchedule, measurement: Measurement, y: Batch, t: Time, 
 
 
 def held_after(step, process: NoiseSchedule, measurement: Measurement, y: Batch, draws: int, *, at_start: bool = False):
-    """A step whose result has the measurement y at the noise level it leads to.
+    """Makes a step whose result has the measurement y at the noise level of its end.
 
     Args:
       step: the rule to wrap.
@@ -140,7 +140,7 @@ def _held_noisily(step, process: NoiseSchedule, measurement: Measurement, y: Bat
 
 
 def held_before(step, measurement: Measurement, known: Callable[[Noise, Time], Batch], *, after: bool = False):
-    """A step from a state that has the measurement as `known(noise, t)`; with `after`, its result has it too.
+    """Makes a step whose start has the measurement `known(noise, t)`; with `after`, its result has it too.
 
     NCSNv2's inpainting draws the corruption anew at each step; NCSN's once per level, and writes it after steps too.
     """
@@ -156,7 +156,7 @@ def held_before(step, measurement: Measurement, known: Callable[[Noise, Time], B
 
 
 def blended_after(step, process: NoiseSchedule, measurement: Measurement, y: Batch, draws: int):
-    """A step whose result has the measurement y at the noise level that it comes from (Avrahami et al. 2022).
+    """Makes a step whose result has the measurement y at the noise level of its start (Avrahami et al. 2022).
 
     What else the step returns, its mean or the predicted x0, stays as it is. Arguments are those of `held_after`.
     """
@@ -164,7 +164,7 @@ def blended_after(step, process: NoiseSchedule, measurement: Measurement, y: Bat
 
 
 def ending_in_x0(step):
-    """The step with the x0 that it went by in place of its mean, so that a walk ends in the predicted x0.
+    """Makes a step that returns its predicted x0 in place of its mean, so that sampling ends in the predicted x0.
 
     Of a rule that asks the model once, about its x and t.
     """

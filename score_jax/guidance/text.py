@@ -74,7 +74,7 @@ def distance_to_text(
 
 
 def edit_loss(distance: Distance, mask: Float[Array, "1 h w 1"], *, text_scale: float, range_scale: float) -> Loss:
-    """text_scale times the distance of what is seen within the mask, and range_scale times `beyond_range`.
+    """Returns text_scale times the CLIP distance within the mask, plus range_scale times `beyond_range`.
 
     Args:
       distance: from the text.

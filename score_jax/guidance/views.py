@@ -53,7 +53,7 @@ def average_pooled(x: Image, size: int) -> Resized:
 
 
 def tiled(x: Image, count: int) -> Views:
-    """`count` copies of each: all images, then all images again."""
+    """Returns `count` copies of a batch: all images, then all images again."""
     return jnp.tile(x, (count, 1, 1, 1))
 
 
@@ -94,7 +94,7 @@ def _bilinear(image: Float[Array, "h w c"], places: Float[Array, "2 _ _"]) -> Fl
 
 
 def warped(x: Image, matrices: Float[Array, "b 3 3"], padding: Literal["border", "zeros"]) -> Image:
-    """Images moved by homographies, bilinearly.
+    """Moves images by homographies, with bilinear interpolation.
 
     Args:
       x: images (b, h, w, c).
@@ -169,17 +169,17 @@ def _sometimes(
 
 
 def random_affine(keys: KeyBatch, x: Image) -> Image:
-    """`draw_affine` of 0.7 of the images; what comes into view continues their borders."""
+    """Applies `draw_affine` to 0.7 of the images; beyond the border the edge pixels are repeated."""
     return _sometimes(keys, x, draw_affine, "border")
 
 
 def random_perspective(keys: KeyBatch, x: Image) -> Image:
-    """`draw_perspective` of 0.7 of the images; what comes into view is 0."""
+    """Applies `draw_perspective` to 0.7 of the images; beyond the border the image is 0."""
     return _sometimes(keys, x, draw_perspective, "zeros")
 
 
 def clip_views(keys: KeyBatch, x: Image, size: int, count: int) -> Views:
-    """Views of images: the pooled image itself and `count - 1` random ones, first an affine map, then a perspective.
+    """Returns views of images: the pooled image and `count - 1` random ones, first an affine map, then a perspective.
 
     Args:
       keys: one per image; its views depend on nothing else.

@@ -39,7 +39,7 @@ class Weights:
 
 
 def load_guide(config: ConfigDict, prompt: str, task: Task, files: Weights) -> TextGuide:
-    """CLIP, asked about the text.
+    """Loads CLIP, with the text that guides.
 
     Raises:
       InputError: a file or the text is missing or unusable, or the model's images are not RGB in [-1, 1].

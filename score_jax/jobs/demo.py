@@ -185,7 +185,7 @@ def _print_summary(measured: dict) -> None:
 
 
 def demo(config: ConfigDict, workdir: Path) -> Stop | None:
-    """Everything in one go; what asked it to stop, where the training was ended early, with a checkpoint.
+    """Runs the whole demo; returns what stopped it, where the training ended early with a checkpoint.
 
     Writes report.html, samples.png, trajectories.png, metrics.json, checkpoints and TensorBoard events into `workdir`.
     A finished demo is not run again.

@@ -32,7 +32,7 @@ _POSITIONS = 256
 
 
 def dequantize(params: Params, keys: KeyBatch, images: Array, codec: Pixels) -> tuple[Image, Array]:
-    """x0 of images (b, h, w, c) of levels with the dequantiser's noise, and the noise's log density (b,)."""
+    """Returns x0 of images (b, h, w, c) with the dequantiser's noise, and the noise's log density (b,)."""
     outputs: Any = Dequantizer().apply({"params": params}, codec.encode(images))
     noise, log_q = dequantization.draw(keys, *outputs)
     return codec.from_levels(images + noise), log_q

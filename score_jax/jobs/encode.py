@@ -67,7 +67,7 @@ def coder(experiment: Experiment, params: Params) -> Coder:
 
 
 def encode(coder: Coder, mesh: Mesh, source: Source, count: int) -> Columns:
-    """Latents of the first `count` images, and the images that come back.
+    """Encodes the first `count` images to latents, and decodes them again.
 
     Returns:
       "latents" and "reconstructions" (n, h, w, c), "images" (uint8), "labels", "rms_error" in levels of 0 to 255,
@@ -137,7 +137,7 @@ def failed(columns: Columns) -> Int[np.ndarray, "k"]:
 
 
 def summary(columns: Columns) -> dict[str, Any]:
-    """Errors and evaluations over the images; without an error where images do not come back."""
+    """Returns errors and evaluations over the images; no error where images are not reconstructed."""
     counts = {
         "count": len(columns["index"]),
         "nfe_mean": float(columns["nfe"].mean()),

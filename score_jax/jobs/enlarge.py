@@ -32,7 +32,7 @@ def read_samples(path: Path) -> tuple[UInt8[np.ndarray, "n h w c"], np.ndarray |
 
 
 def enlarging(given: Given, experiment: Experiment, base: str | None, count: int) -> tuple[Given, int]:
-    """`given` with the images to enlarge, and how many samples there are: as many as images, at most `count`.
+    """Returns `given` with the images to enlarge, and the number of samples: that of the images, at most `count`.
 
     Raises:
       InputError: the model enlarges and no images are named, or the other way; or they have another shape, or classes

@@ -46,7 +46,7 @@ _SPLITS = ("train", "eval")
 
 
 def load_images(source: Source, limit: int | None = None) -> tuple[UInt8[np.ndarray, "n h w c"], Int[np.ndarray, "n"]]:
-    """Images and labels of a source in memory: all, or `limit` of them, evenly spread."""
+    """Loads images and labels of a source into memory: all, or `limit` of them, evenly spread."""
     places = np.unique(np.linspace(0, len(source) - 1, min(len(source), limit or len(source))).astype(int))
     rows = [source[place] for place in places]
     return np.stack([row["image"] for row in rows]), np.stack([row["label"] for row in rows])
@@ -192,7 +192,7 @@ def _of_kind(name: str, kind: str) -> str:
 
 
 def by_class(generated: FeatureSet, real: FeatureSet) -> dict[str, float]:
-    """KID of each class that both sets have at least 20 images of, among those whose features are kept."""
+    """Returns KID of each class of which both sets have at least 20 images, among those with kept features."""
     values: dict[str, float] = {}
     if generated.features is None or real.features is None or generated.labels is None or real.labels is None:
         return values

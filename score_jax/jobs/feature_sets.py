@@ -54,7 +54,7 @@ def jitted(extractor: FeatureExtractor, mesh: Mesh) -> Callable[[Array], dict[st
 def array_features(
     images: UInt8[np.ndarray, "n h w c"], mesh: Mesh, extractor: FeatureExtractor, batch_size: int = 64
 ) -> FeatureSet:
-    """Of images in memory."""
+    """Returns the features of images in memory."""
     rows = [{"image": image} for image in images]
     source = Source("images in memory", rows, lambda pixels, name: pixels)
     return source_features(source, mesh, extractor, batch_size=batch_size, facts={})
@@ -119,7 +119,7 @@ def source_features(
     parts: Parts | None = None,
     stop: Stop | None = None,
 ) -> FeatureSet:
-    """Of every image of a data set, `batch_size` at a time on each device, with a hash of all their pixels.
+    """Returns features of all images of a data set, `batch_size` at a time on each device, with a hash of the pixels.
 
     Raises:
       InputError: an image is unusable.
@@ -153,7 +153,7 @@ def pixel_hash(images: UInt8[Array, "b h w c"] | Float[Array, "b h w c"]) -> UIn
 
 
 def cache_folder() -> Path:
-    """Where statistics of data sets are kept: $SCORE_JAX_CACHE, or a folder in the home folder."""
+    """Returns the folder of statistics of data sets: $SCORE_JAX_CACHE, or a folder in the home folder."""
     return Path(os.environ.get("SCORE_JAX_CACHE", "~/.cache/score_jax")).expanduser() / "statistics"
 
 

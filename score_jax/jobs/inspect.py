@@ -87,7 +87,7 @@ def inspect(path: str, step: int | None = None) -> dict[str, Any]:
 
 
 def arrays_of(path: str, step: int | None = None) -> list[tuple[str, tuple[int, ...], str]]:
-    """Name, shape and dtype of each array: of the newest checkpoint, or the one named, or of a file of parameters.
+    """Returns name, shape and dtype of each array of the newest checkpoint, the given one, or a file of parameters.
 
     Raises:
       InputError: there is nothing to read, or it is damaged.
@@ -109,7 +109,7 @@ def arrays_of(path: str, step: int | None = None) -> list[tuple[str, tuple[int, 
 
 
 def table(found: dict[str, Any]) -> str:
-    """For a reader."""
+    """Returns the report as lines for a reader."""
     lines = [found["directory"]]
     for row in found["checkpoints"]:
         size = f"{row['bytes_on_disk'] / 2**20:.1f} MiB"

@@ -104,7 +104,7 @@ def _dequantized(dequantizer: Params | None, keys, images, codec: Codec) -> tupl
 
 
 def by_ode(experiment: Experiment, dequantizer: Params | None, *, closer: bool = False) -> Measure:
-    """By the probability-flow ODE; `closer`: at tolerances ten times smaller."""
+    """Measures by the probability-flow ODE; `closer`: at tolerances ten times smaller."""
     c, flow, codec = experiment.exact(), experiment.in_continuous_time(), experiment.codec
     process, dim = flow.process, math.prod(codec.shape(experiment.image_shape))
     assert isinstance(process, GaussianProcess)
@@ -262,7 +262,7 @@ def measure(
     stop: Stop | None = None,
     dequantizer: Params | None = None,
 ) -> Likelihood:
-    """Bits/dim of `source`, of its first `likelihood.num_examples` if that is not 0, by `likelihood.name`.
+    """Measures bits/dim of `source`, or of its first `likelihood.num_examples`, by `likelihood.name`.
 
     Args:
       experiment: the model, and its `likelihood` section.

@@ -56,7 +56,7 @@ def _conventions(experiment: Experiment) -> dict[str, Any]:
 
 
 def of_ode(columns: Columns, again: Columns | None, experiment: Experiment) -> dict[str, Any]:
-    """Of the exact likelihood; `again` are the values of the first examples at smaller tolerances."""
+    """Summarises the exact likelihood; `again` are the values of the first examples at smaller tolerances."""
     c = experiment.exact()
     name = f"bpd_ode_{c.dequantization}" + ("_truncation_bound" if c.truncation == "bound" else "")
     per_nat = 1 / (np.prod(experiment.image_shape) * np.log(2))
@@ -122,7 +122,7 @@ def _of_chain(columns: Columns, experiment: Experiment) -> dict[str, Any]:
 
 
 def of_vlb(columns: Columns, experiment: Experiment) -> dict[str, Any]:
-    """Of the variational bound."""
+    """Summarises the variational bound."""
     summary = {"method": "vlb", **_mean("bpd_vlb", columns["bits_per_dim"]), **_of_chain(columns, experiment)}
     summary["conventions"]["dequantisation"] = "none: the last step gives the probability of a level"
     parts = {"prior": columns["prior"].mean(), "decoder": columns["terms"][:, -1].mean()}
@@ -130,7 +130,7 @@ def of_vlb(columns: Columns, experiment: Experiment) -> dict[str, Any]:
 
 
 def of_bound(columns: Columns, experiment: Experiment) -> dict[str, Any]:
-    """Of the bound K."""
+    """Summarises the bound K."""
     summary = {"method": "bound", **_mean("bpd_bound_uniform", columns["bits_per_dim"])}
     summary |= {"bpd_of_prior_alone": float(columns["null_bits_per_dim"].mean())}
     # As the paper has it: bits of a whole example, of the density of x0.

@@ -232,7 +232,7 @@ def _tried(config: ConfigDict, devices, name: str, chip: Chip, *, search: bool, 
 
 
 def planned(experiment: builder.Experiment, devices, name: str, setting: Setting, chip: Chip) -> Planned:
-    """One program of `PROGRAMS`, compiled for these devices.
+    """Compiles one program of `PROGRAMS` for these devices.
 
     Raises:
       InputError: its batch does not split over them.
@@ -248,7 +248,7 @@ def planned(experiment: builder.Experiment, devices, name: str, setting: Setting
 
 
 def table(result: dict[str, Any]) -> str:
-    """For a reader; sizes per chip."""
+    """Returns the plan as lines for a reader; sizes are per chip."""
     gib, lines = 2**30, [f"{result['chips']} chips ({result['topology']}), {result['effort']} compilation"]
     if "parameters_bytes" in result:
         lines.append(

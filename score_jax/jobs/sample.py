@@ -219,7 +219,7 @@ def check_finite(finite: Bool[np.ndarray, "n"], numbers: Int[np.ndarray, "n"], c
 
 
 def filled_up(first: int, valid: int, batch_size: int) -> Int[np.ndarray, "b"]:
-    """`valid` numbers from `first` on, the last one repeated to `batch_size`."""
+    """Returns `valid` numbers from `first` on, the last one repeated to `batch_size`."""
     return np.minimum(np.arange(first, first + batch_size), first + valid - 1).astype(np.int32)
 
 

@@ -148,7 +148,7 @@ def _identity(config: ConfigDict) -> dict[str, Any]:
 
 
 def compiled_step(experiment: builder.Experiment, mesh: Mesh) -> Any:
-    """The `TrainStep` over a mesh, jitted: the state stays where it lives, and its old memory is given to the new."""
+    """Jits the `TrainStep` over a mesh: the state stays where it is, and its old memory is reused."""
     return _compiled(_step_over(mesh, experiment), experiment, mesh)
 
 

@@ -86,7 +86,7 @@ def gaussian_entropies(chain: Chain, x0: Batch) -> tuple[Float[Array, "b"], Floa
 def gaussian_training_bound(
     reverse: GaussianReverse, chain: Chain, x0: Batch, t: Time, keys: KeyBatch
 ) -> Float[Array, "b"]:
-    """K of equation 14, unbiased for levels t (b,) drawn evenly from 1..T-1, one for each example x0 (b, ...).
+    """Returns an unbiased K (eq. 14) of x0 (b, ...), one level t (b,) per example, drawn evenly from 1..T-1.
 
     The noise is drawn from the keys and held fixed where the chain is differentiated.
     """
@@ -118,7 +118,7 @@ def bit_entropy(p: Array) -> Array:
 
 
 def binomial_bound(reverse: BinomialReverse, chain: BinomialChain, x0: Batch, keys: KeyBatch) -> Bound:
-    """K of bits x0 (b, ...), one draw of x_t for each level, from `fold_in(key, t)` of each example's key."""
+    """Returns K of bits x0 (b, ...), one draw of x_t for each level, from `fold_in(key, t)` of each example's key."""
     count = chain.num_levels
 
     def at(k):
@@ -160,7 +160,7 @@ TrainingBound = Callable[..., Float[Array, "b"]]
 def over_levels(
     count: int, training_bound: TrainingBound, model: Kernels, x0: Batch, u: Time, keys: KeyBatch
 ) -> Float[Array, "b"]:
-    """K of data x0 (b, ...), a mean over `count` levels of each example, unbiased for u (b,) drawn evenly from [0, 1).
+    """Returns an unbiased K of data x0 (b, ...), a mean over `count` levels per example, for u (b,) uniform in [0, 1).
 
     The levels of an example are one from each of `count` equal parts of 1..T-1.
     """
@@ -189,7 +189,7 @@ def _at_rows(training_bound: TrainingBound, model: Kernels, x0: Array, t: Time, 
 
 
 def reverse_entropy_bounds(chain: Chain, t: Time) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
-    """Lower and upper bound on H(X_{t-1} | X_t), nats per dimension, for data of variance 1 (eq. 24)."""
+    """Returns bounds on H(X_{t-1} | X_t), lower and upper, nats per dimension, for data of variance 1 (eq. 24)."""
     _, beta = chain.kernel(t, t - 1)
     upper = 0.5 * (1 + _LOG_2PI + jnp.log(beta))
     return upper + jnp.log(chain.sigma(t - 1)) - jnp.log(chain.sigma(t)), upper
@@ -198,7 +198,7 @@ def reverse_entropy_bounds(chain: Chain, t: Time) -> tuple[Float[Array, "b"], Fl
 def importance_log_prob(
     reverse: GaussianReverse, chain: Chain, x0: Batch, path: NoisePath, trajectories: int
 ) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
-    """The log-likelihood by annealed importance sampling along the forward chain (eq. 9): more than K, less than log p.
+    """Returns log p by annealed importance sampling along the forward chain (eq. 9): above K, below the true value.
 
     Args:
       reverse: the model.
@@ -237,5 +237,5 @@ def importance_log_prob(
 
 
 def bits(nats: Array) -> Array:
-    """Nats in bits."""
+    """Converts nats to bits."""
     return nats / jnp.log(2.0)

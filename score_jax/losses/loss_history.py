@@ -35,7 +35,7 @@ def warmed_up(history: LossHistory) -> Bool[Array, ""]:
 
 
 def weights(history: LossHistory, uniform_part: float = 0.001) -> Float[Array, "levels"]:
-    """Probabilities of the levels, up to a factor: root mean squares, mixed with a uniform part."""
+    """Returns probabilities of the levels, up to a factor: root mean squares, mixed with a uniform part."""
     moments = jnp.sqrt(jnp.mean(history.losses**2, axis=1))
     mixed = (1 - uniform_part) * moments / jnp.sum(moments) + uniform_part / len(moments)
     return jnp.where(warmed_up(history), mixed, jnp.ones_like(mixed))

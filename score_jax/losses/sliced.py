@@ -64,7 +64,7 @@ def annealed(
 
 
 def rademacher(z: Batch) -> Batch:
-    """Signs of the normal draws z."""
+    """Returns the signs of the normal draws z."""
     return jnp.sign(z)
 
 

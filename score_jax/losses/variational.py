@@ -36,7 +36,7 @@ def normal_kl(mean: Batch, log_variance: Batch, other_mean: Batch, other_log_var
 
 
 def approximate_normal_cdf(z: Batch) -> Batch:
-    """Page's tanh form, which the published bounds were computed with."""
+    """Returns Page's tanh approximation of the normal CDF, which the published bounds use."""
     return 0.5 * (1.0 + jnp.tanh(math.sqrt(2.0 / math.pi) * (z + 0.044715 * z**3)))
 
 
@@ -180,7 +180,7 @@ def bound(
     path: NoisePath,
     value_range: tuple[float, float] = (-1.0, 1.0),
 ) -> Bound:
-    """The whole bound of x0 (b, ...), one draw of x_t per level; the k-th visited, from the top, has path(k)."""
+    """Returns the whole bound of x0 (b, ...), one draw of x_t per level; the k-th from the top uses path(k)."""
     last = chain.num_levels - 1
 
     def at(k):

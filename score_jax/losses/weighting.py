@@ -59,7 +59,7 @@ def edm(process: NoiseSchedule, t: Time, sigma_data: float = 0.5) -> Float[Array
 
 
 def sigma_power(power: float) -> Weighting:
-    """sigma^power on ||score + eps / sigma||²: NCSN's anneal_power, 2 in its experiments (Song and Ermon 2019)."""
+    """Returns the weight sigma^power of ||score + eps / sigma||²: NCSN's anneal_power, 2 (Song and Ermon 2019)."""
     return lambda process, t: process.sigma(t) ** (power - 2)
 
 

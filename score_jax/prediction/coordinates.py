@@ -31,7 +31,7 @@ class View:
 
 
 def itself() -> View:
-    """No change."""
+    """Returns its argument: no change of coordinates."""
     return View(lambda t: t)
 
 
@@ -52,7 +52,7 @@ def between(of: NoiseSchedule, to: NoiseSchedule) -> View:
 
 
 def of_levels(levels: Int[np.ndarray, "k"]) -> View:
-    """The sampler walks a respaced chain (`processes.respacing`), the model is given the index that a level had."""
+    """Returns the map from a respaced chain (`processes.respacing`) to the levels that the model was trained with."""
     return View(lambda t: jnp.asarray(levels, t.dtype)[t.astype(jnp.int32)])
 
 
@@ -68,5 +68,5 @@ def seen(predictor: Predictor, view: View) -> Predictor:
 
 
 def log_prob_seen(log_prob: Callable[[Batch, Time], Float[Array, "b"]], view: View):
-    """A classifier's log-probability, a function of the model's (x_t, t), for the sampler."""
+    """Returns a classifier's log-probability, a function of the model's (x_t, t), in the sampler's coordinates."""
     return lambda x, t: log_prob(broadcast_right(view.scale(t), x) * x, view.time(t))

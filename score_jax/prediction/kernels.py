@@ -36,13 +36,13 @@ Mean = Callable[[Chain, Batch, Batch, Batch, Time], Batch]
 
 
 def forward_mean(chain: Chain, x: Batch, z: Batch, variance: Batch, t: Time) -> Batch:
-    """sqrt(1 - beta) x + sqrt(beta) z: z = 0 is the forward kernel, so K = L_null (the authors' code)."""
+    """Returns sqrt(1 - beta) x + sqrt(beta) z: z = 0 is the forward kernel, so K = L_null (the authors' code)."""
     a, beta = (broadcast_right(level, x) for level in chain.kernel(t, t - 1))
     return a * x + jnp.sqrt(beta) * z
 
 
 def blended_mean(chain: Chain, x: Batch, z: Batch, variance: Batch, t: Time) -> Batch:
-    """(x - z)(1 - Sigma) + z: from x towards z, by the share Sigma (the paper's appendix D.2.3)."""
+    """Returns (x - z)(1 - Sigma) + z: from x towards z, by the share Sigma (the paper's appendix D.2.3)."""
     return (x - z) * (1 - variance) + z
 
 

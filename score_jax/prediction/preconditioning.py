@@ -209,7 +209,7 @@ PRECONDITIONINGS: dict[str, type[Preconditioning]] = {
 
 
 def denoise(preconditioning: Preconditioning, apply: Apply, params: Params, x: Batch, sigma: Time, **kwargs) -> Batch:
-    """D(x; sigma), the estimate of x0.
+    """Returns D(x; sigma), the estimate of x0.
 
     Args:
       preconditioning: the network's.

@@ -81,25 +81,25 @@ def _levels(process: NoiseSchedule, t: Time, x: Batch) -> tuple[Batch, Batch]:
 
 
 def from_eps(eps: Batch, x: Batch, t: Time, process: NoiseSchedule) -> Prediction:
-    """Prediction of a network that outputs the noise (DDPM; VP and sub-VP of Song et al. 2021)."""
+    """Makes the prediction of a network that outputs the noise (DDPM; VP and sub-VP of Song et al. 2021)."""
     alpha, sigma = _levels(process, t, x)
     return Prediction(x0=(x - sigma * eps) / alpha, eps=eps, score=-eps / sigma)
 
 
 def from_score(score: Batch, x: Batch, t: Time, process: NoiseSchedule) -> Prediction:
-    """Prediction of a network that outputs the score (NCSN; VE of Song et al. 2021), or of an exact score."""
+    """Makes the prediction of a network that outputs the score (NCSN; VE of Song et al. 2021), or of an exact score."""
     return from_eps(-broadcast_right(process.sigma(t), x) * score, x, t, process)
 
 
 def from_x0(x0: Batch, x: Batch, t: Time, process: NoiseSchedule) -> Prediction:
-    """Prediction of a network that outputs the data."""
+    """Makes the prediction of a network that outputs the data."""
     alpha, sigma = _levels(process, t, x)
     eps = (x - alpha * x0) / sigma
     return Prediction(x0=x0, eps=eps, score=-eps / sigma)
 
 
 def from_v(v: Batch, x: Batch, t: Time, process: NoiseSchedule) -> Prediction:
-    """Prediction of a network that outputs v = alpha eps - sigma x0 (Salimans and Ho 2022, for any alpha, sigma)."""
+    """Predicts by a network that outputs v = alpha eps - sigma x0 (Salimans and Ho 2022, for any alpha, sigma)."""
     alpha, sigma = _levels(process, t, x)
     norm = alpha**2 + sigma**2
     eps = (alpha * v + sigma * x) / norm
@@ -107,7 +107,7 @@ def from_v(v: Batch, x: Batch, t: Time, process: NoiseSchedule) -> Prediction:
 
 
 def from_velocity(velocity: Batch, x: Batch, t: Time, process: NoiseSchedule) -> Prediction:
-    """Prediction of a network that outputs dx_t/dt = alpha' x0 + sigma' eps (flow matching, Lipman et al. 2023).
+    """Makes the prediction of a network that outputs dx_t/dt = alpha' x0 + sigma' eps (Lipman et al. 2023).
 
     Raises:
       InputError: the process is a chain of levels.
@@ -122,7 +122,7 @@ def from_velocity(velocity: Batch, x: Batch, t: Time, process: NoiseSchedule) ->
 
 
 def from_mean(mean: Batch, x: Batch, t: Time, process: NoiseSchedule) -> Prediction:
-    """Prediction of a network that outputs the mean of x at the level below (Ho et al. 2020, "mean prediction").
+    """Makes the prediction of a network that outputs the mean of x at the level below (Ho et al. 2020).
 
     Raises:
       InputError: the process has no levels.
@@ -221,7 +221,7 @@ def score_predictor(score: Callable[[Batch, Time], Batch], process: NoiseSchedul
 
 
 def clipped(predictor: Predictor, process: NoiseSchedule, low: float = -1.0, high: float = 1.0) -> Predictor:
-    """Every x0 held to the data's range, and eps derived from it anew (Ho et al. 2020, code; "clip_denoised")."""
+    """Clips every x0 to the data's range, and derives eps from it anew (Ho et al. 2020, code; "clip_denoised")."""
 
     def bounded(x: Batch, t: Time) -> Prediction:
         prediction = predictor(x, t)
@@ -232,7 +232,7 @@ def clipped(predictor: Predictor, process: NoiseSchedule, low: float = -1.0, hig
 
 
 def dynamically_thresholded(predictor: Predictor, process: NoiseSchedule, quantile: float = 0.995) -> Predictor:
-    """Every x0 held to its own quantile of |x0| where that exceeds 1, and scaled back to [-1, 1].
+    """Clips every x0 to its own quantile of |x0| where that exceeds 1, and scales it back to [-1, 1].
 
     For images in [-1, 1] under strong guidance (Saharia et al. 2022, section 2.3; DPM-Solver++ takes 0.995).
     """

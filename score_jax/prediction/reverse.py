@@ -48,13 +48,13 @@ def _small(process: NoiseSchedule, t: Time, s: Time) -> tuple[Float[Array, "b"],
 
 
 def fixed_small(process: NoiseSchedule, raw: Batch | None, x: Batch, t: Time, s: Time) -> tuple[Batch, Batch]:
-    """That of q(x_s | x_t, x0): optimal for data in one point (improved diffusion's FIXED_SMALL)."""
+    """Returns the variance of q(x_s | x_t, x0): optimal for data in one point (improved diffusion's FIXED_SMALL)."""
     variance, positive = _small(process, t, s)
     return broadcast_right(variance, x), jnp.log(broadcast_right(positive, x))
 
 
 def fixed_large(process: NoiseSchedule, raw: Batch | None, x: Batch, t: Time, s: Time) -> tuple[Batch, Batch]:
-    """That of q(x_t | x_s): optimal for white noise; at the last step the smaller one of the step before."""
+    """Returns that of q(x_t | x_s): optimal for white noise; at the last step the smaller one of the step before."""
     large = jnp.where(process.sigma(s) > 0, process.kernel(t, s)[1], _small(process, t, s)[1])
     return broadcast_right(large, x), jnp.log(broadcast_right(large, x))
 
@@ -65,7 +65,7 @@ def learned(process: NoiseSchedule, raw: Batch | None, x: Batch, t: Time, s: Tim
 
 
 def learned_range(process: NoiseSchedule, raw: Batch | None, x: Batch, t: Time, s: Time) -> tuple[Batch, Batch]:
-    """The network says where between the two, in logarithms, from -1 to 1 (Nichol and Dhariwal 2021, eq. 15)."""
+    """Interpolates between both, in logarithms, by an output in [-1, 1] (Nichol and Dhariwal 2021, eq. 15)."""
     low, high = _small(process, t, s)[1], process.kernel(t, s)[1]
     low, high = (jnp.log(broadcast_right(level, x)) for level in (low, high))
     fraction = (_said(raw) + 1) / 2
@@ -89,7 +89,7 @@ VARIANCES: dict[str, Variance] = {
 
 
 def decoding(variance: Variance) -> Variance:
-    """Returns the kernel's own variance, but at the last step the noise of the first level, in the data's units.
+    """Returns the given variance, but at the last step the noise of the first level, in the data's units.
 
     For levels that lie close: the step before the last, of which the fixed variances take theirs, then is too short.
     """
@@ -105,7 +105,7 @@ def decoding(variance: Variance) -> Variance:
 def reverse_kernel(
     process: NoiseSchedule, prediction: Prediction, x: Batch, t: Time, s: Time, variance: Variance
 ) -> ReverseKernel:
-    """p(x_s | x_t = x), s < t.
+    """Returns p(x_s | x_t = x), s < t.
 
     Args:
       process: where x comes from.

@@ -86,7 +86,7 @@ class BinomialChain:
 
 
 def draw_bits(keys: KeyBatch, probability: Batch) -> Batch:
-    """Independent bits with these probabilities of 1 (b, ...), one key per example."""
+    """Draws independent bits with these probabilities of 1 (b, ...), one key per example."""
     draw = jax.vmap(lambda key, p: jax.random.bernoulli(key, p))
     return draw(keys, probability).astype(probability.dtype)
 

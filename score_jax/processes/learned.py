@@ -33,7 +33,7 @@ def _logit(betas: Float[np.ndarray, "n"]) -> Float[Array, "n"]:
 
 
 def log_spaced(num_levels: int, beta_1: float, noise_at_end: float = 0.999) -> Float[Array, "n"]:
-    """Logits of the schedule whose noise variances are geometric from beta_1 to `noise_at_end`.
+    """Returns logits of the schedule whose noise variances are geometric from beta_1 to `noise_at_end`.
 
     Raises:
       InputError: they do not increase.
@@ -45,7 +45,7 @@ def log_spaced(num_levels: int, beta_1: float, noise_at_end: float = 0.999) -> F
 
 
 def equal_shares(num_levels: int) -> Float[Array, "n"]:
-    """Logits of 1 / (T - t + 1), the paper's schedule for bits, with its last beta just below 1."""
+    """Returns logits of 1 / (T - t + 1), the paper's schedule for bits, with its last beta just below 1."""
     return _logit(jsd(num_levels)[1:])
 
 

@@ -58,7 +58,7 @@ def brownian(keys: KeyBatch, like: Batch) -> NoisePath:
 
 
 def replay(stored: Float[Array, "n b ..."], draws_per_step: int) -> NoisePath:
-    """Stored standard normal draws in the order in which steps consume them, e.g. those of another implementation.
+    """Returns stored standard normal draws in the order in which steps use them, e.g. those of another implementation.
 
     Steps after the last stored one get NaN, so that a store which is too short cannot pass for noise.
 

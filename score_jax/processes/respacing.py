@@ -51,7 +51,7 @@ _NOTATION = re.compile(r"(ddim|quad)?([0-9]{1,9}(?:\s*,\s*[0-9]{1,9})*)")
 
 
 def kept_levels(num_levels: int, respacing: str) -> Indices:
-    """Indices of the levels that are kept, increasing.
+    """Returns the indices of the levels that are kept, increasing.
 
     Args:
       num_levels: of the chain that a model was trained on.

@@ -10,7 +10,7 @@ Betas = Float[np.ndarray, "n"]
 
 
 def linear(count: int, beta_min: float = 0.1, beta_max: float = 20.0) -> Betas:
-    """Even from beta_min / count to beta_max / count; the defaults are DDPM's 1e-4 to 0.02 at 1000 levels."""
+    """Returns betas linear from beta_min / count to beta_max / count; the defaults are DDPM's 1e-4 to 0.02 at 1000."""
     return np.linspace(beta_min / count, beta_max / count, count)
 
 
@@ -27,12 +27,12 @@ def quad(count: int, beta_min: float = 0.1, beta_max: float = 20.0) -> Betas:
 
 
 def const(count: int, beta_max: float = 20.0) -> Betas:
-    """beta_max / count everywhere (Ho et al. 2020, code)."""
+    """Returns beta_max / count for every level (Ho et al. 2020, code)."""
     return np.full(count, beta_max / count)
 
 
 def jsd(count: int) -> Betas:
-    """1 / count, 1 / (count - 1), ..., 1: the same share of the signal at every step (Sohl-Dickstein et al. 2015)."""
+    """Returns 1 / count, 1 / (count - 1), ..., 1: every step erases the same share (Sohl-Dickstein et al. 2015)."""
     return 1.0 / np.arange(count, 0, -1)
 
 

@@ -14,7 +14,7 @@ from score_jax.errors import InputError
 
 
 def largest_distance(images: UInt8[np.ndarray, "n h w c"]) -> float:
-    """Technique 1: sigma_1 is the largest Euclidean distance of two training images in [0, 1].
+    """Returns technique 1: sigma_1 is the largest Euclidean distance of two training images in [0, 1].
 
     Takes n² distances: give some thousands of images.
     """
@@ -31,12 +31,12 @@ def overlap(ratio: float, dim: int) -> float:
 
 
 def level_ratio(dim: int, share: float = 0.5) -> float:
-    """Technique 2: the ratio of neighbouring levels for data of `dim` dimensions."""
+    """Returns technique 2's ratio of neighbouring levels for data of `dim` dimensions."""
     return float(brentq(lambda ratio: overlap(ratio, dim) - share, 1.0, 1.0 + 10.0 / np.sqrt(dim)))
 
 
 def level_count(sigma_max: float | int, sigma_min: float | int, dim: int) -> int:
-    """Technique 2: how many geometric levels there are from sigma_max to sigma_min.
+    """Returns technique 2's number of geometric levels from sigma_max to sigma_min.
 
     Raises:
       InputError: the levels do not decrease.
@@ -47,7 +47,7 @@ def level_count(sigma_max: float | int, sigma_min: float | int, dim: int) -> int
 
 
 def variance_ratio(step: float, ratio: float, steps_per_level: int) -> float:
-    """Variance over sigma² after Langevin at a level, started at the level above (proposition 3).
+    """Returns the variance over sigma² after Langevin at a level, started at the level above (proposition 3).
 
     Args:
       step: step_lr / sigma_last², the same at every level.
@@ -59,7 +59,7 @@ def variance_ratio(step: float, ratio: float, steps_per_level: int) -> float:
 
 
 def langevin_step(sigma_min: float, ratio: float, steps_per_level: int) -> float:
-    """Technique 4: the step_lr of annealed Langevin that leaves the variance nearest to the level's."""
+    """Returns technique 4: the step_lr of annealed Langevin that leaves the variance nearest to the level's."""
     found = minimize_scalar(
         lambda log_step: abs(variance_ratio(np.exp(log_step), ratio, steps_per_level) - 1),
         bounds=(np.log(1e-6), np.log(0.5)),

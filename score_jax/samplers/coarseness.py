@@ -28,7 +28,7 @@ def ddim_factor(process: NoiseSchedule, t: Float[Array, "n"], s: Float[Array, "n
 
 
 def reverse_diffusion_factor(process: NoiseSchedule, t: Float[Array, "n"], s: Float[Array, "n"], std: float) -> Levels:
-    """Of `steps.reverse_diffusion` along the flow: 2 - a, and half of b² times the exact score."""
+    """Returns what `steps.reverse_diffusion` along the flow multiplies x by: 2 - a, and half of b² times the score."""
     a, b2 = (np.asarray(level, float) for level in process.kernel(t, s))
     return 2 - a - 0.5 * b2 / _variance(process, t, std)
 

@@ -44,7 +44,7 @@ def no_memory(x: Batch) -> Memory:
 
 
 def multistep(process: NoiseSchedule):
-    """Second order from the prediction of the step before (2M, algorithm 2): one evaluation, no draw.
+    """Makes the step of 2M (algorithm 2), of second order by the last prediction: one evaluation, no draw.
 
     Returns:
       `step(noise, x, t, s, predictor, memory) -> (x, mean, memory)`, which begins with `no_memory`; the first step and

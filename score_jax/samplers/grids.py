@@ -29,7 +29,7 @@ def log_snr(num_steps: int, process: NoiseSchedule, t_min: float, t_max: float) 
 
 
 def karras(num_steps: int, sigma_min: Scalar, sigma_max: Scalar, rho: Scalar = 7.0) -> Grid:
-    """Noise levels of EDM: even in their rho-th root from sigma_max to sigma_min, then 0 (Karras et al. 2022, eq. 5).
+    """Returns EDM's noise levels: uniform in sigma^(1/rho), then 0 (Karras et al. 2022, eq. 5).
 
     For `LinearVE`, whose time is the noise level.
     """

@@ -73,7 +73,7 @@ def second_order(process: GaussianProcess, alpha: float = 1.0, churn: Churn | No
 
 
 def first_order(process: GaussianProcess, churn: Churn | None = None) -> Step:
-    """Euler along the flow in the process's own time; one evaluation, one draw if there is churn."""
+    """Makes an Euler step along the flow in the process's own time: one evaluation, one draw if there is churn."""
 
     def step(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
         if churn is not None:

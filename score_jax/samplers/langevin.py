@@ -47,7 +47,7 @@ def by_snr(process: NoiseSchedule, snr: float) -> StepSize:
 
 
 def by_batch_snr(process: NoiseSchedule, snr: float) -> StepSize:
-    """As `by_snr` with the batch's mean norms of noise and score, as score_sde computes it.
+    """Returns step sizes as `by_snr`, but from the batch's mean norms of noise and score, as score_sde does.
 
     For parity alone: a sample then depends on its batch.
     """
@@ -86,7 +86,7 @@ def by_level(process: NoiseSchedule, step_lr: float, sigma_last: float) -> StepS
 
 
 def rotated(p: Float[Array, "n b ..."], q: Float[Array, "n b ..."], count: int) -> Float[Array, "n m ..."]:
-    """cos(a) p + sin(a) q for `count` angles a from 0 to pi/2: noise (n, b * count, ...) of an interpolation.
+    """Returns cos(a) p + sin(a) q for `count` angles a from 0 to pi/2: noise (n, b * count, ...).
 
     The copies of an example lie next to each other; from equal starts they end in images between which there is a path
     (NCSNv2, Song and Ermon 2020, appendix; their code).

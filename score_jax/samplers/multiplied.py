@@ -67,7 +67,7 @@ def times_normal(y: Batch, std: Scalar | Batch, share: Share = constant) -> Norm
 
 
 def times_smooth(grad_log_r: Callable[[Batch], Batch], share: Share = constant) -> NormalFactor:
-    """Any r smooth at the scale of a step: the mean moves by variance * grad log r at the mean (appendix C.1)."""
+    """Multiplies kernels by an r smooth at the scale of a step: adds variance * grad log r to the mean (C.1)."""
 
     def factor(mean: Batch, variance: Batch, t: Time) -> tuple[Batch, Batch]:
         return mean + variance * broadcast_right(share(t), mean) * grad_log_r(mean), variance

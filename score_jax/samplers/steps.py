@@ -91,7 +91,7 @@ def ancestral(process: NoiseSchedule, variance: Variance = fixed_small, gradient
 
 
 def pulled_ancestral(process: NoiseSchedule, loss: Loss, variance: Variance = fixed_small) -> Step:
-    """`ancestral`, guided by a loss of the predicted x0, which it returns in place of the mean.
+    """Makes an `ancestral` step that a loss of the predicted x0 guides; it returns the predicted x0, not the mean.
 
     Blended Diffusion (Avrahami et al. 2022). One evaluation, one draw.
     """
@@ -106,7 +106,7 @@ def pulled_ancestral(process: NoiseSchedule, loss: Loss, variance: Variance = fi
 
 
 def ancestral_of_score(process: NoiseSchedule, *, large: bool) -> Step:
-    """score_sde's ancestral rule: (x + b² score) / a, and noise on the last step too (Song et al. 2021, eqs 4 and 47).
+    """Makes score_sde's ancestral step: (x + b² score) / a, with noise on the last step (Song et al. 2021, eqs 4, 47).
 
     The mean is `ancestral`'s where model and kernel agree on sigma, which on score_sde's grid they do not quite.
     One evaluation, one draw.
@@ -126,7 +126,7 @@ def ancestral_of_score(process: NoiseSchedule, *, large: bool) -> Step:
 
 
 def ddim(process: NoiseSchedule, eta: float = 0.0) -> Step:
-    """alpha_s x0 + sqrt(sigma_s² - v²) eps + v z, v² = eta² the posterior variance (Song et al. 2021a, eq. 12).
+    """Makes a DDIM step: alpha_s x0 + sqrt(sigma_s² - v²) eps + v z, v² = eta² the posterior variance (2021a, eq. 12).
 
     One evaluation, one draw. eta = 0 is deterministic, and on a growing grid its own inverse (encoding); eta = 1 is
     ancestral sampling with the smaller variance.
@@ -146,7 +146,7 @@ def ddim(process: NoiseSchedule, eta: float = 0.0) -> Step:
 
 
 def predictor_corrector(predict: Step, correct: Step, corrector_draws: int) -> Step:
-    """The corrector, then the predictor, both at t: the order of the original code (its algorithm 1 has the other)."""
+    """Makes a corrector step, then a predictor step, both at t: the original code's order, not algorithm 1's."""
 
     def step(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
         x, _ = correct(noise, x, t, s, predictor)

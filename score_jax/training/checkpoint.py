@@ -53,7 +53,7 @@ class Contents(NamedTuple):
 
 
 def directory_of(workdir: Path, elsewhere: str) -> epath.Path:
-    """Where a run's checkpoints are: `training.checkpoints`, or else `checkpoints` in its workdir. Absolute."""
+    """Returns a run's folder of checkpoints: `training.checkpoints`, or else `checkpoints` in its workdir. Absolute."""
     if "://" in elsewhere:
         return epath.Path(elsewhere)
     return epath.Path(Path(elsewhere or workdir / "checkpoints").absolute())
@@ -227,7 +227,7 @@ def _problem(found: dict[str, int], about: dict[str, Any] | None) -> str:
 
 
 def abstract_state(create: Callable[[], TrainState], mesh: Mesh) -> TrainState:
-    """Shapes, dtypes and places of the state that `create()` would make, without making it."""
+    """Returns shapes, dtypes and places of the state that `create()` would make, without making it."""
     shapes = jax.eval_shape(create)
     places = sharded_by_size(shapes, mesh)
     return jax.tree.map(lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes, places)

@@ -50,5 +50,5 @@ def fingerprint(tree: PyTree) -> dict[str, int]:
 
 
 def differing(found: dict[str, int], expected: dict[str, int]) -> list[str]:
-    """Paths whose arrays are not the same, or are in one alone."""
+    """Returns the paths whose arrays differ, or are in only one of the two."""
     return sorted(path for path in found.keys() | expected.keys() if found.get(path) != expected.get(path))

@@ -70,7 +70,7 @@ class TrainingLog:
 
 
 def read_curve(workdir: Path) -> dict[int, float]:
-    """Loss by step from loss.jsonl; what a resumed run wrote again replaces what was there.
+    """Reads the loss by step from loss.jsonl; lines of a resumed run replace older ones of the same step.
 
     A last line that was cut, by a run that was killed, is passed over.
 

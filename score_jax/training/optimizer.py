@@ -10,7 +10,7 @@ from score_jax.typing import Params
 
 
 def learning_rate_schedule(peak: float, warmup_steps: int, decay: str, total_steps: int) -> optax.Schedule:
-    """Linear warmup from 0 over `warmup_steps`, then "constant" or "cosine" to 0 at `total_steps`.
+    """Makes a linear warmup from 0 over `warmup_steps`, then "constant" or "cosine" to 0 at `total_steps`.
 
     Raises:
       InputError: unknown `decay`.
@@ -26,7 +26,7 @@ def learning_rate_schedule(peak: float, warmup_steps: int, decay: str, total_ste
 
 
 def clip_by_global_norm(limit: float) -> optax.GradientTransformation:
-    """Gradients times limit / (norm + 1e-6) where that is below 1: as PyTorch clips, and so the originals."""
+    """Scales gradients by limit / (norm + 1e-6) where that is below 1, as PyTorch and so the originals do."""
 
     def update(gradients: Params, params: Params | None) -> Params:
         factor = jnp.minimum(1.0, limit / (optax.tree.norm(gradients) + 1e-6))
@@ -60,7 +60,7 @@ def make_optimizer(
 
 
 def update_ema(average: Params, params: Params, decay: float, warmup: bool, step: Int[Array, ""]) -> Params:
-    """average + (1 - d)(params - average) with d = `decay`, or min(decay, (1 + n) / (10 + n)) in `warmup`, n from 1.
+    """Returns average + (1 - d)(params - average); d is `decay`, in `warmup` min(decay, (1 + n) / (10 + n)), n from 1.
 
     The first is score_sde's JAX code, the second its PyTorch code; early in training only the second forgets the
     initial parameters.

@@ -71,7 +71,7 @@ def from_groups(fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def create_state(groups: Groups, key: KeyArray, statistics: PyTree = None) -> TrainState:
-    """Step 0: fresh parameters of every group; the averages start at them.
+    """Makes the state at step 0: fresh parameters of every group; the averages start at them.
 
     Args:
       groups: what is trained; the first draws its parameters from the same key as if it were alone.

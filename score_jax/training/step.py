@@ -26,7 +26,7 @@ TrainSteps = Callable[..., tuple[TrainState, dict[str, Float[Array, "k"]]]]
 
 
 def as_they_are(params: Params) -> Params:
-    """No change of where parameters live."""
+    """Returns its argument: parameters stay where they are."""
     return params
 
 

@@ -47,13 +47,13 @@ class Meter:
 
 
 def peak_memory_gib() -> float:
-    """Of the fullest device of this process, or of the process itself where its devices do not say."""
+    """Returns the peak memory of this process's fullest device, or of the process where devices do not report it."""
     stats = [device.memory_stats() or {} for device in jax.local_devices()]
     return (max(s.get("peak_bytes_in_use", 0) for s in stats) or process_peak_memory()) / 2**30
 
 
 def process_peak_memory() -> int:
-    """Bytes; on Linux not getrusage's, which counts the memory of whoever started this process."""
+    """Returns bytes; on Linux not getrusage's, which counts the memory of the parent process too."""
     status = Path("/proc/self/status")
     if status.exists():
         return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) * 1024
