@@ -245,7 +245,7 @@ def _learns(config: ConfigDict, sections: Mapping[str, Any], network: Network, f
             if not isinstance(sections[section], only):
                 name = config[section].name
                 raise unknown_name(f"{section}.name for process {facts.process_name!r}:", name, ("bound",))
-        build_sampling(sections["sampler"], facts)  # so that a mistake in it is told now
+        build_sampling(sections["sampler"], facts)  # so that a mistake in it is found now
         model = build_kernels(config, network, process)
         objective = build_bound_loss(loss, process, facts.codec, model, dequantize=config.data.dequantize)
         return _Learned(lambda params, x, t: model(params).reverse(x, t), model, conditioners, objective, generative)

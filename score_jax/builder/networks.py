@@ -128,7 +128,7 @@ def build_network(config: ConfigDict) -> Network:
     c, data, process = config.network.to_dict(), config.data, config.process
     shared: dict[str, Any] = {"centered": codec_of(config).centered}
     if process.get("name") == "ve_chain":
-        build_process(config)  # so that a mistake in it is told now
+        build_process(config)  # so that a mistake in it is found now
         spacing, rounded = process.get("spacing", "geometric"), process.get("rounded", False)
         shared["levels"] = NoiseLevels(process.sigma_max, process.sigma_min, process.num_levels, spacing, rounded)
     takes = inspect.signature(choose("network.name", NETWORKS, c.get("name", "ncsnpp"))).parameters

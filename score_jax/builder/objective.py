@@ -140,7 +140,7 @@ def _of_batch(criterion: Callable) -> Criterion:
 
 def _denoising(c: Denoising, process: NoiseSchedule, scale: float, sigma_data: float) -> Criterion:
     weighting = _weighting(c, sigma_data)
-    jax.eval_shape(functools.partial(weighting, process), jnp.ones(1))  # so that a mistake in it is told now
+    jax.eval_shape(functools.partial(weighting, process), jnp.ones(1))  # so that a mistake in it is found now
 
     def criterion(predictor, x0, t, noise, keys):
         return scale * score_matching.denoising(predictor, process, x0, t, noise, weighting)

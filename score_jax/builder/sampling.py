@@ -49,10 +49,10 @@ from score_jax.processes.chain import Chain
 from score_jax.processes.gaussian import VP, GaussianProcess, NoiseSchedule
 from score_jax.samplers import dpm_solver, langevin, steps
 from score_jax.samplers import sample as samplers
-from score_jax.samplers.asked import Guidance, asked_by, unchanged
 from score_jax.samplers.heun import Churn, first_order, second_order
 from score_jax.samplers.ode import AdaptiveODE
 from score_jax.samplers.sample import FixedSteps
+from score_jax.samplers.sampled_model import Guidance, sampled_model, unchanged
 from score_jax.samplers.steps import Step
 from score_jax.typing import Batch, KeyBatch, Time
 
@@ -366,7 +366,7 @@ def build_sampling(
         guided = functools.partial(_edited, c, walk.process, edit)
     elif gradient is not None and not isinstance(c, Ancestral):  # which shifts its mean by the gradient itself
         guided = functools.partial(_by_gradient, walk.process, gradient)
-    see = functools.partial(asked_by, view=walk.view, bounded=bounded, guided=guided)
+    see = functools.partial(sampled_model, view=walk.view, bounded=bounded, guided=guided)
     return Sampling(walk.process, samplers.Sampler(method, walk.t_min, denoise, initial, c.temperature), see)
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Int32
 
-from score_jax.data.folder_scan import scan, told
+from score_jax.data.folder_scan import describe_left_out, scan
 from score_jax.data.splits import Split, parse_split
 from score_jax.errors import InputError, quoted
 
@@ -137,7 +137,9 @@ def open_folder(path: Path, split: str) -> tuple[FolderImages, tuple[str, ...], 
     _check_is_folder(path)
     files, left_out = scan(path)
     if not files:
-        raise InputError(f"No images in {path}: expected files of a kind that Pillow reads{told(left_out, '; ')}.")
+        raise InputError(
+            f"No images in {path}: expected files of a kind that Pillow reads{describe_left_out(left_out, '; ')}."
+        )
     parts = parts_of(files)
     depth = 1 if parts else 0
     if parts:
@@ -151,7 +153,7 @@ def open_folder(path: Path, split: str) -> tuple[FolderImages, tuple[str, ...], 
     labels = _labels(kept, classes, depth) if classes else None
     about = "" if labels is None else _about_classes(labels, classes)
     line = f"{name}, split {split!r}: {len(kept)} of its {len(files)} images{about}"
-    return FolderImages(path, kept, labels), classes, f"{line}{told(left_out, '; ') or '; none left out'}."
+    return FolderImages(path, kept, labels), classes, f"{line}{describe_left_out(left_out, '; ') or '; none left out'}."
 
 
 def _labels(files: Sequence[str], classes: tuple[str, ...], depth: int) -> Int32[np.ndarray, "n"]:

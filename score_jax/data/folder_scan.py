@@ -119,7 +119,7 @@ def _kind(entry: os.DirEntry) -> str:
     return BROKEN if entry.is_symlink() else SPECIAL
 
 
-def told(left_out: LeftOut, before: str) -> str:
+def describe_left_out(left_out: LeftOut, before: str) -> str:
     """Returns how many files were left out and why, with an example each; "" if none were."""
     found = [f"{len(paths)} {reason} ({quoted(min(paths))})" for reason, paths in sorted(left_out.items())]
     return f"{before}left out: {', '.join(found)}" if found else ""

@@ -46,7 +46,7 @@ def claim_workdir(config: ConfigDict, workdir: Path, directory: epath.Path, sour
     save_config(workdir, config)
     data_facts.save_facts(workdir, now)
     if now.classes:
-        print(f"Classes: {data_facts.told_classes(now.classes)}.", flush=True)
+        print(f"Classes: {data_facts.describe_classes(now.classes)}.", flush=True)
     print(f"Checkpoints in {directory}, every {config.training.checkpoint_every} steps.", flush=True)
 
 

@@ -121,7 +121,7 @@ def draw_features(
                 shards.add(columns["image"], columns["label"])
             yield columns
 
-    with contextlib.closing(watched()) as batches:  # so that the progress bar ends before an error is told
+    with contextlib.closing(watched()) as batches:  # so that the progress bar ends before an error is printed
         features = collect(batches, count=request.count, keep=KEPT, facts=facts)
     if shards is not None:
         shards.close()

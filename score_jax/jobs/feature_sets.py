@@ -138,7 +138,7 @@ def source_features(
             digest.update(columns["hash"].astype("<u4").tobytes())
             yield columns
 
-    with contextlib.closing(read()) as batches:  # so that the progress bar ends before an error is told
+    with contextlib.closing(read()) as batches:  # so that the progress bar ends before an error is printed
         found = feature_set.collect(batches, count=len(source), keep=KEPT, facts=facts | {"data": source.name})
     return dataclasses.replace(found, facts=found.facts | {"pixels": digest.hexdigest()[:16]})
 

@@ -38,7 +38,7 @@ def example_batches(
       name: of the progress bar.
       count: examples.
       parts: where finished batches are kept.
-      stop: asked before every batch.
+      stop: checked before every batch.
       running: what the progress bar says after each batch.
 
     Returns:

@@ -195,7 +195,7 @@ def plan(
       topology: the slice, such as "v5e:4x4".
       programs: of "train", "sample", "likelihood".
       search: where training does not fit, try settings until one does.
-      say: told of progress.
+      say: called with lines about the progress.
       effort: how hard the compiler tries, of `planning.program.EFFORTS`.
 
     Raises:

@@ -283,7 +283,7 @@ def drawn_by(
     check_divisible(batch_size, mesh, "batch_size")
     batches: list[Columns] = []
     to_do = parts_to_do(count=len(indices), batch_size=batch_size, name="sample", parts=parts, stop=stop)
-    with contextlib.closing(to_do):  # its progress bar ends before an error is told
+    with contextlib.closing(to_do):  # its progress bar ends before an error is printed
         for part in to_do:
             if part.columns is None:
                 places = filled_up(part.start, part.valid, batch_size)

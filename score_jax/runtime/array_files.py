@@ -1,4 +1,4 @@
-"""numpy's array files, .npy and .npz, told apart by content: the one reader of all that come from elsewhere.
+"""numpy's array files, .npy and .npz, recognised by content: the only reader of such files from elsewhere.
 
 Nothing is unpickled. What a header claims is compared with what the file holds before memory is taken, and all that a
 file unpacks to is held to one limit.

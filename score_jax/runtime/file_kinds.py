@@ -1,4 +1,4 @@
-"""What a file is, told by how it begins: for messages about files that are something else than was expected."""
+"""What kind a file is, by its first bytes: for messages about files of another kind than expected."""
 
 import re
 from pathlib import Path

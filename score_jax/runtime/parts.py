@@ -119,7 +119,7 @@ def parts_to_do(
       batch_size: examples at a time; the last batch may have fewer.
       name: of the progress bar.
       parts: where finished batches are kept.
-      stop: asked before every batch.
+      stop: checked before every batch.
       running: what the progress bar says after each.
 
     Raises:
@@ -157,7 +157,7 @@ def in_parts(
     Other arguments and errors are those of `parts_to_do`.
     """
     to_do = parts_to_do(count=count, batch_size=batch_size, name=name, parts=parts, stop=stop, running=running)
-    with contextlib.closing(to_do):  # its progress bar ends before an error is told
+    with contextlib.closing(to_do):  # its progress bar ends before an error is printed
         for part in to_do:
             if part.columns is None:
                 part.columns = compute(part.start, part.valid)

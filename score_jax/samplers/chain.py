@@ -52,7 +52,7 @@ class _Chain(diffrax.AbstractSolver):
         return y1, None, {"y0": y0, "y1": y1}, solver_state + 1, diffrax.RESULTS.successful
 
     def func(self, terms, t0, y0, args):
-        """Never asked for: the grid is fixed."""
+        """Never called: the grid is fixed."""
         raise NotImplementedError
 
 

@@ -36,7 +36,7 @@ def _churned(process: GaussianProcess, churn: Churn, z: Batch, x: Batch, t: Time
     """x and t after noise is added: the scale of x is the process's at the later time."""
     level = process.noise_to_signal(t)
     gamma = jnp.where((level >= churn.low) & (level <= churn.high), min(churn.amount, math.sqrt(2) - 1), 0.0)
-    # Without churn the state stays where it is: a model of few levels would else be asked at another.
+    # Without churn the state stays where it is: a model of few levels would else be evaluated at another one.
     later = jnp.where(gamma > 0, process.time_at(level * (1 + gamma)), t)
     growth = jnp.where(gamma > 0, process.noise_to_signal(later) / level - 1, 0.0)
     added = churn.noise * level * jnp.sqrt(jnp.maximum(growth * (2 + growth), 0.0))  # from level² to later's

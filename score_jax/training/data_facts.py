@@ -68,7 +68,7 @@ def load_facts(workdir: Path) -> DataFacts | None:
         ) from None
 
 
-def told_classes(classes: tuple[str, ...]) -> str:
+def describe_classes(classes: tuple[str, ...]) -> str:
     """Returns the numbers and names of classes, in one line."""
     named = [f"{label} {quoted(name)}" for label, name in enumerate(classes)]
     middle = [f"and so on (all in {_FILE}) to", named[-1]] if len(named) > _SHOWN + 1 else named[_SHOWN:]

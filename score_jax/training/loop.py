@@ -99,8 +99,8 @@ class _Watch:
         if jax.process_count() > 1:
             indices = multihost_utils.process_allgather(indices, tiled=True)
         if jax.process_index() == 0:
-            told = {name: str(value) for name, value in values.items()}
-            row = {"step": step, **told, "index": np.asarray(indices).tolist()}
+            texts = {name: str(value) for name, value in values.items()}
+            row = {"step": step, **texts, "index": np.asarray(indices).tolist()}
             with file.open("a") as lines:
                 lines.write(json.dumps(row) + "\n")
         return file

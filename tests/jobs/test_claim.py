@@ -13,7 +13,7 @@ from score_jax.errors import InputError
 from score_jax.jobs.claim import claim_workdir
 from score_jax.jobs.train import open_split
 from score_jax.training.checkpoint import directory_of
-from score_jax.training.data_facts import facts_of, load_facts, told_classes
+from score_jax.training.data_facts import describe_classes, facts_of, load_facts
 
 
 def config_of(name, split="all", **options):
@@ -180,7 +180,7 @@ def test_other_classes_are_named_where_a_split_is_opened(pictures, tmp_path):
 
 
 def test_many_classes_are_told_in_short():
-    assert told_classes(("a", "b\n")) == "0 'a', 1 'b\\n'"
-    many = told_classes(tuple(map(str, range(1000))))
+    assert describe_classes(("a", "b\n")) == "0 'a', 1 'b\\n'"
+    many = describe_classes(tuple(map(str, range(1000))))
     assert many.startswith("0 '0', 1 '1', ") and many.endswith("9 '9', and so on (all in data.json) to 999 '999'")
-    assert told_classes(tuple("abcdefghijk")).endswith("9 'j', 10 'k'")
+    assert describe_classes(tuple("abcdefghijk")).endswith("9 'j', 10 'k'")

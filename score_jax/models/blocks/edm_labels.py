@@ -1,4 +1,4 @@
-"""What the networks of Karras et al. 2022 (EDM, arXiv 2206.00364) are told of an example: class and augmentation."""
+"""The labels of the networks of Karras et al. 2022 (EDM, arXiv 2206.00364): class and augmentation."""
 
 import flax.linen as nn
 import jax

@@ -1,4 +1,4 @@
-"""A model as a sampler asks it: in the sampler's coordinates, bounded and guided."""
+"""The model as a sampler evaluates it: in the sampler's coordinates, with bounds on x0 and guidance."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,19 +18,21 @@ def unchanged(predictor: Predictor, target: Array | None = None) -> Predictor:
     return predictor
 
 
-def asked_by(
+def sampled_model(
     model: ConditionalPredictor,
     view: View,
     bounded: Callable[[Predictor], Predictor] = unchanged,
     guided: Guidance = unchanged,
 ) -> ConditionalPredictor:
-    """`predictor(x, t, conditions)`; its conditions have those of the model as "model", a guide's targets as "target".
+    """Returns the `predictor(x, t, conditions)` that a sampler evaluates.
+
+    Its conditions have those of the model as "model", and the targets of a guide as "target".
 
     Args:
       model: `model(x, t, conditions)`; without conditions `model(x, t)`.
       view: from the sampler's coordinates to the model's.
-      bounded: holds x0.
-      guided: guides.
+      bounded: puts bounds on the predicted x0.
+      guided: adds the guidance.
     """
 
     def predict(x: Batch, t: Time, conditions: dict[str, Any] | None = None) -> Prediction:
