@@ -164,8 +164,8 @@ def cascade_sampler(
             finite = gathered({"finite": columns["finite"]}, len(indices))["finite"]
             numbers, firsts = np.unique(indices, return_index=True)
             _check_finite(models, place - 1, finite[firsts], numbers)
-            told = {"label": labels} if models.stages[place].num_classes else {}
-            columns, times = samplers[place](indices, rows, {"low_res": columns["image"]} | told)
+            classes = {"label": labels} if models.stages[place].num_classes else {}
+            columns, times = samplers[place](indices, rows, {"low_res": columns["image"]} | classes)
             nfe = nfe + columns["nfe"]
         return columns | {"label": labels, "nfe": nfe}, times
 

@@ -30,7 +30,7 @@ def plan_cascade(
       config: of the cascade; of its runs the configs are read, and no parameters.
       topology: the slice, such as "v5e:4x4".
       programs: "sample" alone.
-      say: told of progress.
+      say: prints a line of progress.
       effort: how hard the compiler tries, of `planning.program.EFFORTS`.
 
     Raises:
