@@ -20,7 +20,9 @@ def get_config(size: str = "16") -> ConfigDict:
     config.data.update(name="dead_leaves", image_size=int(size), channels=1, dequantize=True, flip=True)
     config.data.train_split = "train[:8000]"  # to draw one takes longer than a step learns from it
     config.codec.value_range = (-(3**0.5), 3**0.5)
-    base.replace_section(config, "process", name="learned_chain", num_levels=100, beta_1=1e-4)
+    base.replace_section(
+        config, "process", name="learned_chain", num_levels=100, beta_1=1e-4, start="log_spaced", learned=True
+    )
     base.replace_section(
         config, "network", name="multiscale", num_levels=100, features=(20, 20, 20), upper=(20, 20), scales=3
     )

@@ -17,7 +17,9 @@ def get_config() -> ConfigDict:
     config = dpm2015(20_000, learning_rate=1e-3)
     config.data.update(name="mnist_5k", image_size=28, channels=1, dequantize=True)
     config.codec.value_range = (-0.43, 2.8)  # mean 0 and variance 1 over the pixels of MNIST
-    base.replace_section(config, "process", name="learned_chain", num_levels=1000, beta_1=1e-3)
+    base.replace_section(
+        config, "process", name="learned_chain", num_levels=1000, beta_1=1e-3, start="log_spaced", learned=True
+    )
     base.replace_section(
         config, "network", name="multiscale", num_levels=1000, features=(), dense=(500,) * 4, bump_width=0.5
     )

@@ -18,7 +18,7 @@ def get_config(start: str = "log_spaced") -> ConfigDict:
     """Of `FILE:equal_shares`, a schedule that begins as the paper's does for bits."""
     config = dpm2015(8000, learning_rate=2e-2)
     toy(config, "swiss_roll", channels=2, codec="numbers")
-    base.replace_section(config, "process", name="learned_chain", num_levels=40, beta_1=1e-5, start=start)
+    base.replace_section(config, "process", name="learned_chain", num_levels=40, beta_1=1e-5, start=start, learned=True)
     base.replace_section(config, "network", name="rbf", num_levels=40, units=128, width=0.3, centres="swiss_roll")
     base.replace_section(config, "prediction", output="forward_mean")
     config.loss.levels = 0

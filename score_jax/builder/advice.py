@@ -9,8 +9,10 @@ _LANGEVIN = {"langevin": "step_lr", "predictor_corrector": "snr"}
 
 
 def _may_have_more_steps(config: ConfigDict) -> bool:
-    """A chain has no more steps than levels."""
+    """A chain has no more steps than levels, and learned kernels have one for each."""
     c, levels = config.sampler, config.process.get("num_levels")
+    if "num_steps" not in c:
+        return False
     if levels is None or c.name in ("heun", "euler"):
         return True
     respacing = c.get("respacing", "")
@@ -33,11 +35,12 @@ def where_samples_are_not_finite(config: ConfigDict) -> str:
         changes.append(
             "give " + ("a sampler.respacing of more levels" if c.get("respacing") else "a larger sampler.num_steps")
         )
-    if c.threshold == "none" and config.prediction.get("output") != "mean":
+    if c.get("threshold") == "none" and config.prediction.get("output") != "mean":
         changes.append("clip the predicted x0 by sampler.threshold=clip")
     if config.guidance.scale != 1.0 or config.guidance.name == "classifier":
         changes.append("lower guidance.scale")
     if config.network.get("dtype", "float32") != "float32":
         changes.append("compute with network.dtype=float32")
     changes.append("train longer")
-    return f"{checks}; if so, {', '.join(changes[:-1])}, or {changes[-1]}."
+    others = f"{', '.join(changes[:-1])}, or " if changes[1:] else ""
+    return f"{checks}; if so, {others}{changes[-1]}."

@@ -10,20 +10,8 @@ from score_jax.builder.cascade_options import SETTINGS, StageOptions
 from score_jax.builder.options import Values, described
 from score_jax.builder.run_options import SECTIONS
 from score_jax.builder.sections import CONSTRUCTED, METHODS
+from score_jax.cli.sections import ABOUT, WIDTH, names
 from score_jax.errors import InputError, unknown_name
-
-_WIDTH = 100
-_ABOUT = {
-    "process": "The noising process.",
-    "network": "The network.",
-    "prediction": "The network's output and its time label, or its preconditioning.",
-    "sampler": "How samples are drawn.",
-    "loss": "What training minimises.",
-    "guidance": "How samples are guided towards a condition, such as a class.",
-    "codec": "How images become the model's x0, and x0 becomes images.",
-    "likelihood": "How the likelihood of data is measured.",
-    "cascade": "Trained runs that draw one after another. It replaces the sections of one run.",
-}
 
 
 def main(argv: list[str]) -> int:
@@ -41,7 +29,7 @@ def main(argv: list[str]) -> int:
     if section in SECTIONS:
         if method is not None:
             raise InputError(f"The section {section} has no methods: `help {section}` lists its keys.")
-        about = textwrap.fill(f"{section}: {_first_line(SECTIONS[section])}", _WIDTH)
+        about = textwrap.fill(f"{section}: {ABOUT[section]}", WIDTH)
         print("\n".join([about, "", *_keys(described(SECTIONS[section]))]))
         return 0
     if section == "cascade":
@@ -53,9 +41,9 @@ def main(argv: list[str]) -> int:
     if method is not None and method not in table:
         raise unknown_name(f"{section}.{_name_key(section)}", method, table)
     chosen = table if method is None else {method: table[method]}
-    lines = [f"{section}: {_ABOUT[section]}", ""]
+    lines = [f"{section}: {ABOUT[section]}", ""]
     lines += [f"{section}.{_name_key(section)} is one of:"] if method is None else []
-    lines += _names({name: _first_line(made) for name, made in chosen.items()})
+    lines += names({name: _first_line(made) for name, made in chosen.items()})
     print("\n".join([*lines, "", *_shared({name: _described(section, made) for name, made in chosen.items()})]))
     return 0
 
@@ -64,15 +52,8 @@ def _cascade() -> list[str]:
     """The keys of a stage."""
     stage = f"cascade.stage1, cascade.stage2, ... in their order. {_first_line(StageOptions)} Each has:"
     settings = [f"{name}={{}}  keys of `help {name}` that differ from the run's own config" for name in SETTINGS]
-    about = [f"cascade: {_ABOUT['cascade']}", "", textwrap.fill(stage, _WIDTH)]
+    about = [f"cascade: {ABOUT['cascade']}", "", textwrap.fill(stage, WIDTH)]
     return [*about, *_keys([*described(StageOptions), *settings])]
-
-
-def sections() -> str:
-    """The sections of a config, one a line."""
-    about = {section: _ABOUT[section] for section in (*CONSTRUCTED, "cascade")}
-    about |= {section: _first_line(options) for section, options in SECTIONS.items()}
-    return "\n".join(_names(about | {section: _ABOUT[section] for section in METHODS}))
 
 
 def _name_key(section: str) -> str:
@@ -83,17 +64,9 @@ def _first_line(made: Callable) -> str:
     return (inspect.getdoc(made) or "").partition("\n")[0]
 
 
-def _names(about: Mapping[str, str]) -> list[str]:
-    width = max(map(len, about)) + 4
-    return [
-        textwrap.fill(f"  {name:<{width - 2}}{text}", _WIDTH, subsequent_indent=" " * width)
-        for name, text in about.items()
-    ]
-
-
 def _keys(lines: Iterable[str]) -> list[str]:
     wide: dict[str, Any] = {"subsequent_indent": " " * 6, "break_on_hyphens": False, "break_long_words": False}
-    return [textwrap.fill(f"  {line}", _WIDTH, **wide) for line in lines]
+    return [textwrap.fill(f"  {line}", WIDTH, **wide) for line in lines]
 
 
 def _shared(lines: Mapping[str, list[str]]) -> list[str]:
@@ -106,9 +79,9 @@ def _shared(lines: Mapping[str, list[str]]) -> list[str]:
     for line, of_line in readers.items():
         groups.setdefault(tuple(of_line), []).append(line)
     shown = []
-    for names, of_group in sorted(groups.items(), key=lambda group: -len(group[0])):
-        whose = "of all" if len(names) == len(lines) > 1 else f"of {', '.join(names)}"
-        shown += [textwrap.fill(f"Keys {whose}:", _WIDTH, subsequent_indent="    "), *_keys(of_group), ""]
+    for methods, of_group in sorted(groups.items(), key=lambda group: -len(group[0])):
+        whose = "of all" if len(methods) == len(lines) > 1 else f"of {', '.join(methods)}"
+        shown += [textwrap.fill(f"Keys {whose}:", WIDTH, subsequent_indent="    "), *_keys(of_group), ""]
     return shown[:-1] or ["No keys."]
 
 

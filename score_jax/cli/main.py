@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import jax
 
+from score_jax.cli.sections import sections
 from score_jax.errors import InputError, unknown_name
 from score_jax.runtime import cluster
 from score_jax.runtime.host_memory import keep_freed_memory
@@ -72,7 +73,7 @@ def _help() -> str:
         + "\nverbs:\n"
         + "".join(f"  {verb:<11}{text}\n" for verb, text in _VERBS.items())
         + "\nsections of a config:\n"
-        + importlib.import_module("score_jax.cli.help").sections()
+        + sections()
         + "\n\n`python -m score_jax VERB --help` explains a verb, `help SECTION` the keys of a section.\n"
     )
 

@@ -68,20 +68,54 @@ def with_sums(images: UInt8[np.ndarray, "n h w c"], sums: Int[np.ndarray, "h w"]
 
 
 def _read_array(file: str, data: ConfigDict) -> Shaped[np.ndarray, "1 1 c"]:
-    """One example of data that are no images.
+    """Numbers of one example of data that are no images, as the file has them.
 
     Raises:
       InputError: the file cannot be read, or holds another shape or type.
     """
-    (array,) = read_arrays(Path(file)).values()
-    shape, dtype = (data.image_size, data.image_size, data.channels), TOYS[data.name](0, 1).dtype
-    if array.size != math.prod(shape) or not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
+    arrays = list(read_arrays(Path(file)).values())
+    shape = (data.image_size, data.image_size, data.channels)
+    if len(arrays) != 1 or arrays[0].size != math.prod(shape) or arrays[0].dtype.kind not in "biuf":
+        held = ", ".join(f"{array.dtype} of shape {array.shape}" for array in arrays[:3])
+        raise InputError(f"{file} holds {held}: expected the {data.channels} numbers of one example.")
+    if not np.isfinite(arrays[0]).all():
+        raise InputError(f"{file} holds numbers that are not finite: give finite ones.")
+    return arrays[0].reshape(shape)
+
+
+def _read_example(file: str, data: ConfigDict) -> Shaped[np.ndarray, "1 1 c"]:
+    """One example of data that are no images, in the type of the data set; a bit may be written as 1 or as 255.
+
+    Raises:
+      InputError: the file cannot be read, or holds no such example.
+    """
+    array, dtype = _read_array(file, data), TOYS[data.name](0, 1).dtype
+    if dtype == np.uint8:
+        ones = array > 0
+        if (not (array[ones] == 1).all() and not (array[ones] == 255).all()) or (array < 0).any():
+            raise InputError(f"{file} holds other numbers than bits: give zeros and ones, or 0 and 255.")
+        return np.where(ones, 255, 0).astype(np.uint8)
+    with np.errstate(over="ignore"):
+        example = array.astype(dtype)
+    if not np.isfinite(example).all():
+        raise InputError(f"{file} holds numbers that {dtype} cannot hold: give smaller ones.")
+    return example
+
+
+_LEAST_NOISE = 1e-6
+"""Below it the square of a standard deviation is lost in float32."""
+
+
+def _check_noise(config: ConfigDict, task: str, noise: float | None) -> None:
+    """Raises InputError where the noise is none of this task and these data."""
+    if (task == "denoise") != (noise is not None):
         raise InputError(
-            f"{file} holds {array.dtype} of shape {array.shape}: expected the {data.channels} numbers of one example."
+            "--task=denoise needs --noise, the standard deviation of the noise, e.g. 25; other tasks have none."
         )
-    if not np.isfinite(array).all():
-        raise InputError(f"{file} holds numbers that are not finite.")
-    return array.reshape(shape).astype(dtype)
+    most = 1.0 if config.codec.name == "bits" else math.inf
+    if noise is not None and not _LEAST_NOISE <= noise < most:
+        less = ", and less than 1, because it is the share of wrong bits" if most == 1.0 else ""
+        raise InputError(f"--noise={noise:g}: give a finite number of at least {_LEAST_NOISE:g}{less}.")
 
 
 def read_task(config: ConfigDict, task: str, image: str, mask: str | None, noise: float | None = None) -> Task:
@@ -103,16 +137,11 @@ def read_task(config: ConfigDict, task: str, image: str, mask: str | None, noise
     """
     if task not in TASKS:
         raise unknown_name("--task", task, TASKS)
-    if (task == "denoise") != (noise is not None):
-        raise InputError(
-            "--task=denoise needs --noise, the standard deviation of the noise, e.g. 25; other tasks have none."
-        )
-    if noise is not None and not 0 < noise < math.inf:
-        raise InputError(f"--noise={noise}: give a number above 0.")
+    _check_noise(config, task, noise)
     data = config.data
     resize = data.resize_filter if data.resize_filter != "none" else "bicubic"
     as_array = data.name in TOYS
-    whole = _read_array(image, data) if as_array else images.decode(Path(image), image)
+    whole = _read_example(image, data) if as_array else images.decode(Path(image), image)
     pixels = whole if as_array else images.fit(whole, data.image_size, data.channels, resize, image)
     if task == "denoise":
         everywhere = np.ones(pixels.shape, np.float32)

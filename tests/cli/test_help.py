@@ -15,6 +15,7 @@ from score_jax.builder.processes import PROCESSES
 from score_jax.builder.run_options import SECTIONS
 from score_jax.builder.sections import CONSTRUCTED, METHODS
 from score_jax.cli.main import main
+from score_jax.cli.sections import ABOUT
 from score_jax.prediction.preconditioning import PRECONDITIONINGS
 
 TABLES = {**METHODS, "process": PROCESSES, "network": NETWORKS, "prediction": {"none": None, **PRECONDITIONINGS}}
@@ -51,6 +52,10 @@ def test_sections_without_methods(section, capsys):
     text = shown(capsys, section)
     assert keys_shown(text) == set(keys_of(SECTIONS[section]))
     assert inspect.getdoc(SECTIONS[section]).splitlines()[0] in flat(text)
+
+
+def test_every_section_is_listed():
+    assert ABOUT.keys() == {*SECTIONS, *METHODS, *CONSTRUCTED, "cascade"}
 
 
 @pytest.mark.parametrize("section", TABLES)

@@ -179,6 +179,11 @@ def test_bits_are_completed_and_cleaned(beats):
     completed = np.load(folder / "edit.npz")["arr_0"].reshape(16, 20)
     np.testing.assert_array_equal(completed[:, :10], np.tile(beat[:10], (16, 1)))
     assert len(np.unique(completed[:, 10:], axis=0)) > 1
+    np.save(folder / "ones.npy", beat > 0)  # bits written as truth values, or as 0 and 1
+    assert (
+        score_jax("edit", f"--workdir={folder}", f"--image={folder / 'ones.npy'}", f"--mask={folder / 'mask.npy'}") == 0
+    )
+    np.testing.assert_array_equal(np.load(folder / "edit.npz")["arr_0"].reshape(16, 20), completed)
     for noise, most in ((1e-6, 0.0), (0.4, 1.0)):
         assert score_jax(*edit, "--task=denoise", f"--noise={noise}") == 0
         wrong = (np.load(folder / "edit.npz")["arr_0"].reshape(16, 20) != beat).mean()
@@ -202,7 +207,13 @@ def test_points_are_cleaned_in_their_own_units(tmp_path):
     [
         (["edit", "--image=beat.npy", "--task=denoise"], "--task=denoise needs --noise"),
         (["edit", "--image=beat.npy", "--noise=3"], "other tasks have none"),
-        (["edit", "--image=beat.npy", "--task=denoise", "--noise=0"], "give a number above 0"),
+        (["edit", "--image=beat.npy", "--task=denoise", "--noise=0"], "give a finite number of at least 1e-06"),
+        (["edit", "--image=beat.npy", "--task=denoise", "--noise=1"], "less than 1, because it is the share of wrong"),
+        (
+            ["edit", "--image=other.npy", "--mask=mask.npy"],
+            "other numbers than bits: give zeros and ones, or 0 and 255",
+        ),
+        (["edit", "--image=complex.npy", "--mask=mask.npy"], "expected the 20 numbers of one example"),
         (["edit", "--image=mask.npy", "--mask=wide.npy"], "expected the 20 numbers of one example"),
         (
             ["edit", "--image=beat.npy", "--mask=mask.npy", "--guidance.scale=2"],
@@ -222,7 +233,8 @@ def test_points_are_cleaned_in_their_own_units(tmp_path):
 )
 def test_what_such_a_run_cannot_do_is_one_line(beats, words, line, capsys, monkeypatch):
     folder, _ = beats
-    np.save(folder / "wide.npy", np.zeros(21))
+    for name, array in (("wide", np.zeros(21)), ("other", np.full(20, 127.5)), ("complex", np.ones(20) * 1j)):
+        np.save(folder / f"{name}.npy", array)
     monkeypatch.chdir(folder)
     assert score_jax(words[0], f"--workdir={folder}", *words[1:]) == 2
     said = capsys.readouterr().err.strip().splitlines()
