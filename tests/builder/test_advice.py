@@ -59,3 +59,10 @@ def test_advice_fits_the_sampler(config, said, not_said):
 
 def test_finite_samples_pass():
     check_finite(np.ones(4, bool), np.arange(4), base.get_config())
+
+
+def test_learned_kernels_have_no_steps_and_no_threshold():
+    from configs.dpm2015 import swiss_roll
+
+    with pytest.raises(InputError, match="belong to this config; if so, train longer.$"):
+        check_finite(np.array([True, False]), np.arange(2), completed(swiss_roll.get_config()))
