@@ -30,6 +30,7 @@ import guided_cases
 import inception_cases
 import jax
 import jax.numpy as jnp
+import latent_sampling_cases
 import lpips_cases
 import metric_cases
 import ncsn_cases
@@ -60,8 +61,11 @@ _TOPICS = (
     clip_cases,
     clip_text_cases,
     lpips_cases,
+    latent_sampling_cases,
 )
 HANDLERS = {case: run for topic in _TOPICS for case, run in topic.HANDLERS.items()}
+BY_RUNNER = ("latent_diffusion",)
+"""Systems whose files name their kind, `meta.runner`, beside their case."""
 ADAPTIVE = ("out/sample", "out/sample_denoised", "out/bpd", "out/z")
 """What an adaptive solver ends in: two right ones differ by their tolerance, in float64 too."""
 NFE_SHARE = 0.5
@@ -243,12 +247,17 @@ def _run_classifier(apply: Callable, x: jax.Array, y: jax.Array, scale: float) -
 
 
 def handler(file: ParityFile) -> Callable[[ParityFile, Any], dict[str, np.ndarray]]:
-    """What runs a file: of its case's name, or of the longest beginning of it that is known.
+    """What runs a file: of its kind where it names one, else of its case's name or the longest known beginning of it.
 
     Raises:
       UnknownCase: none does.
     """
     system, case = file.meta["system"], file.meta["case"]
+    if system in BY_RUNNER:
+        runner = file.meta.get("runner")
+        if (system, runner) not in HANDLERS:
+            raise UnknownCase(f"kind {runner!r} of {system!r}")
+        return HANDLERS[system, runner]
     if case.startswith("net_"):
         return run_network
     known = [name for of_system, name in HANDLERS if of_system == system and case.startswith(name)]

@@ -24,6 +24,7 @@ SYSTEMS = (
     "guided_diffusion",
     "improved_diffusion",
     "inception",
+    "latent_diffusion",
     "lpips",
     "metrics",
     "ncsn",
