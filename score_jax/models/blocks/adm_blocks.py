@@ -10,7 +10,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 from einops import rearrange
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from score_jax.errors import InputError, unknown_name
 from score_jax.models.blocks.attention import attend
@@ -20,7 +20,7 @@ from score_jax.models.blocks.initializers import bias_uniform, fan_in_uniform
 from score_jax.models.blocks.normalization import GroupNorm
 from score_jax.models.blocks.remat import remat_blocks
 from score_jax.models.blocks.resampling import mean_down, nearest_up
-from score_jax.models.blocks.unet_walk import UNetBlocks, followed_by
+from score_jax.models.blocks.unet_walk import UNetBlocks, followed_by, middle, walk_down, walk_up
 from score_jax.typing import Batch, Image, Resized, Time
 
 QKV_LAYOUTS = {"legacy": "(heads qkv d)", "new": "(qkv heads d)"}
@@ -143,16 +143,20 @@ class Blocks:
             h, embedding, train
         )
 
-    def attention(self, h: Image, name: str) -> Image:
-        """An attention block with these heads."""
-        channels = h.shape[-1]
+    def heads(self, channels: int) -> int:
+        """How many heads so many channels split into."""
         heads = self.num_heads if self.num_head_channels is None else channels // self.num_head_channels
         if heads < 1 or channels % heads or (self.num_head_channels or 1) * heads > channels:
             raise InputError(
                 f"{channels} channels do not split into heads (network.num_heads={self.num_heads}, "
                 f"network.num_head_channels={self.num_head_channels}): choose a divisor."
             )
-        return remat_blocks(self.remat, "attention", Attention)(heads, self.qkv_layout, self.dtype, name=name)(h)
+        return heads
+
+    def attention(self, h: Image, name: str) -> Image:
+        """An attention block with these heads."""
+        block = remat_blocks(self.remat, "attention", Attention)
+        return block(self.heads(h.shape[-1]), self.qkv_layout, self.dtype, name=name)(h)
 
     def halve(self, h: Image, embedding: Batch, train: bool, name: str) -> Resized:
         """To half the resolution, at the same channels."""
@@ -193,7 +197,64 @@ def blocks_of(network: nn.Module) -> Blocks:
     return Blocks(**{field.name: getattr(network, field.name) for field in dataclasses.fields(Blocks)})
 
 
+def check_conditions(**conditions: tuple[bool, bool]) -> None:
+    """Compares the conditions that a network is given with those that it has.
+
+    Args:
+      **conditions: by name, whether it is given and whether the network has it.
+
+    Raises:
+      InputError: one that the network has is missing, or one that it has not is given.
+    """
+    for name, (given, expected) in conditions.items():
+        if given != expected:
+            raise InputError(f"This network takes {'a' if expected else 'no'} condition {name!r}.")
+
+
 def embed(label: Time, channels: int) -> Batch:
     """The level embedding (b, 4 channels), before its activation."""
     h = linear(channels, 4 * channels, "embedding_1")(sinusoidal_cos_first(label, channels))
     return linear(4 * channels, 4 * channels, "embedding_2")(nn.swish(h))
+
+
+def embed_with_class(
+    time_label: Time, label: Int[Array, "b"] | None, channels: int, num_classes: int | None
+) -> Float[Array, "b _"]:
+    """The activated level embedding (b, 4 channels), to which that of the class is added where there are classes."""
+    embedding = embed(time_label, channels)
+    if label is not None and num_classes is not None:
+        normal = nn.initializers.normal(1.0)
+        embedding = embedding + nn.Embed(num_classes, 4 * channels, embedding_init=normal, name="class_embedding")(
+            label
+        )
+    return nn.swish(embedding)
+
+
+def through_unet(
+    down: UNetBlocks,
+    up: UNetBlocks,
+    x: Image,
+    widths: tuple[int, ...],
+    num_res_blocks: int,
+    attention_resolutions: tuple[int, ...],
+    out_channels: int,
+    dtype: Any,
+) -> Resized:
+    """From the input x (b, h, w, c) to the output (b, h, w, out_channels), with the blocks of both ways.
+
+    Args:
+      down: the blocks of the way down and of the middle.
+      up: the blocks of the way up.
+      x: what the network sees.
+      widths: channels of each level.
+      num_res_blocks: of a level on the way down.
+      attention_resolutions: heights with attention.
+      out_channels: of the output.
+      dtype: compute dtype.
+    """
+    h = conv(x.shape[-1], widths[0], 3, "conv_in", dtype=dtype)(x)
+    skips = walk_down(down, h, widths, num_res_blocks, attention_resolutions)
+    h = middle(down, skips[-1])
+    h = walk_up(up, h, skips, widths, num_res_blocks, attention_resolutions)
+    h = nn.swish(norm("norm_out")(h))
+    return conv(h.shape[-1], out_channels, 3, "conv_out", dtype=dtype, zero=True)(h)

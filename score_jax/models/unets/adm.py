@@ -13,10 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from score_jax.errors import InputError
-from score_jax.models.blocks.adm_blocks import blocks_of, embed, norm
-from score_jax.models.blocks.convolution import conv
-from score_jax.models.blocks.unet_walk import middle, walk_down, walk_up
+from score_jax.models.blocks.adm_blocks import blocks_of, check_conditions, embed_with_class, through_unet
 from score_jax.models.conditions import Condition, DeclaredConditions, class_label
 from score_jax.typing import Image, Resized, Time
 
@@ -83,18 +80,12 @@ class ADM(nn.Module):
         Raises:
           InputError: a condition that the network has is missing, or one that it has not is given.
         """
-        for name, given, expected in (
-            ("label", label is not None, self.num_classes is not None),
-            ("low_res", low_res is not None, self.super_resolution),
-        ):
-            if given != expected:
-                raise InputError(f"This network takes {'a' if expected else 'no'} condition {name!r}.")
+        check_conditions(
+            label=(label is not None, self.num_classes is not None),
+            low_res=(low_res is not None, self.super_resolution),
+        )
         wide, out_channels = jnp.promote_types(x.dtype, jnp.float32), x.shape[-1] * (1 + self.learn_sigma)
-        embedding = embed(time_label.astype(wide), self.channels)
-        if label is not None and self.num_classes is not None:
-            classes = nn.Embed(self.num_classes, 4 * self.channels, embedding_init=_normal, name="class_embedding")
-            embedding = embedding + classes(label)
-        embedding = nn.swish(embedding)
+        embedding = embed_with_class(time_label.astype(wide), label, self.channels, self.num_classes)
         if low_res is not None:
             resized = jax.image.resize(low_res, (*x.shape[:3], low_res.shape[-1]), "linear", antialias=False)
             x = jnp.concatenate([x, resized.astype(x.dtype)], axis=-1)
@@ -102,12 +93,5 @@ class ADM(nn.Module):
         blocks = blocks_of(self)
         down = blocks.in_unet(embedding, train)
         up = dataclasses.replace(blocks, num_heads=self.num_heads_upsample or self.num_heads).in_unet(embedding, train)
-        h = conv(x.shape[-1], widths[0], 3, "conv_in", dtype=self.dtype)(x)
-        skips = walk_down(down, h, widths, self.num_res_blocks, self.attention_resolutions)
-        h = middle(down, skips[-1])
-        h = walk_up(up, h, skips, widths, self.num_res_blocks, self.attention_resolutions)
-        h = nn.swish(norm("norm_out")(h))
-        return conv(h.shape[-1], out_channels, 3, "conv_out", dtype=self.dtype, zero=True)(h).astype(wide)
-
-
-_normal = nn.initializers.normal(1.0)
+        heights = self.attention_resolutions
+        return through_unet(down, up, x, widths, self.num_res_blocks, heights, out_channels, self.dtype).astype(wide)
