@@ -9,6 +9,7 @@ from jaxtyping import PyTree
 
 from score_jax.models.autoencoders.autoencoder import AutoencoderKL, AutoencoderVQ
 from score_jax.models.autoencoders.posterior import posterior_of
+from score_jax.models.autoencoders.quantizer import Quantized
 from score_jax.models.conditions import DeclaredConditions
 from score_jax.typing import Image, KeyArray, Params, Resized
 
@@ -64,9 +65,15 @@ class FirstStage:
 
     def decode(self, params: Params, z: Image, **kwargs: Any) -> Resized:
         """Images near [-1, 1] of z, which a model with a codebook rounds to its entries first."""
-        if not self.stochastic:
-            z = self._apply("quantize", params, z).values
+        return self.decode_as_is(params, z if self.stochastic else self.quantize(params, z).values, **kwargs)
+
+    def decode_as_is(self, params: Params, z: Image, **kwargs: Any) -> Resized:
+        """Images of z, which is not rounded to a codebook."""
         return self._apply("decode", params, z, **kwargs)
+
+    def quantize(self, params: Params, z: Image, **kwargs: Any) -> Quantized:
+        """z rounded to the codebook of a model that has one: see `quantizer.quantize`."""
+        return self._apply("quantize", params, z, **kwargs)
 
     def _apply(self, method: str, params: Params, x: Image, **kwargs: Any) -> Any:
         return self.module.apply({"params": params}, x, method=method, **kwargs)

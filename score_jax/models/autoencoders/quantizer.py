@@ -73,7 +73,8 @@ def nearest(codebook: Float[Array, "n c"], z: Image) -> Int[Array, "b h w"]:
 
     It goes over the codebook in parts, so that the distances to all of it never are in memory at once.
     """
-    codebook, z = jax.lax.stop_gradient((codebook, z))
+    dtype = jnp.promote_types(jnp.promote_types(codebook.dtype, z.dtype), jnp.float32)
+    codebook, z = (jax.lax.stop_gradient(a.astype(dtype)) for a in (codebook, z))
     n = len(codebook)
     part = min(n, _ENTRIES_AT_ONCE)
     padded = jnp.pad(codebook, ((0, -n % part), (0, 0)))
@@ -91,7 +92,7 @@ def nearest(codebook: Float[Array, "n c"], z: Image) -> Int[Array, "b h w"]:
         better = here < distance
         return (jnp.where(better, here, distance), jnp.where(better, at, index), first + part), None
 
-    start = jnp.full(z.shape[:-1], jnp.inf, square.dtype), jnp.zeros(z.shape[:-1], jnp.int32), jnp.int32(0)
+    start = jnp.full(z.shape[:-1], jnp.inf, dtype), jnp.zeros(z.shape[:-1], jnp.int32), jnp.int32(0)
     (_, index, _), _ = jax.lax.scan(closer, start, parts)
     return index
 
@@ -102,5 +103,5 @@ def usage(indices: Int[Array, "b h w"], codebook_size: int) -> tuple[Float[Array
     exp(-sum p ln(p + 1e-10)), p being the share of each code.
     """
     counts = jnp.zeros(codebook_size, jnp.int32).at[indices.reshape(-1)].add(1)
-    share = counts / indices.size
+    share = counts.astype(float) / indices.size
     return jnp.exp(-jnp.sum(share * jnp.log(share + _EPS))), jnp.sum(counts > 0)
