@@ -1,11 +1,14 @@
 """Names of improved diffusion's and ADM's weights: `input_blocks.<i>.<j>`, and so on."""
 
 import re
+from collections.abc import Callable
 
 from score_jax.convert.correspondence import CONV, LINEAR, POINTWISE_1D, POINTWISE_2D, SAME, Counterpart, Path, Table
 from score_jax.models.classifiers.adm_classifier import ADMClassifier
 from score_jax.models.unets.adm import ADM
+from score_jax.models.unets.latent import LatentUNet
 
+Network = ADM | ADMClassifier | LatentUNet
 _MODULES = {
     "embedding_1": "time_embed.0",
     "embedding_2": "time_embed.2",
@@ -34,8 +37,16 @@ _ATTENTION = {"norm": "norm", "qkv": "qkv", "out": "proj_out"}
 _POOL = {"qkv": "qkv_proj", "out": "c_proj"}
 
 
-def _place(network: ADM | ADMClassifier, image_size: int, module: str) -> str:
-    """The original's name of a module within the levels."""
+def place(network: Network, attends: Callable[[int], bool], module: str) -> str:
+    """The original's name of a module of the two ways or between them.
+
+    Args:
+      network: whose module it is.
+      attends: whether attention follows the blocks of a level.
+      module: our name of it.
+    """
+    if module in _MODULES:
+        return _MODULES[module]
     match = re.fullmatch(r"(down|up)_(\d+)_(block|attention|resample)_?(\d*)", module)
     if match is None:
         raise KeyError(module)
@@ -45,18 +56,22 @@ def _place(network: ADM | ADMClassifier, image_size: int, module: str) -> str:
         i = 1 + depth * per_level + (int(index) if index else network.num_res_blocks)
         return f"input_blocks.{i}.{int(kind == 'attention')}"
     i = (len(network.channel_mult) - 1 - depth) * per_level + (int(index) if index else network.num_res_blocks)
-    attends = image_size // 2**depth in network.attention_resolutions
-    return f"output_blocks.{i}.{ {'block': 0, 'attention': 1, 'resample': 1 + attends}[kind] }"
+    return f"output_blocks.{i}.{ {'block': 0, 'attention': 1, 'resample': 1 + attends(depth)}[kind] }"
 
 
 def table(network: ADM | ADMClassifier, image_size: int) -> Table:
     """Of the released state dicts."""
-    modules = _MODULES | {"norm_out": "out.0"} | (_HEADS.get(network.pool, {}) if hasattr(network, "pool") else {})
+    return table_of(network, lambda level: image_size // 2**level in network.attention_resolutions)
+
+
+def table_of(network: Network, attends: Callable[[int], bool]) -> Table:
+    """Of the state dicts of a network of these blocks; `attends(level)`: whether attention follows a level's blocks."""
+    heads = {"norm_out": "out.0"} | (_HEADS.get(network.pool, {}) if isinstance(network, ADMClassifier) else {})
 
     def counterpart(path: Path) -> Counterpart:
         module, *layers, leaf = path
         layer = layers[0] if layers else ""
-        prefix = modules[module] if module in modules else _place(network, image_size, module)
+        prefix = heads[module] if module in heads else place(network, attends, module)
         if layer:
             names = _POOL if module == "pool" else _ATTENTION if "attention" in module else _RESIDUAL
             prefix = f"{prefix}.{names[layer]}"
@@ -71,7 +86,7 @@ def table(network: ADM | ADMClassifier, image_size: int) -> Table:
     return counterpart
 
 
-def _layout(network: ADM | ADMClassifier, module: str, layer: str) -> str:
+def _layout(network: Network, module: str, layer: str) -> str:
     """Of a kernel: attention's 1-d projections, linear layers, a head that is a 1 x 1 convolution, and convolutions."""
     if "attention" in module or module == "pool":
         return POINTWISE_1D

@@ -134,7 +134,7 @@ def _unit(module: str, within: list[str], leaf: str) -> str:
     return f"{place}{conv}.weight" if leaf == "kernel" else f"{place}{norm}.{_NORM[leaf]}"
 
 
-def _joined(state: StateDict) -> dict[str, np.ndarray]:
+def joined(state: StateDict) -> dict[str, np.ndarray]:
     """transformers' query, key and value projections as one; three that do not fit are left for the table to refuse."""
     found = dict(state)
     for name in state:
@@ -240,7 +240,7 @@ def clip_of(state: StateDict, *, heads: Mapping[str, int] | None = None) -> CLIP
       InputError: it is no CLIP's; tensors are missing, left over or of another shape.
     """
     names = TRANSFORMERS if any(name.startswith("text_model.") for name in state) else OPENAI
-    state = _joined(state) if names is TRANSFORMERS else state
+    state = joined(state) if names is TRANSFORMERS else state
     module = _module(state, names, heads or {})
     params = to_ours(state, parameter_shapes(module), table(names), buffers=_BUFFERS)
     return CLIPNetwork(module, jax.tree.map(jnp.asarray, params))
