@@ -4,7 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import ClassVar
 
+from score_jax.builder.first_stage_options import FirstStageOptions
 from score_jax.builder.options import Options, count, option
+from score_jax.losses.score_matching import ERRORS
 from score_jax.losses.weighting import WEIGHTINGS
 from score_jax.prediction.reverse import VARIANCES
 
@@ -55,7 +57,25 @@ class Denoising(Generative):
         "weight of the error at each noise level: that of the error of eps, x0, v or velocity, or a published rule",
         one_of=WEIGHTINGS,
     )
+    error: str = option("l2", "l2: the squared error; l1: its square root, the absolute error", one_of=ERRORS)
     reduction: str = option("mean", "over dimensions: the mean, or half of the sum", one_of=REDUCTIONS)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ByLevel(Denoising):
+    """Denoising with a log variance of each level and the bound's weights (Rombach et al. 2022), on chains."""
+
+    weighting: str = option("eps", "whose error it is", one_of=("eps", "x0", "v"))
+    simple_weight: float = option(1.0, "factor of the error over its variance, plus the log variance", least=0.0)
+    elbo_weight: float = option(0.0, "factor of the error by its weight in the variational bound", least=0.0)
+    log_variance: float = option(0.0, "log variance of the error at each level, or what it is at first")
+    learn_log_variance: bool = option(False, "learn the log variance of each level")
+    posterior_share: float = option(
+        0.0,
+        "share of the larger fixed variance in that of the reverse kernel, for the bound's weights (v_posterior)",
+        least=0.0,
+        most=1.0,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,10 +127,12 @@ class Bound(Options):
 
 LOSSES: Mapping[str, type[Options]] = {
     "denoising": Denoising,
+    "by_level": ByLevel,
     "sliced": Sliced,
     "hybrid": Hybrid,
     "vlb": VariationalBound,
     "likelihood": ExactLikelihood,
     "classifier": ClassifierOptions,
     "bound": Bound,
+    "first_stage": FirstStageOptions,
 }

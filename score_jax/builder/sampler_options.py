@@ -12,11 +12,18 @@ INITIAL = ("prior", "uniform")
 THRESHOLDS = ("none", "clip", "dynamic")
 GRIDS = ("auto", "uniform", "quadratic", "log_snr")
 DISCRETISATIONS = ("exact", "score_sde")
+LATENT_DIFFUSION, LATENT_DIFFUSION_QUAD = OF_LATENT_DIFFUSION = ("latent_diffusion", "latent_diffusion_quad")
+"""The levels of that code: in even steps, and quadratic."""
 RULES = ("none", "ddim", "reverse_diffusion", "ancestral", "euler_maruyama")
 """The step rules that a predictor-corrector may have as its predictor."""
 SHARES = ("constant", "remaining")
 CORRECTORS = ("none", "langevin", "ald")
 _EXACT = {"discretisation": ("exact",)}
+_STEP_TEMPERATURE = "factor of the noise that each step adds; temperature is that of the initial noise"
+_LIKE_LATENT_DIFFUSION = (
+    "latent_diffusion: the levels 1, 1 + c, 1 + 2c, ... of that code, the end at level 0 with its noise, and known "
+    "pixels noised anew before each step; latent_diffusion_quad: its quadratic levels"
+)
 _CORRECTED = {"corrector": ("langevin", "ald")}
 
 
@@ -84,13 +91,27 @@ class Ancestral(Stepping):
     """Draws from the learned reverse kernel (Ho et al. 2020, algorithm 2)."""
 
     variance: str = option("fixed_small", "variance of the reverse kernel", one_of=VARIANCES, where=_EXACT)
+    step_temperature: float = option(1.0, _STEP_TEMPERATURE, where=_EXACT, least=0.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DDIM(Stepping):
     """Denoising diffusion implicit models (Song et al. 2021a, eq. 12)."""
 
+    discretisation: str = option(
+        "exact",
+        f"score_sde: the levels and times of that code; {_LIKE_LATENT_DIFFUSION}",
+        one_of=(*DISCRETISATIONS, *OF_LATENT_DIFFUSION),
+    )
     eta: float = option(0.0, "0: deterministic, 1: ancestral", least=0.0)
+    step_temperature: float = option(1.0, _STEP_TEMPERATURE, least=0.0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PLMS(Stepping):
+    """Pseudo linear multistep, one evaluation a step and one more at the first (Liu et al. 2022)."""
+
+    discretisation: str = option("exact", _LIKE_LATENT_DIFFUSION, one_of=("exact", *OF_LATENT_DIFFUSION))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -190,6 +211,7 @@ SAMPLERS: Mapping[str, type[Options]] = {
     "reverse_diffusion": ReverseDiffusion,
     "ancestral": Ancestral,
     "ddim": DDIM,
+    "plms": PLMS,
     "heun": Heun,
     "euler": Euler,
     "dpm_solver_2m": DPMSolver2M,

@@ -21,6 +21,7 @@ from score_jax.builder.options import CHAIN, CONTINUOUS, KERNELS, Options
 from score_jax.builder.processes import kind_of
 from score_jax.builder.sampler_options import (
     DDIM,
+    PLMS,
     SAMPLERS,
     Ancestral,
     DPMSolver2M,
@@ -40,15 +41,17 @@ from score_jax.builder.sampler_options import (
 from score_jax.builder.walk import Walk, number, walk_of
 from score_jax.errors import InputError, unknown_name
 from score_jax.guidance import classifier, classifier_free
-from score_jax.guidance.measurements import Measurement, held_after
+from score_jax.guidance.measurements import Measurement, held_after, held_before, noised
 from score_jax.prediction import coordinates, predictor
 from score_jax.prediction.coordinates import log_prob_seen
 from score_jax.prediction.predictor import ConditionalPredictor, Predictor
 from score_jax.prediction.reverse import VARIANCES
 from score_jax.processes.chain import Chain
 from score_jax.processes.gaussian import VP, GaussianProcess, NoiseSchedule
-from score_jax.samplers import dpm_solver, langevin, steps
+from score_jax.processes.noise import Noise, later
+from score_jax.samplers import dpm_solver, langevin, plms, steps
 from score_jax.samplers import sample as samplers
+from score_jax.samplers.chain import RememberingStep
 from score_jax.samplers.heun import Churn, first_order, second_order
 from score_jax.samplers.ode import AdaptiveODE
 from score_jax.samplers.sample import FixedSteps
@@ -133,13 +136,23 @@ class _Setting:
     known: Known | None
 
     def held(self, rule: Rule) -> Rule:
-        """The rule, with what is known held after each step."""
-        if self.known is None:
-            return rule
+        """The rule, with what is known held after each step, or as the walk's original holds it."""
         step, evaluations, draws = rule
+        if self.walk.of_latent_diffusion:
+            step = steps.keeping_its_noise(step)
+        if self.known is None:
+            return step, evaluations, draws
+        if self.walk.of_latent_diffusion:
+            return held_before(step, self.known.measurement, self.noised_known(draws)), evaluations, draws + 1
         measurement, y, process = self.known.measurement, self.known.y, self.walk.process
         wrapped = held_after(step, process, measurement, y, draws, at_start=self.walk.original is not None)
         return wrapped, evaluations, draws + 1
+
+    def noised_known(self, draws: int) -> Callable[[Noise, Time], Batch]:
+        """What is known at the noise of a time, drawn after the `draws` of a step."""
+        assert self.known is not None
+        measurement, y = self.known.measurement, self.known.y
+        return lambda noise, t: noised(self.walk.process, measurement, y, t, later(noise, draws)(0))
 
     def fixed(self, rule: Rule, saved: int = 0) -> FixedSteps:
         """The rule on the grid; `saved`: evaluations that the last step does without."""
@@ -167,15 +180,20 @@ def _reverse_diffusion(s: _Setting, *, probability_flow: bool) -> Rule:
     return steps.reverse_diffusion(s.walk.process, probability_flow=probability_flow), 1, 1
 
 
-def _ancestral(s: _Setting, *, variance: str) -> Rule:
+def _ancestral(s: _Setting, *, variance: str, temperature: float = 1.0) -> Rule:
     original = s.walk.original
     if original is not None:
         return steps.ancestral_of_score(original.kernels, large=isinstance(original.process, VP)), 1, 1
-    return steps.ancestral(s.walk.process, VARIANCES[variance], s.gradient), 1, 1
+    return steps.ancestral(s.walk.process, VARIANCES[variance], s.gradient, temperature), 1, 1
 
 
-def _ddim(s: _Setting, *, eta: float) -> Rule:
-    return steps.ddim(s.walk.process, eta), 1, 1
+def _ddim(s: _Setting, *, eta: float, temperature: float = 1.0) -> Rule:
+    if eta == 0.0 and temperature != 1.0:
+        raise InputError(
+            f"sampler.step_temperature={temperature:g} is not read here: with sampler.eta=0 steps have no noise. Leave "
+            "it out, or give sampler.eta more than 0."
+        )
+    return steps.ddim(s.walk.process, eta, temperature), 1, 1
 
 
 def _predictor(c: PredictorCorrector, s: _Setting) -> Rule:
@@ -216,6 +234,32 @@ def _multistep(c: Stepping, s: _Setting) -> FixedSteps:
     return FixedSteps(dpm_solver.multistep(s.walk.process), s.walk.grid, s.walk.num_steps, dpm_solver.no_memory)
 
 
+def _plms(c: PLMS, s: _Setting) -> FixedSteps:
+    step = plms.plms(s.walk.process, s.walk.grid[-1])
+    if s.known is not None:
+        if not s.walk.of_latent_diffusion:
+            raise InputError(
+                "plms conditions on a measurement with sampler.discretisation=latent_diffusion alone: give that, or "
+                "choose another --solver, e.g. ddim."
+            )
+        step = _begun_with(step, s.known.measurement, s.noised_known(0))
+    return FixedSteps(step, s.walk.grid, s.walk.num_steps + 1, plms.no_history)
+
+
+def _begun_with(step: RememberingStep, measurement: Measurement, known: Callable[[Noise, Time], Batch]):
+    """`held_before` of a step that remembers."""
+
+    def wrapped(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor, memory: Any):
+        def one(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor):
+            x, *rest = step(noise, x, t, s, predictor, memory)
+            return x, rest
+
+        x, rest = held_before(one, measurement, known)(noise, x, t, s, predictor)
+        return x, *rest
+
+    return wrapped
+
+
 def _churn(c: Karras) -> Churn | None:
     return Churn(c.churn / c.num_steps, c.churn_min, c.churn_max or math.inf, c.churn_noise) if c.churn else None
 
@@ -240,8 +284,9 @@ def _langevin(c: Langevin, s: _Setting) -> FixedSteps:
 STEPPING: dict[type[SamplerOptions], Callable[[Any, _Setting], FixedSteps]] = {
     EulerMaruyama: lambda c, s: s.fixed(_euler_maruyama(s, probability_flow=c.probability_flow)),
     ReverseDiffusion: lambda c, s: s.fixed(_reverse_diffusion(s, probability_flow=c.probability_flow)),
-    Ancestral: lambda c, s: s.fixed(_ancestral(s, variance=c.variance)),
-    DDIM: lambda c, s: s.fixed(_ddim(s, eta=c.eta)),
+    Ancestral: lambda c, s: s.fixed(_ancestral(s, variance=c.variance, temperature=c.step_temperature)),
+    DDIM: lambda c, s: s.fixed(_ddim(s, eta=c.eta, temperature=c.step_temperature)),
+    PLMS: _plms,
     DPMSolver2M: _multistep,
     DPMSolver2S: lambda c, s: s.fixed((dpm_solver.singlestep(s.walk.process), 2, 0), int(s.ends_in_data)),
     PredictorCorrector: _predictor_corrector,
@@ -350,6 +395,8 @@ def build_sampling(
     method: FixedSteps | AdaptiveODE
     if edit is not None:
         assert isinstance(c, Ancestral | DDIM)
+        if c.step_temperature != 1.0:
+            raise InputError(f"sampler.step_temperature={c.step_temperature:g}: a blend takes 1 alone. Leave it out.")
         walk = dataclasses.replace(walk, grid=edits.sdedit_start(walk.grid, edit.skip))
         method = edits.blending(c, walk.process, walk.grid, edit)
         # A blend ends in the predicted x0 already.

@@ -12,16 +12,28 @@ from jaxtyping import Array, Float
 from score_jax.builder.grid import say_where_it_begins, time_grid
 from score_jax.builder.model_facts import ModelFacts
 from score_jax.builder.options import CHAIN, CONTINUOUS
-from score_jax.builder.sampler_options import DPMSolver2S, Karras, Langevin, SamplerOptions, Stepping
+from score_jax.builder.sampler_options import (
+    LATENT_DIFFUSION_QUAD,
+    OF_LATENT_DIFFUSION,
+    DPMSolver2S,
+    Karras,
+    Langevin,
+    SamplerOptions,
+    Stepping,
+)
 from score_jax.errors import InputError
 from score_jax.prediction import coordinates
 from score_jax.prediction.coordinates import View
 from score_jax.processes.chain import DATA, Chain
 from score_jax.processes.gaussian import VE, VP, GaussianProcess, LinearVE, NoiseSchedule
 from score_jax.processes.respacing import kept_levels, respace
+from score_jax.runtime.multihost import print_once
 from score_jax.samplers import grids
 from score_jax.samplers.discretised import Discretised, discretised
 from score_jax.typing import Time
+
+_say = functools.cache(print_once)
+"""Prints a line the first time: samplers are built anew in every trace."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,6 +47,7 @@ class Walk:
       t_min: where it ends.
       denoise: whether the model's x0 is asked for there.
       original: score_sde's discretisation.
+      of_latent_diffusion: whether it is latent diffusion's: it ends with noise, and holds what is known before steps.
     """
 
     process: NoiseSchedule
@@ -43,6 +56,7 @@ class Walk:
     t_min: float = DATA
     denoise: bool = False
     original: Discretised | None = None
+    of_latent_diffusion: bool = False
 
     @property
     def num_steps(self) -> int:
@@ -95,6 +109,34 @@ def _over_levels(c: Stepping, model: ModelFacts, chain: Chain) -> Walk:
     return Walk(spaced.chain, coordinates.of_levels(kept), grids.levels(np.arange(len(kept))))
 
 
+def _of_latent_diffusion(c: Stepping, chain: Chain) -> Walk:
+    """Latent diffusion's levels, after which comes level 0: there its samples end, with the noise of that level.
+
+    Raises:
+      InputError: a level is above the last, where that code fails.
+    """
+    count = chain.num_levels
+    levels_of = functools.partial(
+        grids.latent_diffusion_levels, count, quadratic=c.discretisation == LATENT_DIFFUSION_QUAD
+    )
+    taus = levels_of(c.num_steps)
+    if taus[-1] >= count:
+        counts = [n for n in range(1, count + 1) if len(levels_of(n)) == n and levels_of(n)[-1] < count]
+        raise InputError(
+            f"sampler.num_steps={c.num_steps} with sampler.discretisation={c.discretisation} asks for level {taus[-1]} "
+            f"of 0 to {count - 1}: give one of {', '.join(map(str, counts)) or 'no count'}, or "
+            "sampler.discretisation=exact, which takes any count."
+        )
+    if len(taus) != c.num_steps:
+        _say(
+            f"sampler.num_steps={c.num_steps} with sampler.discretisation={c.discretisation} takes {len(taus)} steps, "
+            f"as that code does, because {c.num_steps} does not divide the {count} levels."
+        )
+    kept = np.append(0, taus)
+    grid = grids.levels(np.arange(1, len(kept)), end=0.0)
+    return Walk(respace(chain, kept).chain, coordinates.of_levels(kept), grid, t_min=0.0, of_latent_diffusion=True)
+
+
 def _at_every_level(c: Langevin, chain: Chain) -> Walk:
     grid = grids.levels(np.arange(chain.num_levels), c.steps_per_level, end=None)
     return Walk(chain, coordinates.itself(), grid, t_min=0.0, denoise=c.denoise)
@@ -118,6 +160,13 @@ def walk_of(c: SamplerOptions, model: ModelFacts) -> Walk:
         raise InputError("sampler.respacing is only for chains of levels; in continuous time give sampler.num_steps.")
     if c.discretisation == "score_sde":
         return _of_score_sde(c, model)
+    if c.discretisation in OF_LATENT_DIFFUSION:
+        if not isinstance(process, Chain):
+            raise InputError(
+                f"sampler.discretisation={c.discretisation} has levels, and process {model.process_name!r} has none: "
+                "give sampler.discretisation=exact."
+            )
+        return _of_latent_diffusion(c, process)
     if isinstance(process, Chain):
         return _over_levels(c, model, process)
     assert isinstance(process, GaussianProcess)

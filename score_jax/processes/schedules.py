@@ -26,6 +26,11 @@ def quad(count: int, beta_min: float = 0.1, beta_max: float = 20.0) -> Betas:
     return np.linspace((beta_min / count) ** 0.5, (beta_max / count) ** 0.5, count) ** 2
 
 
+def sqrt(count: int, beta_min: float = 0.1, beta_max: float = 20.0) -> Betas:
+    """Returns the square roots of `linear` (Rombach et al. 2022, code, where it is called "sqrt")."""
+    return linear(count, beta_min, beta_max) ** 0.5
+
+
 def const(count: int, beta_max: float = 20.0) -> Betas:
     """Returns beta_max / count for every level (Ho et al. 2020, code)."""
     return np.full(count, beta_max / count)
@@ -47,6 +52,8 @@ BETAS: dict[str, Callable[..., Betas]] = {
     "linear": linear,
     "cosine": cosine,
     "quad": quad,
+    "scaled_linear": quad,  # The "linear" of latent diffusion (Rombach et al. 2022); diffusers' name of it.
+    "sqrt": sqrt,
     "const": const,
     "jsd": jsd,
     "warmup10": functools.partial(warmup, fraction=0.1),

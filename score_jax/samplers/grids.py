@@ -62,3 +62,21 @@ def even_levels(num_levels: int, num_steps: int) -> Int[np.ndarray, "k"]:
     if num_steps == 1:
         return np.array([num_levels - 1])
     return np.round(np.linspace(0, num_levels - 1, num_steps)).astype(int)
+
+
+def latent_diffusion_levels(num_levels: int, num_steps: int, *, quadratic: bool = False) -> Int[np.ndarray, "k"]:
+    """Returns the levels of latent diffusion's DDIM and PLMS, increasing: 1, 1 + c, 1 + 2c, ... with c = N // steps.
+
+    They are `num_steps` only where that divides N, and the last can be N, which is no level. With `quadratic` they are
+    1 + the squares of an even grid up to 0.8 N, rounded down, some of them equal (Rombach et al. 2022, code).
+
+    Raises:
+      InputError: there are more steps than levels.
+    """
+    if not 1 <= num_steps <= num_levels:
+        raise InputError(
+            f"sampler.num_steps={num_steps}, but the chain has {num_levels} levels: give 1 to {num_levels}."
+        )
+    if quadratic:
+        return (np.linspace(0, np.sqrt(num_levels * 0.8), num_steps) ** 2).astype(int) + 1
+    return np.arange(0, num_levels, num_levels // num_steps) + 1

@@ -16,7 +16,7 @@ from score_jax.prediction.predictor import Predictor
 from score_jax.prediction.reverse import Variance, fixed_small, reverse_kernel
 from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
 from score_jax.processes.noise import Noise, later
-from score_jax.typing import Batch, Time
+from score_jax.typing import Batch, Scalar, Time
 
 Step = Callable[[Noise, Batch, Time, Time, Predictor], tuple[Batch, Batch]]
 Clock = Callable[[Time, Time], tuple[Time, Time]]
@@ -70,7 +70,12 @@ def reverse_diffusion(process: NoiseSchedule, *, probability_flow: bool = False)
     return step
 
 
-def ancestral(process: NoiseSchedule, variance: Variance = fixed_small, gradient: Gradient | None = None) -> Step:
+def ancestral(
+    process: NoiseSchedule,
+    variance: Variance = fixed_small,
+    gradient: Gradient | None = None,
+    temperature: Scalar = 1.0,
+) -> Step:
     """Draws from the learned reverse kernel (Ho et al. 2020, algorithm 2; Nichol and Dhariwal 2021; ADM).
 
     One evaluation, one draw; no noise on the step into the data.
@@ -79,13 +84,14 @@ def ancestral(process: NoiseSchedule, variance: Variance = fixed_small, gradient
       process: where x comes from.
       variance: of `reverse.VARIANCES`; the smaller fixed one is also NCSN's ancestral rule (Song et al. 2021, eq. 47).
       gradient: guides by shifting the mean by variance * gradient (ADM's algorithm 1, `condition_mean`).
+      temperature: factor of the noise.
     """
 
     def step(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
         kernel = reverse_kernel(process, predictor(x, t), x, t, s, variance)
         mean = kernel.mean if gradient is None else kernel.mean + kernel.variance * gradient(x, t)
         noisy = broadcast_right(process.sigma(s), x) > 0
-        return jnp.where(noisy, mean + jnp.exp(0.5 * kernel.log_variance) * noise(0), mean), mean
+        return jnp.where(noisy, mean + temperature * jnp.exp(0.5 * kernel.log_variance) * noise(0), mean), mean
 
     return step
 
@@ -125,11 +131,11 @@ def ancestral_of_score(process: NoiseSchedule, *, large: bool) -> Step:
     return step
 
 
-def ddim(process: NoiseSchedule, eta: float = 0.0) -> Step:
+def ddim(process: NoiseSchedule, eta: float = 0.0, temperature: Scalar = 1.0) -> Step:
     """Makes a DDIM step: alpha_s x0 + sqrt(sigma_s² - v²) eps + v z, v² = eta² the posterior variance (2021a, eq. 12).
 
     One evaluation, one draw. eta = 0 is deterministic, and on a growing grid its own inverse (encoding); eta = 1 is
-    ancestral sampling with the smaller variance.
+    ancestral sampling with the smaller variance. `temperature` is a factor of z alone.
     """
 
     def step(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
@@ -140,9 +146,22 @@ def ddim(process: NoiseSchedule, eta: float = 0.0) -> Step:
             return x, x
         v2 = eta**2 * broadcast_right(process.posterior_coefficients(t, s)[2], x)
         mean = alpha * prediction.x0 + jnp.sqrt(jnp.maximum(sigma**2 - v2, 0.0)) * prediction.eps
-        return mean + jnp.sqrt(v2) * noise(0), mean
+        return mean + temperature * jnp.sqrt(v2) * noise(0), mean
 
     return step
+
+
+def keeping_its_noise(step: Step) -> Step:
+    """Makes a step whose mean is the state itself, so that sampling ends with the noise of the last step.
+
+    For grids whose end has noise left, as latent diffusion's.
+    """
+
+    def wrapped(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor) -> tuple[Batch, Batch]:
+        x, _ = step(noise, x, t, s, predictor)
+        return x, x
+
+    return wrapped
 
 
 def predictor_corrector(predict: Step, correct: Step, corrector_draws: int) -> Step:

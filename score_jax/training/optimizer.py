@@ -1,7 +1,11 @@
 """Optimizers and the moving average of parameters."""
 
+import dataclasses
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
@@ -9,20 +13,84 @@ from score_jax.errors import entry_of
 from score_jax.typing import Params
 
 
-def learning_rate_schedule(peak: float, warmup_steps: int, decay: str, total_steps: int) -> optax.Schedule:
-    """Makes a linear warmup from 0 over `warmup_steps`, then "constant" or "cosine" to 0 at `total_steps`.
+def learning_rate_schedule(
+    peak: float, warmup_steps: int, decay: str, total_steps: int, *, first: float = 0.0, last: float = 0.0
+) -> optax.Schedule:
+    """Makes a linear warmup to `peak` over `warmup_steps`, then "constant", or "cosine" or "linear" at `total_steps`.
+
+    With "constant" or "cosine" it is latent diffusion's of one cycle.
+
+    Args:
+      peak: the learning rate after the warmup.
+      warmup_steps: length of the warmup.
+      decay: the course after it.
+      total_steps: at which a decay ends; the rate stays there.
+      first: the warmup begins at this share of `peak`.
+      last: a decay ends at this share of `peak`.
 
     Raises:
       InputError: unknown `decay`.
     """
+    length = max(1, total_steps - warmup_steps)
     tails = {
         "constant": lambda: optax.constant_schedule(peak),
-        "cosine": lambda: optax.cosine_decay_schedule(peak, max(1, total_steps - warmup_steps)),
-        "linear": lambda: optax.linear_schedule(peak, 0.0, max(1, total_steps - warmup_steps)),
+        "cosine": lambda: optax.cosine_decay_schedule(peak, length, last),
+        "linear": lambda: optax.linear_schedule(peak, last * peak, length),
     }
     tail = entry_of(tails, "optimizer.decay", decay)
-    warmup = optax.linear_schedule(0.0, peak, max(1, warmup_steps))
+    warmup = optax.linear_schedule(first * peak, peak, max(1, warmup_steps))
     return optax.join_schedules([warmup, tail()], [warmup_steps])
+
+
+@dataclasses.dataclass(frozen=True)
+class Cycle:
+    """One cycle of a learning rate: a linear warmup, then a decay.
+
+    Attributes:
+      length: steps, with those of the warmup.
+      warmup_steps: of the warmup.
+      first: where the warmup begins.
+      peak: where it ends.
+      last: where the decay ends.
+    """
+
+    length: int
+    warmup_steps: int
+    first: float
+    peak: float
+    last: float
+
+
+def cyclic_schedule(cycles: Sequence[Cycle], decay: str) -> optax.Schedule:
+    """Makes latent diffusion's multipliers of the learning rate (Rombach et al. 2022, code).
+
+    A step on the boundary of two cycles belongs to the first. "linear" counts the decay from the cycle's beginning, as
+    if there were no warmup, and so falls right after it; "cosine" counts from the end of the warmup. After the last
+    cycle the rate stays.
+
+    Raises:
+      InputError: unknown `decay`.
+    """
+    falls = {
+        "linear": lambda k, c: c.last + (c.peak - c.last) * (c.length - k) / c.length,
+        "cosine": lambda k, c: (
+            c.last
+            + 0.5 * (c.peak - c.last) * (1 + jnp.cos(jnp.pi * (k - c.warmup_steps) / (c.length - c.warmup_steps)))
+        ),
+    }
+    fall = entry_of(falls, "decay of a cycle", decay)
+    starts = np.cumsum([0.0, *(c.length for c in cycles)])
+
+    def schedule(count: jax.typing.ArrayLike) -> Float[Array, ""]:
+        n = jnp.minimum(jnp.asarray(count, float), starts[-1])
+        rates = []
+        for start, c in zip(starts[:-1], cycles, strict=True):
+            k = n - start
+            rising = c.first + (c.peak - c.first) * k / max(1, c.warmup_steps)
+            rates.append(jnp.where(k < c.warmup_steps, rising, fall(k, c)))
+        return jnp.select([n <= end for end in starts[1:]], rates)
+
+    return schedule
 
 
 def clip_by_global_norm(limit: float) -> optax.GradientTransformation:
@@ -65,6 +133,6 @@ def update_ema(average: Params, params: Params, decay: float, warmup: bool, step
     The first is score_sde's JAX code, the second its PyTorch code; early in training only the second forgets the
     initial parameters.
     """
-    n: Float[Array, ""] = step.astype(jnp.float32)
+    n: Float[Array, ""] = step.astype(float)
     rate = 1.0 - (jnp.minimum(decay, (1 + n) / (10 + n)) if warmup else decay)
     return jax.tree.map(lambda a, p: a + rate * (p - a), average, params)
