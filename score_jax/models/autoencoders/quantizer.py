@@ -36,7 +36,9 @@ class Quantized:
     used: Int[Array, ""]
 
 
-def quantize(codebook: Float[Array, "n c"], z: Image, *, beta: float = 0.25, legacy: bool = True) -> Quantized:
+def quantize(
+    codebook: Float[Array, "n c"], z: Float[Array, "b h w d"], *, beta: float = 0.25, legacy: bool = True
+) -> Quantized:
     """Replaces each vector of z by the nearest of the codebook, by squared Euclidean distance, the first of equals.
 
     With sg for "no gradient" and q for the quantised z,
@@ -46,7 +48,7 @@ def quantize(codebook: Float[Array, "n c"], z: Image, *, beta: float = 0.25, leg
 
     Args:
       codebook: its vectors.
-      z: latents (b, h, w, c).
+      z: latents (b, h, w, d), d being c.
       beta: weight of one of the terms.
       legacy: beta weighs the term of the codebook, and not that of the encoder.
 
