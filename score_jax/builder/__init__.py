@@ -2,12 +2,15 @@
 
 from score_jax.builder.edit import Edit
 from score_jax.builder.experiment import Experiment, experiment, label_classes
+from score_jax.builder.first_stage import LPIPS_NAME, MODEL
 from score_jax.builder.networks import NETWORKS, build_network, codec_of
 from score_jax.builder.processes import PROCESSES, build_process
 from score_jax.builder.sampling import Guide, Known, Sampling
 from score_jax.builder.sections import completed
 
 __all__ = [
+    "LPIPS_NAME",
+    "MODEL",
     "NETWORKS",
     "PROCESSES",
     "Edit",

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import ClassVar
 
-from score_jax.builder.options import Options, option
+from score_jax.builder.options import Options, count, option
 from score_jax.errors import InputError
 
 
@@ -47,4 +47,26 @@ class BlackAndWhite(Options):
     threshold: int = option(128, "the lowest of the grey levels 0 to 255 that becomes white", least=1, most=255)
 
 
-CODECS: Mapping[str, type[Options]] = {"pixels": PixelRange, "numbers": NumberRange, "bits": BlackAndWhite}
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatentOptions(Options):
+    """The latents of an autoencoder, which the section `first_stage` describes, as the section `network` of its run.
+
+    Its parameters are those of training.first_stage, which `train` copies into the workdir (Rombach et al. 2022).
+    """
+
+    SECTION: ClassVar[str] = "codec"
+    scale: float = option(
+        0.0,
+        "factor of the latents; 0: `train` measures one over their standard deviation, on the first batch, and keeps "
+        "it in config.json",
+        least=0.0,
+    )
+    slices: int = count(1, "parts of a batch that are decoded one after another, to save memory")
+
+
+CODECS: Mapping[str, type[Options]] = {
+    "pixels": PixelRange,
+    "numbers": NumberRange,
+    "bits": BlackAndWhite,
+    "latents": LatentOptions,
+}

@@ -6,17 +6,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-from jaxtyping import Array
+import optax
+from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
 from score_jax.builder.edit import Edit
+from score_jax.builder.first_stage import MODEL, build_adversaries
 from score_jax.builder.guidance_options import ClassifierFree
 from score_jax.builder.kernels import KernelSampling, build_bound_loss, build_kernels
 from score_jax.builder.likelihood import Levels, divergence_of, flow_of, levels_of, ode_of
 from score_jax.builder.likelihood_options import Bound2015, ByLevels, Exact
 from score_jax.builder.loss_options import Bound, ClassifierOptions
 from score_jax.builder.model_facts import ModelFacts
-from score_jax.builder.networks import build_network, codec_of, conditioners_of
+from score_jax.builder.networks import build_network, codec_of, conditioners_of, data_shape
 from score_jax.builder.objective import build_loss, history_of
 from score_jax.builder.options import Options
 from score_jax.builder.prediction import build_logits, build_predict
@@ -26,13 +28,15 @@ from score_jax.builder.sampling import Guide, Known, Sampling, build_sampling, s
 from score_jax.builder.sections import METHODS, completed, made, refuse_cascade
 from score_jax.builder.unread import refuse_unread
 from score_jax.codecs.codec import Codec
+from score_jax.codecs.latents import NAME, Latents
 from score_jax.codecs.pixels import Pixels
 from score_jax.conditioning.conditioners import Conditioner, conditions_of
 from score_jax.conditioning.dropout import without_conditions
 from score_jax.errors import InputError, unknown_name
-from score_jax.guidance.classifier_free import with_reference
-from score_jax.models.network import Network
-from score_jax.prediction.predictor import with_params
+from score_jax.guidance.classifier_free import Pair, with_reference
+from score_jax.models.autoencoders.first_stage import FirstStage
+from score_jax.models.network import ENCODER, Network
+from score_jax.prediction.predictor import Conditions, with_params
 from score_jax.processes.binomial import BinomialChain
 from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.processes.learned import LearnedChain
@@ -50,11 +54,11 @@ class Experiment:
 
     Attributes:
       process: the noising process; of models that learn reverse kernels, what their chain is made from.
-      network: the model's network.
+      network: the model's `Network`, or the `FirstStage` that an autoencoder's run trains.
       predict: `predict(params, x, t, **conditions) -> Prediction`, of a classifier `-> logits`, and of a model that
         learns reverse kernels what `Kernels.reverse` says.
       model: of parameters: `model(x, t, conditions) -> Prediction`, or `Kernels`.
-      image_shape: (h, w, c).
+      image_shape: (h, w, c) of the data.
       codec: between images and x0.
       conditioners: from a batch to the network's conditions.
       num_classes: classes that a label may name; 0: none.
@@ -62,13 +66,14 @@ class Experiment:
       create_state: fresh training state, a function of nothing (the seed is the config's).
       train_step: `(state, batch, frozen) -> (state, metrics)`, to be jitted.
       parts: what a run may have or lack, by role: "sampler" and "likelihood" of a generative model, "predictor" of one
-        that predicts x0, "classifier", and "pixels" where the data are images of 8 bits.
+        that predicts x0, "classifier", "autoencoder", and "pixels" where the data are images of 8 bits.
+      frozen: networks that take part and are not trained, by name; each says the `shapes` of its parameters.
       sections: the options of each section of the config.
       config: what it was built from, with every key.
     """
 
     process: Any
-    network: Network
+    network: Any
     predict: Callable[..., Any]
     model: Callable[[Params], Any]
     image_shape: tuple[int, int, int]
@@ -79,8 +84,24 @@ class Experiment:
     create_state: Callable[[], TrainState]
     train_step: Callable
     parts: Mapping[str, Any]
+    frozen: Mapping[str, Any]
     sections: Mapping[str, Options]
     config: ConfigDict
+
+    def with_frozen(self, params: Params, frozen: PyTree) -> Params:
+        """The parameters as the methods take them: the trained ones, and beside them those that are not, if any."""
+        return {_TRAINED: params, _FROZEN: frozen} if self.frozen else params
+
+    def trained(self, params: Params) -> Params:
+        """The trained ones of parameters as `with_frozen` returns them."""
+        return params[_TRAINED] if self.frozen else params
+
+    def _not_trained(self, params: Params) -> PyTree:
+        return params[_FROZEN] if self.frozen else {}
+
+    def codec_with(self, params: Params) -> Codec:
+        """The codec with the parameters of its network, if it has one."""
+        return self.codec.at(self._not_trained(params))
 
     @property
     def facts(self) -> ModelFacts:
@@ -104,7 +125,8 @@ class Experiment:
           InputError: this run has none.
         """
         if role not in self.parts:
-            raise InputError(f"This run has no {role}: {_WITHOUT[role]}")
+            why = _OF_AUTOENCODER if "autoencoder" in self.parts else _WITHOUT[role]
+            raise InputError(f"This run has no {role}: {why}")
         return self.parts[role]
 
     def predictor(self, params: Params, *, guided: bool = False) -> Any:
@@ -112,35 +134,52 @@ class Experiment:
         that learns reverse kernels its `Kernels`.
 
         Args:
-          params: the network's.
+          params: as `with_frozen` returns them.
           guided: with classifier-free guidance as the config says.
 
         Raises:
           InputError: guidance is asked of a model that was trained without `loss.condition_dropout`.
         """
-        model = self.model(params)
-        guidance = self.sections["guidance"]
-        if not guided or not isinstance(guidance, ClassifierFree) or guidance.scale == 1.0:
+        model, guidance = self.model(self.trained(params)), self.sections["guidance"]
+        if not guided or not self.is_guided:
             return model
+        assert isinstance(guidance, ClassifierFree)
         if getattr(self.sections["loss"], "condition_dropout", 0.0) <= 0:
             raise InputError(
                 f"guidance.scale={guidance.scale}, but this model has no unconditional prediction: train with "
                 "loss.condition_dropout, or use a classifier: --guidance.classifier=WORKDIR."
             )
-        free = functools.partial(without_conditions, declared=self.network.conditions)
-        return with_reference(model, free, scale_of(guidance, self.process))
+        return with_reference(model, scale_of(guidance, self.process))
 
-    def conditions(self, batch: Mapping[str, Array], x0: Image | None = None) -> dict[str, Array]:
-        """The network's conditions, made once of a batch.
+    @property
+    def is_guided(self) -> bool:
+        """Whether the config asks for classifier-free guidance."""
+        guidance = self.sections["guidance"]
+        return isinstance(guidance, ClassifierFree) and guidance.scale != 1.0
+
+    def conditions(
+        self, params: Params, batch: Mapping[str, Array], x0: Image | None = None, *, guided: bool = False
+    ) -> Conditions:
+        """What a predictor is given of a batch, made once, not at every step.
 
         Args:
-          batch: arrays (b, ...) by name.
+          params: as `with_frozen` returns them.
+          batch: arrays (b, ...) by name; "negative_NAME" is what guidance leads away from in the place of the null
+            value of the condition NAME.
           x0: of the same examples, where there are any.
+          guided: for the predictor with classifier-free guidance.
 
         Raises:
           InputError: the batch lacks an entry.
         """
-        return conditions_of(self.network.conditions, self.conditioners, batch, x0)
+        own, frozen, declared = self.trained(params), self._not_trained(params), self.network.conditions
+        given = conditions_of(declared, self.conditioners, batch, x0, self.codec_with(params))
+        encoded = self.network.encode(own, frozen, given)
+        if not guided or not self.is_guided:
+            return encoded
+        unwanted = {name: batch[f"negative_{name}"] for name in declared if f"negative_{name}" in batch}
+        reference = without_conditions(given, declared) | unwanted
+        return Pair(encoded, self.network.encode(own, frozen, reference))
 
     def in_continuous_time(self) -> "Experiment":
         """The same model under the process whose probability flow it has: its own, or its chain interpolated.
@@ -194,6 +233,7 @@ class Experiment:
         return sampled or trained or "fixed_small"
 
 
+_TRAINED, _FROZEN = "trained", "frozen"
 _OF_CLASSIFIER = "it is a classifier of noisy images. Let it guide a model that draws: --guidance.classifier=WORKDIR."
 _WITHOUT = {
     "sampler": _OF_CLASSIFIER,
@@ -202,7 +242,12 @@ _WITHOUT = {
     "predictor": "it learns the reverse kernels of a chain, not a score or noise, which other methods need. "
     "Give likelihood.name=bound and sampler.name=reverse_kernels.",
     "pixels": "its data are numbers or bits, not images of 8 bits. Measure its likelihood instead.",
+    "autoencoder": "it is no first stage. Train one with network.name=autoencoder_kl.",
 }
+_OF_AUTOENCODER = (
+    "it is an autoencoder. Use `reconstruct`, or train a model of its latents with codec.name=latents and "
+    "training.first_stage=WORKDIR."
+)
 """What a run is that lacks a part, and what helps."""
 
 
@@ -212,7 +257,7 @@ def facts_of(config: ConfigDict, process: Process, codec: Codec) -> ModelFacts:
     return ModelFacts(process, config.process.to_dict(), codec, output, label)
 
 
-def label_classes(config: ConfigDict, network: Network) -> int:
+def label_classes(config: ConfigDict, network: Network | FirstStage) -> int:
     """Classes that a label of the data may name: of the model, without the one that stands for none, or of the
     classifier; 0: labels are not used."""
     if config.loss.name == "classifier":
@@ -238,7 +283,7 @@ def _learns(config: ConfigDict, sections: Mapping[str, Any], network: Network, f
       InputError: methods do not go with the process, or options with each other.
     """
     loss, likelihood, process = sections["loss"], sections["likelihood"], facts.process
-    conditioners = conditioners_of(config, network, facts.codec)
+    conditioners = conditioners_of(config, network)
     generative = {name: sections[name] for name in ("sampler", "likelihood")}
     if isinstance(process, LearnedChain | BinomialChain):
         for section, only in (("loss", Bound), ("likelihood", Bound2015)):
@@ -267,6 +312,10 @@ def _learns(config: ConfigDict, sections: Mapping[str, Any], network: Network, f
     return _Learned(predict, functools.partial(with_params, predict), conditioners, objective, parts)
 
 
+def _no_model(*_: Any) -> Any:
+    raise AssertionError("an autoencoder predicts nothing of noisy images")
+
+
 def experiment(config: ConfigDict) -> Experiment:
     """Builds everything a verb needs.
 
@@ -281,31 +330,49 @@ def experiment(config: ConfigDict) -> Experiment:
     network, codec = build_network(config), codec_of(config)
     facts = facts_of(config, process, codec)
     refuse_unread(sections, facts)
-    learns = _learns(config, sections, network, facts)
-    o, training = config.optimizer, config.training
-    schedule = learning_rate_schedule(o.learning_rate, o.warmup_steps, o.decay, training.steps)
-    tx = make_optimizer(
-        o.name, schedule, b1=o.b1, b2=o.b2, eps=o.eps, weight_decay=o.weight_decay, clip_norm=o.clip_norm
-    )
-    averages = {"ema_decay": config.ema.decay, "ema_warmup": config.ema.warmup}
-    groups = {"model": Group(network.init, tx, learns.loss, history=history_of(sections["loss"], process), **averages)}
+    tx, averages = _optimizer(config), {"ema_decay": config.ema.decay, "ema_warmup": config.ema.warmup}
+    statistics: PyTree = None
+    if isinstance(network, FirstStage):
+        groups, statistics = build_adversaries(sections["loss"], network, tx, averages)
+        learns = _Learned(_no_model, _no_model, {}, groups[MODEL].objective, {"autoencoder": network})
+    else:
+        learns = _learns(config, sections, network, facts)
+        history = history_of(sections["loss"], process)
+        groups = {MODEL: Group(network.init, tx, learns.loss, history=history, **averages)}
     return Experiment(
         process=process,
         network=network,
         predict=learns.predict,
         model=learns.model,
-        image_shape=network.image_shape,
+        image_shape=data_shape(config),
         codec=codec,
         conditioners=learns.conditioners,
         num_classes=0 if "classifier" in learns.parts else label_classes(config, network),
         groups=groups,
-        create_state=lambda: create_state(groups, jax.random.key(config.seed)),
+        create_state=lambda: create_state(groups, jax.random.key(config.seed), statistics),
         train_step=make_train_step(
             groups,
-            accumulate=training.accumulate,
-            skip_nonfinite=ON_NONFINITE[training.on_nonfinite],
+            accumulate=config.training.accumulate,
+            skip_nonfinite=ON_NONFINITE[config.training.on_nonfinite],
         ),
         parts={**learns.parts, **({"pixels": codec} if isinstance(codec, Pixels) else {})},
+        frozen=_frozen(network, codec),
         sections=sections,
         config=config,
     )
+
+
+def _optimizer(config: ConfigDict) -> optax.GradientTransformation:
+    o = config.optimizer
+    schedule = learning_rate_schedule(o.learning_rate, o.warmup_steps, o.decay, config.training.steps)
+    return make_optimizer(
+        o.name, schedule, b1=o.b1, b2=o.b2, eps=o.eps, weight_decay=o.weight_decay, clip_norm=o.clip_norm
+    )
+
+
+def _frozen(network: Network | FirstStage, codec: Codec) -> dict[str, Any]:
+    """The networks that take part and are not trained."""
+    found: dict[str, Any] = {NAME: codec.first_stage} if isinstance(codec, Latents) else {}
+    if isinstance(network, Network) and network.encoder is not None and not network.encoder.trained:
+        found[ENCODER] = network.encoder
+    return found

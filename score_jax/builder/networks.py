@@ -8,36 +8,46 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from score_jax.builder.codec_options import BlackAndWhite, NumberRange, PixelRange
+from score_jax.builder.codec_options import BlackAndWhite, LatentOptions, NumberRange, PixelRange
 from score_jax.builder.naming import choose, construct
 from score_jax.builder.options import KERNELS, Values
-from score_jax.builder.processes import build_process, kind_of
+from score_jax.builder.processes import NONE, build_process, kind_of
 from score_jax.builder.sections import completed, made
 from score_jax.codecs.bits import Bits
 from score_jax.codecs.codec import Codec
+from score_jax.codecs.latents import Latents
 from score_jax.codecs.numbers import Numbers
 from score_jax.codecs.pixels import Pixels
 from score_jax.conditioning.conditioners import Conditioner, low_resolution
 from score_jax.data.toys import swiss_roll
 from score_jax.errors import InputError, unknown_name
+from score_jax.models.autoencoders.autoencoder import AutoencoderKL, AutoencoderVQ
+from score_jax.models.autoencoders.first_stage import FirstStage
 from score_jax.models.blocks.adm_blocks import QKV_LAYOUTS
 from score_jax.models.blocks.multiscale import MultiScaleNetwork
 from score_jax.models.blocks.remat import REMAT_KINDS
 from score_jax.models.blocks.schedule import WithSchedule
 from score_jax.models.classifiers.adm_classifier import POOLS, ADMClassifier
 from score_jax.models.classifiers.wide_resnet import WideResNet
-from score_jax.models.network import Network
+from score_jax.models.conditioners.class_embedding import ClassEmbedder
+from score_jax.models.conditioners.rescaler import SpatialRescaler
+from score_jax.models.network import Encoder, Network
+from score_jax.models.text.bert import TextTransformer
+from score_jax.models.text.clip_text import CLIPText
 from score_jax.models.unets.adm import ADM
 from score_jax.models.unets.ddpm import DDPM
 from score_jax.models.unets.dpm2015 import BitMLP, NormalisedRBF
 from score_jax.models.unets.edm_dhariwal import DhariwalUNet
 from score_jax.models.unets.edm_song import SongUNet
+from score_jax.models.unets.latent import LatentUNet
 from score_jax.models.unets.ncsn import NCSN
 from score_jax.models.unets.ncsnpp import NCSNpp
 from score_jax.models.unets.ncsnv2 import NCSNv2
 from score_jax.processes.learned import LearnedChain
 from score_jax.processes.levels import NoiseLevels
 
+AUTOENCODERS = {"autoencoder_kl": AutoencoderKL, "autoencoder_vq": AutoencoderVQ}
+"""First stages, which are trained without a process."""
 NETWORKS: dict[str, Callable[..., Any]] = {
     "ncsnpp": NCSNpp,
     "ddpm": DDPM,
@@ -51,9 +61,20 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "rbf": NormalisedRBF,
     "bit_mlp": BitMLP,
     "multiscale": MultiScaleNetwork,
+    "latent_unet": LatentUNet,
+    **AUTOENCODERS,
 }
 FROM_OTHERS = ("centered", "levels")
 """Arguments that other sections say: the codec and the process."""
+ENCODERS: dict[str, Callable[..., Any]] = {
+    "class_embedding": ClassEmbedder,
+    "text_transformer": TextTransformer,
+    "clip_text": CLIPText,
+    "rescaler": SpatialRescaler,
+}
+"""Networks that make a condition of another network, for the section `condition_encoder`."""
+NOT_TRAINED = ("clip_text",)
+"""Those of `ENCODERS` whose published weights are kept as they are."""
 OF_KERNELS = ("rbf", "bit_mlp", "multiscale")
 """Networks that say what a reverse kernel is; the others predict noise, data or the score, or classify."""
 CENTRES = {"normal": jax.nn.initializers.normal(1.0), "swiss_roll": lambda key, shape: swiss_roll(key, shape[0])}
@@ -77,6 +98,11 @@ VALUES = {
     "pool": Values(one_of=POOLS),
     "qkv_layout": Values(one_of=tuple(QKV_LAYOUTS)),
     **dict.fromkeys(("units", "scales", "dense_outputs"), _COUNT),
+    **dict.fromkeys(("latent_channels", "embed_channels", "image_channels", "codebook_size", "out_channels"), _COUNT),
+    **dict.fromkeys(("context_width", "context_length", "transformer_depth"), _COUNT),
+    **dict.fromkeys(("vocabulary", "length", "layers", "heads", "head_width"), _COUNT),
+    **dict.fromkeys(("attention_factors", "stages"), _COUNT),
+    "concat_channels": Values(least=0),
     "bumps": Values(least=2),
     **dict.fromkeys(("width", "bump_width"), Values(above=0.0)),
     **dict.fromkeys(("features", "dense", "upper"), _COUNT),
@@ -92,17 +118,50 @@ _CODECS: dict[type, Callable[[Any], Codec]] = {
 """From the options of a codec to the codec."""
 
 
+def data_shape(config: ConfigDict) -> tuple[int, int, int]:
+    """Returns the shape (h, w, c) of an example of the data."""
+    return config.data.image_size, config.data.image_size, config.data.channels
+
+
 def codec_of(config: ConfigDict) -> Codec:
-    """Builds the codec of the `codec` section.
+    """Builds the codec of the `codec` section, and of the section `first_stage` where it is of latents.
 
     Raises:
       InputError: its name or a key is unknown, or a value is not possible.
     """
     options = made(config, "codec")
+    if isinstance(options, LatentOptions):
+        return Latents(_first_stage(config), options.scale or 1.0, slices=options.slices)
+    if "first_stage" in config:
+        raise InputError("The section first_stage is not read by this codec: give codec.name=latents, or leave it out.")
     return _CODECS[type(options)](options)
 
 
-def conditioners_of(config: ConfigDict, network: Network, codec: Codec) -> Mapping[str, Conditioner]:
+def _first_stage(config: ConfigDict) -> FirstStage:
+    if "first_stage" not in config:
+        raise InputError(
+            "codec.name=latents needs the section first_stage: give the section network of its autoencoder."
+        )
+    module = construct("first_stage", AUTOENCODERS, config.first_stage.to_dict(), VALUES, choices={"dtype": DTYPES})
+    return FirstStage(module, _halved(config, "first_stage", module))
+
+
+def _halved(config: ConfigDict, section: str, module: Any) -> tuple[int, int, int]:
+    """The shape of the data, which a network halves as often as it has levels but one.
+
+    Raises:
+      InputError: it cannot.
+    """
+    size, halvings = config.data.image_size, len(module.channel_mult) - 1
+    if size % 2**halvings:
+        raise InputError(
+            f"data.image_size={size} cannot be halved {halvings} times: make it a multiple of {2**halvings}, or give "
+            f"{section}.channel_mult fewer levels."
+        )
+    return data_shape(config)
+
+
+def conditioners_of(config: ConfigDict, network: Network | FirstStage) -> Mapping[str, Conditioner]:
     """From a batch to those of the network's conditions that are no entry of it as they are.
 
     Raises:
@@ -114,28 +173,36 @@ def conditioners_of(config: ConfigDict, network: Network, codec: Codec) -> Mappi
             f"data.low_resolution={size}, but the network has {'a' if not size else 'no'} condition 'low_res': a "
             "super-resolution model needs both, any other model neither."
         )
-    return {"low_res": low_resolution(size, codec)} if size else {}
+    return {"low_res": low_resolution(size)} if size else {}
 
 
-def build_network(config: ConfigDict) -> Network:
-    """Builds the network of the `network` section, with what it takes from `data` and `process`.
+def _encoder(config: ConfigDict, shape: tuple[int, int, int]) -> Encoder | None:
+    """The encoder of the section `condition_encoder`, if there is one, for x of this shape."""
+    if "condition_encoder" not in config:
+        return None
+    values = config.condition_encoder.to_dict()
+    module = construct("condition_encoder", ENCODERS, values, VALUES, choices={"dtype": DTYPES})
+    return Encoder(module, module.conditions(shape), values["name"] not in NOT_TRAINED)
+
+
+def build_network(config: ConfigDict) -> Network | FirstStage:
+    """Builds the network of the `network` section, with what it takes from `data`, `codec`, `condition_encoder` and `process`.
 
     Raises:
       InputError: a name or a key is unknown or missing, a value is not possible, or the image size does not split into
         the network's levels.
     """
     config = completed(config)
-    c, data, process = config.network.to_dict(), config.data, config.process
-    shared: dict[str, Any] = {"centered": codec_of(config).centered}
+    c, process = config.network.to_dict(), config.process
+    codec = codec_of(config)
+    shared: dict[str, Any] = {"centered": codec.centered}
     if process.get("name") == "ve_chain":
         build_process(config)  # so that a mistake in it is found now
         spacing, rounded = process.get("spacing", "geometric"), process.get("rounded", False)
         shared["levels"] = NoiseLevels(process.sigma_max, process.sigma_min, process.num_levels, spacing, rounded)
     takes = inspect.signature(choose("network.name", NETWORKS, c.get("name", "ncsnpp"))).parameters
-    kernels = kind_of(process.get("name")) == KERNELS
-    if "name" in c and kernels != (c["name"] in OF_KERNELS):
-        possible = [name for name in NETWORKS if (name in OF_KERNELS) == kernels]
-        raise unknown_name(f"network.name for process {process.get('name')!r}:", c["name"], possible)
+    if "name" in c:
+        _check_kind(c["name"], process.get("name"))
     given = {key: value for key, value in shared.items() if key in takes}
     choices = {key: table for key, table in CHOICES.items() if key in takes or "name" not in c}
     module = construct("network", NETWORKS, c, VALUES, choices=choices, given=given)
@@ -143,13 +210,29 @@ def build_network(config: ConfigDict) -> Network:
         raise InputError(
             f"network.num_levels={c['num_levels']} is not process.num_levels={process.num_levels}: make them the same."
         )
+    if c["name"] in AUTOENCODERS:
+        return FirstStage(module, _halved(config, "network", module))
+    shape = codec.shape(data_shape(config))
     halvings = len(getattr(module, "channel_mult", (1,))) - 1
-    if data.image_size % 2**halvings:
+    if shape[0] % 2**halvings:
+        of = f"data.image_size={config.data.image_size}"
+        latent = "" if shape[0] == config.data.image_size else f" has latents of {shape[0]} x {shape[1]}, which"
         raise InputError(
-            f"data.image_size={data.image_size} cannot be halved {halvings} times: make it a multiple of "
-            f"{2**halvings}, or give network.channel_mult fewer levels."
+            f"{of}{latent} cannot be halved {halvings} times: make it a multiple of "
+            f"{2**halvings * config.data.image_size // shape[0]}, or give network.channel_mult fewer levels."
         )
-    return Network(_with_schedule(config, module), (data.image_size, data.image_size, data.channels))
+    return Network(_with_schedule(config, module), shape, _encoder(config, shape))
+
+
+def _check_kind(name: str, process: Any) -> None:
+    """Raises InputError where a network is not for a process of this name."""
+    kernels = kind_of(process) == KERNELS
+    if process == NONE:
+        possible = list(AUTOENCODERS)
+    else:
+        possible = [known for known in NETWORKS if (known in OF_KERNELS) == kernels and known not in AUTOENCODERS]
+    if name in NETWORKS and name not in possible:
+        raise unknown_name(f"network.name for process {process!r}:", name, possible)
 
 
 def _with_schedule(config: ConfigDict, module: Any) -> Any:

@@ -42,7 +42,7 @@ from score_jax.prediction.reverse import VARIANCES
 from score_jax.processes.chain import Chain
 from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
 from score_jax.samplers.ode import GridODE
-from score_jax.training.objective import Draw, Objective, per_example
+from score_jax.training.objective import Draw, Objective, Outcome, Surroundings
 from score_jax.typing import Batch, KeyArray, KeyBatch, Params, Time
 
 _REDUCTIONS = {"mean": lambda dim: 1.0 / dim, "half_sum": lambda dim: 0.5}
@@ -238,20 +238,28 @@ def build_loss(
         criterion = _criterion(c, model, dim, dequantized=dequantize, sigma_data=sigma_data)
     rate = c.condition_dropout if isinstance(c, Generative | ExactLikelihood) else 0.0
 
-    def values(params: Params, batch, t: Time, keys: KeyBatch, dropout_key: KeyArray) -> Float[Array, "b"]:
-        images = batch["image"]
-        x0 = codec.dequantize(fold_in_each(keys, 0), images) if dequantize else codec.encode(images)
+    drawn = dequantize or codec.stochastic
+
+    def values(
+        params: Params, around: Surroundings, batch, t: Time, keys: KeyBatch, dropout_key: KeyArray
+    ) -> Float[Array, "b"]:
+        images, coder = batch["image"], codec.at(around.frozen)
+        x0 = coder.dequantize(fold_in_each(keys, 0), images) if drawn else coder.encode(images)
         noise = normal_per_example(fold_in_each(keys, 1), x0)
         call = functools.partial(predict, params, train=True, rngs={"dropout": dropout_key})
         if criterion is None:
             logits = call(process.perturb(x0, t, noise), t)
             return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
-        conditions: Conditions = conditions_of(network.conditions, conditioners, batch, x0)
-        conditions = with_dropout(fold_in_each(keys, 2), conditions, network.conditions, rate)
+        given = conditions_of(network.conditions, conditioners, batch, x0, coder)
+        given = with_dropout(fold_in_each(keys, 2), given, network.conditions, rate)
+        conditions: Conditions = network.encode(params, around.frozen, given)
 
         def asked(x, t, conditions):
             return call(x, t, **conditions)
 
         return criterion(asked, conditions, x0, t, noise, fold_in_each(keys, 3))
 
-    return per_example(values, _draws(c, process))
+    def outcome(params: Params, around: Surroundings, *rest: Any) -> Outcome:
+        return Outcome(values(params, around, *rest), {}, around.statistics)
+
+    return Objective(outcome, _draws(c, process))

@@ -1,5 +1,6 @@
 """The `process` section."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,16 @@ from score_jax.processes.gaussian import EDM, VE, VP, Cosine, Flow, LinearVE, No
 from score_jax.processes.learned import STARTS, LearnedChain
 from score_jax.processes.schedules import BETAS
 
-Process = NoiseSchedule | LearnedChain | BinomialChain
+NONE = "none"
+"""The process of runs that noise nothing: autoencoders."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NoProcess:
+    """What stands in the place of a process where nothing is noised."""
+
+
+Process = NoiseSchedule | LearnedChain | BinomialChain | NoProcess
 PROCESSES: dict[str, Callable[..., Process]] = {
     "ve": VE,
     "vp": VP,
@@ -27,6 +37,7 @@ PROCESSES: dict[str, Callable[..., Process]] = {
     "ve_chain": ve_chain,
     "learned_chain": LearnedChain,
     "binomial_chain": binomial_chain,
+    NONE: NoProcess,
 }
 _KINDS = dict.fromkeys(("vp_chain", "ve_chain"), CHAIN) | dict.fromkeys(("learned_chain", "binomial_chain"), KERNELS)
 SPACINGS = ("geometric", "uniform")

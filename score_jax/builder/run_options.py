@@ -93,6 +93,12 @@ class Training(Options):
         one_of=ON_NONFINITE,
     )
     sample_every: int = count(50_000, "steps between pictures of samples; 0: none", least=0)
+    first_stage: str = option(
+        "", "workdir of the autoencoder whose latents are modelled (codec.name=latents); it is copied into the workdir"
+    )
+    condition_encoder: str = option(
+        "", "workdir of the weights of a condition_encoder that is not trained; they are copied into the workdir"
+    )
     start_from: str = option("", "workdir of another run, whose averaged parameters are the start; '': a random start")
 
 

@@ -43,6 +43,8 @@ DEFAULT_METHODS = {
 }
 CONSTRUCTED = ("process", "network", "prediction")
 """Sections that are the arguments of a class of the library, which checks them."""
+OPTIONAL = ("first_stage", "condition_encoder")
+"""Such sections that a config may lack: networks beside the one that is trained."""
 OF_CASCADES = ("data", "sampling", "evaluation")
 """Sections without methods that a cascade has beside its stages."""
 _TOP = ("seed", "version")
@@ -109,7 +111,7 @@ def completed(config: ConfigDict) -> ConfigDict:
     """
     if is_cascade(config):
         return _completed_cascade(config.to_dict())
-    values, known = config.to_dict(), {*_TOP, *SECTIONS, *METHODS, *CONSTRUCTED, "cascade"}
+    values, known = config.to_dict(), {*_TOP, *SECTIONS, *METHODS, *CONSTRUCTED, *OPTIONAL, "cascade"}
     for section in values:
         if section not in known:
             raise unknown_name("section of the config", section, known)
@@ -131,7 +133,7 @@ def completed(config: ConfigDict) -> ConfigDict:
             raise unknown_name(f"{section}.name", str(name), table)
         check_keys(section, name, given)
         whole[section] = _section(section, {"name": name} | options.defaults_of(table[name]) | given)
-    for section in CONSTRUCTED:
+    for section in (*CONSTRUCTED, *(section for section in OPTIONAL if values.get(section))):
         whole[section] = ConfigDict(values[section])
     return whole.lock()
 
@@ -172,7 +174,7 @@ def refuse_in_cascade(section: str) -> None:
     """Raises InputError where a cascade has no section of this name: it is its stages', or none at all."""
     if section in SETTINGS:
         raise InputError(f"A cascade has no section {section!r}: give it for a stage, as cascade.stage1.{section}.")
-    if section in (*SECTIONS, *METHODS, *CONSTRUCTED, "seed") and section not in OF_CASCADES:
+    if section in (*SECTIONS, *METHODS, *CONSTRUCTED, *OPTIONAL, "seed") and section not in OF_CASCADES:
         raise InputError(f"A cascade has no section {section!r}: it belongs to the config of each stage's run.")
     known = ("version", "cascade", *OF_CASCADES)
     if section not in known:

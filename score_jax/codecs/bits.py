@@ -1,11 +1,11 @@
 """Bits as x0: black and white pixels."""
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, PyTree, UInt8
 
 from score_jax.typing import Image, KeyBatch, Rounding
 
@@ -24,11 +24,16 @@ class Bits:
 
     threshold: int = 128
     dtype: ClassVar[np.dtype] = np.dtype(np.uint8)
+    stochastic: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     width: ClassVar[float] = 1.0
     centered: ClassVar[bool] = False
     log_bin_width: ClassVar[float] = 0.0
     levels_per_unit: ClassVar[float] = 1.0
+
+    def at(self, frozen: PyTree) -> Self:
+        """The codec as it is: no network takes part in it."""
+        return self
 
     def shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """The shape of x0 of images (h, w, c): theirs."""

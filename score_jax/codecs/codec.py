@@ -3,7 +3,7 @@
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Array, Shaped
+from jaxtyping import Array, PyTree, Shaped
 
 from score_jax.typing import Image, KeyBatch, Rounding
 
@@ -35,6 +35,17 @@ class Codec(Protocol):
     @property
     def levels_per_unit(self) -> float:
         """Levels of the images in a unit of x0."""
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether a model is trained on draws of x0 given the images, those of `dequantize`, in any case."""
+
+    def at(self, frozen: PyTree) -> "Codec":
+        """The codec with the parameters of the network that it encodes and decodes by, if it has one.
+
+        Args:
+          frozen: parameters by the name of the network that is not trained.
+        """
 
     def shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """The shape of x0 of images (h, w, c)."""

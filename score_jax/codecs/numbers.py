@@ -1,11 +1,11 @@
 """Numbers as x0: points, and other data that are no images, as arrays (1, 1, d)."""
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from score_jax.typing import Image, KeyBatch, Rounding
 
@@ -22,6 +22,7 @@ class Numbers:
     low: float = -3.0
     high: float = 3.0
     dtype: ClassVar[np.dtype] = np.dtype(np.float32)
+    stochastic: ClassVar[bool] = False
     centered: ClassVar[bool] = False
     log_bin_width: ClassVar[float] = 0.0
     levels_per_unit: ClassVar[float] = 1.0
@@ -35,6 +36,10 @@ class Numbers:
     def width(self) -> float:
         """Of the range."""
         return self.high - self.low
+
+    def at(self, frozen: PyTree) -> Self:
+        """The codec as it is: no network takes part in it."""
+        return self
 
     def shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """The shape of x0 of data of this shape: theirs."""

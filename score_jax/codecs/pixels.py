@@ -6,12 +6,12 @@ into one of images. Pure functions, jit-able, run on the device.
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, PyTree, UInt8
 
 from score_jax.typing import Image, KeyBatch, Rounding
 
@@ -38,6 +38,7 @@ class Pixels:
     high: float = 1.0
     bits: int = BITS
     dtype: ClassVar[np.dtype] = np.dtype(np.uint8)
+    stochastic: ClassVar[bool] = False
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -63,6 +64,10 @@ class Pixels:
     def levels_per_unit(self) -> float:
         """8-bit levels in a unit of x0."""
         return 255 / self.width
+
+    def at(self, frozen: PyTree) -> Self:
+        """The codec as it is: no network takes part in it."""
+        return self
 
     def shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """The shape of x0 of images (h, w, c): theirs."""

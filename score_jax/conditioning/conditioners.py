@@ -6,12 +6,14 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from score_jax.codecs.codec import Codec
+from score_jax.codecs.latents import Latents
 from score_jax.errors import InputError
 from score_jax.models.conditions import DeclaredConditions
 from score_jax.typing import Batch, Image, Resized
 
-Conditioner = Callable[[Mapping[str, Array], Image | None], Array]
-"""`conditioner(batch, x0)`: one condition of the network, from a batch and, in training and measuring, its x0."""
+Conditioner = Callable[[Mapping[str, Array], Image | None, Codec], Array]
+"""`conditioner(batch, x0, codec)`: one condition of the network, from a batch and, in training and measuring, its x0;
+the codec with its parameters, if it has any."""
 
 
 def area_means(images: Batch, size: int) -> Batch:
@@ -29,7 +31,7 @@ def area_means(images: Batch, size: int) -> Batch:
 def given(name: str) -> Conditioner:
     """Returns the entry of the batch as it is."""
 
-    def conditioner(batch: Mapping[str, Array], x0: Image | None) -> Array:
+    def conditioner(batch: Mapping[str, Array], x0: Image | None, codec: Codec) -> Array:
         if name not in batch:
             raise InputError(
                 f"The network has the condition {name!r}, but the data have no entry of this name: add it to "
@@ -40,20 +42,28 @@ def given(name: str) -> Conditioner:
     return conditioner
 
 
-def low_resolution(size: int, codec: Codec) -> Conditioner:
-    """Returns the images to enlarge, in the model's range: those of the batch (uint8), or x0 at this size."""
+def low_resolution(size: int) -> Conditioner:
+    """Returns the images to enlarge, in the model's range: those of the batch (uint8), or x0 at this size.
 
-    def conditioner(batch: Mapping[str, Array], x0: Image | None) -> Resized:
+    Of a model of latents, images in the range of its autoencoder.
+    """
+
+    def conditioner(batch: Mapping[str, Array], x0: Image | None, codec: Codec) -> Resized:
+        of_pixels = codec.pixels if isinstance(codec, Latents) else codec
         if "low_res" in batch:
-            return codec.encode(batch["low_res"])
+            return of_pixels.encode(batch["low_res"])
         assert x0 is not None, "images to enlarge are given where there is no x0"
-        return area_means(x0, size)
+        return area_means(of_pixels.encode(batch["image"]) if isinstance(codec, Latents) else x0, size)
 
     return conditioner
 
 
 def conditions_of(
-    declared: DeclaredConditions, conditioners: Mapping[str, Conditioner], batch: Mapping[str, Array], x0: Image | None
+    declared: DeclaredConditions,
+    conditioners: Mapping[str, Conditioner],
+    batch: Mapping[str, Array],
+    x0: Image | None,
+    codec: Codec,
 ) -> dict[str, Array]:
     """Returns the conditions of a network, by name.
 
@@ -62,11 +72,12 @@ def conditions_of(
       conditioners: of those that are made from a batch; others are its entries as they are.
       batch: arrays (b, ...) by name.
       x0: of the same examples, where there are any.
+      codec: of the model, with its parameters.
 
     Raises:
       InputError: the batch lacks an entry.
     """
-    made = {name: conditioners.get(name, given(name))(batch, x0) for name in declared}
+    made = {name: conditioners.get(name, given(name))(batch, x0, codec) for name in declared}
     return {
         name: jnp.asarray(array, declared[name].dtype) if jnp.issubdtype(declared[name].dtype, jnp.integer) else array
         for name, array in made.items()

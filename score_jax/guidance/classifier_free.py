@@ -3,8 +3,11 @@
 Samplers and likelihood cannot tell a guided predictor from a plain one. A `guidance_scale` of 1 is the model as it is.
 """
 
+import dataclasses
+import functools
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -31,20 +34,31 @@ def in_interval(scale: Scalar, process: NoiseSchedule, low: Scalar, high: Scalar
     return of_time
 
 
-def with_reference(
-    model: ConditionalPredictor, free: Callable[[Conditions], Conditions], scale: Scale
-) -> ConditionalPredictor:
-    """Guides the model with itself without conditions as reference: `predictor(x, t, conditions)`.
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["given", "reference"], meta_fields=[])
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Conditions to be led to, and those to be led away from.
+
+    Attributes:
+      given: of the samples.
+      reference: what stands for none, or what is not wanted (a "negative prompt").
+    """
+
+    given: Conditions
+    reference: Conditions
+
+
+def with_reference(model: ConditionalPredictor, scale: Scale) -> ConditionalPredictor:
+    """Guides the model with itself under other conditions as reference: `predictor(x, t, pair)`, of a `Pair`.
 
     Args:
       model: `model(x, t, conditions)`.
-      free: from conditions to those that stand for none.
       scale: at the times (b,).
     """
 
-    def guided(x: Batch, t: Time, conditions: Conditions) -> Prediction:
-        reference = with_conditions(model, free(conditions))
-        return classifier_free(with_conditions(model, conditions), reference, scale)(x, t)
+    def guided(x: Batch, t: Time, conditions: Pair) -> Prediction:
+        reference = with_conditions(model, conditions.reference)
+        return classifier_free(with_conditions(model, conditions.given), reference, scale)(x, t)
 
     return guided
 

@@ -85,7 +85,7 @@ def fit(experiment: Experiment, model: Params, mesh: Mesh, source: Source) -> Pa
 
     def loss(params: Params, model: Params, keys, batch):
         x, log_q = dequantize(params, fold_in_each(keys, 0), batch["image"], codec)
-        conditions = experiment.conditions(batch, codec.encode(batch["image"]))
+        conditions = experiment.conditions(model, batch, codec.encode(batch["image"]))
         values = dequantization.negative_bound(
             with_conditions(flow.predictor(model), conditions),
             process,

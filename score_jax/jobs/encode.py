@@ -41,7 +41,9 @@ class Coder:
         process = self.experiment.process
         assert isinstance(process, GaussianProcess)
         model, ode = self.experiment.predictor(self.params), self.experiment.ode(process)
-        return integrate_drift(model, process, x, t0, t1, ode, conditions=self.experiment.conditions(batch))
+        return integrate_drift(
+            model, process, x, t0, t1, ode, conditions=self.experiment.conditions(self.params, batch)
+        )
 
     def encode(self, x: Float[Array, "b h w c"], batch: Mapping[str, Array]) -> Solved:
         """From data to t_max, with the conditions of a batch."""
@@ -73,7 +75,8 @@ def encode(coder: Coder, mesh: Mesh, source: Source, count: int) -> Columns:
       "latents" and "reconstructions" (n, h, w, c), "images" (uint8), "labels", "rms_error" in levels of 0 to 255,
       "nfe" there and back, "ok".
     """
-    codec, split = coder.experiment.codec, over_batch(mesh)
+    split = over_batch(mesh)
+    codec = coder.experiment.codec_with(coder.params)
 
     def run(batch):
         x = codec.encode(batch["image"])
@@ -108,7 +111,7 @@ def interpolate(coder: Coder, columns: Columns, pairs: int) -> UInt8[np.ndarray,
     arcs = jnp.stack([slerp(first, second, float(weight)) for weight in WEIGHTS], axis=1)
     labels = jnp.repeat(jnp.asarray(columns["labels"][: 2 * pairs : 2]), len(WEIGHTS))
     decoded = jax.jit(coder.decode)(arcs.reshape(-1, *arcs.shape[2:]), {"label": labels})
-    return np.asarray(coder.experiment.codec.decode(decoded.y))
+    return np.asarray(coder.experiment.codec_with(coder.params).decode(decoded.y))
 
 
 def agreement(latents: Float[np.ndarray, "n ..."], others: Float[np.ndarray, "n ..."]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import jax
 from score_jax import builder
 from score_jax.builder.workdirs import load_config
 from score_jax.errors import InputError, unknown_name
-from score_jax.jobs.train import restore_params
+from score_jax.jobs.train import restore_trained
 from score_jax.runtime.results import provenance, write_json
 from score_jax.runtime.sharding import make_mesh
 from score_jax.training.data_facts import load_facts, save_facts
@@ -36,7 +36,7 @@ def export(workdir: Path, out: Path, form: str, *, step: int | None = None, aver
         raise InputError(f"{out} holds a training run: export into another folder.")
     config = load_config(workdir)
     experiment = builder.experiment(config)
-    params, found = restore_params(config, experiment, workdir, make_mesh(), step, averaged=averaged)
+    params, found = restore_trained(config, experiment, workdir, make_mesh(), step, averaged=averaged)
     config = config.copy_and_resolve_references()
     with config.unlocked():
         config.training.checkpoints = ""  # of the run, not of this folder

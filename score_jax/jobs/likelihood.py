@@ -123,13 +123,13 @@ def by_ode(experiment: Experiment, dequantizer: Params | None, *, closer: bool =
         return cheaper_derivative(drift, x, t, params, jax.tree.map(lambda rows: rows[0], conditions))
 
     def measure(params: Params, keys, batch):
-        images = batch["image"]
-        conditions = experiment.conditions(batch, codec.encode(images))
+        images, coder = batch["image"], experiment.codec_with(params)
+        conditions = experiment.conditions(params, batch, coder.encode(images))
         predictor = model(params)
         divergence = divergence_of(c, derivative(params, conditions))
 
         def once(k) -> dict[str, Array]:
-            x, log_q = _dequantized(dequantizer, fold_in_each(fold_in_each(keys, 1), k), images, codec)
+            x, log_q = _dequantized(dequantizer, fold_in_each(fold_in_each(keys, 1), k), images, coder)
             gain = -log_q
             if c.truncation == "bound":
                 draws = fold_in_each(fold_in_each(keys, 2), k)
@@ -163,7 +163,7 @@ def by_ode(experiment: Experiment, dequantizer: Params | None, *, closer: bool =
 def _chain_model(experiment: Experiment, params: Params, batch, x0):
     """The chain of a model's bounds, the model on it, and the variance of its kernels."""
     levels = experiment.levels()
-    given = with_conditions(experiment.predictor(params), experiment.conditions(batch, x0))
+    given = with_conditions(experiment.predictor(params), experiment.conditions(params, batch, x0))
     model: Predictor = seen(_in_dtype(experiment.likelihood, given), levels.view)
     if experiment.likelihood.clip and not experiment.facts.outputs_mean:
         model = clipped(model, levels.chain, *experiment.codec.bounds)
@@ -195,8 +195,9 @@ def _by_bound(experiment: Experiment) -> Measure:
         )
 
     def measure(params: Params, keys, batch):
-        x0 = codec.dequantize(fold_in_each(keys, 1), batch["image"])
-        chain, model, variance = _chain_model(experiment, params, batch, codec.encode(batch["image"]))
+        coder = experiment.codec_with(params)
+        x0 = coder.dequantize(fold_in_each(keys, 1), batch["image"])
+        chain, model, variance = _chain_model(experiment, params, batch, coder.encode(batch["image"]))
 
         def reverse(x, t):
             kernel = reverse_kernel(chain, model(x, t), x, t, t - 1, variance)

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from score_jax import builder
 from score_jax.errors import InputError, unknown_name
+from score_jax.jobs.frozen import frozen_shapes
 from score_jax.jobs.guide import classifier_of
 from score_jax.jobs.likelihood import by_ode, likelihood_program, precision
 from score_jax.jobs.sample import Given, sampling_program
@@ -23,7 +24,7 @@ from score_jax.planning.chips import Chip
 from score_jax.planning.program import Program, compiled_program, compiler_effort
 from score_jax.planning.topology import slice_devices
 from score_jax.runtime.results import write_json
-from score_jax.runtime.sharding import check_divisible, make_mesh, over_batch, replicated
+from score_jax.runtime.sharding import check_divisible, make_mesh, over_batch, replicated, sharded_by_size
 from score_jax.training.checkpoint import abstract_state
 from score_jax.training.throughput import TRAINING_PER_FORWARD
 
@@ -104,7 +105,8 @@ def _images(experiment: builder.Experiment, mesh: Mesh, b: int) -> dict[str, jax
 
 def _params(experiment: builder.Experiment, mesh: Mesh) -> PyTree:
     place = replicated(mesh)
-    return jax.tree.map(lambda leaf: _placed(leaf.shape, leaf.dtype, place), experiment.network.shapes())
+    shapes = experiment.with_frozen(experiment.network.shapes(), frozen_shapes(experiment))
+    return jax.tree.map(lambda leaf: _placed(leaf.shape, leaf.dtype, place), shapes)
 
 
 def _key(mesh: Mesh) -> jax.ShapeDtypeStruct:
@@ -120,8 +122,11 @@ def _bytes(tree: PyTree) -> int:
 def lower_training(experiment: builder.Experiment, mesh: Mesh) -> tuple[Any, int, int]:
     """The train step that `train` runs, lowered for a mesh; its batch size, and the bytes of its state per device."""
     state, b = abstract_state(experiment.create_state, mesh), experiment.config.training.batch_size
-    lowered = compiled_step(experiment, mesh).lower(state, _images(experiment, mesh, b))
-    return lowered, b, _bytes(state)
+    shapes = frozen_shapes(experiment)
+    places = sharded_by_size(shapes, mesh)
+    frozen = jax.tree.map(lambda leaf, place: _placed(leaf.shape, leaf.dtype, place), shapes, places)
+    lowered = compiled_step(experiment, mesh).lower(state, _images(experiment, mesh, b), frozen)
+    return lowered, b, _bytes(state) + _bytes(frozen)
 
 
 def lower_sampling(experiment: builder.Experiment, mesh: Mesh) -> tuple[Any, int, int]:

@@ -125,7 +125,7 @@ def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: 
 
     def draw_batch(params: Params, guide_params, key, batch_indices, label, rows):
         keys = keys_per_example(jax.random.fold_in(key, _LABEL_STREAM), batch_indices)
-        classes, codec = given.num_classes(experiment), experiment.codec
+        classes, codec = given.num_classes(experiment), experiment.codec_with(params)
         uniform = jax.vmap(lambda key: jax.random.randint(key, (), 0, max(1, classes)))(keys)
         rows = {"label": jnp.where(label == RANDOM_LABEL, uniform, label)} | rows
         known, edit, guide = None, None, None
@@ -142,7 +142,8 @@ def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: 
             scale = experiment.config.guidance.scale
             guide = _by_classifier(given.classifier, guide_params, rows["label"], scale)
         sampling = experiment.sampling(guide=guide, known=known, edit=edit)
-        asked = {"model": experiment.conditions(rows)} | ({} if guide is None else {"target": guide.target})
+        conditions = experiment.conditions(params, rows, guided=guide is None)
+        asked = {"model": conditions} | ({} if guide is None else {"target": guide.target})
         samples = sampling.draw(
             sampling.see(experiment.predictor(params, guided=guide is None)),
             key=key,

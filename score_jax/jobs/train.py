@@ -9,18 +9,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
 import score_jax
 from score_jax import builder
+from score_jax.arrays import keys_per_example
 from score_jax.builder.workdirs import load_config
-from score_jax.data.loader import make_loader, prefetch_to_device
+from score_jax.codecs.latents import NAME as FIRST_STAGE
+from score_jax.codecs.latents import Latents
+from score_jax.codecs.scale import scale_by_std
+from score_jax.convert.lpips import load_lpips
+from score_jax.data.loader import TrainingBatches, make_loader, prefetch_to_device
 from score_jax.data.sources import Source, open_source
 from score_jax.errors import InputError
 from score_jax.evaluation.image_grid import save_png
 from score_jax.evaluation.pictures import picture
 from score_jax.jobs.claim import claim_workdir
+from score_jax.jobs.frozen import copy_frozen, load_frozen
 from score_jax.jobs.sample import draw
+from score_jax.models.network import ENCODER
 from score_jax.planning.chips import peak_flops
 from score_jax.runtime.multihost import agree, on_first_process, on_first_then_all, print_once
 from score_jax.runtime.sharding import (
@@ -109,16 +117,12 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
     source = on_first_then_all(lambda: open_split(config, "train_split"))
     agree("data", {"images": len(source), "classes": source.classes})
     directory = directory_of(workdir, c.checkpoints)
+    on_first_process(lambda: _bring_frozen(experiment, workdir, mesh))
+    experiment = with_scale(experiment, workdir, source, mesh)
+    config = experiment.config
     on_first_process(lambda: claim_workdir(config, workdir, directory, source))
-
-    batches = make_loader(
-        source,
-        batch_size=c.batch_size,
-        seed=config.seed,
-        flip=config.data.flip,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
+    batches, frozen = _batches(config, source), _frozen(experiment, workdir, mesh)
+    train_steps = compiled_steps(experiment, mesh)
     with Checkpoints(directory, c.keep, c.keep_every, about=_identity(config)) as checkpoints:
         if checkpoints.latest is None:
             state = _initial_state(experiment, workdir, mesh)
@@ -130,16 +134,79 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
         with TrainingLog(workdir, c.steps, int(state.step), _meter(experiment)) as log:
             return run_training(
                 state,
-                compiled_steps(experiment, mesh),
+                lambda state, taken: train_steps(state, taken, frozen),
                 prefetch_to_device(batches, over_batch(mesh)),
                 workdir=workdir,
                 checkpoints=checkpoints,
                 log=log,
                 schedule=Schedule(c.steps, c.log_every, c.checkpoint_every, c.sample_every, c.steps_per_dispatch),
-                draw_samples=lambda state: _draw_samples(experiment, state, mesh, workdir, log),
+                draw_samples=lambda state: _draw_samples(experiment, state, frozen, mesh, workdir, log),
                 post_stop=any_process_asks(stop, mesh),
                 trace=tracer(workdir / "profile", int(state.step)) if profile else lambda step: None,
             )
+
+
+def _batches(config: ConfigDict, source: Source) -> TrainingBatches:
+    return make_loader(
+        source,
+        batch_size=config.training.batch_size,
+        seed=config.seed,
+        flip=config.data.flip,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+
+
+def _bring_frozen(experiment: builder.Experiment, workdir: Path, mesh: Mesh) -> None:
+    """Copies into a new workdir the networks that the run does not train."""
+
+    def first_stage(folder: Path, shapes: PyTree) -> Params:
+        config = load_config(folder)
+        return restore_trained(config, builder.experiment(config), folder, mesh)[0]
+
+    copy_frozen(experiment, workdir, {FIRST_STAGE: first_stage, ENCODER: _weights_alone}, mesh)
+
+
+def _weights_alone(folder: Path, shapes: PyTree) -> Params:
+    return weights.load_params(folder, shapes, jax.sharding.SingleDeviceSharding(jax.local_devices()[0]))
+
+
+def _frozen(experiment: builder.Experiment, workdir: Path, mesh: Mesh) -> PyTree:
+    """The networks that training asks and does not train; None where there are none."""
+    found, loss = load_frozen(experiment, workdir, mesh), experiment.config.loss
+    if "autoencoder" in experiment.parts and loss.perceptual_weight:
+        if not (loss.lpips_vgg and loss.lpips_heads):
+            raise InputError(
+                "loss.perceptual_weight needs the files loss.lpips_vgg and loss.lpips_heads, or 0 to do without."
+            )
+        found[builder.LPIPS_NAME] = load_lpips(Path(loss.lpips_vgg), Path(loss.lpips_heads)).params
+    places = sharded_by_size(found, mesh)
+    return jax.tree.map(jax.device_put, found, places) if found else None
+
+
+def with_scale(experiment: builder.Experiment, workdir: Path, source: Source, mesh: Mesh) -> builder.Experiment:
+    """Returns a model of latents with their scale: that of its workdir, or else measured, where the config says none.
+
+    It is one over the standard deviation of the first batch's latents, over all devices and processes.
+    """
+    codec, config = experiment.codec, experiment.config
+    if not isinstance(codec, Latents) or config.codec.scale:
+        return experiment
+    if (workdir / "config.json").exists():
+        scale = load_config(workdir).codec.get("scale", 0.0)
+    else:
+        frozen = load_frozen(experiment, workdir, mesh)
+        batch, _ = next(prefetch_to_device(_batches(config, source), over_batch(mesh), depth=1))
+
+        def measured(frozen: PyTree, images: Array) -> Array:
+            keys = keys_per_example(jax.random.key(config.seed), jnp.arange(len(images)))
+            return scale_by_std(codec.at(frozen).dequantize(keys, images))
+
+        scale = float(jax.jit(measured, out_shardings=replicated(mesh))(frozen, batch["image"]))
+        print_once(f"Latents of the first batch have a standard deviation of {1 / scale:.4g}: codec.scale={scale:.6g}.")
+    config = config.copy_and_resolve_references()
+    config.codec.scale = scale
+    return builder.experiment(config)
 
 
 def _identity(config: ConfigDict) -> dict[str, Any]:
@@ -189,14 +256,15 @@ def _meter(experiment: builder.Experiment) -> Meter:
 
 
 def _draw_samples(
-    experiment: builder.Experiment, state: TrainState, mesh: Mesh, workdir: Path, log: TrainingLog
+    experiment: builder.Experiment, state: TrainState, frozen: PyTree, mesh: Mesh, workdir: Path, log: TrainingLog
 ) -> None:
     """A grid of samples to TensorBoard and into the workdir."""
     config = experiment.config
     if "sampler" not in experiment.parts or config.data.low_resolution:
         return  # draws nothing, or nothing without images to enlarge
     count, step = mesh.size * -(-_PREVIEWS // mesh.size), int(state.step)
-    samples = draw(experiment, state.ema_params, mesh, range(count), batch_size=count, seed=config.seed)
+    params = experiment.with_frozen(state.ema_params, frozen)
+    samples = draw(experiment, params, mesh, range(count), batch_size=count, seed=config.seed)
     shown = picture(samples.images)
     log.image(step, "samples", shown)
     if jax.process_index() == 0:
@@ -213,7 +281,7 @@ def _initial_state(experiment: builder.Experiment, workdir: Path, mesh: Mesh) ->
     other = experiment.config.training.start_from
     if other:
         config = load_config(Path(other))
-        params, step = restore_params(config, builder.experiment(config), Path(other), mesh)
+        params, step = restore_trained(config, builder.experiment(config), Path(other), mesh)
         if jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, state.params):
             raise InputError(
                 f"training.start_from={other} has another network: give both configs the same section `network`."
@@ -227,7 +295,7 @@ def _initial_state(experiment: builder.Experiment, workdir: Path, mesh: Mesh) ->
     return starting_from(params, state)
 
 
-def restore_params(
+def restore_trained(
     config: ConfigDict,
     experiment: builder.Experiment,
     workdir: Path,
@@ -236,7 +304,8 @@ def restore_params(
     *,
     averaged: bool = True,
 ) -> tuple[Params, int]:
-    """Returns the averaged parameters of a workdir, or the raw ones, and their step (0 for weights without a training).
+    """Returns the averaged parameters of a workdir's model, or the raw ones, and their step (0 for weights without a
+    training); without those of networks that are not trained.
 
     Raises:
       InputError: the workdir has no such checkpoint or parameters, or those of another network.
@@ -252,4 +321,21 @@ def restore_params(
         raise InputError(f"No checkpoint in {directory}: expected checkpoints of `train`, or converted weights.")
     with Checkpoints(directory, config.training.keep, config.training.keep_every) as checkpoints:
         state = checkpoints.restore(abstract_state(experiment.create_state, mesh), step).state
-    return (state.ema_params if averaged else state.params), int(state.step)
+    params = state.ema_params if averaged else state.params
+    return (params[builder.MODEL] if len(experiment.groups) > 1 else params), int(state.step)
+
+
+def restore_params(
+    config: ConfigDict,
+    experiment: builder.Experiment,
+    workdir: Path,
+    mesh: Mesh,
+    step: int | None = None,
+) -> tuple[Params, int]:
+    """Returns what the experiment's methods take: the averaged parameters, beside them those that are not trained.
+
+    Raises:
+      InputError: as of `restore_trained`, or the workdir lacks a network that is not trained.
+    """
+    params, found = restore_trained(config, experiment, workdir, mesh, step)
+    return experiment.with_frozen(params, load_frozen(experiment, workdir, mesh)), found

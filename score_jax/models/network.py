@@ -1,6 +1,7 @@
 """A network as the rest of the library sees it: pure functions of its parameters."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -11,6 +12,40 @@ from jaxtyping import Array, PyTree
 from score_jax.models.conditions import DeclaredConditions, declared
 from score_jax.typing import Batch, KeyArray, Params, Time
 
+NETWORK, ENCODER = "network", "condition_encoder"
+"""Names of the parameters of a network and of its encoder, where both are trained."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Encoder:
+    """A network that makes a condition of another one, such as the tokens of a text into its context.
+
+    It runs once per sample, not once per step.
+
+    Attributes:
+      module: called as `module(raw)`; `module.makes` names the condition that it makes.
+      raw: what it is given, one condition by name.
+      trained: with the network that it is for; otherwise its parameters are among those that are not trained.
+    """
+
+    module: Any
+    raw: DeclaredConditions
+    trained: bool
+
+    @property
+    def takes(self) -> str:
+        """The name of what it is given."""
+        (name,) = self.raw
+        return name
+
+    def init(self, key: KeyArray) -> Params:
+        """Fresh parameters."""
+        return self.module.init(key, self.raw[self.takes].zeros(1)).get("params", {})
+
+    def shapes(self) -> PyTree:
+        """Shapes and dtypes of the parameters, without making any."""
+        return jax.eval_shape(self.init, jax.random.key(0))
+
 
 @dataclasses.dataclass(frozen=True)
 class Network:
@@ -20,30 +55,58 @@ class Network:
       module: called as `module(x, time_label, train=..., **conditions)`; its method `conditions(image_shape)`, if it
         has one, declares what these are.
       image_shape: (h, w, c) of x.
+      encoder: what makes one of its conditions; None: all are in a batch as the network takes them.
     """
 
     module: nn.Module
     image_shape: tuple[int, int, int]
+    encoder: Encoder | None = None
 
     @property
     def conditions(self) -> DeclaredConditions:
-        """What the network can be given beside x_t and its time, by name."""
-        return declared(self.module, self.image_shape)
+        """What a batch gives the network beside x_t and its time, by name; `encode` makes of them what it takes."""
+        taken = declared(self.module, self.image_shape)
+        if self.encoder is None:
+            return taken
+        return {name: taken[name] for name in taken if name != self.encoder.module.makes} | dict(self.encoder.raw)
+
+    @property
+    def _trains_encoder(self) -> bool:
+        return self.encoder is not None and self.encoder.trained
+
+    def encode(self, params: Params, frozen: PyTree, conditions: Mapping[str, Array]) -> dict[str, Array]:
+        """The conditions as `apply` takes them.
+
+        Args:
+          params: of the network, and of its encoder where that is trained too.
+          frozen: parameters that are not trained, by name, "condition_encoder" among them where that is not.
+          conditions: arrays (b, ...) by the names of `conditions`.
+        """
+        if self.encoder is None:
+            return dict(conditions)
+        others = {name: array for name, array in conditions.items() if name != self.encoder.takes}
+        own = params[ENCODER] if self.encoder.trained else frozen[ENCODER]
+        made = self.encoder.module.apply({"params": own}, conditions[self.encoder.takes])
+        return others | {self.encoder.module.makes: made}
 
     def apply(self, params: Params, x: Batch, time_label: Time, **kwargs: Any) -> Any:
-        """The network's output; kwargs are its conditions, `train` and `rngs`."""
-        return self.module.apply({"params": params}, x, time_label, **kwargs)
+        """The network's output; kwargs are its conditions as `encode` makes them, `train` and `rngs`."""
+        own = params[NETWORK] if self._trains_encoder else params
+        return self.module.apply({"params": own}, x, time_label, **kwargs)
 
     def example(self, batch_size: int = 1) -> dict[str, Array]:
-        """Conditions of so many examples, zeros."""
-        return {name: condition.zeros(batch_size) for name, condition in self.conditions.items()}
+        """Conditions of so many examples as `apply` takes them, zeros."""
+        taken = declared(self.module, self.image_shape)
+        return {name: condition.zeros(batch_size) for name, condition in taken.items()}
 
     def init(self, key: KeyArray) -> Params:
-        """Fresh parameters."""
+        """Fresh parameters: of the module, or by name of it and of the encoder."""
         x, time_label = jnp.zeros((1, *self.image_shape)), jnp.ones((1,))
         conditions: dict[str, Any] = self.example()
-        variables = self.module.init(key, x, time_label, **conditions)
-        return variables["params"]
+        own = self.module.init(key, x, time_label, **conditions)["params"]
+        if self.encoder is None or not self.encoder.trained:
+            return own
+        return {NETWORK: own, ENCODER: self.encoder.init(jax.random.fold_in(key, 1))}
 
     def shapes(self) -> PyTree:
         """Shapes and dtypes of the parameters, without making any."""

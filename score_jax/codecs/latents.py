@@ -1,0 +1,100 @@
+"""Latents of a first stage as x0 (Rombach et al. 2022, section 3.1): an autoencoder that is not trained any more."""
+
+import dataclasses
+from typing import Any, ClassVar, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from einops import rearrange
+from jaxtyping import Array, PyTree, Shaped, UInt8
+
+from score_jax.arrays import normal_per_example
+from score_jax.codecs.pixels import Pixels
+from score_jax.models.autoencoders.first_stage import FirstStage
+from score_jax.typing import Image, KeyBatch, Params, Rounding
+
+NAME = "first_stage"
+"""Of the autoencoder's parameters among those that are not trained."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Latents:
+    """x0 = scale * z, where z is the autoencoder's code of an image.
+
+    A density of x0 is one of latents, not of images.
+
+    Attributes:
+      first_stage: the autoencoder.
+      scale: that gives latents a standard deviation near 1.
+      pixels: between images and what the autoencoder takes.
+      slices: parts of a batch that are decoded one after another, in the memory of one.
+      params: of the autoencoder; None: until `at` is called with them, only shapes are known.
+    """
+
+    first_stage: FirstStage
+    scale: float
+    pixels: Pixels = dataclasses.field(default_factory=Pixels)
+    slices: int = 1
+    params: Params | None = None
+    dtype: ClassVar[np.dtype] = np.dtype(np.uint8)
+    bounds: ClassVar[tuple[float, float]] = (-3.0, 3.0)
+    width: ClassVar[float] = 6.0
+    centered: ClassVar[bool] = False
+    log_bin_width: ClassVar[float] = 0.0
+    levels_per_unit: ClassVar[float] = 1.0
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether the autoencoder says a distribution of z, of which models are trained on draws."""
+        return self.first_stage.stochastic
+
+    def at(self, frozen: PyTree) -> Self:
+        """The codec with the parameters of its autoencoder, `frozen["first_stage"]`."""
+        return dataclasses.replace(self, params=frozen[NAME])
+
+    def shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """The shape of latents of images (h, w, c)."""
+        return self.first_stage.latent_shape(image_shape)
+
+    def encode(self, images: UInt8[Array, "b h w c"]) -> Image:
+        """The latents of images; where the autoencoder says a distribution, its mean."""
+        return self.scale * self.unscaled(images)
+
+    def unscaled(self, images: UInt8[Array, "b h w c"]) -> Image:
+        """z of images, as a condition of a network has it."""
+        return self.first_stage.mode(self._moments(images))
+
+    def dequantize(self, keys: KeyBatch, images: UInt8[Array, "b h w c"]) -> Image:
+        """A draw from the distribution that the autoencoder says, or the latents where it says none."""
+        moments = self._moments(images)
+        noise = normal_per_example(keys, self.first_stage.mode(moments))
+        return self.scale * self.first_stage.draw(moments, noise)
+
+    def _moments(self, images: UInt8[Array, "b h w c"]) -> Image:
+        return self.first_stage.encode(self._known(), self.pixels.encode(images))
+
+    def _known(self) -> Params:
+        assert self.params is not None, "a codec of latents is used with its parameters, `at` them"
+        return self.params
+
+    def images(self, x0: Image) -> Image:
+        """Images in [-1, 1] of latents, before they become levels."""
+        decode: Any = lambda z: self.first_stage.decode(self._known(), z)  # noqa: E731
+        z = x0 / self.scale
+        if self.slices == 1 or len(z) % self.slices:
+            return decode(z)
+        # Each part holds every slices-th example, so that each device keeps the examples that it has.
+        parts = jax.lax.map(decode, rearrange(z, "(b parts) ... -> parts b ...", parts=self.slices))
+        return rearrange(parts, "parts b ... -> (b parts) ...")
+
+    def decode(
+        self, x0: Shaped[Array, "*batch h w c"], rounding: Rounding = "truncated"
+    ) -> UInt8[Array, "*batch _ _ _"]:
+        """The images of latents; of a trajectory, those of each of its states."""
+        h, w, c = x0.shape[-3:]
+        flat = x0.reshape(-1, h, w, c)
+        if not len(flat):
+            return jnp.zeros((*x0.shape[:-3], *self.first_stage.shape_of_images((h, w, c))), jnp.uint8)
+        images = self.pixels.decode(self.images(flat), rounding)
+        return images.reshape(*x0.shape[:-3], *images.shape[1:])

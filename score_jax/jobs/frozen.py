@@ -1,0 +1,66 @@
+"""Networks that take part in a run and are not trained in it: kept in folders of its workdir, beside its own.
+
+WORKDIR/first_stage/           config.json and params.safetensors of the autoencoder
+WORKDIR/condition_encoder/     params.safetensors of the network that makes a condition
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from jaxtyping import PyTree
+
+from score_jax.builder import Experiment
+from score_jax.errors import InputError
+from score_jax.runtime.sharding import replicated
+from score_jax.training import weights
+
+
+def frozen_shapes(experiment: Experiment) -> dict[str, PyTree]:
+    """Returns shapes and dtypes of the parameters that are not trained, by name."""
+    return {name: network.shapes() for name, network in experiment.frozen.items()}
+
+
+def load_frozen(experiment: Experiment, workdir: Path, mesh: Mesh) -> dict[str, PyTree]:
+    """Returns the parameters that a run does not train, by name, whole on each device.
+
+    Raises:
+      InputError: a folder is missing or damaged, or of another network.
+    """
+    found = {}
+    for name, shapes in frozen_shapes(experiment).items():
+        folder = workdir / name
+        if not weights.has_params(folder):
+            raise InputError(
+                f"{folder} is missing: the run needs it as `train` or `convert` wrote it. Copy the whole workdir."
+            )
+        found[name] = weights.load_params(folder, shapes, replicated(mesh))
+    return found
+
+
+def copy_frozen(experiment: Experiment, workdir: Path, read: Mapping[str, Any], mesh: Mesh) -> None:
+    """Copies into a new workdir what training.first_stage and training.condition_encoder name; keeps what is there.
+
+    Args:
+      experiment: the run.
+      workdir: of the run.
+      read: how each is read, by name: `read[name](folder, shapes)`.
+      mesh: of the devices.
+
+    Raises:
+      InputError: one is not named, or is none or of another network.
+    """
+    for name, shapes in frozen_shapes(experiment).items():
+        if weights.has_params(workdir / name):
+            continue
+        source = experiment.config.training[name]
+        if not source:
+            raise InputError(f"training.{name} is missing: give the workdir of the section {name}'s weights.")
+        params = read[name](Path(source), shapes)
+        if jax.tree.map(lambda leaf: leaf.shape, params) != jax.tree.map(lambda leaf: leaf.shape, shapes):
+            raise InputError(
+                f"training.{name}={source} has another network: give the section {name} what its config.json says."
+            )
+        weights.save_params(workdir / name, params)
