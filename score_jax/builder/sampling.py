@@ -41,7 +41,7 @@ from score_jax.builder.sampler_options import (
 from score_jax.builder.walk import Walk, number, walk_of
 from score_jax.errors import InputError, unknown_name
 from score_jax.guidance import classifier, classifier_free
-from score_jax.guidance.measurements import Measurement, held_after, held_before, noised
+from score_jax.guidance.measurements import Measurement, held_after, held_before, noised, replace
 from score_jax.prediction import coordinates, predictor
 from score_jax.prediction.coordinates import log_prob_seen
 from score_jax.prediction.predictor import ConditionalPredictor, Predictor
@@ -250,12 +250,7 @@ def _begun_with(step: RememberingStep, measurement: Measurement, known: Callable
     """`held_before` of a step that remembers."""
 
     def wrapped(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor, memory: Any):
-        def one(noise: Noise, x: Batch, t: Time, s: Time, predictor: Predictor):
-            x, *rest = step(noise, x, t, s, predictor, memory)
-            return x, rest
-
-        x, rest = held_before(one, measurement, known)(noise, x, t, s, predictor)
-        return x, *rest
+        return step(noise, replace(measurement, x, known(noise, t)), t, s, predictor, memory)
 
     return wrapped
 

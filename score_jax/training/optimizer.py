@@ -72,7 +72,7 @@ def cyclic_schedule(cycles: Sequence[Cycle], decay: str) -> optax.Schedule:
       InputError: unknown `decay`.
     """
     falls = {
-        "linear": lambda k, c: c.last + (c.peak - c.last) * (c.length - k) / c.length,
+        "linear": lambda k, c: c.last + (c.peak - c.last) * (1 - k / float(c.length)),
         "cosine": lambda k, c: (
             c.last
             + 0.5 * (c.peak - c.last) * (1 + jnp.cos(jnp.pi * (k - c.warmup_steps) / (c.length - c.warmup_steps)))

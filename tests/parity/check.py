@@ -30,6 +30,8 @@ import guided_cases
 import inception_cases
 import jax
 import jax.numpy as jnp
+import latent_first_stage_cases
+import latent_network_cases
 import latent_sampling_cases
 import lpips_cases
 import metric_cases
@@ -61,6 +63,8 @@ _TOPICS = (
     clip_cases,
     clip_text_cases,
     lpips_cases,
+    latent_first_stage_cases,
+    latent_network_cases,
     latent_sampling_cases,
 )
 HANDLERS = {case: run for topic in _TOPICS for case, run in topic.HANDLERS.items()}

@@ -165,7 +165,7 @@ def _sampling(file, options: type, dtype, **more) -> tuple[Sampling, Chain]:
     if "mask" in given:
         pixels = mask(jnp.asarray(given["mask"], dtype))
         known = Known(pixels, pixels.operator(jnp.asarray(given["x0"], dtype)))
-    facts = ModelFacts(chain, {"name": "vp_chain"}, Numbers((1,)), "eps", "index")
+    facts = ModelFacts(chain, {"name": "vp_chain"}, Numbers(), "eps", "index")
     return build_sampling(options(num_steps=config["S"], discretisation=name, **more), facts, known=known), chain
 
 
