@@ -39,6 +39,7 @@ SAMPLERS = {
     "ancestral_large": {"name": "ancestral", "variance": "fixed_large", "num_steps": 200},
     "ddim": {"num_steps": 100},
     "ddim_eta": {"name": "ddim", "eta": 1.0, "num_steps": 200},
+    "plms": {"num_steps": 60},
     "heun": {"num_steps": 30},
     "heun_churn": {"name": "heun", "churn": 10.0, "num_steps": 50},
     "euler": {"num_steps": 80},
