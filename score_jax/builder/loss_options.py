@@ -65,9 +65,10 @@ class Denoising(Generative):
 class ByLevel(Denoising):
     """Denoising with a log variance of each level and the bound's weights (Rombach et al. 2022), on chains."""
 
-    weighting: str = option("eps", "whose error it is", one_of=("eps", "x0", "v"))
     simple_weight: float = option(1.0, "factor of the error over its variance, plus the log variance", least=0.0)
-    elbo_weight: float = option(0.0, "factor of the error by its weight in the variational bound", least=0.0)
+    elbo_weight: float = option(
+        0.0, "factor of the error by its weight in the bound, which weighting=eps, x0 and v have", least=0.0
+    )
     log_variance: float = option(0.0, "log variance of the error at each level, or what it is at first")
     learn_log_variance: bool = option(False, "learn the log variance of each level")
     posterior_share: float = option(

@@ -18,7 +18,7 @@ from score_jax.builder.guidance_options import ClassifierFree
 from score_jax.builder.kernels import KernelSampling, build_kernel_sampling
 from score_jax.builder.model_facts import ModelFacts
 from score_jax.builder.options import CHAIN, CONTINUOUS, KERNELS, Options
-from score_jax.builder.processes import kind_of
+from score_jax.builder.processes import NoProcess, kind_of
 from score_jax.builder.sampler_options import (
     DDIM,
     PLMS,
@@ -301,6 +301,11 @@ _INITIAL = {"prior": None, "uniform": _uniform_start}
 
 def _check_possible(c: Options, model: ModelFacts) -> None:
     """Raises InputError where the method is not one of the model's process."""
+    if isinstance(model.process, NoProcess):
+        raise InputError(
+            f"sampler.name for process {model.process_name!r}: this run is no generative model, and nothing samples it. "
+            "Give the workdir of a model of its latents."
+        )
     kind = kind_of(model.process_name)
     other = {
         CONTINUOUS: {Langevin, ReverseKernels},

@@ -1,5 +1,6 @@
 """Options of a method that nothing reads: beside the process of the model, or beside what the command line states."""
 
+import dataclasses
 from collections.abc import Mapping
 
 from ml_collections import ConfigDict
@@ -58,8 +59,11 @@ def _take_no_more_steps_than_levels(config: ConfigDict) -> None:
 
 
 def _unread(config: ConfigDict, section: str, stated: Mapping[str, str | None]) -> dict[str, str]:
+    """The keys that the section's method does not read beside its values, or whose value it cannot have."""
     options, values = METHODS[section][config[section].name], config[section].to_dict()
     for key in keys_of(options):
         if isinstance(values[key], str):
             values[key] = stated.get(f"{section}.{key}", values[key])
-    return unread(options, values, kind_of(config.process.get("name")))
+    choices = {field.name: field.metadata["values"].one_of for field in dataclasses.fields(options)}
+    impossible = {key for key, one_of in choices.items() if one_of is not None and values[key] not in one_of}
+    return unread(options, values, kind_of(config.process.get("name"))) | dict.fromkeys(impossible, "it is no choice")

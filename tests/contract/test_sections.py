@@ -406,6 +406,17 @@ def test_methods_of_the_command_line_never_fail_by_what_a_config_carries_over(se
             assert made(switched, section) is not None
 
 
+@pytest.mark.parametrize("method", ["ddim", "plms", "ancestral"])
+@pytest.mark.parametrize("discretisation", ["score_sde", "latent_diffusion"])
+def test_a_solver_of_the_command_line_keeps_the_levels_of_a_code_where_it_has_them(discretisation, method):
+    config = SHIPPED["configs/lineage.py:ddpm"].copy_and_resolve_references()
+    config.sampler = type(config.sampler)({"name": "ddim", "num_steps": 20, "discretisation": discretisation})
+    switched = with_methods(completed(config), {"sampler.name": method})
+    possible = METHODS["sampler"][method].__dataclass_fields__["discretisation"].metadata["values"].one_of
+    assert switched.sampler.discretisation == (discretisation if discretisation in possible else "exact")
+    assert made(switched, "sampler").num_steps == 20
+
+
 def test_defaults_of_every_method_are_possible():
     for section, name, options in OPTIONS:
         stated = {"name": name} if name else {}

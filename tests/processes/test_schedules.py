@@ -17,6 +17,10 @@ def test_warm_ups_rise_over_their_share_and_stay():
 
 def test_square_roots_of_quad_are_even():
     np.testing.assert_allclose(schedules.quad(3, 3.0, 27.0), (1, 4, 9))
+    # Latent diffusion's "linear", from 0.0015 to 0.0195; halfway the root is 0.0892 = (0.0387 + 0.1396) / 2.
+    scaled = schedules.BETAS["scaled_linear"](1001, 1.5015, 19.5195)
+    np.testing.assert_allclose(scaled[[0, 500, 1000]], (0.0015, 0.0079542, 0.0195), rtol=1e-4)
+    np.testing.assert_allclose(schedules.BETAS["sqrt"](3, 0.03, 0.27), (0.1, 0.05**0.5, 0.3))
     np.testing.assert_allclose(schedules.linear(3, 3.0, 27.0), (1, 5, 9))
     np.testing.assert_allclose(schedules.const(4, 2.0), np.full(4, 0.5))
     np.testing.assert_allclose(schedules.jsd(4), (1 / 4, 1 / 3, 1 / 2, 1))
