@@ -186,7 +186,7 @@ def _encoder(config: ConfigDict, shape: tuple[int, int, int]) -> Encoder | None:
 
 
 def build_network(config: ConfigDict) -> Network | FirstStage:
-    """Builds the network of the `network` section, with what it takes from `data`, `codec`, `condition_encoder` and `process`.
+    """Builds the network of the section `network`, with what it takes from other sections.
 
     Raises:
       InputError: a name or a key is unknown or missing, a value is not possible, or the image size does not split into

@@ -21,6 +21,7 @@ _VERBS = {
     "sample": "draw images from a trained model or a cascade",
     "edit": "complete, colour, denoise or repaint an image with a trained model",
     "likelihood": "measure bits per dimension of held-out data, exactly or by a bound",
+    "reconstruct": "encode and decode images by an autoencoder, and measure what is lost",
     "encode": "encode images to latents, decode them, and interpolate between them",
     "evaluate": "draw samples and measure FID and similar metrics, by the protocol of an evaluator",
     "fid": "measure FID and similar metrics between two sets of images or statistics",
@@ -36,7 +37,7 @@ _NOT_WRITABLE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS),
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
 )
-_BY_ALL_PROCESSES = ("train", "sample", "edit", "likelihood", "encode", "evaluate", "fid", "demo")
+_BY_ALL_PROCESSES = ("train", "sample", "edit", "likelihood", "reconstruct", "encode", "evaluate", "fid", "demo")
 
 _USAGE = "usage: python -m score_jax VERB [--workdir=DIR] [--config=FILE.py] [--config.section.key=value ...]\n"
 

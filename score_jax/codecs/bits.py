@@ -1,7 +1,7 @@
 """Bits as x0: black and white pixels."""
 
 import dataclasses
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +31,7 @@ class Bits:
     log_bin_width: ClassVar[float] = 0.0
     levels_per_unit: ClassVar[float] = 1.0
 
-    def at(self, frozen: PyTree) -> Self:
+    def at(self, frozen: PyTree) -> "Bits":
         """The codec as it is: no network takes part in it."""
         return self
 

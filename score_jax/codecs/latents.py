@@ -1,7 +1,7 @@
 """Latents of a first stage as x0 (Rombach et al. 2022, section 3.1): an autoencoder that is not trained any more."""
 
 import dataclasses
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,7 @@ class Latents:
         """Whether the autoencoder says a distribution of z, of which models are trained on draws."""
         return self.first_stage.stochastic
 
-    def at(self, frozen: PyTree) -> Self:
+    def at(self, frozen: PyTree) -> "Latents":
         """The codec with the parameters of its autoencoder, `frozen["first_stage"]`."""
         return dataclasses.replace(self, params=frozen[NAME])
 

@@ -1,7 +1,7 @@
 """Numbers as x0: points, and other data that are no images, as arrays (1, 1, d)."""
 
 import dataclasses
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -37,7 +37,7 @@ class Numbers:
         """Of the range."""
         return self.high - self.low
 
-    def at(self, frozen: PyTree) -> Self:
+    def at(self, frozen: PyTree) -> "Numbers":
         """The codec as it is: no network takes part in it."""
         return self
 

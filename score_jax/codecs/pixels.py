@@ -6,7 +6,7 @@ into one of images. Pure functions, jit-able, run on the device.
 
 import dataclasses
 import math
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +65,7 @@ class Pixels:
         """8-bit levels in a unit of x0."""
         return 255 / self.width
 
-    def at(self, frozen: PyTree) -> Self:
+    def at(self, frozen: PyTree) -> "Pixels":
         """The codec as it is: no network takes part in it."""
         return self
 

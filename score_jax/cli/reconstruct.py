@@ -1,0 +1,91 @@
+"""`python -m score_jax reconstruct`."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import flags
+
+from score_jax.builder.options import Values
+from score_jax.cli.extractors import imported, inception
+from score_jax.cli.verb import define_step, load_trained, parse_flags
+from score_jax.evaluation.image_grid import grid, save_png
+from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, protocol_of
+from score_jax.jobs import reconstruct
+from score_jax.jobs.train import open_split
+from score_jax.runtime.results import check_result, provenance, write_arrays, write_json
+from score_jax.training.weights import parameters_name
+
+_DESCRIPTION = """Encodes held-out images by an autoencoder, decodes them, and measures what is lost.
+
+  python -m score_jax reconstruct --workdir=runs/first_stage
+  python -m score_jax reconstruct --workdir=runs/first_stage --fid --count=0
+
+Takes the first --count images of the eval split. Writes reconstruct.json (PSNR and SSIM of 8-bit images, with --fid the
+FID between reconstructions and images, with the files of LPIPS its mean, and how a codebook is used),
+reconstructions.npz, and reconstructions.png (each image above its reconstruction) into the workdir."""
+_COUNT, _SHOWN, _ROW = 256, 32, 16
+
+
+def _define(values: flags.FlagValues) -> None:
+    define_step(values)
+    define: Any = {"flag_values": values}
+    flags.DEFINE_integer("count", _COUNT, "Number of images; 0: all.", **define)
+    flags.DEFINE_integer("batch_size", 32, "Images at the same time, over all devices together.", **define)
+    flags.DEFINE_bool("fid", False, "Also measure FID between reconstructions and images.", **define)
+    flags.DEFINE_string("protocol", "torch_fidelity", f"Protocol of FID, one of {', '.join(PROTOCOLS)}.", **define)
+    flags.DEFINE_string("inception_weights", None, "File of Inception's weights, else $SCORE_JAX_INCEPTION.", **define)
+    flags.DEFINE_bool("allow_other_weights", False, "Accept weights that are not the published ones.", **define)
+    flags.DEFINE_string("features", None, "module:function that computes features, instead of Inception.", **define)
+    flags.DEFINE_string("lpips_vgg", None, "File of VGG16's weights, for LPIPS.", **define)
+    flags.DEFINE_string("lpips_heads", None, "File of LPIPS's weights.", **define)
+
+
+def main(argv: list[str]) -> int:
+    """Runs the verb."""
+    values = parse_flags(argv, _DESCRIPTION, _define)
+    if values is None:
+        return 0
+    Values(least=0).check("--count", values.count)
+    Values(least=1).check("--batch_size", values.batch_size)
+    lpips = reconstruct.perceptual(*(Path(f) if f else None for f in (values.lpips_vgg, values.lpips_heads)))
+    judge = None
+    if values.features:
+        judge = (PLAIN, imported(values.features))
+    elif values.fid:
+        protocol = protocol_of(values.protocol)
+        judge = (protocol, inception(protocol, values.inception_weights, allow_other=values.allow_other_weights))
+    model = load_trained(values)
+    model.experiment.part("autoencoder")
+    source = open_split(model.config, "eval_split", model.workdir)
+    count = min(values.count or len(source), len(source))
+    columns = reconstruct.reconstruct(
+        model.experiment, model.params, model.mesh, source, count=count, batch_size=values.batch_size, lpips=lpips
+    )
+    found = reconstruct.summary(columns)
+    if judge is not None:
+        per_device = max(1, values.batch_size // model.mesh.size)
+        found |= reconstruct.distances(columns, *judge, model.mesh, batch_size=per_device)
+    check_result({name: value for name, value in found.items() if not np.isinf(value)})
+    if jax.process_index() > 0:
+        return 0
+    out, parameters = model.workdir, parameters_name(model.workdir)
+    write_arrays(out / "reconstructions.npz", {"arr_0": columns["reconstructions"], "images": columns["images"]})
+    facts = provenance(step=model.step, data=source.fingerprint, parameters=parameters)
+    write_json(out / "reconstruct.json", found | facts)
+    save_png(out / "reconstructions.png", _page(columns))
+    for name, value in found.items():
+        print(f"{name:<24}{value:.5g}")
+    print(f"Written: {out / 'reconstruct.json'}, reconstructions.npz, reconstructions.png")
+    return 0
+
+
+def _page(columns: dict[str, np.ndarray]) -> np.ndarray:
+    """Rows of images, and below each the row of their reconstructions."""
+    shown = min(_SHOWN, len(columns["images"]))
+    row = min(_ROW, shown)
+    whole = shown - shown % row
+    pairs = (columns[name][:whole].reshape(-1, row, *columns[name].shape[1:]) for name in ("images", "reconstructions"))
+    rows = np.stack(list(pairs), axis=1)
+    return grid(rows.reshape(-1, *rows.shape[3:]), columns=row)

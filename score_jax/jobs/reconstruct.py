@@ -1,0 +1,117 @@
+"""`reconstruct`: what an autoencoder makes of images, and how near that is to them."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, UInt8
+
+from score_jax.builder import Experiment
+from score_jax.codecs.pixels import Pixels
+from score_jax.convert.lpips import load_lpips
+from score_jax.data.sources import ArrayRows, Source
+from score_jax.errors import InputError
+from score_jax.evaluation import metrics
+from score_jax.evaluation.features import FeatureExtractor
+from score_jax.evaluation.image_errors import psnr, ssim
+from score_jax.evaluation.protocols import Protocol
+from score_jax.jobs.compare import facts_of
+from score_jax.jobs.feature_sets import source_features
+from score_jax.jobs.per_example import over_examples
+from score_jax.models.scorers.lpips import LPIPSNetwork
+from score_jax.runtime.parts import Columns
+from score_jax.runtime.sharding import over_batch, replicated
+from score_jax.typing import Image, Params
+
+_CODEC = Pixels()
+
+
+def perceptual(vgg: Path | None, heads: Path | None) -> LPIPSNetwork | None:
+    """LPIPS of these files; None where none is named.
+
+    Raises:
+      InputError: one of two is named, or a file is not to be read.
+    """
+    if vgg is None and heads is None:
+        return None
+    if vgg is None or heads is None:
+        raise InputError("LPIPS needs both --lpips_vgg=FILE and --lpips_heads=FILE: give both, or neither.")
+    return load_lpips(vgg, heads)
+
+
+def reconstruct(
+    experiment: Experiment,
+    params: Params,
+    mesh: Mesh,
+    source: Source,
+    *,
+    count: int,
+    batch_size: int,
+    lpips: LPIPSNetwork | None = None,
+) -> Columns:
+    """Encodes and decodes the first `count` images, each to the mode of its latents.
+
+    Returns:
+      "images" and "reconstructions" (n, h, w, c) in uint8; "psnr" in dB and "ssim" of these, and "lpips" where its
+      network is given (n,); of a model with a codebook "codes" (n, h', w').
+
+    Raises:
+      InputError: the run is no autoencoder, or the batch does not split over the devices.
+    """
+    network, split = experiment.part("autoencoder"), over_batch(mesh)
+    judge = None if lpips is None else jax.device_put(lpips.params, replicated(mesh))
+
+    def run(params: Params, judge: Params | None, batch: dict[str, Array]) -> dict[str, Array]:
+        images = _CODEC.encode(batch["image"])
+        z = network.mode(network.encode(params, images))
+        decoded = network.decode(params, z)
+        made = _CODEC.decode(decoded, "rounded")
+        found = {"images": batch["image"], "reconstructions": made}
+        found |= {"psnr": psnr(batch["image"], made), "ssim": ssim(batch["image"], made)}
+        if lpips is not None:
+            found["lpips"] = lpips.distance(judge, _rgb(_CODEC.encode(made)), _rgb(images))
+        return found if network.stochastic else found | {"codes": network.quantize(params, z).indices}
+
+    jitted = jax.jit(run, out_shardings=split)
+    return over_examples(
+        lambda batch: jitted(params, judge, batch),
+        source,
+        mesh,
+        count=count,
+        batch_size=batch_size,
+        key="reconstruct.batch_size",
+    )
+
+
+def _rgb(images: Image) -> Image:
+    return jnp.broadcast_to(images, (*images.shape[:3], 3)) if images.shape[-1] == 1 else images
+
+
+def distances(
+    columns: Columns, protocol: Protocol, extractor: FeatureExtractor, mesh: Mesh, *, batch_size: int
+) -> dict[str, Any]:
+    """Returns FID and the like of reconstructions against the images that they are of (rFID)."""
+
+    def features(images: UInt8[np.ndarray, "n h w c"]):
+        rows = Source("images", ArrayRows(images), lambda image, name: image)
+        return source_features(rows, mesh, extractor, batch_size=batch_size, facts=facts_of(protocol, extractor))
+
+    made, real = features(columns["reconstructions"]), features(columns["images"])
+    return metrics.measure(protocol, generated=made, real=real, name=extractor.name, logits=extractor.logits)
+
+
+def summary(columns: Columns) -> dict[str, Any]:
+    """Returns means over the images; of a codebook how many entries are used, and the perplexity of their use."""
+    found: dict[str, Any] = {"count": len(columns["index"])}
+    for name in ("psnr", "ssim", "lpips"):
+        if name in columns:
+            values = columns[name].astype(np.float64)
+            found |= {name: float(values.mean()), f"{name}_standard_error": float(values.std() / len(values) ** 0.5)}
+    if "codes" in columns:
+        share = np.bincount(columns["codes"].ravel()) / columns["codes"].size
+        used = share[share > 0]
+        found |= {"codes_used": len(used), "perplexity": float(np.exp(-(used * np.log(used)).sum()))}
+    return found
