@@ -303,8 +303,8 @@ def _check_possible(c: Options, model: ModelFacts) -> None:
     """Raises InputError where the method is not one of the model's process."""
     if isinstance(model.process, NoProcess):
         raise InputError(
-            f"sampler.name for process {model.process_name!r}: this run is no generative model, and nothing samples it. "
-            "Give the workdir of a model of its latents."
+            f"sampler.name for process {model.process_name!r}: this run is no generative model. Give the workdir of a "
+            "model of its latents."
         )
     kind = kind_of(model.process_name)
     other = {

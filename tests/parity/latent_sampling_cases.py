@@ -213,7 +213,7 @@ def ddim(file, dtype) -> dict:
 
     for i in range(count):
         t, s = (jnp.full(len(x), grid[j]) for j in (i, i + 1))
-        x, _ = method.step(path(i), x, t, s, asked)
+        x, _ = method.step(path(jnp.asarray(i)), x, t, s, asked)
     k, levels = jnp.arange(1.0, count + 1, dtype=jnp.float64 if dtype == jnp.float64 else None), sampling.process
     return {
         "out/x": walk.x,
@@ -245,7 +245,7 @@ def pseudo_multistep(file, dtype) -> dict:
         for i in range(count):
             t, s = (jnp.full(len(x), grid[j]) for j in (i, i + 1))
             before, calls = memory, len(asked)
-            x, _, memory = method.step(path(i), x, t, s, sampling.see(recorded), before)
+            x, _, memory = method.step(path(jnp.asarray(i)), x, t, s, sampling.see(recorded), before)
             begun = asked[calls][0]
             prediction, _ = plms.extrapolated(sampling.process, begun, t, s, grid[-1], model, before)
             predicted.append(prediction.x0)

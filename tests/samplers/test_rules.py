@@ -241,3 +241,15 @@ def test_rules_may_be_traced_over_their_times():
     step = functools.partial(steps.ddim(process), noise)
     eager = step(x, t, s, model)[0]
     np.testing.assert_allclose(jax.jit(lambda x, t, s: step(x, t, s, model)[0])(x, t, s), eager, rtol=1e-6)
+
+
+@pytest.mark.parametrize("make", [steps.ancestral, functools.partial(steps.ddim, eta=1.0)], ids=["ancestral", "ddim"])
+def test_temperature_is_a_factor_of_the_noise_alone(make, x64):
+    process, t, s, x, model = setting("vp")
+    full, mean = make(process)(noise, x, t, s, model)
+    half, same = make(process, temperature=0.5)(noise, x, t, s, model)
+    np.testing.assert_array_equal(same, mean)
+    np.testing.assert_allclose(half - mean, 0.5 * (full - mean), rtol=1e-10)
+    end, kept = steps.keeping_its_noise(make(process))(noise, x, t, s, model)
+    np.testing.assert_array_equal(end, full)
+    np.testing.assert_array_equal(kept, full)
