@@ -19,7 +19,7 @@ from score_jax.builder.likelihood_options import Bound2015, ByLevels, Exact
 from score_jax.builder.loss_options import Bound, ClassifierOptions
 from score_jax.builder.model_facts import ModelFacts
 from score_jax.builder.networks import build_network, codec_of, conditioners_of, data_shape
-from score_jax.builder.objective import build_loss, history_of
+from score_jax.builder.objective import build_loss, history_of, log_variances
 from score_jax.builder.options import Options
 from score_jax.builder.prediction import build_logits, build_predict
 from score_jax.builder.processes import Process, build_process
@@ -336,6 +336,7 @@ def experiment(config: ConfigDict) -> Experiment:
         groups, statistics = build_adversaries(sections["loss"], network, tx, averages)
         learns = _Learned(_no_model, _no_model, {}, groups[MODEL].objective, {"autoencoder": network})
     else:
+        network = dataclasses.replace(network, beside=log_variances(sections["loss"], process))
         learns = _learns(config, sections, network, facts)
         history = history_of(sections["loss"], process)
         groups = {MODEL: Group(network.init, tx, learns.loss, history=history, **averages)}
@@ -364,7 +365,8 @@ def experiment(config: ConfigDict) -> Experiment:
 
 def _optimizer(config: ConfigDict) -> optax.GradientTransformation:
     o = config.optimizer
-    schedule = learning_rate_schedule(o.learning_rate, o.warmup_steps, o.decay, config.training.steps)
+    last = o.decay_steps or config.training.steps
+    schedule = learning_rate_schedule(o.learning_rate, o.warmup_steps, o.decay, last, first=o.first, last=o.last)
     return make_optimizer(
         o.name, schedule, b1=o.b1, b2=o.b2, eps=o.eps, weight_decay=o.weight_decay, clip_norm=o.clip_norm
     )

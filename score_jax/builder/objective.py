@@ -14,6 +14,7 @@ from score_jax.arrays import fold_in_each, normal_per_example
 from score_jax.builder.likelihood import log_snr_times
 from score_jax.builder.loss_options import (
     Bound,
+    ByLevel,
     ClassifierOptions,
     Denoising,
     ExactLikelihood,
@@ -34,6 +35,7 @@ from score_jax.likelihood.bits import bits_per_dim
 from score_jax.likelihood.divergence import Divergence
 from score_jax.likelihood.ode import log_prob
 from score_jax.losses import loss_history, score_matching, sliced, time_sampling, variational
+from score_jax.losses.latent import by_level, elbo_weights
 from score_jax.losses.loss_history import LossHistory
 from score_jax.losses.weighting import WEIGHTINGS, Weighting
 from score_jax.models.network import Network
@@ -129,13 +131,15 @@ def _weighting(c: Denoising, sigma_data: float) -> Weighting:
     return functools.partial(chosen, sigma_data=sigma_data) if c.weighting == "edm" else chosen
 
 
-Criterion = Callable[[ConditionalPredictor, Conditions, Batch, Time, Batch, KeyBatch], Float[Array, "b"]]
-"""`criterion(model, conditions, x0, t, noise, keys)`: one value per example, in the units that its reduction says."""
+Losses = dict[str, Float[Array, "b"]]
+"""One value per example by name: "loss", which is minimised, in the units that its reduction says, and its parts."""
+Criterion = Callable[[Params, ConditionalPredictor, Conditions, Batch, Time, Batch, KeyBatch], Losses]
+"""`criterion(params, model, conditions, x0, t, noise, keys)`, of the parameters that are trained."""
 
 
 def _of_batch(criterion: Callable) -> Criterion:
-    """Of an objective that asks about the whole batch, with its conditions, at once."""
-    return lambda model, conditions, *rest: criterion(with_conditions(model, conditions), *rest)
+    """Of an objective that asks about the whole batch, with its conditions, at once, and reads no parameters."""
+    return lambda params, model, conditions, *rest: {"loss": criterion(with_conditions(model, conditions), *rest)}
 
 
 def _denoising(c: Denoising, process: NoiseSchedule, scale: float, sigma_data: float) -> Criterion:
@@ -143,9 +147,41 @@ def _denoising(c: Denoising, process: NoiseSchedule, scale: float, sigma_data: f
     jax.eval_shape(functools.partial(weighting, process), jnp.ones(1))  # so that a mistake in it is found now
 
     def criterion(predictor, x0, t, noise, keys):
-        return scale * score_matching.denoising(predictor, process, x0, t, noise, weighting)
+        return scale * score_matching.denoising(predictor, process, x0, t, noise, weighting, c.error)
 
     return _of_batch(criterion)
+
+
+LOG_VARIANCE = "log_variance"
+"""Of the parameters of a loss that learns the variance of its error at each level."""
+
+
+def log_variances(c: Options, process: Any) -> dict[str, Array]:
+    """Returns the initial parameters that the loss has of its own, by name: none of most."""
+    if not isinstance(c, ByLevel) or not c.learn_log_variance:
+        return {}
+    return {LOG_VARIANCE: jnp.full(process.num_levels, c.log_variance)}
+
+
+def _by_level(c: ByLevel, chain: Chain, scale: float) -> Criterion:
+    """The losses of latent diffusion (Rombach et al. 2022)."""
+    weights = elbo_weights(chain, c.weighting, c.posterior_share) if c.elbo_weight else None
+    fixed = jnp.full(chain.num_levels, c.log_variance) if c.log_variance else None
+
+    def criterion(params, model, conditions, x0, t, noise, keys):
+        predictor = with_conditions(model, conditions)
+        weighting = _weighting(c, 1.0)
+        errors = scale * score_matching.denoising(predictor, chain, x0, t, noise, weighting, c.error)
+        return by_level(
+            errors,
+            t,
+            log_variances=params[LOG_VARIANCE] if c.learn_log_variance else fixed,
+            simple_weight=c.simple_weight,
+            weights=weights,
+            elbo_weight=c.elbo_weight,
+        )
+
+    return criterion
 
 
 def _sliced(process: NoiseSchedule, scale: float) -> Criterion:
@@ -160,11 +196,11 @@ def _exact_likelihood(c: ExactLikelihood, process: GaussianProcess, codec: Codec
     """Bits/dim by the probability flow, on a grid, through which the gradient passes (Song et al. 2021, eq. 39)."""
     ode = GridODE(log_snr_times(process, c.ode_steps, c.t_min), "dopri5", differentiable=True)
 
-    def criterion(model, conditions, x0, t, noise, keys):
+    def criterion(params, model, conditions, x0, t, noise, keys):
         found = log_prob(
             model, process, keys, x0, divergence=Divergence(), ode=ode, t_min=c.t_min, conditions=conditions
         )
-        return bits_per_dim(found.log_prob, math.prod(x0.shape[1:]), codec.log_bin_width)
+        return {"loss": bits_per_dim(found.log_prob, math.prod(x0.shape[1:]), codec.log_bin_width)}
 
     return criterion
 
@@ -189,6 +225,12 @@ def _criterion(c: Options, model: ModelFacts, dim: int, *, dequantized: bool, si
       InputError: it does not go with the model's process.
     """
     process = model.process
+    if isinstance(c, ByLevel):
+        if not isinstance(process, Chain):
+            raise InputError(
+                "loss.name=by_level is only for chains of levels, such as vp_chain: give loss.name=denoising."
+            )
+        return _by_level(c, process, _REDUCTIONS[c.reduction](dim))
     if isinstance(c, Denoising):
         return _denoising(c, process, _REDUCTIONS[c.reduction](dim), sigma_data)
     if isinstance(c, Sliced):
@@ -240,16 +282,14 @@ def build_loss(
 
     drawn = dequantize or codec.stochastic
 
-    def values(
-        params: Params, around: Surroundings, batch, t: Time, keys: KeyBatch, dropout_key: KeyArray
-    ) -> Float[Array, "b"]:
+    def values(params: Params, around: Surroundings, batch, t: Time, keys: KeyBatch, dropout_key: KeyArray) -> Losses:
         images, coder = batch["image"], codec.at(around.frozen)
         x0 = coder.dequantize(fold_in_each(keys, 0), images) if drawn else coder.encode(images)
         noise = normal_per_example(fold_in_each(keys, 1), x0)
         call = functools.partial(predict, params, train=True, rngs={"dropout": dropout_key})
         if criterion is None:
             logits = call(process.perturb(x0, t, noise), t)
-            return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+            return {"loss": optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])}
         given = conditions_of(network.conditions, conditioners, batch, x0, coder)
         given = with_dropout(fold_in_each(keys, 2), given, network.conditions, rate)
         conditions: Conditions = network.encode(params, around.frozen, given)
@@ -257,9 +297,10 @@ def build_loss(
         def asked(x, t, conditions):
             return call(x, t, **conditions)
 
-        return criterion(asked, conditions, x0, t, noise, fold_in_each(keys, 3))
+        return criterion(params, asked, conditions, x0, t, noise, fold_in_each(keys, 3))
 
     def outcome(params: Params, around: Surroundings, *rest: Any) -> Outcome:
-        return Outcome(values(params, around, *rest), {}, around.statistics)
+        losses = values(params, around, *rest)
+        return Outcome(losses.pop("loss"), losses, around.statistics)
 
     return Objective(outcome, _draws(c, process))

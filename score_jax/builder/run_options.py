@@ -51,9 +51,12 @@ class Optimizer(Options):
     warmup_steps: int = count(5000, "steps in which the learning rate grows linearly from 0", least=0)
     decay: str = option(
         "constant",
-        "course of the learning rate after the warmup; cosine and linear end at 0 at training.steps",
+        "course of the learning rate after the warmup; cosine and linear end at `last` at decay_steps",
         one_of=("constant", "cosine", "linear"),
     )
+    decay_steps: int = count(0, "step at which the decay ends; 0: training.steps", least=0)
+    first: float = option(0.0, "learning rate at step 0, as a share of learning_rate", least=0.0)
+    last: float = option(0.0, "learning rate after the decay, as a share of learning_rate", least=0.0)
     clip_norm: float = option(1.0, "gradients of a larger norm are scaled down to this norm; 0: no clipping", least=0.0)
 
 

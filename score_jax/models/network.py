@@ -56,11 +56,13 @@ class Network:
         has one, declares what these are.
       image_shape: (h, w, c) of x.
       encoder: what makes one of its conditions; None: all are in a batch as the network takes them.
+      beside: initial values of other parameters that are trained with it, by name, such as a loss's own.
     """
 
     module: nn.Module
     image_shape: tuple[int, int, int]
     encoder: Encoder | None = None
+    beside: Mapping[str, Array] = dataclasses.field(default_factory=dict, hash=False)
 
     @property
     def conditions(self) -> DeclaredConditions:
@@ -73,6 +75,10 @@ class Network:
     @property
     def _trains_encoder(self) -> bool:
         return self.encoder is not None and self.encoder.trained
+
+    @property
+    def _trains_others(self) -> bool:
+        return self._trains_encoder or bool(self.beside)
 
     def encode(self, params: Params, frozen: PyTree, conditions: Mapping[str, Array]) -> dict[str, Array]:
         """The conditions as `apply` takes them.
@@ -91,7 +97,7 @@ class Network:
 
     def apply(self, params: Params, x: Batch, time_label: Time, **kwargs: Any) -> Any:
         """The network's output; kwargs are its conditions as `encode` makes them, `train` and `rngs`."""
-        own = params[NETWORK] if self._trains_encoder else params
+        own = params[NETWORK] if self._trains_others else params
         return self.module.apply({"params": own}, x, time_label, **kwargs)
 
     def example(self, batch_size: int = 1) -> dict[str, Array]:
@@ -100,13 +106,16 @@ class Network:
         return {name: condition.zeros(batch_size) for name, condition in taken.items()}
 
     def init(self, key: KeyArray) -> Params:
-        """Fresh parameters: of the module, or by name of it and of the encoder."""
+        """Fresh parameters: of the module, or by name of it and of what is trained with it."""
         x, time_label = jnp.zeros((1, *self.image_shape)), jnp.ones((1,))
         conditions: dict[str, Any] = self.example()
         own = self.module.init(key, x, time_label, **conditions)["params"]
-        if self.encoder is None or not self.encoder.trained:
+        if not self._trains_others:
             return own
-        return {NETWORK: own, ENCODER: self.encoder.init(jax.random.fold_in(key, 1))}
+        params = {NETWORK: own, **self.beside}
+        if self.encoder is not None and self.encoder.trained:
+            params[ENCODER] = self.encoder.init(jax.random.fold_in(key, 1))
+        return params
 
     def shapes(self) -> PyTree:
         """Shapes and dtypes of the parameters, without making any."""

@@ -16,7 +16,7 @@ _DEFAULTS = {
     "num_heads": -1,
     "num_head_channels": -1,
     "num_heads_upsample": -1,
-    "dropout": 0,
+    "dropout": 0.0,
     "conv_resample": True,
     "num_classes": None,
     "use_scale_shift_norm": False,
