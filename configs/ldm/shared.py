@@ -57,6 +57,125 @@ def first_stage(name: str) -> ConfigDict:
     return config
 
 
+def published_first_stage(name: str, *, start: int, weight: float, batch_size: int, steps: int) -> ConfigDict:
+    """The training of a released first stage, on squares of OpenImages at 256 x 256.
+
+    Args:
+      name: key of `FIRST_STAGES`.
+      start: step from which the discriminator counts (`disc_start`).
+      weight: of the discriminator (`disc_weight`).
+      batch_size: of the original's one device; the learning rate is 4.5e-6 times it.
+      steps: at which the released weights were.
+    """
+    config = first_stage(name)
+    base.set_data(config, "folder:openimages")
+    config.data.update(resize_filter="bicubic", flip=True)
+    config.loss.update(adversarial_start=start, adversarial_weight=weight)
+    config.optimizer.learning_rate = 4.5e-6 * batch_size
+    config.training.update(batch_size=batch_size, steps=steps + 1)
+    return config
+
+
+def _on(data: str, first_stage_name: str, image_size: int) -> ConfigDict:
+    """The config of a released first stage with the data of a model of its latents."""
+    config = first_stage(first_stage_name)
+    config.data.update(image_size=image_size, resize_filter="bicubic", flip=True)
+    base.set_data(config, data)
+    if data == "imagenet2012":
+        config.data.eval_split = "validation"
+    return config
+
+
+def published(
+    data: str,
+    first_stage_name: str,
+    *,
+    channels: int,
+    channel_mult: tuple[int, ...],
+    attention_factors: tuple[int, ...],
+    linear_start: float = 0.0015,
+    linear_end: float = 0.0195,
+    scale: float = 1.0,
+    image_size: int = 256,
+    **network: object,
+) -> ConfigDict:
+    """A model of the latents of a released first stage.
+
+    Args:
+      data: name of the data.
+      first_stage_name: key of `FIRST_STAGES`.
+      channels: of the UNet.
+      channel_mult: of the UNet.
+      attention_factors: of the UNet.
+      linear_start: the first beta.
+      linear_end: the last beta.
+      scale: of the latents; 0: measured on the first batch.
+      image_size: in pixels.
+      network: other arguments of the UNet; heads have 32 channels unless they say otherwise.
+    """
+    config = latent_model(_on(data, first_stage_name, image_size), linear_start=linear_start, linear_end=linear_end)
+    own = {"num_heads": 8, "num_head_channels": 32, "remat": (), "dtype": "bfloat16"} | network
+    base.replace_section(
+        config,
+        "network",
+        name="latent_unet",
+        channels=channels,
+        channel_mult=channel_mult,
+        num_res_blocks=2,
+        attention_factors=attention_factors,
+        **own,
+    )
+    config.codec.scale = scale
+    config.sampler.discretisation = "latent_diffusion"
+    config.evaluation.update(num_samples=50_000, batch_size=32)
+    return config
+
+
+def trained(config: ConfigDict, *, batch_size: int, learning_rate: float, steps: int) -> None:
+    """The paper's batch, effective learning rate (base rate times batch, devices and accumulation) and iterations."""
+    config.optimizer.learning_rate = learning_rate
+    config.training.update(batch_size=batch_size, steps=steps + 1)
+
+
+def with_text(config: ConfigDict, *, vocabulary: int, length: int, width: int, layers: int) -> None:
+    """Gives a model the text encoder that is trained with it, and leaves out a tenth of the texts, for guidance."""
+    with config.unlocked():
+        config.network.update(context_width=width, context_length=length)
+        config.condition_encoder = ConfigDict(
+            {
+                "name": "text_transformer",
+                "vocabulary": vocabulary,
+                "length": length,
+                "width": width,
+                "layers": layers,
+                "dtype": "bfloat16",
+            }
+        )
+    config.loss.condition_dropout = 0.1
+
+
+def semantic_synthesis(image_size: int) -> ConfigDict:
+    """Images by segmentations of 182 classes, which a trained rescaler brings to the size of the latents."""
+    config = published(
+        "folder:landscapes",
+        "vq-f4",
+        channels=128,
+        channel_mult=(1, 4, 8),
+        attention_factors=(32, 16, 8),
+        linear_end=0.0205,
+        image_size=image_size,
+        num_head_channels=None,
+        concat_channels=3,
+    )
+    with config.unlocked():
+        config.condition_encoder = ConfigDict(
+            {"name": "rescaler", "stages": 2, "in_channels": 182, "out_channels": 3, "method": "bilinear"}
+        )
+    config.loss.error = "l1"
+    trained(config, batch_size=48, learning_rate=4.8e-5, steps=360_000)
+    return config
+
+
 def latent_model(of: ConfigDict, *, linear_start: float, linear_end: float) -> ConfigDict:
     """A model of the latents of a first stage whose config is `of`: T = 1000, eps, DDIM, AdamW without a warmup."""
     config = base.get_config()

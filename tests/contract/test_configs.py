@@ -15,7 +15,6 @@ from configs.adm import ablation
 from score_jax import builder
 from score_jax.errors import InputError
 from score_jax.jobs.train import open_split
-from score_jax.models.network import Network
 from score_jax.processes.gaussian import VE, SubVP
 from score_jax.processes.techniques import langevin_step, largest_distance, level_count
 from score_jax.samplers.ode import AdaptiveODE
@@ -74,6 +73,29 @@ PARAMETERS = {
     "improved_diffusion/imagenet64_uncond_vlb": 121_063_942,
     "improved_diffusion/lsun_bedroom": 113_676_678,
     "improved_diffusion/lsun_bedroom_low_rate": 113_676_678,
+    "ldm/bsr_sr": 113_622_563,
+    "ldm/celebahq": 274_056_163,
+    "ldm/cin": 394_984_196,
+    "ldm/cin256_v2": 400_920_579,
+    "ldm/ffhq": 274_056_163,
+    "ldm/inpainting_big": 387_245_827,
+    "ldm/kl_f4": 55_312_063,
+    "ldm/kl_f8": 83_653_863,
+    "ldm/kl_f16": 69_610_963,
+    "ldm/kl_f32": 103_880_131,
+    "ldm/layout2img_openimages256": 246_277_379,
+    "ldm/lsun_bedrooms": 274_056_163,
+    "ldm/lsun_churches": 294_966_916,
+    "ldm/rdm768": 1_335_480_400,
+    "ldm/semantic_synthesis256": 215_229_315,
+    "ldm/semantic_synthesis512": 215_229_315,
+    "ldm/text2img256": 403_623_939,
+    "ldm/text2img_1p4b": 872_300_484,
+    "ldm/vq_f4": 55_322_782,
+    "ldm/vq_f4_noattn": 53_219_486,
+    "ldm/vq_f8": 67_717_295,
+    "ldm/vq_f8_n256": 67_652_783,
+    "ldm/vq_f16": 69_593_371,
     "ncsn/celeba": 30_117_635,
     "ncsn/cifar10": 30_117_635,
     "ncsn/mnist": 7_638_657,
@@ -112,6 +134,25 @@ PARAMETERS = {
     "score_sde/vp/ddpm/church": 111_569_923,
     "score_sde/vp/ddpm/cifar10": 35_218_947,
     "score_sde/vp/ddpm/cifar10_continuous": 35_218_947,
+    "stable_diffusion/v1": 859_520_964,
+    "stable_diffusion/v1_inpainting": 859_535_364,
+    "stable_diffusion/v2_base": 865_910_724,
+    "stable_diffusion/v2_v": 865_910_724,
+}
+# Of the encoders of conditions, of which text_transformer is without the layer to the vocabulary.
+ENCODERS = {
+    "ldm/cin": 1000 * 512,
+    "ldm/cin256_v2": 1001 * 512,
+    "ldm/layout2img_openimages256": 54_656_000,
+    "ldm/mnist_class": 11 * 64,
+    "ldm/semantic_synthesis256": 182 * 3,
+    "ldm/semantic_synthesis512": 182 * 3,
+    "ldm/text2img256": 166_590_080,
+    "ldm/text2img_1p4b": 542_895_360,
+    "stable_diffusion/v1": 123_060_480,
+    "stable_diffusion/v1_inpainting": 123_060_480,
+    "stable_diffusion/v2_base": 340_387_840,
+    "stable_diffusion/v2_v": 340_387_840,
 }
 # Whose number of parameters no one has published.
 UNCOUNTED = (
@@ -119,6 +160,8 @@ UNCOUNTED = (
     "base",
     "demo/mnist",
     "demo/mnist_accelerator",
+    "ldm/mnist_class",
+    "ldm/mnist_first_stage",
     "lineage",
     "score_sde/vp/ddpm/cifar10_unconditional",
 )
@@ -129,14 +172,19 @@ def load(path: str) -> ConfigDict:
 
 
 @functools.cache
-def count(module, image_shape: tuple[int, int, int]) -> int:
+def count(kind: type, module, image_shape: tuple[int, int, int]) -> int:
     """Of a network, which several configs may share."""
-    return sum(leaf.size for leaf in jax.tree.leaves(Network(module, image_shape).shapes()))
+    return size(kind(module, image_shape))
+
+
+def size(network) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(network.shapes()))
 
 
 def parameters(config: ConfigDict) -> int:
+    """Of the network alone, without an encoder of its condition."""
     network = builder.build_network(config)
-    return count(network.module, network.image_shape)
+    return count(type(network), network.module, network.image_shape)
 
 
 def one_of_each_folder_fast(paths: list[str]) -> list:
@@ -157,7 +205,10 @@ def test_config_builds_is_locked_and_has_the_papers_size(path):
         assert ("remat" in config.network) == hasattr(network.module, "remat")  # a flag of the command line can ask it
     with pytest.raises(AttributeError):
         config.training.batchsize = 3
-    assert config.training.batch_size % 8 == 0 and built.likelihood.batch_size % 2 == 0
+    assert config.training.batch_size % (2 if name.startswith("ldm/") else 8) == 0
+    assert built.likelihood.batch_size % 2 == 0
+    encoder = getattr(network, "encoder", None)
+    assert (encoder is None) == (name not in ENCODERS) and (encoder is None or size(encoder) == ENCODERS[name])
 
 
 def test_every_published_count_has_a_config():

@@ -1,0 +1,21 @@
+"""LDM-4 on CelebA-HQ at 256 x 256, unconditional; 274.1 M parameters.
+
+Rombach et al. 2022, table 1: FID 5.11 with 200 steps of DDIM. Released as celeba.zip. The learning rate is the
+effective one: 2e-6 times the batch of 48 on one device. Not run here yet.
+
+    python -m score_jax train --config=configs/ldm/celebahq.py --workdir=runs/celebahq \\
+        --config.training.first_stage=runs/vq_f4
+"""
+
+from ml_collections import ConfigDict
+
+from configs.ldm import shared
+
+
+def get_config() -> ConfigDict:
+    """Latents of VQ-f4, attention at 32, 16 and 8."""
+    config = shared.published(
+        "folder:celebahq_256", "vq-f4", channels=224, channel_mult=(1, 2, 3, 4), attention_factors=(8, 4, 2)
+    )
+    shared.trained(config, batch_size=48, learning_rate=9.6e-5, steps=410_000)
+    return config

@@ -1,0 +1,18 @@
+"""LDM-4 on landscapes at 256 x 256, by segmentation; 215.2 M parameters and 546 of the rescaler.
+
+CompVis/latent-diffusion, semantic_synthesis256.zip. The condition `segmentation` of a batch has one
+channel for each of 182 classes. Batch, effective learning rate and steps are the paper's (Rombach et al. 2022, table
+15). Not run here yet.
+
+    python -m score_jax train --config=configs/ldm/semantic_synthesis256.py --workdir=runs/semantic_synthesis256 \\
+        --config.training.first_stage=runs/vq_f4
+"""
+
+from ml_collections import ConfigDict
+
+from configs.ldm import shared
+
+
+def get_config() -> ConfigDict:
+    """Latents of VQ-f4 of 64 x 64 beside the segmentation at their size."""
+    return shared.semantic_synthesis(256)
