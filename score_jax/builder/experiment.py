@@ -333,6 +333,7 @@ def experiment(config: ConfigDict) -> Experiment:
     tx, averages = _optimizer(config), {"ema_decay": config.ema.decay, "ema_warmup": config.ema.warmup}
     statistics: PyTree = None
     if isinstance(network, FirstStage):
+        _refuse_unread_by_autoencoders(config)
         groups, statistics = build_adversaries(sections["loss"], network, tx, averages)
         learns = _Learned(_no_model, _no_model, {}, groups[MODEL].objective, {"autoencoder": network})
     else:
@@ -361,6 +362,19 @@ def experiment(config: ConfigDict) -> Experiment:
         sections=sections,
         config=config,
     )
+
+
+def _refuse_unread_by_autoencoders(config: ConfigDict) -> None:
+    """Raises InputError where a section that an autoencoder does not read says something."""
+    for key in config.prediction:
+        raise InputError(f"prediction.{key} is not read by an autoencoder, which predicts no noise: leave it out.")
+    for section in ("sampler", "guidance", "likelihood", "codec"):
+        default = made(completed(ConfigDict(_BARE)), section)
+        if made(config, section) != default:
+            raise InputError(f"The section {section} is not read by an autoencoder, which draws nothing: leave it out.")
+
+
+_BARE = {"process": {}, "network": {}, "prediction": {}}
 
 
 def _optimizer(config: ConfigDict) -> optax.GradientTransformation:

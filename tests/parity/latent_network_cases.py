@@ -37,6 +37,7 @@ _NO_NUMBERS = {"image_size", "in_channels", "use_checkpoint", "use_fp16", "legac
 def network_of(unet: dict, concat_channels: int, has_context: bool) -> LatentUNet:
     """The network of an original's config."""
     found = _DEFAULTS | unet
+    found["dropout"] = float(found["dropout"])
     known = {*_DEFAULTS, *_SAME, *_NO_NUMBERS, "model_channels", "channel_mult", "attention_resolutions"}
     refused = set(unet) - known
     if refused or found["dims"] != 2 or found["n_embed"] is not None or found["num_heads_upsample"] != -1:
