@@ -21,6 +21,7 @@ JAX = "jax{}>=0.10,!=0.10.2,<0.13"
 
 DEMO = ["scikit-learn>=1.5", "mlxtend>=0.23.4", "matplotlib>=3.9"]
 TEXT = ["ftfy>=6.3", "regex>=2024.5"]
+EMOJI = ["fonttools>=4.50"]
 DEV = [
     "pytest>=8.3",
     "coverage>=7.6",
@@ -78,6 +79,7 @@ setup(
         "tpu": [JAX.format("[tpu]"), "gcsfs>=2024.10"],
         "demo": DEMO,
         "text": TEXT,
-        "dev": DEV + DEMO + TEXT,
+        "emoji": EMOJI,
+        "dev": DEV + DEMO + TEXT + EMOJI,
     },
 )

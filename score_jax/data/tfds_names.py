@@ -4,13 +4,13 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from score_jax.errors import InputError
+from score_jax.errors import InputError, entry_of
 
-_NAMES_HERE = ("digits", "mnist_5k", "dead_leaves")
+_NAMES_HERE = ("digits", "mnist_5k", "dead_leaves", "captioned_shapes", "emoji")
 
 
 def open_tfds(name: str, split: str, data_dir: str | None) -> tuple[Sequence[dict], tuple[str, ...] | None]:
-    """Opens a TFDS data set for random access; those that packages ship are prepared on the way.
+    """Opens a TFDS data set for random access; our own builders' are prepared on the way.
 
     Args:
       name: of the set, as TFDS takes it: "cifar10", "NAME/CONFIG", "NAME:1.0.0".
@@ -26,12 +26,7 @@ def open_tfds(name: str, split: str, data_dir: str | None) -> tuple[Sequence[dic
     """
     import tensorflow_datasets as tfds
 
-    from score_jax.data.builders.packaged import BUILDERS
-
-    if name in BUILDERS:
-        prepared = BUILDERS[name](data_dir=data_dir, file_format="array_record")
-        tfds.disable_progress_bar()
-        prepared.download_and_prepare()
+    _prepare_ours(name, data_dir)
     try:
         builder = tfds.builder(name, data_dir=data_dir, **({} if data_dir else {"file_format": "array_record"}))
     except (ValueError, AssertionError, ImportError):
@@ -59,6 +54,28 @@ def open_tfds(name: str, split: str, data_dir: str | None) -> tuple[Sequence[dic
         return rows, ()
     names = getattr(features["label"], "names", None)
     return rows, None if names is None else tuple(names)
+
+
+def _prepare_ours(name: str, data_dir: str | None) -> None:
+    """Writes a data set of our own builders where it is not written yet; "captioned_shapes/two" names a config of one.
+
+    Raises:
+      InputError: what it is made of is missing, or the builder has no such config.
+    """
+    import tensorflow_datasets as tfds
+
+    from score_jax.data.builders import captioned, packaged
+
+    builders = packaged.BUILDERS | captioned.BUILDERS
+    base, _, config = name.partition("/")
+    if base not in builders or (config and not builders[base].BUILDER_CONFIGS):
+        return
+    configs = [each.name for each in builders[base].BUILDER_CONFIGS]
+    if config:
+        entry_of(dict.fromkeys(configs), f"config of {base}", config)
+    prepared = builders[base](data_dir=data_dir, file_format="array_record", **({"config": config} if config else {}))
+    tfds.disable_progress_bar()
+    prepared.download_and_prepare()
 
 
 def _reason(error: ValueError) -> str:

@@ -13,8 +13,8 @@ from score_jax.errors import InputError
 Arrays = tuple[UInt8[np.ndarray, "n h w"], Int[np.ndarray, "n"]]
 
 
-def _png(image: UInt8[np.ndarray, "h w"]) -> io.BytesIO:
-    # Encoded here: TFDS would need TensorFlow to encode an array.
+def as_png(image: UInt8[np.ndarray, "h w *c"]) -> io.BytesIO:
+    """Encodes an image, grey or RGB: TFDS would need TensorFlow to encode an array."""
     buffer = io.BytesIO()
     PILImage.fromarray(image).save(buffer, "PNG")
     buffer.seek(0)
@@ -61,7 +61,7 @@ class _PackagedDigits(tfds.core.GeneratorBasedBuilder):
     @staticmethod
     def _rows(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, dict]]:
         for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-            yield i, {"image": _png(image), "label": int(label)}
+            yield i, {"image": as_png(image), "label": int(label)}
 
 
 def _missing(package: str, data_set: str) -> InputError:
