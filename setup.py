@@ -20,7 +20,7 @@ def read_version() -> str:
 JAX = "jax{}>=0.10,!=0.10.2,<0.13"
 
 DEMO = ["scikit-learn>=1.5", "mlxtend>=0.23.4", "matplotlib>=3.9"]
-TEXT = ["ftfy>=6.3", "regex>=2024.5"]
+TEXT = ["ftfy>=6.3", "regex>=2024.5", "tokenizers>=0.21"]
 EMOJI = ["fonttools>=4.50"]
 DEV = [
     "pytest>=8.3",

@@ -17,7 +17,8 @@ class Data(Options):
     SECTION: ClassVar[str] = "data"
     name: str = option(
         "cifar10",
-        "a TFDS name, digits, mnist_5k, dead_leaves, swiss_roll, heartbeat, folder:PATH, or a path to .npz or .npy",
+        "a TFDS name, digits, mnist_5k, captioned_shapes, captioned_shapes/two, emoji, emoji/plain, dead_leaves, "
+        "swiss_roll, heartbeat, folder:PATH, or a path to .npz or .npy",
     )
     train_split: str = option("train", "split that `train` reads")
     eval_split: str = option("test", "split that `likelihood` and `evaluate` read")
@@ -32,6 +33,12 @@ class Data(Options):
     )
     flip: bool = option(False, "random horizontal flips in training")
     dequantize: bool = option(False, "add uniform noise of one grey level in training (dequantisation)")
+    tokenizer: str = option(
+        "",
+        "what turns captions into the condition tokens: clip, open_clip, words (those of captioned_shapes), or "
+        "bert:FILE with BERT's vocab.txt; '': captions are not read",
+    )
+    max_tokens: int = count(77, "tokens of a caption, which is padded or cut to them", least=3)
     low_resolution: int = count(
         0, "side of the small images that a super-resolution model enlarges, pixels; 0: no such model", least=0
     )

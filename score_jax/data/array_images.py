@@ -12,16 +12,17 @@ from score_jax.runtime.multihost import print_once
 
 _IMAGES = ("images", "image", "arr_0", "x")
 _LABELS = ("labels", "label", "arr_1", "y")
+_CAPTIONS = "captions"
 _EXPECTED = "expected uint8 images (n, h, w, c) with c of 1 or 3, or grey ones (n, h, w)"
 
 
 def array_rows(path: Path) -> Sequence[dict]:
-    """Rows {"image": uint8 (h, w, c), "label": int32 if the file has labels} of an .npz or .npy file.
+    """Rows {"image": uint8 (h, w, c)} of an .npz or .npy file, with "label": int32 and "caption": str if it has them.
 
     Says in a line what it takes the axes for, where that is a convention.
 
     Raises:
-      InputError: the file cannot be read, or its arrays are no images or no labels, or could be read in two ways.
+      InputError: the file cannot be read, its arrays are no images, labels or captions, or could be read in two ways.
     """
     headers = array_headers(path)
     image_name = _chosen(path, headers, _IMAGES, lambda header: not _image_problem(header))
@@ -36,17 +37,27 @@ def array_rows(path: Path) -> Sequence[dict]:
         raise InputError(f"The array {image_name} of {path} is {what}: {problem}.")
     count = header.shape[0]
     label_name = _chosen(path, headers, _LABELS, lambda other: other.shape == (count,) and other.dtype.kind in "iu")
-    arrays = read_arrays(path, [name for name in (image_name, label_name) if name is not None])
+    has_captions = _CAPTIONS in headers
+    if has_captions and (headers[_CAPTIONS].dtype.kind != "U" or headers[_CAPTIONS].shape != (count,)):
+        what = f"{named(str(headers[_CAPTIONS].dtype))} {quoted(headers[_CAPTIONS].shape)}"
+        raise InputError(
+            f"The array {_CAPTIONS} of {path} is {what}, for {count} images: expected one text for each image; save "
+            f"np.array(a list of {count} texts)."
+        )
+    names = (image_name, label_name, _CAPTIONS if has_captions else None)
+    arrays = read_arrays(path, [name for name in names if name is not None])
     images = arrays[image_name]
     if images.ndim == 3 or images.shape[1] in (1, 3):  # which other programs would read otherwise
         images = images.reshape(*images.shape[:3], -1)
         _, height, width, channels = images.shape
         kind = "grey" if channels == 1 else "RGB"
         print_once(f"{path}: {count} {kind} images, {height} pixels high and {width} wide.")
-    if label_name is None:
-        return [{"image": image} for image in images]
-    labels = _labels(path, label_name, arrays[label_name], count)
-    return [{"image": image, "label": label} for image, label in zip(images, labels, strict=True)]
+    columns: dict[str, Iterable] = {"image": images}
+    if label_name is not None:
+        columns["label"] = _labels(path, label_name, arrays[label_name], count)
+    if has_captions:
+        columns["caption"] = arrays[_CAPTIONS].tolist()
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _chosen(

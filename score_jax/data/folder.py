@@ -12,7 +12,8 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Int32
 
-from score_jax.data.folder_scan import describe_left_out, scan
+from score_jax.data.folder_captions import is_caption_file, read_captions
+from score_jax.data.folder_scan import LeftOut, describe_left_out, scan
 from score_jax.data.splits import Split, parse_split
 from score_jax.errors import InputError, quoted
 
@@ -39,21 +40,24 @@ class FolderImages(Sequence[dict]):
       root: the folder.
       files: paths below it, with "/" on every platform.
       labels: the number of each file's class, `NO_CLASS` beside the folders of the classes; None where there are none.
+      captions: of each file, where they are read.
     """
 
     root: Path
     files: Sequence[str]
     labels: Int32[np.ndarray, "n"] | None
+    captions: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, i):
         row = {"image": self.root / self.files[i]}
-        return row if self.labels is None else row | {"label": int(self.labels[i])}
+        row |= {} if self.labels is None else {"label": int(self.labels[i])}
+        return row if self.captions is None else row | {"caption": self.captions[i]}
 
     def summary(self) -> bytes:
-        """A hash of all paths and sizes, and of the content of files spread over them, up to 256 MiB or 4096 files.
+        """A hash of all paths, sizes and captions, and of the content of up to 4096 files or 256 MiB, spread over them.
 
         Raises:
           InputError: a file cannot be read.
@@ -62,6 +66,8 @@ class FolderImages(Sequence[dict]):
         digest = hashlib.sha256()
         for file, size in zip(self.files, sizes, strict=True):
             digest.update(b"%s\0%d\n" % (_bytes(file), size))
+        for caption in self.captions or ():
+            digest.update(caption.encode("utf-8", "surrogatepass") + b"\0")
         many = int(np.clip(_CONTENT_BYTES * len(sizes) // max(sum(sizes), 1), 8, _CONTENT_FILES))
         some = [self.files[i] for i in np.linspace(0, len(sizes) - 1, min(many, len(sizes))).astype(int)]
         for content in _in_threads(lambda file: hashlib.sha256((self.root / file).read_bytes()).digest(), some):
@@ -118,20 +124,21 @@ def parts_of(files: Iterable[str]) -> tuple[str, ...]:
     return in_natural_order(parts) if divided else ()
 
 
-def open_folder(path: Path, split: str) -> tuple[FolderImages, tuple[str, ...], str]:
+def open_folder(path: Path, split: str, *, captions: bool = False) -> tuple[FolderImages, tuple[str, ...], str]:
     """Opens the images of a folder.
 
     Args:
       path: with folders for classes, with folders for parts ("train", "val") that may hold folders for classes, or with
         images alone.
       split: a part's name or "all", as `splits.parse_split` takes it; it cuts the order of `in_fixed_order`.
+      captions: read them too, see `folder_captions.read_captions`.
 
     Returns:
       The rows, the names of the classes in the order of their numbers, the same for all parts, and a line about what
       was taken and what was left out.
 
     Raises:
-      InputError: there is no such folder or part, or nothing in it.
+      InputError: there is no such folder or part, or nothing in it, or an image has no caption.
     """
     name, wanted = f"folder:{path}", parse_split(split, f"folder:{path}")
     _check_is_folder(path)
@@ -152,8 +159,22 @@ def open_folder(path: Path, split: str) -> tuple[FolderImages, tuple[str, ...], 
     kept = [chosen[i] for i in wanted.cut(len(chosen), name)]
     labels = _labels(kept, classes, depth) if classes else None
     about = "" if labels is None else _about_classes(labels, classes)
+    texts = read_captions(path, kept) if captions else None
+    if captions:
+        about += ", each with a caption"
+        left_out = _without_captions(left_out)
     line = f"{name}, split {split!r}: {len(kept)} of its {len(files)} images{about}"
-    return FolderImages(path, kept, labels), classes, f"{line}{describe_left_out(left_out, '; ') or '; none left out'}."
+    return (
+        FolderImages(path, kept, labels, texts),
+        classes,
+        f"{line}{describe_left_out(left_out, '; ') or '; none left out'}.",
+    )
+
+
+def _without_captions(left_out: LeftOut) -> LeftOut:
+    """What is left out once files of captions are read."""
+    kept = {reason: [path for path in paths if not is_caption_file(path)] for reason, paths in left_out.items()}
+    return {reason: paths for reason, paths in kept.items() if paths}
 
 
 def _labels(files: Sequence[str], classes: tuple[str, ...], depth: int) -> Int32[np.ndarray, "n"]:

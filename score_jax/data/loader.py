@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from score_jax.data.sources import Source
-from score_jax.errors import InputError
+from score_jax.errors import InputError, quoted
 
 HostBatch = dict[str, np.ndarray]
 
@@ -54,11 +54,17 @@ def make_loader(
     """Training batches of `batch_size` over all processes.
 
     Raises:
-      InputError: the batch does not split over the processes, or the first image is unusable.
+      InputError: the batch does not split over the processes, the first image is unusable, or images would be mirrored
+        whose captions say left or right.
     """
     if batch_size % process_count:
         raise InputError(f"training.batch_size={batch_size} cannot be split over {process_count} processes.")
     _ = source[0]
+    if flip and (caption := source.sided_caption()):
+        raise InputError(
+            f"data.flip mirrors images, but captions of {source.name} say left or right, such as {quoted(caption)}: "
+            "give data.flip=False."
+        )
     examples = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
     examples = examples.random_map(_Flip()) if flip else examples
     return TrainingBatches(examples.batch(batch_size // process_count)[process_index::process_count])

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import operator
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from score_jax.data.folder import no_parts, open_folder
 from score_jax.data.images import decode, fit
 from score_jax.data.labels import checked_label, checked_labels
 from score_jax.data.splits import parse_split
+from score_jax.data.text_tokenizers import TextTokenizer
 from score_jax.data.tfds_names import open_tfds
 from score_jax.data.toys import draw_beats, draw_roll
 from score_jax.errors import InputError, quoted
@@ -27,6 +29,9 @@ _DRAWN: dict[str, tuple[int, int]] = {"train": (0, 1_000_000), "test": (1, 10_00
 """Seed and count of each part of data that are drawn."""
 _KEPT, _KEPT_BYTES = 2**16, 2**26
 """Dead leaves of a source that are few enough, and of few enough bytes, to be drawn once each."""
+_LOOKED_AT = 1000
+"""Captions, spread over all, that are read when data are opened."""
+_SIDES = re.compile(r"\b(left|right)", re.IGNORECASE)
 TOYS = {"swiss_roll": draw_roll, "heartbeat": draw_beats}
 """Data of no image's shape: rows (n, 1, 1, d) of a seed and their number, by name."""
 
@@ -65,7 +70,8 @@ class Source:
 
     Attributes:
       name: data set and split, for messages and result files.
-      rows: sequence of {"image": encoded bytes, a path, or uint8 pixels (h, w, c); "label": int}.
+      rows: sequence of {"image": encoded bytes, a path, or uint8 pixels (h, w, c); "label": int; "caption": str or
+        its UTF-8}, the last two where there are any.
       prepare: pixels and a name to uint8 (size, size, channels); other data as they are.
       classes: what the labels 0, 1, ... are called, the same for all splits of a data set; () where it has no classes,
         None where it does not say.
@@ -74,6 +80,7 @@ class Source:
         pixels in memory); None where eight of them must do.
       num_classes: classes of the model that its labels are for, see `with_labels_of`; 0 where it knows none.
       dtype: of what `prepare` returns.
+      tokenizer: of the captions, whose ids examples have as "tokens", see `with_captions`; None: they have none.
     """
 
     name: str
@@ -84,19 +91,59 @@ class Source:
     summary: Callable[[], bytes] | None = None
     num_classes: int = 0
     dtype: type[np.generic] = np.uint8
+    tokenizer: TextTokenizer | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
-        row = _patiently(lambda: self.rows[operator.index(index)], f"record {index} of {self.name}")
+        row = self._row(operator.index(index))
         image, name = row["image"], f"image {index} of {self.name}"
         if isinstance(image, Path):
             file, name = image, str(image) if str(image).isprintable() else quoted(str(image))
             image = _patiently(file.read_bytes, name)
         pixels = decode(image, name) if isinstance(image, bytes) else image
         label = checked_label(row.get("label", 0), operator.index(index), self.num_classes, self.name)
-        return {"image": self.prepare(pixels, name), "label": label, "index": np.int32(index)}
+        found = {"image": self.prepare(pixels, name), "label": label, "index": np.int32(index)}
+        return found if self.tokenizer is None else found | {"tokens": self.tokenizer.encode(_caption(row, name))}
+
+    def caption(self, index: int) -> str:
+        """What the caption of an example says.
+
+        Raises:
+          InputError: it has none.
+        """
+        return _caption(self._row(index), f"image {index} of {self.name}")
+
+    def with_captions(self, tokenizer: TextTokenizer) -> "Source":
+        """The source with the ids of captions in its examples; says in a line where captions are cut.
+
+        Raises:
+          InputError: there are no captions, or the tokenizer does not take them.
+        """
+        if "caption" not in self._row(0):
+            raise InputError(
+                f"{self.name} has no captions, but data.tokenizer reads them: use data with captions "
+                "(captioned_shapes, emoji, a folder with metadata.jsonl, an array 'captions'), or data.tokenizer=''."
+            )
+        some = [self.caption(i) for i in self._spread(min(len(self), _LOOKED_AT))]
+        if cut := [text for text in some if tokenizer.is_cut(text)]:
+            print_once(
+                f"{self.name}: {len(cut)} of {len(some)} captions are longer than data.max_tokens={tokenizer.length} "
+                f"and are cut, such as {quoted(cut[0])}."
+            )
+        return dataclasses.replace(self, tokenizer=tokenizer)
+
+    def sided_caption(self) -> str:
+        """Returns a caption that says left or right, which a mirrored image would belie; "" where 1000 have none."""
+        if self.tokenizer is None:
+            return ""
+        return next(
+            (text for i in self._spread(min(len(self), _LOOKED_AT)) if _SIDES.search(text := self.caption(i))), ""
+        )
+
+    def _row(self, index: int) -> dict:
+        return _patiently(lambda: self.rows[index], f"record {index} of {self.name}")
 
     def with_labels_of(self, num_classes: int) -> "Source":
         """The source for a model of these classes; labels are checked now where they are known, and as they are read.
@@ -136,17 +183,27 @@ class Source:
         """A hash of the examples as they are stored, wherever that is: eight spread over all, and the summary."""
         digest = hashlib.sha256(str(len(self)).encode())
         for i in self._spread():
-            row = _patiently(functools.partial(self.rows.__getitem__, i), f"record {i} of {self.name}")
+            row = self._row(i)
             image = row["image"]
             stored = _patiently(image.read_bytes, str(image)) if isinstance(image, Path) else image
             digest.update(stored if isinstance(stored, bytes) else stored.tobytes())
             digest.update(str(row.get("label", 0)).encode())
+            digest.update(_caption(row, "").encode("utf-8", "surrogatepass") if "caption" in row else b"")
         if self.summary is not None:
             digest.update(self.summary())
         return digest.hexdigest()
 
-    def _spread(self) -> list[int]:
-        return [int(i) for i in np.linspace(0, len(self) - 1, 8).astype(int)]
+    def _spread(self, count: int = 8) -> list[int]:
+        return [int(i) for i in np.linspace(0, len(self) - 1, count).astype(int)]
+
+
+def _caption(row: dict, name: str) -> str:
+    found = row.get("caption")
+    if isinstance(found, bytes):
+        found = found.decode(errors="replace")
+    if not isinstance(found, str):
+        raise InputError(f"There is no caption of {name}: expected a text for each image.")
+    return found
 
 
 def open_source(
@@ -158,12 +215,13 @@ def open_source(
     resize_filter: str = "none",
     crop: int = 0,
     data_dir: str | None = None,
+    tokenizer: TextTokenizer | None = None,
 ) -> Source:
     """Opens a data set.
 
     Args:
-      name: "digits", "mnist_5k", "dead_leaves", "swiss_roll", "heartbeat", any TFDS name, "folder:PATH", or a path to
-        .npz or .npy.
+      name: "digits", "mnist_5k", "captioned_shapes", "captioned_shapes/two", "emoji", "emoji/plain", "dead_leaves",
+        "swiss_roll", "heartbeat", any TFDS name, "folder:PATH", or a path to .npz or .npy.
       split: "train", "test", or a part like "train[:90%]"; sets that have no parts of their own use "all[...]", and a
         folder is cut in an order that does not depend on its classes (`folder.in_fixed_order`).
       image_size: height and width wanted; other images are cropped to their central square and resized.
@@ -171,31 +229,51 @@ def open_source(
       resize_filter: see `images.fit`.
       crop: see `images.fit`.
       data_dir: where TFDS keeps its data sets.
+      tokenizer: what makes "tokens" of captions; None: captions are not read.
 
     Raises:
-      InputError: there is no such data set or split, or it is not prepared; the message says how to mend it.
+      InputError: there is no such data set or split, it is not prepared, or it has no captions where a tokenizer reads
+        them; the message says how to mend it.
     """
 
     def prepare(image: np.ndarray, what: str) -> np.ndarray:
         return fit(image, image_size, channels, resize_filter, what, crop)
 
+    if name == "dead_leaves" or name in TOYS:
+        source = _drawn_by_name(name, split, image_size, channels, prepare)
+    else:
+        source = open_images(name, split, prepare, data_dir=data_dir, captions=tokenizer is not None)
+    return source if tokenizer is None else source.with_captions(tokenizer)
+
+
+def _drawn_by_name(
+    name: str, split: str, image_size: int, channels: int, prepare: Callable[[np.ndarray, str], np.ndarray]
+) -> Source:
+    """Dead leaves or a toy.
+
+    Raises:
+      InputError: there is no such part, or a toy is of another shape.
+    """
     if name == "dead_leaves":
         rows_of = functools.partial(DeadLeavesImages, size=image_size, channels=channels)
         source = _drawn(name, split, lambda seed, count: rows_of(seed, length=count), prepare)
         few = len(source) <= _KEPT and len(source) * image_size**2 * channels <= _KEPT_BYTES
         return dataclasses.replace(source, rows=_Kept(source.rows)) if few else source
-    if name in TOYS:
-        toys = _drawn(name, split, lambda seed, count: ArrayRows(TOYS[name](seed, count)), lambda row, what: row)
-        first = toys.rows[0]["image"]
-        found = first.shape
-        if found != (image_size, image_size, channels):
-            raise InputError(f"{name} is of shape {found}: give data.image_size={found[0]}, data.channels={found[2]}.")
-        return dataclasses.replace(toys, dtype=first.dtype.type)
-    return open_images(name, split, prepare, data_dir=data_dir)
+    toys = _drawn(name, split, lambda seed, count: ArrayRows(TOYS[name](seed, count)), lambda row, what: row)
+    first = toys.rows[0]["image"]
+    found = first.shape
+    if found != (image_size, image_size, channels):
+        raise InputError(f"{name} is of shape {found}: give data.image_size={found[0]}, data.channels={found[2]}.")
+    return dataclasses.replace(toys, dtype=first.dtype.type)
 
 
 def open_images(
-    name: str, split: str, prepare: Callable[[np.ndarray, str], np.ndarray], *, data_dir: str | None = None
+    name: str,
+    split: str,
+    prepare: Callable[[np.ndarray, str], np.ndarray],
+    *,
+    data_dir: str | None = None,
+    captions: bool = False,
 ) -> Source:
     """Returns the images of a data set, each at its own size until `prepare` brings them to one.
 
@@ -204,13 +282,14 @@ def open_images(
       split: as of `open_source`.
       prepare: pixels (h, w, 1 or 3) and a name, for messages, to arrays of one shape.
       data_dir: where TFDS keeps its data sets.
+      captions: read the captions of a folder too; other data have theirs in any case.
 
     Raises:
-      InputError: there is no such data set or split, or it is not prepared.
+      InputError: there is no such data set or split, it is not prepared, or an image of the folder has no caption.
     """
     called = f"{name}:{split}"
     if name.startswith("folder:") and name != "folder:":
-        files, folders, line = open_folder(Path(name.removeprefix("folder:")).expanduser(), split)
+        files, folders, line = open_folder(Path(name.removeprefix("folder:")).expanduser(), split, captions=captions)
         print_once(line)
         return Source(called, files, prepare, folders, files.labels, files.summary)
     if name.lower().endswith((".npz", ".npy")):
@@ -236,11 +315,12 @@ def _part_of_arrays(rows: Sequence[dict], split: str, name: str) -> list[dict]:
 
 
 def _pixels_hash(rows: Sequence[dict]) -> bytes:
-    """A hash of all pixels and labels in memory."""
+    """A hash of all pixels, labels and captions in memory."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(np.ascontiguousarray(row["image"]))
         digest.update(str(row.get("label")).encode())
+        digest.update(row.get("caption", "").encode("utf-8", "surrogatepass"))
     return digest.digest()
 
 

@@ -22,6 +22,7 @@ from score_jax.codecs.scale import scale_by_std
 from score_jax.convert.lpips import load_lpips
 from score_jax.data.loader import TrainingBatches, make_loader, prefetch_to_device
 from score_jax.data.sources import Source, open_source
+from score_jax.data.text_tokenizers import text_tokenizer
 from score_jax.errors import InputError
 from score_jax.evaluation.image_grid import save_png
 from score_jax.evaluation.pictures import picture
@@ -89,6 +90,7 @@ def open_labelled(data: ConfigDict, split: str, num_classes: int, trained: Path 
         resize_filter=data.resize_filter,
         crop=data.crop,
         data_dir=data.data_dir,
+        tokenizer=text_tokenizer(data.tokenizer, data.max_tokens),
     )
     if trained is not None and num_classes:
         check_same_classes(trained, source)
