@@ -7,6 +7,7 @@ from typing import ClassVar
 from score_jax.builder.options import Options, count, option, seed
 from score_jax.errors import InputError
 from score_jax.likelihood.divergence import DERIVATIVES, ESTIMATORS
+from score_jax.likelihood.latent_bound import DISTRIBUTIONS, POSTERIORS
 from score_jax.prediction.reverse import VARIANCES
 from score_jax.samplers.ode import CONTROLS, SOLVERS
 
@@ -30,12 +31,12 @@ class LikelihoodOptions(Options):
     dtype: str = option(
         "float32", "precision; mixed: the network in float32, everything else in float64", one_of=DTYPES
     )
-    seed: int = seed(0, "random seed of dequantisation and probes")
+    seed: int = seed(0, "random seed of dequantisation, draws of latents, and probes")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Exact(LikelihoodOptions):
-    """The exact likelihood, by the probability-flow ODE (Song et al. 2021, eq. 39)."""
+    """What the exact density of x0 reads, by the probability-flow ODE (Song et al. 2021, eq. 39)."""
 
     divergence: str = option(
         "rademacher",
@@ -66,15 +67,7 @@ class Exact(LikelihoodOptions):
     truncation: str = option(
         "none", "none: the density at t_min; bound: a lower bound on the density at time 0", one_of=("none", "bound")
     )
-    dequantization: str = option(
-        "uniform",
-        "variational: the noise is drawn by a small network, fitted once on the train split; the bound is tighter",
-        one_of=("uniform", "variational"),
-    )
-    dequantizer_steps: int = count(
-        2000, "optimizer steps of the network of variational dequantisation", where={"dequantization": ("variational",)}
-    )
-    importance_samples: int = count(1, "number of dequantisations of each example")
+    importance_samples: int = count(1, "number of draws of noise, or of latents, for each example")
     sensitivity_batches: int = count(
         1, "number of batches that are measured again at tolerances ten times smaller; 0: none", least=0
     )
@@ -83,6 +76,46 @@ class Exact(LikelihoodOptions):
         super().__post_init__()
         if self.control == "grid" and self.solver == "kvaerno5":
             raise InputError("likelihood.control=grid with likelihood.solver=kvaerno5: choose an explicit solver.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OfData(Exact):
+    """The exact likelihood, by the probability-flow ODE (Song et al. 2021, eq. 39).
+
+    Of a model of latents it is the density of latents, not of images.
+    """
+
+    dequantization: str = option(
+        "uniform",
+        "variational: the noise is drawn by a small network, fitted once on the train split; the bound is tighter",
+        one_of=("uniform", "variational"),
+    )
+    dequantizer_steps: int = count(
+        2000, "optimizer steps of the network of variational dequantisation", where={"dequantization": ("variational",)}
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OfImages(Exact):
+    """A bound on the probability of images under a model of the latents of an autoencoder_kl.
+
+    log p(x) >= E[log p(x | z) + log p(z) - log q(z | x)], tighter with importance_samples (Burda et al. 2016).
+    """
+
+    decoder: str = option(
+        "logistic",
+        "what each 8-bit level has its probability from, around what the decoder makes of z",
+        one_of=DISTRIBUTIONS,
+    )
+    scale_groups: int = count(
+        4, "groups of pixels, by how much the decoder's image changes around them, that have a scale of their own"
+    )
+    posterior: str = option(
+        "widened",
+        "standard deviation of q(z | x): the encoder's, the encoder's times a fitted factor, or one fitted constant",
+        one_of=POSTERIORS,
+    )
+    calibration_images: int = count(128, "images of the train split to which scales and widths are fitted")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -114,4 +147,9 @@ class Bound2015(ByLevels):
     """
 
 
-LIKELIHOODS: Mapping[str, type[LikelihoodOptions]] = {"ode": Exact, "vlb": VLB, "bound": Bound2015}
+LIKELIHOODS: Mapping[str, type[LikelihoodOptions]] = {
+    "ode": OfData,
+    "vlb": VLB,
+    "bound": Bound2015,
+    "images": OfImages,
+}

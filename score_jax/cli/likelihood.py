@@ -2,13 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 
-from score_jax.builder.likelihood_options import Exact
+from score_jax.builder.likelihood_options import OfData, OfImages
 from score_jax.cli.verb import Trained, define_step, load_trained, parse_flags, with_aliases
+from score_jax.codecs.latents import Latents
+from score_jax.errors import InputError
 from score_jax.jobs import likelihood
 from score_jax.jobs.dequantizer import fitted
+from score_jax.jobs.likelihood_calibration import calibrated
+from score_jax.jobs.likelihood_latents import latents_of
 from score_jax.jobs.likelihood_summary import headline
 from score_jax.jobs.train import open_split
 from score_jax.runtime.multihost import print_once
@@ -21,11 +26,13 @@ _DESCRIPTION = """Measures bits per dimension of the eval split, every example o
   python -m score_jax likelihood --workdir=runs/mnist                  exact, by the probability-flow ODE
   python -m score_jax likelihood --workdir=runs/mnist --method=vlb     the variational bound of a chain
   python -m score_jax likelihood --workdir=runs/mnist --method=bound   the bound K of Sohl-Dickstein et al. 2015
+  python -m score_jax likelihood --workdir=runs/ldm --method=images    images, under a model of latents
   python -m score_jax likelihood --workdir=runs/mnist --config.likelihood.num_examples=100
   python -m score_jax likelihood --workdir=runs/mnist --config.likelihood.probes=8
 
 Writes likelihood.json (mean, errors, conventions) and likelihood.npz (each example) into the workdir; for the bounds
-likelihood_vlb.* and likelihood_bound.*. If the command was stopped, by SIGTERM, Ctrl-C or a crash, the same command
+likelihood_vlb.*, likelihood_bound.* and likelihood_images.*. Of a model of latents, ode and bound are densities of
+latents, and are called so. If the command was stopped, by SIGTERM, Ctrl-C or a crash, the same command
 continues there."""
 
 
@@ -39,7 +46,7 @@ def main(argv: list[str]) -> int:
     facts = {"step": model.step, "seed": model.experiment.likelihood.seed, "data": source.fingerprint}
     facts["parameters"] = parameters_name(model.workdir)
     parts = model.workdir / "likelihood_parts"
-    dequantizer = _dequantizer(model)
+    dequantizer, calibration = _dequantizer(model), _calibration(model)
     with stop_on_signals() as stop:
         try:
             result = likelihood.measure(
@@ -51,6 +58,7 @@ def main(argv: list[str]) -> int:
                 facts=facts,
                 stop=stop,
                 dequantizer=dequantizer,
+                calibration=calibration,
             )
         except Interrupted as interrupted:
             print_once(f"Likelihood stopped on {stop.cause}: {interrupted}. The same command continues it.")
@@ -66,8 +74,12 @@ def main(argv: list[str]) -> int:
 def _dequantizer(model: Trained):
     """Returns the dequantiser of this step, which is fitted where the workdir has none; None for uniform noise."""
     c = model.experiment.likelihood
-    if not isinstance(c, Exact) or c.dequantization == "uniform":
+    if not isinstance(c, OfData) or c.dequantization == "uniform":
         return None
+    if isinstance(model.experiment.codec, Latents):
+        raise InputError(
+            "likelihood.dequantization=variational is for pixels, and latents have no levels: leave it out."
+        )
     folder = model.workdir / "dequantizer" / f"step_{model.step:08d}_of_{c.dequantizer_steps}"
     return fitted(
         model.experiment, model.params, model.mesh, open_split(model.config, "train_split", model.workdir), folder
@@ -84,16 +96,45 @@ def _params(model: Trained):
     return jax.tree.map(lambda leaf: leaf.astype("float64"), model.params)
 
 
+def _calibration(model: Trained):
+    """Returns what the bound on images has fitted at this step, fitted now where the workdir has none; None for other
+    methods."""
+    if not isinstance(model.experiment.likelihood, OfImages):
+        return None
+    path = model.workdir / "images_bound" / f"step_{model.step:08d}.json"
+    latents_of(model.experiment)
+    source = open_split(model.config, "train_split", model.workdir)
+    return calibrated(model.experiment, _params(model), model.mesh, source, path)
+
+
 def _table(workdir: Path, step: int) -> str:
-    """All methods' results for this step, side by side."""
-    lines = [f"{'method':<8}{'bits/dim':>10}{'+-':>9}{'examples':>10}{'evaluations':>13}"]
+    """All methods' results for this step, side by side, and what they are of where that is not the data."""
+    lines, notes = [f"{'method':<8}{'bits/dim':>10}{'+-':>9}{'examples':>10}{'evaluations':>13}"], []
     for name in likelihood.FILES.values():
         file = workdir / f"{name}.json"
         summary = json.loads(file.read_text()) if file.is_file() else {}
         if summary.get("step") == step and "method" in summary and not summary.get("failed"):
             mean, error = headline(summary)
-            shown = "" if error is None else f"{error:.4f}"
-            lines.append(
-                f"{summary['method']:<8}{mean:>10.4f}{shown:>9}{summary['count']:>10}{summary['nfe_mean']:>13.0f}"
-            )
-    return "\n".join(lines)
+            shown, of = "" if error is None else f"{error:.4f}", summary.get("of", "data")
+            row = f"{summary['method']:<8}{mean:>10.4f}{shown:>9}{summary['count']:>10}{summary['nfe_mean']:>13.0f}"
+            lines.append(row + ("  of latents" if of == "latents" else ""))
+            notes.extend(_notes(summary, of))
+    return "\n".join(lines + notes)
+
+
+def _notes(summary: dict[str, Any], of: str) -> list[str]:
+    """What a number is of, where that is not the data themselves, and what it is made of."""
+    if of == "latents":
+        return [
+            f"{summary['method']}: latent_bits_per_dim, of {summary['dimensions']} latents x0 = {summary['x0']}; "
+            "no density of images."
+        ]
+    if of != "images":
+        return []
+    prior, entropy, reconstruction = (summary[f"bpd_of_{name}"] for name in ("prior", "entropy", "reconstruction"))
+    together = f"bpd_images_bound_iw{summary['importance_samples']}"
+    weighted = f"; of all draws together {summary[together]:.4f}" if together in summary else ""
+    return [
+        f"images: at most so many bits of each of {summary['dimensions']} pixels' channels: reconstruction "
+        f"{reconstruction:.4f} + prior {prior:.4f} - entropy {entropy:.4f}{weighted}."
+    ]

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from score_jax.arrays import fold_in_each, keys_per_example
 from score_jax.builder import Experiment
 from score_jax.builder.likelihood import log_snr_times
+from score_jax.builder.likelihood_options import OfData
 from score_jax.codecs.pixels import Pixels
 from score_jax.data.loader import make_loader, prefetch_to_device
 from score_jax.data.sources import Source
@@ -74,6 +75,7 @@ def _init(image_shape: tuple[int, int, int], key: Array) -> Params:
 def fit(experiment: Experiment, model: Params, mesh: Mesh, source: Source) -> Params:
     """Fits a dequantiser by `likelihood.dequantizer_steps` steps of Adam."""
     c, flow, codec = experiment.exact(), experiment.in_continuous_time(), experiment.part("pixels")
+    assert isinstance(c, OfData)
     process = flow.process
     assert isinstance(process, GaussianProcess)
     check_divisible(c.batch_size, mesh, "likelihood.batch_size")

@@ -1,12 +1,13 @@
-"""`likelihood`: bits per dimension of a data set under a trained model, every example once, by one of three methods.
+"""`likelihood`: bits per dimension of a data set under a trained model, every example once, by one of four methods.
 
-ode     exact, by the probability-flow ODE (Song et al. 2021, eq. 39)
+ode     exact, by the probability-flow ODE (Song et al. 2021, eq. 39); of a model of latents, the density of latents
 vlb     the variational bound of the chain of levels (Ho et al. 2020, eq. 5)
 bound   K of the same chain (Sohl-Dickstein et al. 2015, eq. 14), whose first step is not learned
+images  a bound on the probability of images under a model of latents, see `jobs.likelihood_images`
 """
 
-import contextlib
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -18,46 +19,55 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Int
 
-from score_jax.arrays import fold_in_each, keys_per_example
+from score_jax.arrays import fold_in_each
 from score_jax.builder import Experiment
 from score_jax.builder.kernels import law_of
-from score_jax.builder.likelihood import divergence_of
-from score_jax.builder.likelihood_options import VLB, Bound2015, LikelihoodOptions
+from score_jax.builder.likelihood_options import VLB, Bound2015, OfImages
 from score_jax.codecs.codec import Codec
+from score_jax.codecs.latents import Latents
 from score_jax.codecs.pixels import Pixels
 from score_jax.data.sources import Source
 from score_jax.errors import InputError
 from score_jax.jobs import likelihood_summary
 from score_jax.jobs.dequantizer import dequantize
+from score_jax.jobs.likelihood_calibration import Calibration
+from score_jax.jobs.likelihood_images import by_images
+from score_jax.jobs.likelihood_ode import (
+    BITS_NAMES,
+    Measure,
+    bits_name,
+    density_by_ode,
+    in_dtype,
+    likelihood_program,
+    precision,
+)
 from score_jax.jobs.per_example import BatchFunction, over_examples
 from score_jax.likelihood.bits import bits_per_dim, importance_weighted
-from score_jax.likelihood.divergence import cheaper_derivative
-from score_jax.likelihood.ode import log_prob, truncation_bound
 from score_jax.losses import bound, variational
 from score_jax.prediction.coordinates import seen
 from score_jax.prediction.predictor import (
-    ConditionalPredictor,
-    Conditions,
     Predictor,
-    answering_in,
     clipped,
     with_conditions,
 )
 from score_jax.prediction.reverse import reverse_kernel
-from score_jax.processes.gaussian import GaussianProcess
 from score_jax.processes.noise import brownian
 from score_jax.runtime.parts import Columns, Parts, parts_of
 from score_jax.runtime.results import provenance, write_arrays, write_json
-from score_jax.runtime.sharding import over_batch, replicated
 from score_jax.runtime.stop import Stop
-from score_jax.samplers.ode import example_drift
 from score_jax.typing import Params
 
-FILES = {"ode": "likelihood", "vlb": "likelihood_vlb", "bound": "likelihood_bound"}
+FILES = {
+    "ode": "likelihood",
+    "vlb": "likelihood_vlb",
+    "bound": "likelihood_bound",
+    "images": "likelihood_images",
+}
 """Names of the result files, without their suffixes."""
 
-Measure = Callable[..., dict[str, Array]]
-"""`measure(params, keys, batch)`: values (b, ...) of a batch, "bits_per_dim" among them."""
+
+def _bits(columns: Columns) -> np.ndarray:
+    return next(columns[name] for name in BITS_NAMES if name in columns)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +75,8 @@ class Likelihood:
     """Per-example values in the order of the data set, and what they say together.
 
     Attributes:
-      columns: arrays (n, ...) by name; always "index", its place in the split, and "bits_per_dim".
+      columns: arrays (n, ...) by name; always "index", its place in the split, and "bits_per_dim", or of a density of
+        latents "latent_bits_per_dim".
       summary: numbers and conventions, JSON-able.
       parts: what was kept of the work while it lasted.
     """
@@ -77,7 +88,7 @@ class Likelihood:
     @property
     def bits_per_dim(self) -> np.ndarray:
         """Per example (n,)."""
-        return self.columns["bits_per_dim"]
+        return _bits(self.columns)
 
     @property
     def gave_up(self) -> Bool[np.ndarray, "n"]:
@@ -91,10 +102,6 @@ class Likelihood:
         return np.flatnonzero(self.gave_up | ~np.isfinite(self.bits_per_dim))
 
 
-def _in_dtype(c: LikelihoodOptions, predictor: Callable[..., Any]) -> Callable[..., Any]:
-    return answering_in(jnp.float32, predictor) if c.dtype == "mixed" else predictor
-
-
 def _dequantized(dequantizer: Params | None, keys, images, codec: Codec) -> tuple[Array, Array]:
     """x0 of images with noise, and the noise's log density."""
     if dequantizer is not None:
@@ -104,57 +111,26 @@ def _dequantized(dequantizer: Params | None, keys, images, codec: Codec) -> tupl
 
 
 def by_ode(experiment: Experiment, dequantizer: Params | None, *, closer: bool = False) -> Measure:
-    """Measures by the probability-flow ODE; `closer`: at tolerances ten times smaller."""
-    c, flow, codec = experiment.exact(), experiment.in_continuous_time(), experiment.codec
-    process, dim = flow.process, math.prod(codec.shape(experiment.image_shape))
-    assert isinstance(process, GaussianProcess)
-    ode = experiment.ode(process, closer=closer)
+    """Measures by the probability-flow ODE; `closer`: at tolerances ten times smaller.
 
-    def model(params: Params) -> ConditionalPredictor:
-        return _in_dtype(c, flow.predictor(params))
-
-    def drift(x, t, params: Params, condition: Conditions):
-        return example_drift(model(params), process, x, t, condition)
-
-    def derivative(params: Params, conditions: Conditions) -> str:
-        if c.derivative != "auto":
-            return c.derivative
-        x, t = jnp.zeros(codec.shape(experiment.image_shape)), jnp.zeros(())
-        return cheaper_derivative(drift, x, t, params, jax.tree.map(lambda rows: rows[0], conditions))
+    Of a model of latents, the density of x0 = scale z of a draw z ~ q(z | x): its bits per dimension are of the latents
+    and are named so.
+    """
+    c, codec, of_x0 = experiment.exact(), experiment.codec, density_by_ode(experiment, closer=closer)
+    dim, name = math.prod(codec.shape(experiment.image_shape)), bits_name(codec)
 
     def measure(params: Params, keys, batch):
-        images, coder = batch["image"], experiment.codec_with(params)
-        conditions = experiment.conditions(params, batch, coder.encode(images))
-        predictor = model(params)
-        divergence = divergence_of(c, derivative(params, conditions))
+        coder, density = experiment.codec_with(params), of_x0(params, keys, batch)
 
         def once(k) -> dict[str, Array]:
-            x, log_q = _dequantized(dequantizer, fold_in_each(fold_in_each(keys, 1), k), images, coder)
-            gain = -log_q
-            if c.truncation == "bound":
-                draws = fold_in_each(fold_in_each(keys, 2), k)
-                x, to_zero = truncation_bound(with_conditions(predictor, conditions), process, draws, x, c.t_min)
-                gain = gain + to_zero
-            # The same probes for every dequantisation: what they add to one they add to all, and no mean of
-            # exponentials is raised by it.
-            found = log_prob(
-                predictor,
-                process,
-                fold_in_each(keys, 0),
-                x,
-                divergence=divergence,
-                ode=ode,
-                t_min=c.t_min,
-                conditions=conditions,
-            )
-            names = ("prior_log_prob", "divergence", "nfe", "ok")
-            values = {name: getattr(found, name) for name in names}
-            return values | {"log_prob": found.log_prob + gain, "probe_standard_error": found.standard_error}
+            x, log_q = _dequantized(dequantizer, fold_in_each(fold_in_each(keys, 1), k), batch["image"], coder)
+            log_prob, values = density(x, k)
+            return values | {"log_prob": log_prob - log_q}
 
         columns = {name: values.T for name, values in jax.lax.map(once, jnp.arange(c.importance_samples)).items()}
         each, together = jnp.mean(columns["log_prob"], axis=1), importance_weighted(columns["log_prob"])
-        columns["bits_per_dim"] = bits_per_dim(each, dim, codec.log_bin_width)
-        columns["bits_per_dim_iw"] = bits_per_dim(together, dim, codec.log_bin_width)
+        columns[name] = bits_per_dim(each, dim, codec.log_bin_width)
+        columns[f"{name}_iw"] = bits_per_dim(together, dim, codec.log_bin_width)
         return columns
 
     return measure
@@ -164,13 +140,18 @@ def _chain_model(experiment: Experiment, params: Params, batch, x0):
     """The chain of a model's bounds, the model on it, and the variance of its kernels."""
     levels = experiment.levels()
     given = with_conditions(experiment.predictor(params), experiment.conditions(params, batch, x0))
-    model: Predictor = seen(_in_dtype(experiment.likelihood, given), levels.view)
+    model: Predictor = seen(in_dtype(experiment.likelihood, given), levels.view)
     if experiment.likelihood.clip and not experiment.facts.outputs_mean:
         model = clipped(model, levels.chain, *experiment.codec.bounds)
     return levels.chain, model, levels.variance
 
 
 def _by_vlb(experiment: Experiment) -> Measure:
+    if isinstance(experiment.codec, Latents):
+        raise InputError(
+            "--method=vlb gives probabilities of pixels, and this is a model of latents: measure images by "
+            "--method=images, or the density of latents by --method=ode."
+        )
     experiment.part("pixels")
 
     def measure(params: Params, keys, batch):
@@ -209,7 +190,7 @@ def _by_bound(experiment: Experiment) -> Measure:
 
 
 def _columns(found: bound.Bound, codec: Codec, dim: int) -> dict[str, Array]:
-    names = {"exact": "bits_per_dim", "null": "null_bits_per_dim", "equation_14": "equation_14_bits_per_dim"}
+    names = {"exact": bits_name(codec), "null": "null_bits_per_dim", "equation_14": "equation_14_bits_per_dim"}
     values = {name: bits_per_dim(getattr(found, of), dim, codec.log_bin_width) for of, name in names.items()}
     return values | {"kl": found.kl}
 
@@ -221,20 +202,10 @@ def _by_learned_kernels(experiment: Experiment) -> Measure:
     def measure(params: Params, keys, batch):
         x0 = codec.dequantize(fold_in_each(keys, 1), batch["image"])
         reverse, chain = experiment.model(params)
-        found = law.bound(_in_dtype(experiment.likelihood, reverse), chain, x0, fold_in_each(keys, 0))
+        found = law.bound(in_dtype(experiment.likelihood, reverse), chain, x0, fold_in_each(keys, 0))
         return _columns(found, codec, dim)
 
     return measure
-
-
-def likelihood_program(mesh: Mesh, measure: Measure) -> Any:
-    """Jitted: of parameters, a key and a batch sharded over the mesh; example i from (key, i) alone."""
-    split = over_batch(mesh)
-
-    def run(params, key, batch):
-        return measure(params, keys_per_example(key, batch["index"]), batch)
-
-    return jax.jit(run, in_shardings=(replicated(mesh), None, split), out_shardings=split)
 
 
 def _of_batch(experiment: Experiment, params: Params, mesh: Mesh, measure: Measure) -> BatchFunction:
@@ -247,11 +218,6 @@ def _of_batch(experiment: Experiment, params: Params, mesh: Mesh, measure: Measu
     return of_batch
 
 
-def precision(name: str) -> contextlib.AbstractContextManager:
-    """Of matrix products within the context: `likelihood.matmul_precision`."""
-    return contextlib.nullcontext() if name == "default" else jax.default_matmul_precision(name)
-
-
 def measure(
     experiment: Experiment,
     params: Params,
@@ -262,6 +228,7 @@ def measure(
     facts: dict[str, Any] | None = None,
     stop: Stop | None = None,
     dequantizer: Params | None = None,
+    calibration: Calibration | None = None,
 ) -> Likelihood:
     """Measures bits/dim of `source`, or of its first `likelihood.num_examples`, by `likelihood.name`.
 
@@ -274,6 +241,7 @@ def measure(
       facts: what tells these parameters and this data from others (step, fingerprint).
       stop: ends the work after a batch.
       dequantizer: of the ODE's method, `jobs.dequantizer.fitted`; None: uniform noise.
+      calibration: of the bound on images, `jobs.likelihood_calibration.calibrated`.
 
     Raises:
       InputError: the model has no such likelihood, or the batch does not split over the devices.
@@ -282,6 +250,8 @@ def measure(
     c = experiment.part("likelihood")
     count = min(c.num_examples or len(source), len(source))
     facts = {"config": experiment.config.to_dict(), "count": count, **(facts or {})}
+    if calibration is not None:
+        facts["calibration"] = calibration.to_dict()
 
     kept_parts: list[Parts] = []
 
@@ -302,15 +272,23 @@ def measure(
         assert (columns["index"] == np.arange(count)).all()
         return columns
 
+    def run_twice(by: Callable[..., Measure]) -> tuple[Columns, Columns | None]:
+        """Of all, and of the first batches again at smaller tolerances."""
+        columns, first = run(by(), count), min(count, experiment.exact().sensitivity_batches * c.batch_size)
+        return columns, run(by(closer=True), first, closer=True) if first else None
+
     if isinstance(c, VLB):
         columns = run(_by_vlb(experiment), count)
         return Likelihood(columns, likelihood_summary.of_vlb(columns, experiment), kept_parts)
     if isinstance(c, Bound2015):
         columns = run((_by_bound if "predictor" in experiment.parts else _by_learned_kernels)(experiment), count)
         return Likelihood(columns, likelihood_summary.of_bound(columns, experiment), kept_parts)
-    columns = run(by_ode(experiment, dequantizer), count)
-    first = min(count, experiment.exact().sensitivity_batches * c.batch_size)
-    again = run(by_ode(experiment, dequantizer, closer=True), first, closer=True) if first else None
+    if isinstance(c, OfImages):
+        assert calibration is not None, "the bound on images has a calibration"
+        of_images = functools.partial(by_images, experiment, calibration)
+        columns, again = run_twice(of_images)
+        return Likelihood(columns, likelihood_summary.of_images(columns, again, experiment, calibration), kept_parts)
+    columns, again = run_twice(functools.partial(by_ode, experiment, dequantizer))
     return Likelihood(columns, likelihood_summary.of_ode(columns, again, experiment), kept_parts)
 
 
@@ -320,8 +298,8 @@ def _running_mean() -> Callable[[Columns], dict[str, str]]:
 
     def running(columns: Columns) -> dict[str, str]:
         nonlocal total, count
-        total, count = total + float(columns["bits_per_dim"].sum()), count + len(columns["bits_per_dim"])
-        return {"bits_per_dim": f"{total / count:.3f}"}
+        total, count = total + float(_bits(columns).sum()), count + len(_bits(columns))
+        return {next(name for name in BITS_NAMES if name in columns): f"{total / count:.3f}"}
 
     return running
 

@@ -1,5 +1,6 @@
 """What the values of a likelihood say together: means, errors from every source, and the conventions behind them."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,17 @@ import numpy as np
 from score_jax.builder import Experiment
 from score_jax.builder.likelihood import divergence_of
 from score_jax.builder.likelihood_options import Exact
-from score_jax.codecs.pixels import Pixels
+from score_jax.codecs.latents import Latents
+from score_jax.codecs.pixels import BITS, Pixels
+from score_jax.jobs.likelihood_calibration import Calibration
+from score_jax.jobs.likelihood_latents import latents_of
+from score_jax.jobs.likelihood_ode import bits_name
 from score_jax.likelihood.divergence import student_factor
 from score_jax.runtime.parts import Columns
+
+LATENT_NAME = "latent_bits_per_dim"
+"""Of a density of latents in a summary; that of data is called bits per dimension of the data, `bpd_...`."""
+NO_LEVELS = "none: latents are numbers"
 
 
 def _mean(name: str, values: np.ndarray) -> dict[str, Any]:
@@ -41,10 +50,20 @@ def _of_probes(columns: Columns, c: Exact, per_nat: float) -> dict[str, Any]:
     return {"probes": error, "probes_degrees_of_freedom": degrees, "probes_half_width_95": half_width}
 
 
+def of_what(experiment: Experiment) -> dict[str, Any]:
+    """What the density of x0 is one of, "data" or "latents", and in how many dimensions."""
+    codec = experiment.codec
+    found: dict[str, Any] = {"of": "data", "dimensions": math.prod(codec.shape(experiment.image_shape))}
+    if isinstance(codec, Latents):
+        draws = "a draw of the encoder's q(z | x)" if codec.stochastic else "what the encoder says before its codebook"
+        found |= {"of": "latents", "x0": f"{codec.scale:g} z, where z is {draws}"}
+    return found
+
+
 def _conventions(experiment: Experiment) -> dict[str, Any]:
     c, codec = experiment.likelihood, experiment.codec
     return {
-        "dequantisation": getattr(c, "dequantization", "uniform"),
+        "dequantisation": NO_LEVELS if isinstance(codec, Latents) else getattr(c, "dequantization", "uniform"),
         "levels": 2**codec.bits if isinstance(codec, Pixels) else None,
         "data_range": list(codec.bounds),
         "offset_bits_per_dim": -codec.log_bin_width / float(np.log(2)),
@@ -57,29 +76,82 @@ def _conventions(experiment: Experiment) -> dict[str, Any]:
 
 def of_ode(columns: Columns, again: Columns | None, experiment: Experiment) -> dict[str, Any]:
     """Summarises the exact likelihood; `again` are the values of the first examples at smaller tolerances."""
-    c = experiment.exact()
-    name = f"bpd_ode_{c.dequantization}" + ("_truncation_bound" if c.truncation == "bound" else "")
-    per_nat = 1 / (np.prod(experiment.image_shape) * np.log(2))
-    n, k = columns["log_prob"].shape
-    summary = {"method": "ode", **_mean(name, columns["bits_per_dim"])}
-    if k > 1:
-        summary |= _mean(f"{name}_iw{k}", columns["bits_per_dim_iw"])
-    probes = _of_probes(columns, c, per_nat)
-    spread = per_nat * np.sqrt(np.mean(columns["log_prob"].var(axis=1, ddof=1)) / k / n) if k > 1 else None
-    summary |= {
-        "estimator_standard_error": probes | {"dequantisation": None if spread is None else float(spread)},
-        "tolerance_sensitivity": None if again is None else _sensitivity(columns, again, c),
-        "count": n,
+    c, found, bits = experiment.exact(), of_what(experiment), bits_name(experiment.codec)
+    name = f"bpd_ode_{getattr(c, 'dequantization', 'uniform')}" if found["of"] == "data" else LATENT_NAME
+    name += "_truncation_bound" if c.truncation == "bound" else ""
+    per_nat = 1 / (found["dimensions"] * np.log(2))
+    k = columns["log_prob"].shape[1]
+    summary = {"method": "ode", **_mean(name, columns[bits]), **found}
+    # Draws of latents are no dequantisation: the mean of their densities bounds nothing.
+    if k > 1 and found["of"] == "data":
+        summary |= _mean(f"{name}_iw{k}", columns[f"{bits}_iw"])
+    drawn = "dequantisation" if found["of"] == "data" else "draws"
+    errors = _of_probes(columns, c, per_nat) | {drawn: _of_draws(columns["log_prob"], per_nat)}
+    return summary | _of_solve(columns, again, c, bits, errors) | {"conventions": _conventions(experiment)}
+
+
+def _of_draws(values: np.ndarray, per_nat: float) -> float | None:
+    """What the draws of each example (n, k), nats, add to the error of the mean over examples, bits/dim."""
+    n, k = values.shape
+    return float(per_nat * np.sqrt(np.mean(values.var(axis=1, ddof=1)) / k / n)) if k > 1 else None
+
+
+def _of_solve(columns: Columns, again: Columns | None, c: Exact, bits: str, errors: dict[str, Any]) -> dict[str, Any]:
+    """How the density was solved for, and by how much the result `bits` may be off."""
+    return {
+        "estimator_standard_error": errors,
+        "tolerance_sensitivity": None if again is None else _sensitivity(columns[bits], again[bits], c),
+        "count": len(columns[bits]),
         "nfe_mean": float(columns["nfe"].mean()),
         "nfe_max": int(columns["nfe"].max()),
         "divergence": f"{c.divergence}, {c.probes} probes, {'fresh' if c.fresh_probes else 'fixed'}",
         "solver": f"{c.solver} {_steps(c)}",
         "t_min": c.t_min,
         "truncation": c.truncation,
-        "importance_samples": k,
-        "conventions": _conventions(experiment),
+        "importance_samples": c.importance_samples,
     }
-    return summary
+
+
+def of_images(
+    columns: Columns, again: Columns | None, experiment: Experiment, calibration: Calibration
+) -> dict[str, Any]:
+    """Summarises the bound on images: its mean over draws, that of all draws together, and its terms.
+
+    bound = reconstruction + prior - entropy, in bits per dimension of the image; the rate is prior - entropy.
+    """
+    c, dim = experiment.exact(), math.prod(experiment.image_shape)
+    per_nat, k = 1 / (dim * np.log(2)), columns["log_weight"].shape[1]
+    summary = {"method": "images", **_mean("bpd_images_bound", columns["bits_per_dim"])}
+    if k > 1:
+        summary |= _mean(f"bpd_images_bound_iw{k}", columns["bits_per_dim_iw"])
+    nats = {name: columns[name].astype(float).mean(axis=1) for name in ("reconstruction", "prior", "entropy")}
+    terms = {"reconstruction": -nats["reconstruction"], "prior": -nats["prior"], "entropy": nats["entropy"]}
+    for name, values in (terms | {"rate": terms["prior"] - terms["entropy"]}).items():
+        summary |= _mean(f"bpd_of_{name}", per_nat * values)
+    draws = _of_draws(columns["log_weight"], per_nat)
+    errors = _of_probes(columns, c, per_nat) | {"draws": draws}
+    latents = of_what(experiment)
+    summary |= {"of": "images", "dimensions": dim, "latent_dimensions": latents["dimensions"]}
+    summary |= {"spread_over_draws": _spread(columns["log_weight"], per_nat)}
+    summary |= _of_solve(columns, again, c, "bits_per_dim", errors)
+    conventions = _conventions(experiment) | {
+        "dequantisation": "none: the decoder gives the probability of a level",
+        "levels": 2**BITS,
+        "data_range": [0, 2**BITS - 1],
+        "x0": f"{latents_of(experiment).scale:g} z, where z is a draw of q(z | x)",
+    }
+    return summary | {"calibration": calibration.to_dict(), "conventions": conventions}
+
+
+def _spread(log_weights: np.ndarray, per_nat: float) -> dict[str, float] | None:
+    """How unlike the draws of an image are: the standard deviation of log w, bits/dim, and how many draws of equal
+    weight would say as much, both as means over images; of one draw None."""
+    if log_weights.shape[1] == 1:
+        return None
+    weights = np.exp(log_weights.astype(float) - log_weights.max(axis=1, keepdims=True))
+    effective = weights.sum(axis=1) ** 2 / (weights**2).sum(axis=1)
+    deviation = float(per_nat * log_weights.astype(float).std(axis=1, ddof=1).mean())
+    return {"standard_deviation": deviation, "effective_draws": float(effective.mean())}
 
 
 def _steps(c: Exact) -> str:
@@ -88,9 +160,9 @@ def _steps(c: Exact) -> str:
     return f"rtol={c.rtol} atol={c.atol}, steps of each {c.control}"
 
 
-def _sensitivity(columns: Columns, again: Columns, c: Exact) -> dict[str, Any]:
+def _sensitivity(bits: np.ndarray, again: np.ndarray, c: Exact) -> dict[str, Any]:
     """What ten times smaller tolerances, or twice the steps, change, bits/dim, with the same noise and probes."""
-    change = again["bits_per_dim"] - columns["bits_per_dim"][: len(again["index"])]
+    change = again - bits[: len(again)]
     closer = {"num_steps": 2 * c.num_steps} if c.control == "grid" else {"rtol": c.rtol / 10, "atol": c.atol / 10}
     return {
         **closer,
@@ -131,16 +203,18 @@ def of_vlb(columns: Columns, experiment: Experiment) -> dict[str, Any]:
 
 def of_bound(columns: Columns, experiment: Experiment) -> dict[str, Any]:
     """Summarises the bound K."""
-    summary = {"method": "bound", **_mean("bpd_bound_uniform", columns["bits_per_dim"])}
+    found = of_what(experiment)
+    name = "bpd_bound_uniform" if found["of"] == "data" else f"{LATENT_NAME}_bound"
+    summary = {"method": "bound", **_mean(name, columns[bits_name(experiment.codec)]), **found}
     summary |= {"bpd_of_prior_alone": float(columns["null_bits_per_dim"].mean())}
     # As the paper has it: bits of a whole example, of the density of x0.
-    dim, offset = np.prod(experiment.image_shape), experiment.codec.log_bin_width / float(np.log(2))
+    dim, offset = found["dimensions"], experiment.codec.log_bin_width / float(np.log(2))
     k, null = (-dim * (columns[name] + offset) for name in ("equation_14_bits_per_dim", "null_bits_per_dim"))
     summary |= _mean("K_bits", k) | _mean("K_over_null_bits", k - null)
     return summary | _of_chain(columns, experiment)
 
 
 def headline(summary: dict[str, Any]) -> tuple[float, float | None]:
-    """Returns the number that a summary is read for, bits/dim, and its standard error."""
-    name = next(key for key in summary if key.startswith("bpd_"))
+    """Returns the number that a summary is read for, bits/dim of what it is `of`, and its standard error."""
+    name = next(key for key in summary if f"{key}_standard_error" in summary)
     return summary[name], summary[f"{name}_standard_error"]

@@ -1,0 +1,106 @@
+"""The density of x0 by the probability-flow ODE, as the methods of `likelihood` that need it measure it."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int
+
+from score_jax.arrays import fold_in_each, keys_per_example
+from score_jax.builder import Experiment
+from score_jax.builder.likelihood import divergence_of
+from score_jax.builder.likelihood_options import LikelihoodOptions
+from score_jax.codecs.codec import Codec
+from score_jax.codecs.latents import Latents
+from score_jax.likelihood.divergence import cheaper_derivative
+from score_jax.likelihood.ode import log_prob, truncation_bound
+from score_jax.prediction.predictor import ConditionalPredictor, Conditions, answering_in, with_conditions
+from score_jax.processes.gaussian import GaussianProcess
+from score_jax.runtime.sharding import over_batch, replicated
+from score_jax.samplers.ode import example_drift
+from score_jax.typing import Batch, KeyBatch, Params
+
+Measure = Callable[..., dict[str, Array]]
+"""`measure(params, keys, batch)`: values (b, ...) of a batch, one of `BITS_NAMES` among them."""
+Density = Callable[[Batch, Int[Array, ""]], tuple[Float[Array, "b"], dict[str, Array]]]
+"""`density(x0, k)`: the log density of draw k of the examples, nats, and what else the solve says."""
+BITS_NAMES = ("bits_per_dim", "latent_bits_per_dim")
+"""What a value per example is called: of data, or of the latents of data."""
+
+
+def bits_name(codec: Codec) -> str:
+    """Returns which of `BITS_NAMES` a density of x0 has."""
+    return BITS_NAMES[isinstance(codec, Latents)]
+
+
+def in_dtype(c: LikelihoodOptions, predictor: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a model that is asked in the precision that the options state."""
+    return answering_in(jnp.float32, predictor) if c.dtype == "mixed" else predictor
+
+
+def density_by_ode(experiment: Experiment, *, closer: bool = False) -> Callable[..., Density]:
+    """Returns `of_batch(params, keys, batch) -> density`, by the ODE; `closer`: at tolerances ten times smaller."""
+    c, flow, codec = experiment.exact(), experiment.in_continuous_time(), experiment.codec
+    process = flow.process
+    assert isinstance(process, GaussianProcess)
+    ode = experiment.ode(process, closer=closer)
+
+    def model(params: Params) -> ConditionalPredictor:
+        return in_dtype(c, flow.predictor(params))
+
+    def drift(x, t, params: Params, condition: Conditions):
+        return example_drift(model(params), process, x, t, condition)
+
+    def derivative(params: Params, conditions: Conditions) -> str:
+        if c.derivative != "auto":
+            return c.derivative
+        x, t = jnp.zeros(codec.shape(experiment.image_shape)), jnp.zeros(())
+        return cheaper_derivative(drift, x, t, params, jax.tree.map(lambda rows: rows[0], conditions))
+
+    def of_batch(params: Params, keys: KeyBatch, batch: dict[str, Array]) -> Density:
+        conditions = experiment.conditions(params, batch, experiment.codec_with(params).encode(batch["image"]))
+        predictor = model(params)
+        divergence = divergence_of(c, derivative(params, conditions))
+
+        def density(x, k):
+            gain = jnp.zeros(len(x))
+            if c.truncation == "bound":
+                draws = fold_in_each(fold_in_each(keys, 2), k)
+                x, gain = truncation_bound(with_conditions(predictor, conditions), process, draws, x, c.t_min)
+            # The same probes for every draw: what they add to one they add to all, and no mean of exponentials is
+            # raised by it.
+            found = log_prob(
+                predictor,
+                process,
+                fold_in_each(keys, 0),
+                x,
+                divergence=divergence,
+                ode=ode,
+                t_min=c.t_min,
+                conditions=conditions,
+            )
+            names = ("prior_log_prob", "divergence", "nfe", "ok")
+            values = {name: getattr(found, name) for name in names}
+            return found.log_prob + gain, values | {"probe_standard_error": found.standard_error}
+
+        return density
+
+    return of_batch
+
+
+def likelihood_program(mesh: Mesh, measure: Measure) -> Any:
+    """Jitted: of parameters, a key and a batch sharded over the mesh; example i from (key, i) alone."""
+    split = over_batch(mesh)
+
+    def run(params, key, batch):
+        return measure(params, keys_per_example(key, batch["index"]), batch)
+
+    return jax.jit(run, in_shardings=(replicated(mesh), None, split), out_shardings=split)
+
+
+def precision(name: str) -> contextlib.AbstractContextManager:
+    """Of matrix products within the context: `likelihood.matmul_precision`."""
+    return contextlib.nullcontext() if name == "default" else jax.default_matmul_precision(name)
