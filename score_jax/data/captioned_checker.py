@@ -42,6 +42,8 @@ _FAINT = 0.1
 _AT_A_TIME = 512
 ONE, TWO = ("size", "colour", "shape", "position", "background"), ("count", "colours", "shapes", "binding", "relation")
 """What is judged of an image of each kind."""
+_AMONG = {"colours": TWO[:1], "shapes": TWO[:1], "binding": TWO[:3], "relation": TWO[:4]}
+"""Of the kind "two": what must be right before an attribute says anything."""
 
 
 def read_images(images: Images, kind: str) -> list[Combination | None]:
@@ -91,12 +93,20 @@ def judged(images: Images, captions: Sequence[str]) -> dict[str, Bool[np.ndarray
 def share_right(images: Images, captions: Sequence[str]) -> dict[str, float]:
     """Returns the share of images whose attributes are as their captions say, by attribute and of "all" at once.
 
+    Of the kind "two", colours and shapes are counted among the images with the right number of objects, "binding" among
+    those whose colours and shapes are right too, "relation" among those whose objects are right; 0 of none.
+
     Raises:
       InputError: see `judged`; or there are no images.
     """
     if not len(images):
         raise InputError("There are no images to judge: give at least one.")
-    return {name: float(right.mean()) for name, right in judged(images, captions).items()}
+    right = judged(images, captions)
+    shares = {}
+    for name, each in right.items():
+        among = np.all([np.ones(len(each), bool), *(right[before] for before in _AMONG.get(name, ()))], axis=0)
+        shares[name] = float(each[among].mean()) if among.any() else 0.0
+    return shares
 
 
 def _right(found: Combination | None, wanted: Combination) -> list[bool]:

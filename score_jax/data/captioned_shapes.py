@@ -71,6 +71,8 @@ SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], Inside]] = {
     "cross": _cross,
 }
 """Which points lie inside, to the right and down of the centroid, in radii."""
+_WIDEST = 1.1
+"""How far a shape reaches from its centroid to a side, in radii."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,9 +182,15 @@ def coverage(shape: str, x: float, y: float, radius: float, side: int = SIDE) ->
       radius: pixels.
       side: height and width of the image.
     """
-    points = (np.arange(side * FINE, dtype=np.float32) + 0.5) / FINE
-    inside = SHAPES[shape]((points - x)[None] / radius, (points - y)[:, None] / radius)
-    return inside.reshape(side, FINE, side, FINE).mean((1, 3))
+    reach = _WIDEST * radius
+    rows, columns = (slice(max(int(at - reach), 0), min(int(at + reach) + 1, side)) for at in (y, x))
+    across, down = (
+        (np.arange(each.start * FINE, each.stop * FINE, dtype=np.float32) + 0.5) / FINE for each in (columns, rows)
+    )
+    inside = SHAPES[shape]((across - x)[None] / radius, (down - y)[:, None] / radius)
+    cover = np.zeros((side, side))
+    cover[rows, columns] = inside.reshape(len(down) // FINE, FINE, len(across) // FINE, FINE).mean((1, 3))
+    return cover
 
 
 @dataclasses.dataclass(frozen=True)

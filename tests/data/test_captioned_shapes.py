@@ -112,6 +112,23 @@ def test_of_two_objects_what_is_wrong_is_named(name, other):
         assert [key for key in (*TWO, "all") if not right[key][0]] == [name, "all"]
 
 
+def test_shares_of_two_objects_count_where_they_say_something():
+    wanted = shapes.Related(RED, BLUE, "above")
+    jitter = shapes.draw_jitter(np.random.default_rng(0))
+    swapped = shapes.Related(shapes.Thing("red", "circle"), shapes.Thing("blue", "square"), "above")
+    drawn_ones = [wanted, shapes.Related(BLUE, RED, "above"), swapped, shapes.Related(RED)]
+    images = np.stack([shapes.draw(each, jitter) for each in drawn_ones])
+    found = share_right(images, [wanted.captions[0]] * 4)
+    assert found == {"count": 0.75, "colours": 1, "shapes": 1, "binding": 2 / 3, "relation": 0.5, "all": 0.25}
+    assert share_right(images[3:], [wanted.captions[0]])["binding"] == 0
+
+
+def test_a_shape_at_the_edge_is_cut():
+    whole, cut = (shapes.coverage("circle", x, 16.0, 4.0) for x in (16.0, 0.0))
+    np.testing.assert_allclose(cut.sum(), whole.sum() / 2)
+    assert not cut[:, 4:].any()
+
+
 def test_an_empty_image_is_no_object():
     assert read_images(np.full((1, 32, 32, 3), 255, np.uint8), "two") == [None]
     assert not any(share_right(np.zeros((2, 32, 32, 3), np.uint8), ["a red circle"] * 2).values())
