@@ -21,8 +21,9 @@ from score_jax.evaluation.statistics import moments
 from score_jax.guidance import measurements
 from score_jax.jobs import evaluate, likelihood
 from score_jax.jobs.feature_sets import array_features
+from score_jax.jobs.open_split import open_split
 from score_jax.jobs.sample import Drawn, Given, draw
-from score_jax.jobs.train import open_split, restore_params, train
+from score_jax.jobs.train import restore_params, train
 from score_jax.processes.chain import Chain
 from score_jax.runtime.sharding import make_mesh
 

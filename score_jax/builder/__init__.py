@@ -1,6 +1,6 @@
 """From a config to objects. Nothing below this room sees a config."""
 
-from score_jax.builder.edit import Edit
+from score_jax.builder.edit import Edit, Start
 from score_jax.builder.experiment import Experiment, experiment, label_classes
 from score_jax.builder.first_stage import LPIPS_NAME, MODEL
 from score_jax.builder.networks import NETWORKS, build_network, codec_of
@@ -18,6 +18,7 @@ __all__ = [
     "Guide",
     "Known",
     "Sampling",
+    "Start",
     "build_network",
     "build_process",
     "codec_of",

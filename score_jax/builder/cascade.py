@@ -102,7 +102,7 @@ def stage_experiments(config: ConfigDict) -> dict[str, Experiment]:
         with errors_of_stage(name):
             run = with_settings(load_config(Path(stage.workdir)), _settings(stage))
             found[name] = experiment(ConfigDict(run.to_dict() | {"sampling": config.sampling.to_dict()}))
-            for role in ("sampler", "pixels"):  # 8 bits are what stages hand on
+            for role in ("sampler", "images"):  # 8 bits are what stages hand on
                 found[name].part(role)
     _check_fit(config, found)
     return found

@@ -38,6 +38,30 @@ class Edit:
     loss: Loss
 
 
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Images to begin with, noised, in the place of noise alone (Meng et al. 2022, SDEdit).
+
+    Attributes:
+      images: (b, ...), in the model's range.
+      strength: share of the steps that are taken, above 0; 1: all, from the largest noise.
+    """
+
+    images: Batch
+    strength: float
+
+
+def steps_left_out(strength: float, count: int) -> int:
+    """Returns how many of so many steps are left out for a strength; one at least is taken.
+
+    Raises:
+      InputError: the strength is not between 0 and 1.
+    """
+    if not 0 < strength <= 1:
+        raise InputError(f"--strength={strength:g}: give a number above 0 and at most 1.")
+    return min(count - 1, count - round(strength * count))
+
+
 def check_blends(c: SamplerOptions) -> None:
     """Raises InputError where no edit can be made by this sampler: one of several evaluations a step."""
     if not isinstance(c, Ancestral | DDIM):

@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
-from score_jax.builder.edit import Edit
+from score_jax.builder.edit import Edit, Start
 from score_jax.builder.first_stage import MODEL, build_adversaries
 from score_jax.builder.guidance_options import ClassifierFree
 from score_jax.builder.kernels import KernelSampling, build_bound_loss, build_kernels
@@ -66,7 +66,8 @@ class Experiment:
       create_state: fresh training state, a function of nothing (the seed is the config's).
       train_step: `(state, batch, frozen) -> (state, metrics)`, to be jitted.
       parts: what a run may have or lack, by role: "sampler" and "likelihood" of a generative model, "predictor" of one
-        that predicts x0, "classifier", "autoencoder", and "pixels" where the data are images of 8 bits.
+        that predicts x0, "classifier", "autoencoder", "images" where the data are images of 8 bits, and "pixels" where
+        x0 is their pixels.
       frozen: networks that take part and are not trained, by name; each says the `shapes` of its parameters.
       sections: the options of each section of the config.
       config: what it was built from, with every key.
@@ -196,10 +197,16 @@ class Experiment:
         return dataclasses.replace(self, process=process, predict=predict, model=model)
 
     def sampling(
-        self, *, guide: Guide | None = None, known: Known | None = None, edit: Edit | None = None
+        self,
+        *,
+        guide: Guide | None = None,
+        known: Known | None = None,
+        edit: Edit | None = None,
+        start: Start | None = None,
     ) -> Sampling | KernelSampling:
-        """How to sample, as the `sampler` section says; with guidance, a measurement to hold, or an edit by text."""
-        return build_sampling(self.part("sampler"), self.facts, guide=guide, known=known, edit=edit)
+        """How to sample, as the `sampler` section says; with guidance, a measurement to hold, an edit by text, or
+        images to begin with."""
+        return build_sampling(self.part("sampler"), self.facts, guide=guide, known=known, edit=edit, start=start)
 
     def ode(self, process: NoiseSchedule, *, closer: bool = False) -> ODE:
         """The solve of the likelihood from t_min to the end of a process in continuous time.
@@ -241,7 +248,9 @@ _WITHOUT = {
     "classifier": "it is a generative model. Train one with loss.name=classifier.",
     "predictor": "it learns the reverse kernels of a chain, not a score or noise, which other methods need. "
     "Give likelihood.name=bound and sampler.name=reverse_kernels.",
-    "pixels": "its data are numbers or bits, not images of 8 bits. Measure its likelihood instead.",
+    "images": "its data are numbers or bits, not images of 8 bits. Measure its likelihood instead.",
+    "pixels": "it models latents, numbers or bits. Measure it by likelihood.name=ode, and images of a model of latents "
+    "by likelihood.name=images.",
     "autoencoder": "it is no first stage. Train one with network.name=autoencoder_kl.",
 }
 _OF_AUTOENCODER = (
@@ -357,7 +366,7 @@ def experiment(config: ConfigDict) -> Experiment:
             accumulate=config.training.accumulate,
             skip_nonfinite=ON_NONFINITE[config.training.on_nonfinite],
         ),
-        parts={**learns.parts, **({"pixels": codec} if isinstance(codec, Pixels) else {})},
+        parts={**learns.parts, **_of_codec(codec)},
         frozen=_frozen(network, codec),
         sections=sections,
         config=config,
@@ -374,7 +383,7 @@ def _refuse_unread_by_autoencoders(config: ConfigDict) -> None:
             raise InputError(f"The section {section} is not read by an autoencoder, which draws nothing: leave it out.")
 
 
-_BARE = {"process": {}, "network": {}, "prediction": {}}
+_BARE: dict[str, dict] = {"process": {}, "network": {}, "prediction": {}}
 
 
 def _optimizer(config: ConfigDict) -> optax.GradientTransformation:
@@ -384,6 +393,12 @@ def _optimizer(config: ConfigDict) -> optax.GradientTransformation:
     return make_optimizer(
         o.name, schedule, b1=o.b1, b2=o.b2, eps=o.eps, weight_decay=o.weight_decay, clip_norm=o.clip_norm
     )
+
+
+def _of_codec(codec: Codec) -> dict[str, Codec]:
+    """The parts that are the codec's to have."""
+    images: dict[str, Codec] = {"images": codec} if isinstance(codec, Pixels | Latents) else {}
+    return images | ({"pixels": codec} if isinstance(codec, Pixels) else {})
 
 
 def _frozen(network: Network | FirstStage, codec: Codec) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The `network` section, and the `codec` section, whose x0 the network sees."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,7 +19,9 @@ from score_jax.codecs.codec import Codec
 from score_jax.codecs.latents import Latents
 from score_jax.codecs.numbers import Numbers
 from score_jax.codecs.pixels import Pixels
+from score_jax.conditioning.channels import HOLES, enlarged
 from score_jax.conditioning.conditioners import Conditioner, low_resolution
+from score_jax.data.text_tokenizers import TextTokenizer, text_tokenizer
 from score_jax.data.toys import swiss_roll
 from score_jax.errors import InputError, unknown_name
 from score_jax.models.autoencoders.autoencoder import AutoencoderKL, AutoencoderVQ
@@ -167,12 +170,22 @@ def conditioners_of(config: ConfigDict, network: Network | FirstStage) -> Mappin
     Raises:
       InputError: the network enlarges images, and the data do not say of which size, or the other way.
     """
-    size = config.data.low_resolution
-    if ("low_res" in network.conditions) != bool(size):
+    size, holes = config.data.low_resolution, config.data.holes
+    joined = "concat" in network.conditions
+    if not joined and ("low_res" in network.conditions) != bool(size):
         raise InputError(
             f"data.low_resolution={size}, but the network has {'a' if not size else 'no'} condition 'low_res': a "
             "super-resolution model needs both, any other model neither."
         )
+    if holes and (size or not joined):
+        raise InputError(
+            f"data.holes={holes} is for a network of latents with network.concat_channels, and data.low_resolution=0: "
+            "give both, or leave it out."
+        )
+    if holes:
+        return {"concat": HOLES[holes](network.image_shape[:2])}
+    if size and joined:
+        return {"concat": enlarged(size, config.data.degradation, network.image_shape[:2])}
     return {"low_res": low_resolution(size)} if size else {}
 
 
@@ -182,7 +195,25 @@ def _encoder(config: ConfigDict, shape: tuple[int, int, int]) -> Encoder | None:
         return None
     values = config.condition_encoder.to_dict()
     module = construct("condition_encoder", ENCODERS, values, VALUES, choices={"dtype": DTYPES})
-    return Encoder(module, module.conditions(shape), values["name"] not in NOT_TRAINED)
+    raw = dict(module.conditions(shape))
+    tokenizer = text_tokenizer(config.data.tokenizer, config.data.max_tokens)
+    if "tokens" in raw and tokenizer is not None:
+        _check_tokenizer(config, module, tokenizer)
+        raw["tokens"] = dataclasses.replace(raw["tokens"], null=tokenizer.encode(""))
+    return Encoder(module, raw, values["name"] not in NOT_TRAINED)
+
+
+def _check_tokenizer(config: ConfigDict, module: Any, tokenizer: TextTokenizer) -> None:
+    """Raises InputError where texts have ids or a length that the encoder does not know."""
+    for what, theirs, ours, key in (
+        ("ids", tokenizer.vocabulary_size, module.vocabulary, "vocabulary"),
+        ("tokens a text", tokenizer.length, module.length, "length"),
+    ):
+        if theirs > ours:
+            raise InputError(
+                f"data.tokenizer={config.data.tokenizer} has {theirs} {what}, but condition_encoder.{key}={ours}: give "
+                "the encoder as many, or data.max_tokens fewer."
+            )
 
 
 def build_network(config: ConfigDict) -> Network | FirstStage:

@@ -4,6 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from score_jax.builder.options import Options, count, option, seed
+from score_jax.conditioning.channels import DEGRADATIONS, HOLES
 from score_jax.data.images import FILTERS
 
 ON_NONFINITE = {"stop": False, "skip": True}
@@ -32,15 +33,19 @@ class Data(Options):
         one_of=("none", *FILTERS),
     )
     flip: bool = option(False, "random horizontal flips in training")
-    dequantize: bool = option(False, "add uniform noise of one grey level in training (dequantisation)")
     tokenizer: str = option(
         "",
         "what turns captions into the condition tokens: clip, open_clip, words (those of captioned_shapes), or "
         "bert:FILE with BERT's vocab.txt; '': captions are not read",
     )
     max_tokens: int = count(77, "tokens of a caption, which is padded or cut to them", least=3)
+    dequantize: bool = option(False, "add uniform noise of one grey level in training (dequantisation)")
     low_resolution: int = count(
         0, "side of the small images that a super-resolution model enlarges, pixels; 0: no such model", least=0
+    )
+    degradation: str = option("area", "how a model of latents is shown small images in training", one_of=DEGRADATIONS)
+    holes: str = option(
+        "", "how a model of latents that fills holes is given image and mask; '': no such model", one_of=("", *HOLES)
     )
 
 

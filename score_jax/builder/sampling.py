@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from score_jax.builder import edit as edits
-from score_jax.builder.edit import Edit
+from score_jax.builder.edit import Edit, Start
 from score_jax.builder.grid import check_half_score
 from score_jax.builder.guidance_options import ClassifierFree
 from score_jax.builder.kernels import KernelSampling, build_kernel_sampling
@@ -346,36 +346,8 @@ def _at(gradient: Gradient, target: Array) -> classifier.Gradient:
     return lambda x, t: gradient(x, t, target)
 
 
-def build_sampling(
-    c: Options,
-    model: ModelFacts,
-    *,
-    guide: Guide | None = None,
-    known: Known | None = None,
-    edit: Edit | None = None,
-) -> Sampling | KernelSampling:
-    """Builds how a model is sampled.
-
-    Args:
-      c: the options of the method.
-      model: facts of the model.
-      guide: a classifier that guides.
-      known: a measurement to hold.
-      edit: images to begin with, and what guides them; without `guide` and `known`.
-
-    Raises:
-      InputError: the method does not go with the process, or an option with another.
-    """
-    _check_possible(c, model)
-    if isinstance(c, ReverseKernels):
-        if guide is not None or edit is not None:
-            raise InputError(
-                "A model that learns its reverse kernels cannot be guided: leave out the classifier or the text."
-            )
-        return build_kernel_sampling(
-            c, model.process, None if known is None else (known.measurement, known.y, known.noise)
-        )
-    assert isinstance(c, SamplerOptions) and isinstance(model.process, NoiseSchedule)
+def _check_fits(c: SamplerOptions, known: Known | None, edit: Edit | None, start: Start | None) -> None:
+    """Raises InputError where the method cannot hold a measurement, or begin with an image."""
     if known is not None and known.noise:
         raise InputError(
             "Samplers need a measurement without noise: only a model of a learned_chain can use a noisy one."
@@ -385,10 +357,53 @@ def build_sampling(
     if isinstance(c, ProbabilityFlow):
         if known is not None:
             raise InputError("The ODE sampler cannot condition on a measurement: choose another --solver, e.g. ddim.")
-        walk = Walk(model.process, coordinates.itself(), jnp.zeros(1), t_min=c.t_min, denoise=c.denoise)
-    else:
-        with jax.ensure_compile_time_eval():  # grids are values, also where this is called in a traced function
-            walk = walk_of(c, model)
+        if start is not None:
+            raise InputError("The ODE sampler begins at its own time: choose another --solver, e.g. ddim.")
+
+
+def _walk(c: SamplerOptions, model: ModelFacts) -> Walk:
+    """Where the method walks; the ODE chooses its times itself."""
+    if isinstance(c, ProbabilityFlow):
+        return Walk(model.process, coordinates.itself(), jnp.zeros(1), t_min=c.t_min, denoise=c.denoise)
+    with jax.ensure_compile_time_eval():  # grids are values, also where this is called in a traced function
+        return walk_of(c, model)
+
+
+def build_sampling(
+    c: Options,
+    model: ModelFacts,
+    *,
+    guide: Guide | None = None,
+    known: Known | None = None,
+    edit: Edit | None = None,
+    start: Start | None = None,
+) -> Sampling | KernelSampling:
+    """Builds how a model is sampled.
+
+    Args:
+      c: the options of the method.
+      model: facts of the model.
+      guide: a classifier that guides.
+      known: a measurement to hold.
+      edit: images to begin with, and what guides them; without `guide`, `known` and `start`.
+      start: images to begin with.
+
+    Raises:
+      InputError: the method does not go with the process, or an option with another.
+    """
+    _check_possible(c, model)
+    if isinstance(c, ReverseKernels):
+        if guide is not None or edit is not None or start is not None:
+            raise InputError(
+                "A model that learns its reverse kernels cannot be guided or begin with an image: leave out the "
+                "classifier, the text or the image."
+            )
+        return build_kernel_sampling(
+            c, model.process, None if known is None else (known.measurement, known.y, known.noise)
+        )
+    assert isinstance(c, SamplerOptions) and isinstance(model.process, NoiseSchedule)
+    _check_fits(c, known, edit, start)
+    walk = _walk(c, model)
     gradient: Gradient | None = None if guide is None else _gradient_of(guide, walk)
     initial: Callable[[KeyBatch, Batch], Batch] | None = _INITIAL[c.initial]
     denoise = walk.denoise
@@ -405,6 +420,10 @@ def build_sampling(
     elif isinstance(c, ProbabilityFlow):
         method = AdaptiveODE(c.solver, c.rtol, c.atol)
     else:
+        if start is not None:
+            skip = edits.steps_left_out(start.strength, walk.num_steps)
+            walk = dataclasses.replace(walk, grid=edits.sdedit_start(walk.grid, skip))
+            initial = edits.noised(walk.process, walk.grid, start.images)
         at_target = None if guide is None or gradient is None else _at(gradient, guide.target)
         method = STEPPING[type(c)](c, _Setting(model, walk, at_target, known))
     bounded = _bounded(c, model, walk.process)

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict, config_flags
 from score_jax.builder.cascade import with_stated
 from score_jax.builder.migration import MOVED, hint_of_moved
 from score_jax.builder.run_options import SECTIONS
-from score_jax.builder.sections import CONSTRUCTED, METHODS, check_keys, completed, is_cascade
+from score_jax.builder.sections import CONSTRUCTED, METHODS, OPTIONAL, check_keys, completed, is_cascade
 from score_jax.builder.unread import with_methods
 from score_jax.builder.workdirs import load_config
 from score_jax.errors import InputError, unknown_name
@@ -94,9 +94,9 @@ def _with_methods(config: ConfigDict, overrides: Mapping[str, str | None]) -> Co
         section, _, name = key.partition(".")
         if section not in config:
             raise unknown_name("section of the config", section, config)
-        if section in CONSTRUCTED and name and name not in config[section]:
+        if section in (*CONSTRUCTED, *OPTIONAL) and name and name not in config[section]:
             raise unknown_name(f"key of {section}:", name, config[section])
-        if section not in CONSTRUCTED and name:
+        if section not in (*CONSTRUCTED, *OPTIONAL) and name:
             check_keys(section, config[section].name if section in METHODS else None, {name: None})
     return config
 

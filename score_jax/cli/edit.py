@@ -20,11 +20,13 @@ from score_jax.runtime.results import provenance, write_arrays, write_json
 from score_jax.training.weights import parameters_name
 
 _DESCRIPTION = """Edits an image with an unconditional model: --task=inpaint completes it where the mask is white,
-colorize colours a grey image, blend paints what a text says where the mask is white, denoise removes noise.
+colorize colours a grey image, blend paints what a text says where the mask is white, denoise removes noise, sdedit
+changes an image by noising and denoising it.
 
   python -m score_jax edit --workdir=runs/mnist --image=digit.png --mask=mask.png
   python -m score_jax edit --workdir=runs/leaves --task=denoise --image=noisy.png --noise=40
   python -m score_jax edit --workdir=runs/cifar10 --task=colorize --image=grey.png --config.sampling.num_samples=8
+  python -m score_jax edit --workdir=runs/sd --task=sdedit --image=sketch.png --strength=0.75 --prompt="a castle"
   python -m score_jax edit --workdir=runs/blend256 --task=blend --image=dog.png --mask=mask.png --clip=ViT-B-16.pt \\
     --prompt="a red collar"
 
@@ -44,12 +46,17 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "mask", None, "Image of the mask: white where the picture is unknown or is to be replaced.", flag_values=values
     )
-    flags.DEFINE_string("task", "inpaint", "What to do: inpaint, colorize, blend or denoise.", flag_values=values)
+    flags.DEFINE_string(
+        "task", "inpaint", "What to do: inpaint, colorize, blend, denoise or sdedit.", flag_values=values
+    )
     flags.DEFINE_float(
         "noise",
         None,
         "For denoise: standard deviation of the image's noise, in grey levels of 255.",
         flag_values=values,
+    )
+    flags.DEFINE_float(
+        "strength", None, "For sdedit: share of the steps that change the image, at most 1.", flag_values=values
     )
     flags.DEFINE_string("prompt", "", "For blend: text that describes the painted part.", flag_values=values)
     flags.DEFINE_string("clip", None, "For blend: file of CLIP's weights.", flag_values=values)
@@ -91,7 +98,7 @@ def main(argv: list[str]) -> int:
         raise InputError("--image is missing: give the image to edit.")
     model = load_trained(values)
     c = model.config.sampling
-    task = read_task(model.config, values.task, values.image, values.mask, values.noise)
+    task = read_task(model.config, values.task, values.image, values.mask, values.noise, values.strength)
     given = _given(model, task, values)
     drawn = draw(
         model.experiment,
@@ -110,6 +117,8 @@ def main(argv: list[str]) -> int:
     save_png(out / "edit.png", picture(np.concatenate([task.shown[None], arrays["arr_0"][:63]])))
     write_arrays(out / "edit.npz", arrays)
     facts = {"task": values.task, "image": values.image, "mask": values.mask, "count": len(drawn.images)}
+    if task.strength is not None:
+        facts |= {"strength": task.strength}
     if task.noise:
         facts |= {"noise": task.noise}
     if given.text is not None:

@@ -76,7 +76,8 @@ def main(argv: list[str]) -> int:
     if values is None:
         return 0
     models, count = load_drawing(values, values.config.evaluation.num_samples)
-    models.stages[-1].experiment.part("pixels")
+    for role in ("sampler", "images"):
+        models.stages[-1].experiment.part(role)
     models.config.evaluation.num_samples = count
     workdir = Path(values.workdir)
     protocol, extractor = _measured_by(values, models, workdir)

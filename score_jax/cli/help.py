@@ -9,7 +9,7 @@ from typing import Any
 from score_jax.builder.cascade_options import SETTINGS, StageOptions
 from score_jax.builder.options import Values, described
 from score_jax.builder.run_options import SECTIONS
-from score_jax.builder.sections import CONSTRUCTED, METHODS
+from score_jax.builder.sections import CONSTRUCTED, METHODS, OPTIONAL
 from score_jax.cli.sections import ABOUT, WIDTH, names
 from score_jax.errors import InputError, unknown_name
 
@@ -23,7 +23,7 @@ def main(argv: list[str]) -> int:
     if len(argv) not in (2, 3):
         raise InputError("Give a section, or a section and a method, e.g. help sampler, or help sampler heun.")
     section, method = argv[1], argv[2] if len(argv) == 3 else None
-    known = {**SECTIONS, **METHODS, **dict.fromkeys((*CONSTRUCTED, "cascade"))}
+    known = {**SECTIONS, **METHODS, **dict.fromkeys((*CONSTRUCTED, *OPTIONAL, "cascade"))}
     if section not in known:
         raise unknown_name("section of the config", section, known)
     if section in SECTIONS:
@@ -94,6 +94,8 @@ def _constructed(section: str) -> Mapping[str, Callable]:
         "process": processes.PROCESSES,
         "network": networks.NETWORKS,
         "prediction": PRECONDITIONINGS,
+        "first_stage": networks.AUTOENCODERS,
+        "condition_encoder": networks.ENCODERS,
     }
     if section == "prediction":
         return {"none": _without_preconditioning, **PRECONDITIONINGS}
@@ -116,7 +118,8 @@ def _described(section: str, made: Any) -> list[str]:
     from score_jax.builder import networks, prediction, processes
     from score_jax.builder.naming import arguments_of
 
-    possible = {"process": processes.VALUES, "network": networks.VALUES, "prediction": prediction.VALUES}[section]
+    of_sections = {"process": processes.VALUES, "prediction": prediction.VALUES}
+    possible = of_sections.get(section, networks.VALUES)
     possible = possible | (prediction.CHOICES if section == "prediction" else {})
     meanings, parameters = _meanings(made), inspect.signature(made).parameters
     lines = []
@@ -128,7 +131,7 @@ def _described(section: str, made: Any) -> list[str]:
         values = possible.get(key, Values()).described()
         line = f"{stated}  {meanings.get(key, '')}".rstrip()
         lines.append(line + (f" ({values})" if values else ""))
-    for key, table in networks.CHOICES.items() if section == "network" else ():
+    for key, table in networks.CHOICES.items() if possible is networks.VALUES else ():
         if key in parameters:
             lines.append(f"{key}  {meanings.get(key, '')} ({', '.join(table)})")
     return lines

@@ -15,7 +15,7 @@ from score_jax.jobs.dequantizer import fitted
 from score_jax.jobs.likelihood_calibration import calibrated
 from score_jax.jobs.likelihood_latents import latents_of
 from score_jax.jobs.likelihood_summary import headline
-from score_jax.jobs.train import open_split
+from score_jax.jobs.open_split import open_split
 from score_jax.runtime.multihost import print_once
 from score_jax.runtime.parts import Interrupted
 from score_jax.runtime.stop import stop_on_signals

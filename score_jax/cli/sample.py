@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from score_jax.cli.verb import define_step, load_drawing, parse_flags, with_aliases
+from score_jax.cli.verb import define_prompts, define_step, load_drawing, parse_flags, with_aliases
 from score_jax.evaluation.image_grid import save_png
 from score_jax.evaluation.pictures import picture
 from score_jax.jobs.cascades import Cascade, cascade_sampler, check_last_finite
@@ -21,11 +21,13 @@ _DESCRIPTION = """Draws images from a trained model or a cascade of models. Imag
   python -m score_jax sample --workdir=runs/mnist --config.sampling.num_samples=64
   python -m score_jax sample --workdir=runs/mnist --config.sampler.name=ode --config.sampler.rtol=1e-4
   python -m score_jax sample --workdir=runs/mnist --solver=ddim --steps=25 --guidance.scale=2
+  python -m score_jax sample --workdir=runs/sd --prompt="a red fox in the snow" --guidance.scale=7.5
   python -m score_jax sample --workdir=runs/upsampler --base=runs/base/samples.npz
   python -m score_jax sample --config=configs/adm/imagenet256_cascade.py --workdir=runs/imagenet256_cascade
 
 --solver is short for --config.sampler.name, --steps for --config.sampler.num_steps (or for the respacing of a chain
-that has one), and --guidance.KEY for --config.guidance.KEY. A super-resolution model needs --base: a file that `sample`
+that has one), and --guidance.KEY for --config.guidance.KEY. A model of texts draws what --prompt says, or each line of
+--prompts, or else the captions of its eval split. A super-resolution model needs --base: a file that `sample`
 wrote, with the images to enlarge (arr_0) and their classes (arr_1). A cascade draws images and enlarges them in one
 command; --config.cascade.stage1.sampler.KEY and --config.cascade.stage1.guidance.KEY set how stage 1 is sampled.
 
@@ -35,6 +37,7 @@ the command was stopped, by SIGTERM, Ctrl-C or a crash, the same command continu
 
 def _define(values: flags.FlagValues) -> None:
     define_step(values)
+    define_prompts(values)
     flags.DEFINE_string(
         "base", None, "Images to enlarge: an .npz file with images arr_0 and classes arr_1.", flag_values=values
     )

@@ -16,6 +16,7 @@ from score_jax.errors import InputError
 from score_jax.jobs.cascades import Cascade, Stage, claim_folder, load_cascade
 from score_jax.jobs.enlarge import enlarging
 from score_jax.jobs.guide import load_classifier
+from score_jax.jobs.prompts import conditioned, read_prompts
 from score_jax.jobs.train import restore_params
 from score_jax.runtime.multihost import on_first_process
 from score_jax.runtime.sharding import make_mesh
@@ -84,6 +85,22 @@ class Trained:
     step: int
 
 
+PROMPTS = ("prompt", "prompts", "negative_prompt")
+"""Flags of texts that samples are drawn by."""
+
+
+def define_prompts(values: flags.FlagValues) -> None:
+    """The flags of texts."""
+    flags.DEFINE_string("prompt", None, "Text that the samples of a text model are to show.", flag_values=values)
+    flags.DEFINE_string("prompts", None, "File with a text a line, for one sample each in turn.", flag_values=values)
+    flags.DEFINE_string(
+        "negative_prompt",
+        None,
+        "Text that guidance leads away from, in the place of the empty one.",
+        flag_values=values,
+    )
+
+
 def define_step(values: flags.FlagValues) -> None:
     """The flag that picks a checkpoint."""
     flags.DEFINE_integer(
@@ -118,7 +135,9 @@ def load_drawing(values: flags.FlagValues, count: int) -> tuple[Cascade, int]:
         on_first_process(lambda: claim_folder(config, workdir))
         return models, count
     model = load_trained(values)
+    prompts = read_prompts(*(values[name].value if name in values else None for name in PROMPTS))
     given, count = enlarging(load_classifier(model.experiment, model.mesh), model.experiment, values.base, count)
+    given = conditioned(given, model.experiment, model.workdir, count, prompts)
     stage = Stage(model.experiment, model.params, model.workdir, model.step, given)
     return Cascade(model.config, (stage,), model.mesh), count
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree, Shaped, UInt8
 from score_jax.arrays import normal_per_example
 from score_jax.codecs.pixels import Pixels
 from score_jax.models.autoencoders.first_stage import FirstStage
-from score_jax.typing import Image, KeyBatch, Params, Rounding
+from score_jax.typing import Image, KeyBatch, Params, Resized, Rounding
 
 NAME = "first_stage"
 """Of the autoencoder's parameters among those that are not trained."""
@@ -57,28 +57,29 @@ class Latents:
         """The shape of latents of images (h, w, c)."""
         return self.first_stage.latent_shape(image_shape)
 
-    def encode(self, images: UInt8[Array, "b h w c"]) -> Image:
+    def encode(self, images: UInt8[Array, "b h w c"]) -> Resized:
         """The latents of images; where the autoencoder says a distribution, its mean."""
         return self.scale * self.unscaled(images)
 
-    def unscaled(self, images: UInt8[Array, "b h w c"]) -> Image:
+    def unscaled(self, images: UInt8[Array, "b h w c"]) -> Resized:
         """z of images, as a condition of a network has it."""
-        return self.first_stage.mode(self._moments(images))
+        return self.mode_of(self.pixels.encode(images))
 
-    def dequantize(self, keys: KeyBatch, images: UInt8[Array, "b h w c"]) -> Image:
+    def mode_of(self, images: Image) -> Resized:
+        """z of images in [-1, 1]."""
+        return self.first_stage.mode(self.first_stage.encode(self._known(), images))
+
+    def dequantize(self, keys: KeyBatch, images: UInt8[Array, "b h w c"]) -> Resized:
         """A draw from the distribution that the autoencoder says, or the latents where it says none."""
-        moments = self._moments(images)
+        moments = self.first_stage.encode(self._known(), self.pixels.encode(images))
         noise = normal_per_example(keys, self.first_stage.mode(moments))
         return self.scale * self.first_stage.draw(moments, noise)
-
-    def _moments(self, images: UInt8[Array, "b h w c"]) -> Image:
-        return self.first_stage.encode(self._known(), self.pixels.encode(images))
 
     def _known(self) -> Params:
         assert self.params is not None, "a codec of latents is used with its parameters, `at` them"
         return self.params
 
-    def images(self, x0: Image) -> Image:
+    def images(self, x0: Image) -> Resized:
         """Images in [-1, 1] of latents, before they become levels."""
         decode: Any = lambda z: self.first_stage.decode(self._known(), z)  # noqa: E731
         z = x0 / self.scale

@@ -21,8 +21,9 @@ from score_jax.builder.workdirs import load_config
 from score_jax.data.sources import Source
 from score_jax.errors import InputError, quoted
 from score_jax.jobs.guide import classifier_of, load_classifier
+from score_jax.jobs.open_split import open_labelled, open_split
 from score_jax.jobs.sample import RANDOM_LABEL, BatchSampler, Given, batch_sampler, check_finite
-from score_jax.jobs.train import open_labelled, open_split, restore_params
+from score_jax.jobs.train import restore_params
 from score_jax.runtime.parts import gathered
 from score_jax.training import data_facts
 from score_jax.training.run_config import save_config

@@ -23,9 +23,10 @@ from score_jax.evaluation.protocols import PLAIN
 from score_jax.evaluation.report import Number, ReportData, write_report
 from score_jax.jobs import evaluate, likelihood
 from score_jax.jobs.feature_sets import array_features
+from score_jax.jobs.open_split import open_split
 from score_jax.jobs.sample import Drawn, draw
 from score_jax.jobs.stage_times import StageTimes
-from score_jax.jobs.train import open_split, restore_params, train
+from score_jax.jobs.train import restore_params, train
 from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.runtime.results import provenance, write_json
 from score_jax.runtime.sharding import make_mesh

@@ -9,6 +9,9 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped, UInt8
 from ml_collections import ConfigDict
 
+from score_jax.builder import codec_of
+from score_jax.codecs.codec import Codec
+from score_jax.codecs.pixels import Pixels
 from score_jax.data import images
 from score_jax.data.masks import read_mask
 from score_jax.data.sources import TOYS
@@ -17,7 +20,7 @@ from score_jax.guidance import measurements
 from score_jax.jobs.sample import Given
 from score_jax.runtime.array_files import read_arrays
 
-TASKS = ("inpaint", "colorize", "blend", "denoise")
+TASKS = ("inpaint", "colorize", "blend", "denoise", "sdedit")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,20 +28,22 @@ class Task:
     """What is known of one image.
 
     Attributes:
-      measurement: how it is seen.
+      measurement: how it is seen; None: it is begun with, and nothing of it is held.
       image: the image (h, w, c), in the type of the data.
       shown: the image as it is known, the rest grey.
       painted: 1 where the image is painted anew; colorize and denoise paint everywhere.
       colours: whether colours alone are painted, and the sum of each pixel's channels is known.
       noise: in the image, levels; of bits the share that is wrong.
+      strength: share of the steps that are taken from the image, noised; None: all are, from noise alone.
     """
 
-    measurement: measurements.Measurement
+    measurement: measurements.Measurement | None
     image: Shaped[np.ndarray, "h w c"]
     shown: Shaped[np.ndarray, "h w c"]
     painted: Float[np.ndarray, "h w _"]
     colours: bool = False
     noise: float = 0.0
+    strength: float | None = None
 
     def held(self, images: Shaped[np.ndarray, "n h w c"]) -> Shaped[np.ndarray, "n h w c"]:
         """Samples with what is known of the image in them, to the byte: its pixels, or the sums of its colours."""
@@ -49,7 +54,9 @@ class Task:
     def given(self, given: Given, count: int) -> Given:
         """For `count` samples that all have this knowledge."""
         known = np.repeat(self.image[None], count, axis=0)
-        return dataclasses.replace(given, measurement=self.measurement, known=known, noise=self.noise)
+        return dataclasses.replace(
+            given, measurement=self.measurement, known=known, noise=self.noise, strength=self.strength
+        )
 
 
 def with_sums(images: UInt8[np.ndarray, "n h w c"], sums: Int[np.ndarray, "h w"]) -> UInt8[np.ndarray, "n h w c"]:
@@ -118,7 +125,30 @@ def _check_noise(config: ConfigDict, task: str, noise: float | None) -> None:
         raise InputError(f"--noise={noise:g}: give a finite number of at least {_LEAST_NOISE:g}{less}.")
 
 
-def read_task(config: ConfigDict, task: str, image: str, mask: str | None, noise: float | None = None) -> Task:
+def _check_strength(task: str, strength: float | None) -> None:
+    """Raises InputError where the strength is none of this task."""
+    if (task == "sdedit") != (strength is not None):
+        raise InputError(
+            "--task=sdedit needs --strength, the share of the steps that change the image, e.g. 0.75; other tasks have "
+            "none."
+        )
+
+
+def _held_in(codec: Codec, painted: Float[np.ndarray, "h w _"]) -> measurements.Measurement:
+    """What is known of x0 where a part of the image is painted: of latents those of whose pixels none is."""
+    height, width, _ = codec.shape((*painted.shape[:2], 1))
+    cells = painted.reshape(height, painted.shape[0] // height, width, painted.shape[1] // width, -1)
+    return measurements.mask(jnp.asarray(1 - cells.max(axis=(1, 3)))[None])
+
+
+def read_task(
+    config: ConfigDict,
+    task: str,
+    image: str,
+    mask: str | None,
+    noise: float | None = None,
+    strength: float | None = None,
+) -> Task:
     """The image and the mask, by the rule of `masks.read_mask`; of data that are no images, arrays of their shape in
     .npy files.
 
@@ -130,6 +160,7 @@ def read_task(config: ConfigDict, task: str, image: str, mask: str | None, noise
       image: the file.
       mask: the file of what is painted.
       noise: of denoise: standard deviation of the noise in the image, levels; of bits, the share that is wrong.
+      strength: of sdedit.
 
     Raises:
       InputError: the task is unknown, a file is missing or no image, the mask is none, or it leaves nothing to paint
@@ -138,18 +169,25 @@ def read_task(config: ConfigDict, task: str, image: str, mask: str | None, noise
     if task not in TASKS:
         raise unknown_name("--task", task, TASKS)
     _check_noise(config, task, noise)
-    data = config.data
+    _check_strength(task, strength)
+    data, codec = config.data, codec_of(config)
     resize = data.resize_filter if data.resize_filter != "none" else "bicubic"
     as_array = data.name in TOYS
     whole = _read_example(image, data) if as_array else images.decode(Path(image), image)
     pixels = whole if as_array else images.fit(whole, data.image_size, data.channels, resize, image)
+    everywhere = np.ones(pixels.shape, np.float32)
+    if task == "sdedit":
+        return Task(None, pixels, pixels, everywhere, strength=strength)
     if task == "denoise":
-        everywhere = np.ones(pixels.shape, np.float32)
         seen = measurements.mask(jnp.asarray(everywhere)[None])
         return Task(seen, pixels, pixels, everywhere, noise=float(noise or 0.0))
     if task == "colorize":
         if config.data.channels != 3:
             raise InputError(f"--task=colorize needs a model with 3 channels, but this one has {config.data.channels}.")
+        if not isinstance(codec, Pixels):
+            raise InputError(
+                "--task=colorize needs a model of pixels, and this one models latents: choose another task."
+            )
         grey = pixels.mean(axis=-1, keepdims=True).round().astype(np.uint8)
         shown = np.repeat(grey, 3, axis=-1)
         return Task(measurements.grey(), pixels, shown, np.ones_like(grey, np.float32), colours=True)
@@ -170,4 +208,4 @@ def read_task(config: ConfigDict, task: str, image: str, mask: str | None, noise
     if task == "inpaint" and painted.all():
         raise InputError(f"The mask {mask} is white everywhere, so nothing of the image is kept: use `sample` instead.")
     shown = pixels if task == "blend" else np.where(painted > 0, 0 if as_array else 128, pixels).astype(pixels.dtype)
-    return Task(measurements.mask(jnp.asarray(1 - painted)[None]), pixels, shown, painted)
+    return Task(_held_in(codec, painted), pixels, shown, painted)

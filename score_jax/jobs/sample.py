@@ -6,6 +6,7 @@ import functools
 import hashlib
 import types
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 from ml_collections import ConfigDict
 
 from score_jax.arrays import keys_per_example
-from score_jax.builder import Edit, Experiment, Guide, Known
+from score_jax.builder import Edit, Experiment, Guide, Known, Start
 from score_jax.builder.advice import where_samples_are_not_finite
 from score_jax.errors import InputError
 from score_jax.guidance.measurements import Measurement, replace
@@ -59,8 +60,9 @@ class Given:
       classifier_params: its parameters.
       text: a text whose likeness guides an edit of the images `known`, blended into what is measured of them.
       measurement: what is known of each image, held to `known`.
-      known: images (n, h, w, c) that are measured.
+      known: images (n, h, w, c) that are measured, or begun with.
       noise: in what is known, levels of the images; 0: none.
+      strength: share of the steps that are taken from the images `known`, noised; None: noise alone is begun with.
       conditions: of each, arrays (n, ...) by name as a batch of data has them, such as "label" and "low_res".
       latents: states (n, h, w, c) to begin with, instead of noise drawn from the seed.
     """
@@ -71,6 +73,7 @@ class Given:
     measurement: Measurement | None = None
     known: Shaped[np.ndarray, "n h w c"] | None = None
     noise: float = 0.0
+    strength: float | None = None
     conditions: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     latents: Float[np.ndarray, "n h w c"] | None = None
 
@@ -128,9 +131,11 @@ def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: 
         classes, codec = given.num_classes(experiment), experiment.codec_with(params)
         uniform = jax.vmap(lambda key: jax.random.randint(key, (), 0, max(1, classes)))(keys)
         rows = {"label": jnp.where(label == RANDOM_LABEL, uniform, label)} | rows
-        known, edit, guide = None, None, None
+        known, edit, guide, start = None, None, None, None
+        images: Any = codec.encode(rows["known"]) if "known" in rows else None
+        if given.strength is not None:
+            start = Start(images, given.strength)
         if given.measurement is not None:
-            images = codec.encode(rows["known"])
             if given.text is None:
                 noise = given.noise / codec.levels_per_unit
                 known = Known(given.measurement, given.measurement.operator(images), noise)
@@ -141,7 +146,7 @@ def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: 
         if given.classifier is not None:
             scale = experiment.config.guidance.scale
             guide = _by_classifier(given.classifier, guide_params, rows["label"], scale)
-        sampling = experiment.sampling(guide=guide, known=known, edit=edit)
+        sampling = experiment.sampling(guide=guide, known=known, edit=edit, start=start)
         conditions = experiment.conditions(params, rows, guided=guide is None)
         asked = {"model": conditions} | ({} if guide is None else {"target": guide.target})
         samples = sampling.draw(

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
@@ -21,14 +20,15 @@ from score_jax.codecs.latents import Latents
 from score_jax.codecs.scale import scale_by_std
 from score_jax.convert.lpips import load_lpips
 from score_jax.data.loader import TrainingBatches, make_loader, prefetch_to_device
-from score_jax.data.sources import Source, open_source
-from score_jax.data.text_tokenizers import text_tokenizer
+from score_jax.data.sources import Source
 from score_jax.errors import InputError
 from score_jax.evaluation.image_grid import save_png
 from score_jax.evaluation.pictures import picture
 from score_jax.jobs.claim import claim_workdir
 from score_jax.jobs.frozen import copy_frozen, load_frozen
-from score_jax.jobs.sample import draw
+from score_jax.jobs.open_split import open_split
+from score_jax.jobs.prompts import Prompts, conditioned
+from score_jax.jobs.sample import Given, draw
 from score_jax.models.network import ENCODER
 from score_jax.planning.chips import peak_flops
 from score_jax.runtime.multihost import agree, on_first_process, on_first_then_all, print_once
@@ -43,7 +43,6 @@ from score_jax.runtime.sharding import (
 from score_jax.runtime.stop import Stop, any_process_asks
 from score_jax.training import weights
 from score_jax.training.checkpoint import Checkpoints, abstract_state, directory_of
-from score_jax.training.data_facts import check_same_classes
 from score_jax.training.log import TrainingLog
 from score_jax.training.loop import Schedule, run_training
 from score_jax.training.profile import tracer
@@ -53,48 +52,6 @@ from score_jax.training.throughput import TRAINING_PER_FORWARD, Meter
 from score_jax.typing import Params
 
 _PREVIEWS = 64
-
-
-def open_split(config: ConfigDict, split: str, trained: Path | None = None) -> Source:
-    """Returns the `train_split` or `eval_split` of a config's data set, with labels that the config's model knows.
-
-    Args:
-      config: of a run.
-      split: the key.
-      trained: the workdir of a model, whose classes, if it knows any, those of the data must be.
-
-    Raises:
-      InputError: there is no such data, its labels stand for other classes than the model's, or the codec reads other
-        data.
-    """
-    config = builder.completed(config)
-    num_classes = builder.label_classes(config, builder.build_network(config))
-    source, codec = open_labelled(config.data, split, num_classes, trained), builder.codec_of(config)
-    if source.dtype != codec.dtype:
-        name = "numbers" if source.dtype == np.float32 else "pixels or bits"
-        raise InputError(
-            f"data.name={config.data.name} has the type {np.dtype(source.dtype)}, but "
-            f"codec.name={config.codec.name} reads "
-            f"{codec.dtype}: give codec.name={name}."
-        )
-    return source
-
-
-def open_labelled(data: ConfigDict, split: str, num_classes: int, trained: Path | None = None) -> Source:
-    """A split of a section `data`, with labels of so many classes; arguments and errors are those of `open_split`."""
-    source = open_source(
-        data.name,
-        data[split],
-        image_size=data.image_size,
-        channels=data.channels,
-        resize_filter=data.resize_filter,
-        crop=data.crop,
-        data_dir=data.data_dir,
-        tokenizer=text_tokenizer(data.tokenizer, data.max_tokens),
-    )
-    if trained is not None and num_classes:
-        check_same_classes(trained, source)
-    return source.with_labels_of(num_classes)
 
 
 def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profile: bool = False) -> TrainState:
@@ -262,11 +219,12 @@ def _draw_samples(
 ) -> None:
     """A grid of samples to TensorBoard and into the workdir."""
     config = experiment.config
-    if "sampler" not in experiment.parts or config.data.low_resolution:
-        return  # draws nothing, or nothing without images to enlarge
+    if "sampler" not in experiment.parts or config.data.low_resolution or config.data.holes:
+        return  # draws nothing, or nothing without images to enlarge or to fill
     count, step = mesh.size * -(-_PREVIEWS // mesh.size), int(state.step)
     params = experiment.with_frozen(state.ema_params, frozen)
-    samples = draw(experiment, params, mesh, range(count), batch_size=count, seed=config.seed)
+    given = conditioned(Given(), experiment, workdir, count, Prompts())
+    samples = draw(experiment, params, mesh, range(count), batch_size=count, seed=config.seed, given=given)
     shown = picture(samples.images)
     log.image(step, "samples", shown)
     if jax.process_index() == 0:

@@ -13,7 +13,7 @@ from score_jax.builder.networks import FROM_OTHERS, NETWORKS
 from score_jax.builder.options import keys_of
 from score_jax.builder.processes import PROCESSES
 from score_jax.builder.run_options import SECTIONS
-from score_jax.builder.sections import CONSTRUCTED, METHODS
+from score_jax.builder.sections import CONSTRUCTED, METHODS, OPTIONAL
 from score_jax.cli.main import main
 from score_jax.cli.sections import ABOUT
 from score_jax.prediction.preconditioning import PRECONDITIONINGS
@@ -41,7 +41,7 @@ def flat(text: str) -> str:
 
 def test_help_alone_lists_verbs_and_sections(capsys):
     text = shown(capsys)
-    assert keys_shown(text) >= {"train", "likelihood", "help", *SECTIONS, *METHODS, *CONSTRUCTED, "cascade"}
+    assert keys_shown(text) >= {"train", "likelihood", "help", *SECTIONS, *METHODS, *CONSTRUCTED, *OPTIONAL, "cascade"}
     for flag in ("--help", "-h"):
         assert main(["score_jax", flag]) == 0
         assert capsys.readouterr().out == text
@@ -55,7 +55,7 @@ def test_sections_without_methods(section, capsys):
 
 
 def test_every_section_is_listed():
-    assert ABOUT.keys() == {*SECTIONS, *METHODS, *CONSTRUCTED, "cascade"}
+    assert ABOUT.keys() == {*SECTIONS, *METHODS, *CONSTRUCTED, *OPTIONAL, "cascade"}
 
 
 @pytest.mark.parametrize("section", TABLES)

@@ -14,7 +14,7 @@ from configs import base, lineage
 from configs.adm import ablation
 from score_jax import builder
 from score_jax.errors import InputError
-from score_jax.jobs.train import open_split
+from score_jax.jobs.open_split import open_split
 from score_jax.processes.gaussian import VE, SubVP
 from score_jax.processes.techniques import langevin_step, largest_distance, level_count
 from score_jax.samplers.ode import AdaptiveODE

@@ -11,7 +11,7 @@ from configs import base
 from score_jax import builder
 from score_jax.errors import InputError
 from score_jax.jobs.claim import claim_workdir
-from score_jax.jobs.train import open_split
+from score_jax.jobs.open_split import open_split
 from score_jax.training.checkpoint import directory_of
 from score_jax.training.data_facts import describe_classes, facts_of, load_facts
 

@@ -59,7 +59,7 @@ class FirstStage:
         """The likeliest z."""
         return posterior_of(moments).mode if self.stochastic else moments
 
-    def draw(self, moments: Image, noise: Image) -> Resized:
+    def draw(self, moments: Image, noise: Resized) -> Resized:
         """A draw of z by standard normal noise of its shape."""
         return posterior_of(moments).draw(noise) if self.stochastic else moments
 

@@ -1,0 +1,196 @@
+"""An autoencoder and a model of its latents through the verbs: trained, resumed, sampled, edited, measured."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from latent_runs import write_configs
+from PIL import Image
+
+from score_jax import builder
+from score_jax.builder.workdirs import load_config
+from score_jax.errors import InputError
+from score_jax.jobs.sample import Given, draw
+from score_jax.jobs.train import restore_params
+from score_jax.runtime.sharding import make_mesh
+from tiny import here
+
+pytestmark = pytest.mark.slow
+
+
+def leaves(workdir, step=4):
+    with ocp.PyTreeCheckpointer() as reader:
+        state = reader.restore(workdir / "checkpoints" / str(step) / "state")
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+
+
+def assert_same(a, b, atol=0.0):
+    first, second = leaves(a), leaves(b)
+    assert first.keys() == second.keys() and len(first) > 50
+    for name in first:
+        np.testing.assert_allclose(first[name], second[name], rtol=0, atol=atol, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def configs(tmp_path_factory):
+    return write_configs(tmp_path_factory.mktemp("configs"))
+
+
+@pytest.fixture(scope="module")
+def autoencoder(configs, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "autoencoder"
+    assert here("train", f"--config={configs[0]}", f"--workdir={workdir}") == 0
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def model(configs, autoencoder, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "model"
+    arguments = (f"--config={configs[1]}", f"--workdir={workdir}", f"--config.training.first_stage={autoencoder}")
+    assert here("train", *arguments) == 0
+    return workdir
+
+
+def rows(workdir):
+    return [json.loads(line) for line in (workdir / "loss.jsonl").read_text().splitlines()]
+
+
+def test_the_discriminator_begins_at_its_step(autoencoder):
+    found = rows(autoencoder)
+    assert [row["loss_discriminator"] > 0 for row in found] == [False, False, True, True]
+    assert all(row["adversarial_weight_model"] > 0 and row["kl_model"] > 0 for row in found)
+    assert found[-1]["error_model"] < found[0]["error_model"]
+
+
+def test_an_autoencoder_goes_on_to_the_bit(autoencoder, configs, tmp_path):
+    arguments = ("train", f"--config={configs[0]}", f"--workdir={tmp_path}")
+    assert here(*arguments, "--config.training.steps=2") == 0
+    assert here(*arguments) == 0
+    assert_same(autoencoder, tmp_path)
+
+
+def test_reconstructions(autoencoder, capsys):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("score_jax.jobs.reconstruct.ssim", lambda x, y: x[:, 0, 0, 0] / 255.0)  # 8 pixels are no window
+        assert here("reconstruct", f"--workdir={autoencoder}", "--count=20", "--batch_size=8") == 0
+    found = json.loads((autoencoder / "reconstruct.json").read_text())
+    with np.load(autoencoder / "reconstructions.npz") as z:
+        images, made = z["images"].astype(float), z["arr_0"].astype(float)
+    assert found["count"] == len(images) == len(made) == 20 and images.shape == made.shape
+    errors = ((images - made) ** 2).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(found["psnr"], (10 * np.log10(255**2 / errors)).mean(), rtol=1e-5)
+    assert (autoencoder / "reconstructions.png").is_file()
+    for verb in ("sample", "likelihood", "evaluate", "encode"):
+        assert here(verb, f"--workdir={autoencoder}") == 2
+        assert "it is an autoencoder. Use `reconstruct`" in capsys.readouterr().err
+
+
+def test_a_run_of_latents_is_whole_by_itself(model, autoencoder, tmp_path, capsys):
+    """Its scale is measured once and kept, and the autoencoder lies in its folder."""
+    scale = load_config(model).codec.scale
+    assert 0.01 < scale < 100
+    moved = tmp_path / "moved"
+    shutil.copytree(model, moved)
+    assert here("sample", f"--workdir={moved}") == 0
+    shutil.rmtree(moved / "first_stage")
+    assert here("sample", f"--workdir={moved}") == 2
+    assert "first_stage is missing: the run needs it" in capsys.readouterr().err
+
+
+def test_a_model_of_latents_goes_on_to_the_bit(model, autoencoder, configs, tmp_path):
+    arguments = ("train", f"--config={configs[1]}", f"--workdir={tmp_path}")
+    first = f"--config.training.first_stage={autoencoder}"
+    assert here(*arguments, first, "--config.training.steps=2") == 0
+    assert here(*arguments, first) == 0
+    assert_same(model, tmp_path)
+
+
+def test_a_run_of_latents_needs_its_autoencoder(configs, tmp_path, autoencoder, capsys):
+    arguments = ("train", f"--config={configs[1]}", f"--workdir={tmp_path / 'run'}")
+    assert here(*arguments) == 2
+    assert "training.first_stage is missing: give the workdir" in capsys.readouterr().err
+    named = f"--config.training.first_stage={autoencoder}"
+    assert here(*arguments, named, "--config.first_stage.channels=64") == 2
+    assert "has another network: give the section first_stage what its config.json says" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def trained(workdir, **sections):
+    config = load_config(workdir)
+    for section, values in sections.items():
+        config[section].update(values)
+    mesh = make_mesh()
+    experiment = builder.experiment(config)
+    params, _ = restore_params(config, experiment, workdir, mesh)
+    return experiment, params, mesh
+
+
+def test_samples_do_not_depend_on_batches(model):
+    experiment, params, mesh = trained(model, guidance={"scale": 3.0})
+    options = {"seed": 1, "label": 4}
+    whole = draw(experiment, params, mesh, range(16), batch_size=16, **options)
+    parts = draw(experiment, params, mesh, range(16), batch_size=8, **options)
+    assert whole.images.shape == (16, 8, 8, 1) and whole.images.dtype == np.uint8
+    assert np.abs(whole.images.astype(int) - parts.images).max() <= 1
+    plain = draw(*trained(model), range(16), batch_size=16, **options)
+    assert np.abs(whole.images.astype(int) - plain.images).max() > 1
+    negative = Given(conditions={"negative_label": np.full(16, 4, np.int32)})
+    led_away = draw(experiment, params, mesh, range(16), batch_size=16, given=negative, **options)
+    assert np.abs(led_away.images.astype(int) - plain.images).max() <= 1  # from what it is led to: no guidance
+
+
+def test_sliced_decoding_is_the_same(model):
+    one, sliced = (
+        draw(*trained(model, codec={"slices": slices}), range(16), batch_size=16, seed=0).images for slices in (1, 2)
+    )
+    assert np.abs(one.astype(int) - sliced).max() <= 1
+
+
+def test_edits_in_latents(model, tmp_path):
+    image = np.zeros((8, 8), np.uint8)
+    image[:, 3:5] = 255
+    mask = np.zeros((8, 8), np.uint8)
+    mask[:4, :4] = 255
+    for name, array in (("image", image), ("mask", mask)):
+        Image.fromarray(array).save(tmp_path / f"{name}.png")
+    common = ("edit", f"--workdir={model}", f"--image={tmp_path / 'image.png'}", f"--out={tmp_path}")
+    assert here(*common, f"--mask={tmp_path / 'mask.png'}") == 0
+    with np.load(tmp_path / "edit.npz") as z:
+        assert (z["arr_0"][:, mask == 0, 0] == image[mask == 0]).all()
+    distances = []
+    for strength in (0.34, 1.0):
+        assert here(*common, "--task=sdedit", f"--strength={strength}") == 0
+        with np.load(tmp_path / "edit.npz") as z:
+            distances.append(z["arr_0"].astype(float))
+    assert not np.array_equal(*distances)
+    assert here(*common, "--task=sdedit", "--strength=1.5") == 2
+    assert here(*common, "--task=sdedit") == 2
+    assert here(*common, "--strength=0.5", f"--mask={tmp_path / 'mask.png'}") == 2
+
+
+def test_the_likelihood_is_one_of_latents(model):
+    assert here("likelihood", f"--workdir={model}") == 0
+    found = json.loads((model / "likelihood.json").read_text())
+    assert any("latent" in key or "latent" in str(value) for key, value in found.items())
+
+
+def test_evaluate_draws_images(model):
+    assert here("evaluate", f"--workdir={model}") == 0
+    assert (model / "evaluation.json").is_file() or list(model.glob("*.json"))
+
+
+def test_other_verbs_of_a_model_of_latents_have_no_autoencoder(model, capsys):
+    assert here("reconstruct", f"--workdir={model}") == 2
+    assert "This run has no autoencoder: it is no first stage" in capsys.readouterr().err
+
+
+def test_the_autoencoder_reads_no_noise():
+    from configs.ldm import mnist_first_stage
+
+    config = mnist_first_stage.get_config()
+    config.sampler.num_steps = 7
+    with pytest.raises(InputError, match="section sampler is not read by an autoencoder"):
+        builder.experiment(config)
