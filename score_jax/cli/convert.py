@@ -1,5 +1,6 @@
 """`python -m score_jax convert`."""
 
+import re
 from pathlib import Path
 
 from absl import flags
@@ -7,9 +8,8 @@ from absl import flags
 from score_jax.cli import config_flags
 from score_jax.cli.verb import parse_flags
 from score_jax.convert import inception
-from score_jax.convert.releases import RELEASES
 from score_jax.errors import InputError
-from score_jax.jobs.convert import convert
+from score_jax.jobs.convert import RELEASES, WITHOUT_CONFIG, convert
 
 _DESCRIPTION = f"""Converts published weights. Nothing in the file is executed, and torch is not needed.
 
@@ -17,16 +17,21 @@ _DESCRIPTION = f"""Converts published weights. Nothing in the file is executed, 
       --config=configs/score_sde/ve/cifar10_ncsnpp_continuous.py checkpoint_24.pth runs/published
   python -m score_jax sample --workdir=runs/published
 
+  python -m score_jax convert --from=diffusers FOLDER --workdir=runs/sd
+  python -m score_jax convert --from=stable_diffusion sd-v1-4.ckpt --workdir=runs/sd
+  python -m score_jax convert --from=latent_diffusion --config=configs/ldm/ffhq.py model.ckpt --workdir=runs/ffhq
+
   python -m score_jax convert --from=fid_inception pt_inception-2015-12-05-6726825d.pth inception.safetensors
 
 --from names the code that wrote the weights:
 {", ".join(RELEASES)}, or {inception.RELEASE}.
-The last is the network of FID, which needs no config and becomes one file.
+The last is the network of FID, which needs no config and becomes one file. {" and ".join(WITHOUT_CONFIG)} need none
+either: the networks follow from the weights. Of Stable Diffusion 2 give --prediction=eps or --prediction=v.
 
 Reads .pth, .pt and .ckpt of any PyTorch since 0.4, .pkl, .safetensors, .npz and Flax msgpack. Writes config.json,
-params.safetensors and convert.json into the folder OUT. The results of the other verbs say whether the weights are
-averaged over training ("ema"), "raw" or "unknown". If the file has one set of weights and does not say which, give
---weights."""
+params.safetensors and convert.json into the folder OUT, which is also called --workdir. The results of the other verbs
+say whether the weights are averaged over training ("ema"), "raw" or "unknown". If the file has one set of weights and
+does not say which, give --weights."""
 
 _KINDS = {
     "ema": "averaged over training",
@@ -39,7 +44,17 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_string("from", None, "Code that wrote the weights.", flag_values=values)
     flags.DEFINE_string("in", None, "The published file; it may also be given as the first word.", flag_values=values)
     flags.DEFINE_string(
-        "out", None, "Folder for the result; it may also be given as the second word.", flag_values=values
+        "out",
+        None,
+        "Folder for the result; it may also be given as the second word, or as --workdir.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "prediction",
+        None,
+        ["eps", "v"],
+        "What the network outputs, where neither the weights nor a config say it.",
+        flag_values=values,
     )
     flags.DEFINE_enum(
         "weights",
@@ -66,19 +81,35 @@ def _convert_inception(argv: list[str]) -> int:
     return 0
 
 
+def _parsed(argv: list[str]) -> flags.FlagValues | None:
+    """The flags, without a config where the weights need none and none is given; None where only help was asked for."""
+    derived = any(f"--from={release}" in argv for release in WITHOUT_CONFIG)
+    if "--help" in argv or not derived or any(re.match("--config(=|$)", word) for word in argv):
+        return parse_flags(argv, _DESCRIPTION, _define, positional=("in", "out"))
+    values = flags.FlagValues()
+    _define(values)
+    flags.DEFINE_string("workdir", None, "Folder for the result.", flag_values=values)
+    config_flags.parse(values, argv, ("in", "out"))
+    return values
+
+
 def main(argv: list[str]) -> int:
     """Runs the verb."""
     if f"--from={inception.RELEASE}" in argv:
         return _convert_inception(argv)
-    values = parse_flags(argv, _DESCRIPTION, _define, positional=("in", "out"))
+    values = _parsed(argv)
     if values is None:
         return 0
     release, source, out = (values[name].value for name in ("from", "in", "out"))
+    out = out or values.workdir
     if release is None:
         raise InputError(f"--from is missing: give the code that wrote the weights, one of {', '.join(RELEASES)}.")
     if source is None or out is None:
         raise InputError("Expected a published file and a folder: convert --from=... --config=... FILE OUT.")
-    found = convert(values.config, release, Path(source), Path(out), values.weights)
+    config = values.config if "config" in values else None
+    if config is not None and values.prediction:
+        raise InputError("--prediction is only for weights without --config: give --config.prediction.output.")
+    found = convert(config, release, Path(source), Path(out), values.weights, values.prediction)
     print(f"{found.parameters:,} parameters ({_KINDS[found.weights]}): {out}.")
     print(f"Next: python -m score_jax sample --workdir={out}")
     return 0

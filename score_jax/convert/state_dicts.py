@@ -212,6 +212,7 @@ _RELEASES: dict[str, Callable[[Any, str], Named]] = {
     "ddpm": _plain,
     "improved_diffusion": _plain,
     "guided_diffusion": _plain,
+    "latent_diffusion": _plain,
     "ncsn": _ncsn,
     "ncsnv2": _ncsn,
     "edm": _edm,

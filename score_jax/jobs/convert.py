@@ -3,22 +3,28 @@
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 from ml_collections import ConfigDict
 
 from score_jax.builder import build_network
+from score_jax.convert.releases import RELEASES as OF_ONE_NETWORK
 from score_jax.convert.releases import read_published
-from score_jax.errors import InputError
-from score_jax.runtime.results import write_json
+from score_jax.errors import InputError, unknown_name
+from score_jax.jobs.convert_latent import DERIVED, READERS, convert_latent, write_record
+from score_jax.models.autoencoders.first_stage import FirstStage
 from score_jax.training.run_config import save_config
 from score_jax.training.weights import save_params
+
+RELEASES = (*OF_ONE_NETWORK, *READERS)
+"""Whose weights are known."""
+WITHOUT_CONFIG = DERIVED
+"""Of these, whose weights need no config."""
 
 
 class Converted(NamedTuple):
     """What was written.
 
     Attributes:
-      parameters: their number.
+      parameters: their number, without those of networks that are not trained in the run.
       weights: "ema", "raw", or "unknown" of a file that has one set of weights and does not say which.
     """
 
@@ -26,24 +32,40 @@ class Converted(NamedTuple):
     weights: str
 
 
-def convert(config: ConfigDict, release: str, source: Path, out: Path, weights: str = "auto") -> Converted:
-    """Writes config.json, params.safetensors and convert.json into `out`.
+def convert(
+    config: ConfigDict | None,
+    release: str,
+    source: Path,
+    out: Path,
+    weights: str = "auto",
+    output: str | None = None,
+) -> Converted:
+    """Writes config.json, params.safetensors and convert.json into `out`; of latent models see `convert_latent.py`.
 
     Args:
-      config: of the network, and of how it is used.
-      release: whose weights they are, a key of `convert.releases.RELEASES`.
-      source: the published file.
+      config: of the network, and of how it is used; None: as the weights say, of those of `WITHOUT_CONFIG`.
+      release: whose weights they are, one of `RELEASES`.
+      source: the published file, or folder of diffusers.
       out: a folder, new or of an earlier conversion.
       weights: "ema", "raw", or "auto": the averaged ones where the file has them.
+      output: of a network without a config, what it outputs, eps or v.
 
     Raises:
       InputError: the file cannot be read or does not fit the config's network, or `out` holds a training run.
     """
     if (out / "checkpoints").exists():
         raise InputError(f"{out} holds a training run: convert into another folder.")
-    params, name = read_published(release, source, build_network(config), weights)
-    save_config(out, config)
-    save_params(out, params)
-    count = sum(leaf.size for leaf in jax.tree.leaves(params))
-    write_json(out / "convert.json", {"from": release, "file": source.name, "weights": name, "parameters": count})
-    return Converted(count, name)
+    if release not in RELEASES:
+        raise unknown_name("release", release, RELEASES)
+    if release in READERS:
+        config, params, name = convert_latent(config, release, source, out, weights, output)
+    else:
+        if config is None:
+            raise InputError(f"--from={release} needs --config: give the config that the weights were trained with.")
+        network = build_network(config)
+        if isinstance(network, FirstStage):
+            raise InputError(f"--from={release} has no first stages: give --from=latent_diffusion.")
+        params, name = read_published(release, source, network, weights)
+        save_config(out, config)
+        save_params(out, params)
+    return Converted(write_record(out, release, source, name, params), name)

@@ -145,6 +145,13 @@ MISTAKES = [
     (["--from=ddpm", "--config={config}", "{file}"], "Expected a published file and a folder"),
     (["--from=ddpm", "--config={config}", "{file}", "{out}", "more"], "Unexpected arguments ['more']"),
     (["--from=ddpm", "{file}", "{out}"], "Neither --config nor --workdir is given"),
+    (["--from=latent_diffusion", "{file}", "{out}"], "Neither --config nor --workdir is given"),
+    (["--from=stable_diffusion", "{file}", "{out}"], "expected a checkpoint of latent diffusion or of Stable"),
+    (["--from=diffusers", "{file}", "{out}"], "is a file: give --from=stable_diffusion"),
+    (
+        ["--from=ddpm", "--config={config}", "--prediction=v", "{file}", "{out}"],
+        "--prediction is only for weights without",
+    ),
     (["--from=ddpm", "--config={config}", "{out}.pth", "{out}"], "out.pth"),
     (["--from=ddpm", "--config={config}", "--weights=best", "{file}", "{out}"], "weights"),
     (
