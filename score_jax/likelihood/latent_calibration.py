@@ -3,12 +3,13 @@
 Any values make a bound; these make it tight.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int, Num
+from jaxtyping import Array, Float, Int, Num
 
 from score_jax.likelihood.golden_section import golden_section
 from score_jax.likelihood.latent_bound import LevelDecoder, level_log_prob
@@ -62,17 +63,21 @@ def _fit(
     distribution: str,
 ) -> Float[np.ndarray, "g c"]:
     """The log of the scale of each group and channel."""
-
-    @jax.jit
-    def summed(log_scale, levels, means, groups):
-        values = level_log_prob(levels, means, log_scale[groups], distribution)
-        return jax.ops.segment_sum(values, groups, num_groups)
-
     data = tuple(jnp.asarray(values) for values in (levels, means, groups))
     low, high = (np.full((num_groups, levels.shape[1]), np.log(scale)) for scale in _SCALES)
     return golden_section(
-        lambda log_scale: np.asarray(summed(jnp.asarray(log_scale, means.dtype), *data)), low, high, _SCALE_STEPS
+        lambda log_scale: np.asarray(_summed(jnp.asarray(log_scale, means.dtype), *data, distribution)),
+        low,
+        high,
+        _SCALE_STEPS,
     )
+
+
+@functools.partial(jax.jit, static_argnames="distribution")
+def _summed(log_scale: Array, levels: Array, means: Array, groups: Array, distribution: str) -> Array:
+    """The log-probability of the pixels of each group and channel."""
+    values = level_log_prob(levels, means, log_scale[groups], distribution)
+    return jax.ops.segment_sum(values, groups, len(log_scale))
 
 
 def best_width(bound: Callable[[float], float], low: float, high: float) -> tuple[float, list[tuple[float, float]]]:
