@@ -111,6 +111,11 @@ class Training(Options):
     first_stage: str = option(
         "", "workdir of the autoencoder whose latents are modelled (codec.name=latents); it is copied into the workdir"
     )
+    latents: str = option(
+        "",
+        "folder of latents that `encode` wrote, which `train` reads in the place of the images, so that it need not "
+        "encode them at every step",
+    )
     condition_encoder: str = option(
         "", "workdir of the weights of a condition_encoder that is not trained; they are copied into the workdir"
     )

@@ -9,6 +9,7 @@ from score_jax.cli.verb import Trained, define_step, load_trained, parse_flags, 
 from score_jax.errors import InputError
 from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.jobs import encode
+from score_jax.jobs.encode_latents import encode_latents
 from score_jax.jobs.open_split import open_split
 from score_jax.runtime.results import check_result, provenance, write_arrays, write_json
 from score_jax.training.weights import parameters_name
@@ -20,7 +21,12 @@ _DESCRIPTION = """Encodes held-out images along the probability-flow ODE, decode
 
 Takes the first likelihood.num_examples images of the eval split (64 if that is 0), with the solver and the tolerances
 of the section `likelihood`. Writes encode.json (errors of the reconstructions), encode.npz (latents and
-reconstructions) and interpolation.png (each row goes from one image to another) into the workdir."""
+reconstructions) and interpolation.png (each row goes from one image to another) into the workdir.
+
+  python -m score_jax encode --workdir=runs/first_stage --split=train --out=data/latents
+
+Of an autoencoder's run, writes its latents of a split (train or eval) into a new folder --out, as files of array_record
+with means and variances, labels and captions: with --config.training.latents=data/latents models train from them."""
 _DEFAULT_COUNT, _PAIRS = 64, 6
 
 
@@ -29,6 +35,11 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "against", None, "Workdir of another model of the same data, whose latents are compared.", flag_values=values
     )
+    flags.DEFINE_enum(
+        "split", "train", ("train", "eval"), "Of an autoencoder: split that is encoded.", flag_values=values
+    )
+    flags.DEFINE_string("out", None, "Of an autoencoder: new folder for the latents.", flag_values=values)
+    flags.DEFINE_integer("batch_size", 64, "Of an autoencoder: images at the same time.", flag_values=values)
 
 
 def main(argv: list[str]) -> int:
@@ -37,6 +48,8 @@ def main(argv: list[str]) -> int:
     if values is None:
         return 0
     model = load_trained(values)
+    if "autoencoder" in model.experiment.parts:
+        return _write_latents(model, values)
     source = open_split(model.config, "eval_split", model.workdir)
     count = min(model.experiment.likelihood.num_examples or _DEFAULT_COUNT, len(source))
     coder = encode.coder(model.experiment, model.params)
@@ -70,6 +83,17 @@ def main(argv: list[str]) -> int:
     if values.against:
         print(f"Correlation of the latents with those of {values.against}: {found['correlation']:.3f}.")
     print(f"Written: {out / 'encode.json'}, encode.npz{', interpolation.png' if arcs is not None else ''}")
+    return 0
+
+
+def _write_latents(model: Trained, values: flags.FlagValues) -> int:
+    if not values.out:
+        raise InputError("--out is missing: give a new folder for the latents.")
+    out = Path(values.out)
+    source = open_split(model.config, f"{values.split}_split")
+    facts = encode_latents(model.experiment, model.params, model.mesh, source, out, batch_size=values.batch_size)
+    if jax.process_index() == 0:
+        print(f"{facts.count} latents of {source.name}, {facts.shape} numbers each: {out}")
     return 0
 
 

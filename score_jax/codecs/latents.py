@@ -1,7 +1,7 @@
 """Latents of a first stage as x0 (Rombach et al. 2022, section 3.1): an autoencoder that is not trained any more."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +11,37 @@ from jaxtyping import Array, PyTree, Shaped, UInt8
 
 from score_jax.arrays import normal_per_example
 from score_jax.codecs.pixels import Pixels
-from score_jax.models.autoencoders.first_stage import FirstStage
 from score_jax.typing import Image, KeyBatch, Params, Resized, Rounding
 
 NAME = "first_stage"
 """Of the autoencoder's parameters among those that are not trained."""
+
+
+@runtime_checkable
+class Autoencoder(Protocol):
+    """What is asked of a first stage, one's own or `models.autoencoders.first_stage.FirstStage`."""
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether it says a distribution of z, and not z."""
+
+    def encode(self, params: Params, images: Image) -> Resized:
+        """z of images in [-1, 1], or the moments of its distribution."""
+
+    def mode(self, moments: Image) -> Resized:
+        """z of what `encode` returns, the likeliest."""
+
+    def draw(self, moments: Image, noise: Resized) -> Resized:
+        """z of what `encode` returns, by standard normal noise of its shape."""
+
+    def decode(self, params: Params, z: Image) -> Resized:
+        """Images near [-1, 1] of z."""
+
+    def latent_shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """The shape of z of images (h, w, c)."""
+
+    def shape_of_images(self, latent_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """The shape of the images of z (h, w, c)."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,7 +58,7 @@ class Latents:
       params: of the autoencoder; None: until `at` is called with them, only shapes are known.
     """
 
-    first_stage: FirstStage
+    first_stage: Autoencoder
     scale: float
     pixels: Pixels = dataclasses.field(default_factory=Pixels)
     slices: int = 1
@@ -57,9 +83,9 @@ class Latents:
         """The shape of latents of images (h, w, c)."""
         return self.first_stage.latent_shape(image_shape)
 
-    def encode(self, images: UInt8[Array, "b h w c"]) -> Resized:
+    def encode(self, images: Shaped[Array, "b h w c"]) -> Resized:
         """The latents of images; where the autoencoder says a distribution, its mean."""
-        return self.scale * self.unscaled(images)
+        return self.scale * self.first_stage.mode(self._moments(images))
 
     def unscaled(self, images: UInt8[Array, "b h w c"]) -> Resized:
         """z of images, as a condition of a network has it."""
@@ -69,11 +95,17 @@ class Latents:
         """z of images in [-1, 1]."""
         return self.first_stage.mode(self.first_stage.encode(self._known(), images))
 
-    def dequantize(self, keys: KeyBatch, images: UInt8[Array, "b h w c"]) -> Resized:
+    def dequantize(self, keys: KeyBatch, images: Shaped[Array, "b h w c"]) -> Resized:
         """A draw from the distribution that the autoencoder says, or the latents where it says none."""
-        moments = self.first_stage.encode(self._known(), self.pixels.encode(images))
+        moments = self._moments(images)
         noise = normal_per_example(keys, self.first_stage.mode(moments))
         return self.scale * self.first_stage.draw(moments, noise)
+
+    def _moments(self, images: Shaped[Array, "b h w c"]) -> Resized:
+        """What the autoencoder says of images; floating point is that already, as `data.latent_records` has it."""
+        if jnp.issubdtype(images.dtype, jnp.floating):
+            return images.astype(jnp.result_type(float))
+        return self.first_stage.encode(self._known(), self.pixels.encode(images))
 
     def _known(self) -> Params:
         assert self.params is not None, "a codec of latents is used with its parameters, `at` them"

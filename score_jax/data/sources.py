@@ -115,13 +115,17 @@ class Source:
         """
         return _caption(self._row(index), f"image {index} of {self.name}")
 
+    def has_captions(self) -> bool:
+        """Returns whether examples have captions, read or not."""
+        return "caption" in self._row(0)
+
     def with_captions(self, tokenizer: TextTokenizer) -> "Source":
         """The source with the ids of captions in its examples; says in a line where captions are cut.
 
         Raises:
           InputError: there are no captions, or the tokenizer does not take them.
         """
-        if "caption" not in self._row(0):
+        if not self.has_captions():
             raise InputError(
                 f"{self.name} has no captions, but data.tokenizer reads them: use data with captions "
                 "(captioned_shapes, emoji, a folder with metadata.jsonl, an array 'captions'), or data.tokenizer=''."

@@ -19,12 +19,15 @@ from score_jax.codecs.latents import NAME as FIRST_STAGE
 from score_jax.codecs.latents import Latents
 from score_jax.codecs.scale import scale_by_std
 from score_jax.convert.lpips import load_lpips
+from score_jax.data.latent_records import load_facts, open_latents
 from score_jax.data.loader import TrainingBatches, make_loader, prefetch_to_device
 from score_jax.data.sources import Source
+from score_jax.data.text_tokenizers import text_tokenizer
 from score_jax.errors import InputError
 from score_jax.evaluation.image_grid import save_png
 from score_jax.evaluation.pictures import picture
 from score_jax.jobs.claim import claim_workdir
+from score_jax.jobs.encode_latents import hash_of
 from score_jax.jobs.frozen import copy_frozen, load_frozen
 from score_jax.jobs.open_split import open_split
 from score_jax.jobs.prompts import Prompts, conditioned
@@ -73,10 +76,11 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
     c = config.training
     mesh = make_mesh(c.fsdp)
     check_divisible(c.batch_size, mesh, "training.batch_size", c.accumulate)
-    source = on_first_then_all(lambda: open_split(config, "train_split"))
+    source = on_first_then_all(lambda: open_training(experiment))
     agree("data", {"images": len(source), "classes": source.classes})
     directory = directory_of(workdir, c.checkpoints)
     on_first_process(lambda: _bring_frozen(experiment, workdir, mesh))
+    _check_latents(experiment, workdir, mesh)
     experiment = with_scale(experiment, workdir, source, mesh)
     config = experiment.config
     on_first_process(lambda: claim_workdir(config, workdir, directory, source))
@@ -103,6 +107,39 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
                 post_stop=any_process_asks(stop, mesh),
                 trace=tracer(workdir / "profile", int(state.step)) if profile else lambda step: None,
             )
+
+
+def open_training(experiment: builder.Experiment) -> Source:
+    """Returns what a run is trained on: the train split of its data, or latents of it on disk.
+
+    Raises:
+      InputError: there is no such data, or latents are not what the model needs.
+    """
+    config = experiment.config
+    folder, data = config.training.latents, config.data
+    if not folder:
+        return open_split(config, "train_split")
+    if not isinstance(experiment.codec, Latents) or data.flip or data.low_resolution or data.holes:
+        raise InputError(
+            "training.latents is only for models with codec.name=latents that need no image in training: leave it out, "
+            "and data.flip=True, data.low_resolution and data.holes with it."
+        )
+    return open_latents(Path(folder), text_tokenizer(data.tokenizer, data.max_tokens)).with_labels_of(
+        experiment.label_classes
+    )
+
+
+def _check_latents(experiment: builder.Experiment, workdir: Path, mesh: Mesh) -> None:
+    """Raises InputError where the latents on disk are of another autoencoder than the run's."""
+    folder = experiment.config.training.latents
+    if not folder:
+        return
+    made = load_facts(Path(folder)).first_stage
+    if made != hash_of(load_frozen(experiment, workdir, mesh)[FIRST_STAGE]):
+        raise InputError(
+            f"training.latents={folder} are of another autoencoder than training.first_stage: encode the data anew by "
+            "`encode --workdir` of that one."
+        )
 
 
 def _batches(config: ConfigDict, source: Source) -> TrainingBatches:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from score_jax import builder
 from score_jax.builder.workdirs import load_config
+from score_jax.data.latent_records import open_latents
 from score_jax.errors import InputError
 from score_jax.jobs.sample import Given, draw
 from score_jax.jobs.train import restore_params
@@ -128,25 +129,33 @@ def trained(workdir, **sections):
     return experiment, params, mesh
 
 
-def test_samples_do_not_depend_on_batches(model):
-    experiment, params, mesh = trained(model, guidance={"scale": 3.0})
+def test_samples_do_not_depend_on_batches_or_slices(model):
+    """Nor on guidance where it leads away from what it leads to."""
+    experiment, params, mesh = trained(model, guidance={"scale": 30.0}, codec={"slices": 2})
     options = {"seed": 1, "label": 4}
-    whole = draw(experiment, params, mesh, range(16), batch_size=16, **options)
-    parts = draw(experiment, params, mesh, range(16), batch_size=8, **options)
-    assert whole.images.shape == (16, 8, 8, 1) and whole.images.dtype == np.uint8
-    assert np.abs(whole.images.astype(int) - parts.images).max() <= 1
     plain = draw(*trained(model), range(16), batch_size=16, **options)
-    assert np.abs(whole.images.astype(int) - plain.images).max() > 1
+    assert plain.images.shape == (16, 8, 8, 1) and plain.images.dtype == np.uint8
+    guided = draw(experiment, params, mesh, range(16), batch_size=16, **options)
+    assert np.abs(guided.images.astype(int) - plain.images).max() > 1
     negative = Given(conditions={"negative_label": np.full(16, 4, np.int32)})
     led_away = draw(experiment, params, mesh, range(16), batch_size=16, given=negative, **options)
-    assert np.abs(led_away.images.astype(int) - plain.images).max() <= 1  # from what it is led to: no guidance
+    assert np.abs(led_away.images.astype(int) - plain.images).max() <= 1
+    half = draw(experiment, params, mesh, range(8), batch_size=8, **options)
+    assert np.abs(guided.images[:8].astype(int) - half.images).max() <= 1
 
 
-def test_sliced_decoding_is_the_same(model):
-    one, sliced = (
-        draw(*trained(model, codec={"slices": slices}), range(16), batch_size=16, seed=0).images for slices in (1, 2)
-    )
-    assert np.abs(one.astype(int) - sliced).max() <= 1
+def test_latents_on_disk_train_the_same_model(model, autoencoder, configs, tmp_path, capsys):
+    out = tmp_path / "latents"
+    assert here("encode", f"--workdir={autoencoder}", f"--out={out}", "--batch_size=16") == 0
+    source = open_latents(out)
+    assert len(source) == 64 and source[3]["image"].shape == (4, 4, 6) and source[3]["image"].dtype == np.float32
+    again = ("train", f"--config={configs[1]}", f"--workdir={tmp_path / 'run'}", f"--config.training.latents={out}")
+    assert here(*again, f"--config.training.first_stage={autoencoder}") == 0
+    first, second = leaves(model), leaves(tmp_path / "run")
+    worst = max(np.abs(first[name] - second[name]).max() for name in first)
+    assert worst < 1e-3  # float32 moments of batches of another size
+    assert here("encode", f"--workdir={autoencoder}", f"--out={out}") == 2
+    assert "is not empty: give a new folder" in capsys.readouterr().err
 
 
 def test_edits_in_latents(model, tmp_path):
@@ -160,12 +169,9 @@ def test_edits_in_latents(model, tmp_path):
     assert here(*common, f"--mask={tmp_path / 'mask.png'}") == 0
     with np.load(tmp_path / "edit.npz") as z:
         assert (z["arr_0"][:, mask == 0, 0] == image[mask == 0]).all()
-    distances = []
-    for strength in (0.34, 1.0):
-        assert here(*common, "--task=sdedit", f"--strength={strength}") == 0
-        with np.load(tmp_path / "edit.npz") as z:
-            distances.append(z["arr_0"].astype(float))
-    assert not np.array_equal(*distances)
+    assert here(*common, "--task=sdedit", "--strength=0.34") == 0
+    with np.load(tmp_path / "edit.npz") as z:
+        assert z["arr_0"].shape == (8, 8, 8, 1)
     assert here(*common, "--task=sdedit", "--strength=1.5") == 2
     assert here(*common, "--task=sdedit") == 2
     assert here(*common, "--strength=0.5", f"--mask={tmp_path / 'mask.png'}") == 2

@@ -1,0 +1,22 @@
+"""An autoencoder of captioned_shapes on two CPU cores: 32 x 32 RGB to latents of 8 x 8 x 4, for ldm/shapes_text.py.
+
+python -m score_jax train --config=configs/ldm/shapes_first_stage.py --workdir=runs/shapes_first_stage
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+from configs.ldm.shared import first_stage
+
+
+def get_config() -> ConfigDict:
+    """A small one of KL-f4's kind, trained on pixels' errors and against a small patch discriminator."""
+    config = first_stage("kl-f4")
+    base.set_data(config, "captioned_shapes")
+    config.data.image_size = 32
+    config.network.update(channels=32, channel_mult=(1, 1, 2), num_res_blocks=1, latent_channels=4, embed_channels=4)
+    config.loss.update(perceptual_weight=0.0, adversarial_start=800, adversarial_weight=0.1)
+    config.loss.update(discriminator_channels=16, discriminator_layers=2)
+    config.optimizer.update(learning_rate=1e-3, warmup_steps=50, decay="cosine")
+    config.training.update(batch_size=32, steps=1500, log_every=20, checkpoint_every=250, keep=2)
+    return config
