@@ -15,6 +15,7 @@ from score_jax.evaluation.pictures import picture
 from score_jax.jobs import blend
 from score_jax.jobs.edit import Task, read_task
 from score_jax.jobs.guide import load_classifier
+from score_jax.jobs.prompts import TOKENS, Prompts, conditioned
 from score_jax.jobs.sample import Drawn, Given, draw
 from score_jax.runtime.results import provenance, write_arrays, write_json
 from score_jax.training.weights import parameters_name
@@ -58,7 +59,9 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_float(
         "strength", None, "For sdedit: share of the steps that change the image, at most 1.", flag_values=values
     )
-    flags.DEFINE_string("prompt", "", "For blend: text that describes the painted part.", flag_values=values)
+    flags.DEFINE_string(
+        "prompt", "", "Text: for blend what is painted, for a model of texts what is drawn.", flag_values=values
+    )
     flags.DEFINE_string("clip", None, "For blend: file of CLIP's weights.", flag_values=values)
     flags.DEFINE_string(
         "lpips_vgg", None, "File of VGG16's weights, for config.edit.perceptual_scale.", flag_values=values
@@ -73,7 +76,10 @@ def _given(model: Trained, task: Task, values: flags.FlagValues) -> Given:
     """The knowledge of the image, and what guides."""
     count = model.config.sampling.num_samples
     if values.task != "blend":
-        return task.given(load_classifier(model.experiment, model.mesh), count)
+        given = load_classifier(model.experiment, model.mesh)
+        given = task.given(given, count, fills_holes=bool(model.config.data.holes))
+        prompts = Prompts((values.prompt,)) if TOKENS in model.experiment.network.conditions else Prompts()
+        return conditioned(given, model.experiment, model.workdir, count, prompts)
     files = blend.Weights(*(Path(f) if f else None for f in (values.clip, values.lpips_vgg, values.lpips_heads)))
     guide = blend.load_guide(model.config, values.prompt, task, files)
     return dataclasses.replace(task.given(Given(), count), text=guide)

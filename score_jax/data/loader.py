@@ -8,6 +8,7 @@ import grain
 import jax
 import numpy as np
 
+from score_jax.data.random_masks import random_boxes
 from score_jax.data.sources import Source
 from score_jax.errors import InputError, quoted
 
@@ -20,6 +21,15 @@ class _Flip(grain.transforms.RandomMap):
     def random_map(self, element: dict, rng: np.random.Generator) -> dict:
         """One example, with the generator that grain seeds by its place in the stream."""
         return element | {"image": element["image"][:, ::-1]} if rng.random() < 0.5 else element
+
+
+class _Mask(grain.transforms.RandomMap):
+    """Adds a hole to be filled, "mask", which is 1 there."""
+
+    def random_map(self, element: dict, rng: np.random.Generator) -> dict:
+        """One example, with the generator that grain seeds by its place in the stream."""
+        height, width, _ = element["image"].shape
+        return element | {"mask": random_boxes(rng, height, width)}
 
 
 class TrainingBatches(Iterator[HostBatch]):
@@ -49,9 +59,25 @@ class TrainingBatches(Iterator[HostBatch]):
 
 
 def make_loader(
-    source: Source, *, batch_size: int, seed: int, flip: bool, process_index: int, process_count: int
+    source: Source,
+    *,
+    batch_size: int,
+    seed: int,
+    flip: bool,
+    process_index: int,
+    process_count: int,
+    holes: bool = False,
 ) -> TrainingBatches:
     """Training batches of `batch_size` over all processes.
+
+    Args:
+      source: the data set.
+      batch_size: examples of a batch.
+      seed: of the order, of what is mirrored, and of holes.
+      flip: mirror half of the images.
+      process_index: of this process.
+      process_count: of processes.
+      holes: add a random hole to each example, "mask", for models that fill holes.
 
     Raises:
       InputError: the batch does not split over the processes, the first image is unusable, or images would be mirrored
@@ -67,6 +93,7 @@ def make_loader(
         )
     examples = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
     examples = examples.random_map(_Flip()) if flip else examples
+    examples = examples.random_map(_Mask()) if holes else examples
     return TrainingBatches(examples.batch(batch_size // process_count)[process_index::process_count])
 
 

@@ -51,9 +51,19 @@ class Task:
             return with_sums(images, self.image.astype(int).sum(axis=-1))
         return np.where(self.painted > 0, images, self.image)
 
-    def given(self, given: Given, count: int) -> Given:
-        """For `count` samples that all have this knowledge."""
+    def given(self, given: Given, count: int, *, fills_holes: bool = False) -> Given:
+        """For `count` samples that all have this knowledge, of a model that is given image and mask as conditions, or
+        of any other.
+
+        Raises:
+          InputError: such a model is to do something else than to fill a hole.
+        """
         known = np.repeat(self.image[None], count, axis=0)
+        if fills_holes:
+            if self.measurement is None or self.colours or self.noise:
+                raise InputError("This model fills holes, and nothing else: give --task=inpaint and --mask=FILE.")
+            mask = np.repeat(self.painted[None].astype(np.uint8), count, axis=0)
+            return dataclasses.replace(given, conditions={**given.conditions, "image": known, "mask": mask})
         return dataclasses.replace(
             given, measurement=self.measurement, known=known, noise=self.noise, strength=self.strength
         )

@@ -150,6 +150,7 @@ def _batches(config: ConfigDict, source: Source) -> TrainingBatches:
         flip=config.data.flip,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
+        holes=bool(config.data.holes),
     )
 
 
