@@ -17,6 +17,7 @@ from score_jax.builder.sections import completed
 from score_jax.builder.workdirs import load_config, with_settings
 from score_jax.cli.verb import trained_of
 from score_jax.errors import InputError
+from score_jax.jobs import likelihood_calibration
 from score_jax.jobs.likelihood_calibration import calibrated
 from score_jax.jobs.open_split import open_split
 from score_jax.runtime.sharding import make_mesh
@@ -40,8 +41,9 @@ def small(name="autoencoder_kl"):
         config.first_stage = type(config.first_stage)(stage)
     config.network.update(channel_mult=(1,), attention_factors=())
     config.codec.scale = SCALE
-    config.process.num_levels, config.sampler.num_steps = 20, 3
-    config.likelihood.update(batch_size=8, rtol=1e-4, atol=1e-4, derivative="forward", sensitivity_batches=0)
+    config.process.update(num_levels=20, beta_min=1.0, beta_max=8.0)
+    config.sampler.num_steps = 3
+    config.likelihood.update(batch_size=8, rtol=1e-3, atol=1e-3, derivative="forward", sensitivity_batches=0)
     return completed(config)
 
 
@@ -143,7 +145,7 @@ def test_each_term_is_what_its_formula_says(workdir, by_images):
     np.testing.assert_allclose(values["reconstruction"][:, 2], np.log(above - below).sum(axis=(1, 2, 3)), rtol=1e-3)
 
 
-def test_a_calibration_is_kept_for_the_weights_that_it_was_fitted_to(workdir, by_images):
+def test_a_calibration_is_kept_for_the_weights_that_it_was_fitted_to(workdir, by_images, monkeypatch):
     path = workdir / "images_bound" / "step_00000000.json"
     kept = json.loads(path.read_text())
     assert kept["calibration"] == by_images[0]["calibration"]
@@ -163,6 +165,7 @@ def test_a_calibration_is_kept_for_the_weights_that_it_was_fitted_to(workdir, by
     assert json.loads(path.read_text())["fitted_on"]["options"]["posterior"] == "encoder"
     kept = path.read_text()
     other = jax.tree.map(lambda leaf: leaf + 0.01, model.params)
+    monkeypatch.setattr(likelihood_calibration, "fit", lambda *_: found)
     again(other, posterior="encoder", decoder="gaussian", scale_groups=1)
     assert json.loads(path.read_text())["fitted_on"]["parameters"] != json.loads(kept)["fitted_on"]["parameters"]
     path.write_text("{}")
@@ -181,6 +184,8 @@ def test_what_has_no_such_bound_is_refused(workdir, tmp_path, capsys):
     config = base.get_config()
     config.likelihood.name = "images"
     with pytest.raises(InputError, match="for models of latents"):
-        calibrated(builder.experiment(config), {}, make_mesh(), None, tmp_path / "none.json")
+        calibrated(
+            builder.experiment(config), {}, make_mesh(), open_split(small(), "train_split"), tmp_path / "none.json"
+        )
     with pytest.raises(InputError, match="likelihood.posterior"):
         with_settings(load_config(workdir), {"likelihood": {"name": "ode", "posterior": "encoder"}})
