@@ -1,8 +1,8 @@
 """LDM-4 on ImageNet, 64 x 64 pixels to 256 x 256; 113.6 M parameters.
 
 CompVis/latent-diffusion, sr_bsr.zip; the paper's own model (Rombach et al. 2022, table 5: FID 2.8 with 100 steps) has
-169 M. The condition `concat` of a batch is the small image in [-1, 1], which is as large as the latent; the released
-model's was degraded by bsrgan_light. The learning rate is the effective one: 1e-6 times the batch of 64. Not
+169 M. Channels 4 to 6 of the input are the small image in [-1, 1], which is as large as the latent. It is made
+bicubically here, as for the paper's model; the released model's was degraded by bsrgan_light. The learning rate is the effective one: 1e-6 times the batch of 64. Not
 run here yet.
 
     python -m score_jax train --config=configs/ldm/bsr_sr.py --workdir=runs/bsr_sr \\
@@ -25,6 +25,7 @@ def get_config() -> ConfigDict:
         linear_end=0.0155,
         concat_channels=3,
     )
+    config.data.update(low_resolution=64, degradation="bicubic")
     shared.trained(config, batch_size=64, learning_rate=6.4e-5, steps=860_000)
     config.sampler.update(num_steps=100, eta=1.0)
     return config

@@ -1,7 +1,7 @@
 """LDM-4 on Places at 256 x 256, inpainting; 387.2 M parameters.
 
-Rombach et al. 2022, table 7: FID 1.50 of 512 x 512 crops after fine-tuning. Released as inpainting_big/last.ckpt. The
-condition `concat` of a batch has the latent of the image whose hole is black (3 channels, not scaled), then the mask
+Rombach et al. 2022, table 7: FID 1.50 of 512 x 512 crops after fine-tuning. Released as inpainting_big/last.ckpt.
+data.holes: channels 4 to 7 of the input are the latent of the image whose hole is black (not scaled), then the mask
 (-1: known, 1: hole). Batch, largest learning rate and steps are the paper's, its course the original's:
 1000 steps up, then down as a cosine until step 50,000. Not run here yet.
 
@@ -27,6 +27,7 @@ def get_config() -> ConfigDict:
         resblock_updown=True,
         concat_channels=4,
     )
+    config.data.holes = "latent_diffusion"
     config.loss.error = "l1"
     config.optimizer.update(warmup_steps=1000, decay="cosine", decay_steps=50_000, first=0.01, last=0.001)
     shared.trained(config, batch_size=128, learning_rate=1e-6, steps=360_000)

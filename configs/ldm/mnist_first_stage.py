@@ -10,7 +10,7 @@ from configs.ldm.shared import first_stage
 
 
 def get_config() -> ConfigDict:
-    """0.2 M parameters of KL-f4's kind, trained on pixels' errors and against a small patch discriminator."""
+    """0.7 M parameters of KL-f4's kind, trained on pixels' errors and against a small patch discriminator."""
     config = first_stage("kl-f4")
     base.set_data(config, "mnist_5k")
     config.data.update(image_size=32, channels=1, resize_filter="bilinear")

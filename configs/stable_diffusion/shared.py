@@ -43,6 +43,7 @@ def _model(image_size: int, guidance_scale: float, encoder: dict, **network: obj
     )
     with config.unlocked():
         config.condition_encoder = ConfigDict(encoder)
+    config.data.update(tokenizer="clip" if encoder is CLIP_TEXT else "open_clip", max_tokens=encoder["length"])
     config.loss.condition_dropout = 0.1
     config.optimizer.update(learning_rate=1e-4, warmup_steps=10_000)
     config.training.batch_size = 2048

@@ -1,7 +1,7 @@
 """Stable Diffusion 1.5's model for inpainting at 512 x 512, by text; 859.5 M parameters.
 
-The condition `concat` of a batch has the mask (1: to be painted, 0: known) at the latent's size, then the scaled latent
-of the image without what is to be painted. How long it was trained is not in the code.
+data.holes: channels 5 to 9 of the input are the mask (1: to be painted, 0: known) at the latent's size, then the scaled
+latent of the image without what is to be painted. How long it was trained is not in the code.
 
     python -m score_jax convert --from=stable_diffusion sd-v1-5-inpainting.ckpt --workdir=runs/sd_inpainting
 """
@@ -16,4 +16,5 @@ def get_config() -> ConfigDict:
     config = shared.version_1()
     with config.unlocked():
         config.network.concat_channels = 5
+    config.data.holes = "stable_diffusion"
     return config

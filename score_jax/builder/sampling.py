@@ -39,6 +39,7 @@ from score_jax.builder.sampler_options import (
     Stepping,
 )
 from score_jax.builder.walk import Walk, number, walk_of
+from score_jax.codecs.latents import Latents
 from score_jax.errors import InputError, unknown_name
 from score_jax.guidance import classifier, classifier_free
 from score_jax.guidance.measurements import Measurement, held_after, held_before, noised, replace
@@ -327,6 +328,8 @@ def _bounded(c: SamplerOptions, model: ModelFacts, process: NoiseSchedule) -> Ca
     """
     if c.threshold == "none" or model.outputs_mean:
         return unchanged
+    if isinstance(model.codec, Latents):
+        raise InputError(f"sampler.threshold={c.threshold} is for pixels, and this model draws latents: leave it out.")
     if c.threshold == "clip":
         return lambda asked: predictor.clipped(asked, process, *model.codec.bounds)
     return lambda asked: predictor.dynamically_thresholded(asked, process)

@@ -20,7 +20,7 @@ from score_jax.jobs.sample import Drawn, Given, draw
 from score_jax.runtime.results import provenance, write_arrays, write_json
 from score_jax.training.weights import parameters_name
 
-_DESCRIPTION = """Edits an image with an unconditional model: --task=inpaint completes it where the mask is white,
+_DESCRIPTION = """Edits an image with a trained model: --task=inpaint completes it where the mask is white,
 colorize colours a grey image, blend paints what a text says where the mask is white, denoise removes noise, sdedit
 changes an image by noising and denoising it.
 
@@ -62,6 +62,9 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "prompt", "", "Text: for blend what is painted, for a model of texts what is drawn.", flag_values=values
     )
+    flags.DEFINE_string(
+        "negative_prompt", "", "Text that guidance leads a model of texts away from.", flag_values=values
+    )
     flags.DEFINE_string("clip", None, "For blend: file of CLIP's weights.", flag_values=values)
     flags.DEFINE_string(
         "lpips_vgg", None, "File of VGG16's weights, for config.edit.perceptual_scale.", flag_values=values
@@ -78,7 +81,8 @@ def _given(model: Trained, task: Task, values: flags.FlagValues) -> Given:
     if values.task != "blend":
         given = load_classifier(model.experiment, model.mesh)
         given = task.given(given, count, fills_holes=bool(model.config.data.holes))
-        prompts = Prompts((values.prompt,)) if TOKENS in model.experiment.network.conditions else Prompts()
+        texts = (values.prompt,) if TOKENS in model.experiment.network.conditions else ()
+        prompts = Prompts(texts, values.negative_prompt)
         return conditioned(given, model.experiment, model.workdir, count, prompts)
     files = blend.Weights(*(Path(f) if f else None for f in (values.clip, values.lpips_vgg, values.lpips_heads)))
     guide = blend.load_guide(model.config, values.prompt, task, files)

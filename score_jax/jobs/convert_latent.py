@@ -19,6 +19,7 @@ from score_jax.codecs.latents import NAME, Latents
 from score_jax.convert.diffusers import read_folder
 from score_jax.convert.latent_sections import stable_diffusion_sections
 from score_jax.convert.parts import Parts, params_of_parts, read_parts
+from score_jax.data.tokenizer import END
 from score_jax.errors import InputError
 from score_jax.models.autoencoders.first_stage import FirstStage
 from score_jax.runtime.results import write_json
@@ -70,7 +71,7 @@ def convert_latent(
     try:
         config = completed(_derived(parts, release, output)) if config is None else _with_scale(config, parts)
         network, codec = build_network(config), codec_of(config)
-        autoencoder = codec.first_stage if isinstance(codec, Latents) else None
+        autoencoder: Any = codec.first_stage if isinstance(codec, Latents) else None
         params, frozen = params_of_parts(parts, network, autoencoder)
         _check_output(config, parts)
     except InputError as error:
@@ -116,6 +117,7 @@ def _derived(parts: Parts, release: str, output: str | None) -> ConfigDict:
     config = default_config()
     config.data.update(image_size=sections["image_size"], resize_filter="bicubic")
     config.codec.update(sections["codec"])
+    config.data.update(_data_of(sections))
     config.guidance.scale = sections["guidance_scale"]
     config.loss.condition_dropout = 0.1
     config.optimizer.update(name="adamw", learning_rate=1e-4, weight_decay=0.01, warmup_steps=10_000, clip_norm=0.0)
@@ -125,6 +127,17 @@ def _derived(parts: Parts, release: str, output: str | None) -> ConfigDict:
     names = ("network", "first_stage", "condition_encoder", "process", "prediction")
     _set_sections(config, {name: sections[name] for name in names})
     return config
+
+
+def _data_of(sections: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of the section `data` that follow from the networks: the tokenizer, and how a hole is given."""
+    encoder, found = sections["condition_encoder"], {}
+    if encoder["name"] == "clip_text" and encoder["vocabulary"] > END:
+        found = {"tokenizer": "clip" if encoder["activation"] == "quick_gelu" else "open_clip"}
+        found |= {"max_tokens": encoder["length"]}
+    if sections["network"]["concat_channels"] == 1 + sections["first_stage"]["embed_channels"]:
+        found |= {"holes": "stable_diffusion"}
+    return found
 
 
 def _set_sections(config: ConfigDict, sections: Mapping[str, Mapping[str, Any]]) -> None:

@@ -4,6 +4,7 @@ WORKDIR/first_stage/           config.json and params.safetensors of the autoenc
 WORKDIR/condition_encoder/     params.safetensors of the network that makes a condition
 """
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,15 @@ def load_frozen(experiment: Experiment, workdir: Path, mesh: Mesh) -> dict[str, 
     for name, shapes in frozen_shapes(experiment).items():
         folder = workdir / name
         if not weights.has_params(folder):
-            raise InputError(
-                f"{folder} is missing: the run needs it as `train` or `convert` wrote it. Copy the whole workdir."
-            )
+            raise _missing(folder)
         found[name] = weights.load_params(folder, shapes, replicated(mesh))
     return found
+
+
+def _missing(folder: Path) -> InputError:
+    return InputError(
+        f"{folder} is missing: the run needs it as `train` or `convert` wrote it. Copy the whole workdir."
+    )
 
 
 def copy_frozen(experiment: Experiment, workdir: Path, read: Mapping[str, Any], mesh: Mesh) -> None:
@@ -64,3 +69,13 @@ def copy_frozen(experiment: Experiment, workdir: Path, read: Mapping[str, Any], 
                 f"training.{name}={source} has another network: give the section {name} what its config.json says."
             )
         weights.save_params(workdir / name, params)
+        if (Path(source) / "config.json").is_file():
+            shutil.copyfile(Path(source) / "config.json", workdir / name / "config.json")
+
+
+def copied_frozen(experiment: Experiment, workdir: Path, out: Path) -> None:
+    """Copies the networks that a run does not train from its workdir into another folder."""
+    for name in experiment.frozen:
+        if not (workdir / name).is_dir():
+            raise _missing(workdir / name)
+        shutil.copytree(workdir / name, out / name, dirs_exist_ok=True)

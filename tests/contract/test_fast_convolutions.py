@@ -20,6 +20,7 @@ from score_jax.convert.clip import random_state
 from score_jax.convert.lpips import random_state as random_lpips
 from score_jax.jobs import blend
 from score_jax.jobs.edit import read_task
+from score_jax.jobs.frozen import frozen_shapes
 from score_jax.jobs.likelihood import by_ode, likelihood_program
 from score_jax.jobs.sample import Given, sampling_program
 from score_jax.jobs.train import compiled_steps
@@ -40,6 +41,9 @@ SHIPPED = {
     "edm_song": "edm.cifar10_uncond_ve",
     "edm_dhariwal": "edm.imagenet64_cond_adm",
     "multiscale": "dpm2015.dead_leaves",
+    "latent_unet": "ldm.mnist_class",
+    "autoencoder_kl": "ldm.mnist_first_stage",
+    "autoencoder_vq": "ldm.vq_f4",
 }
 """A config of each kind of network with convolutions."""
 WITHOUT = {"rbf", "bit_mlp"}
@@ -65,8 +69,11 @@ def shrunk(network):
     config = importlib.import_module(f"configs.{SHIPPED[network]}").get_config()
     small = SMALL | ({"channels": NARROW[network]} if network in NARROW else {})
     with config.unlocked():
-        config.network.update({key: value for key, value in small.items() if key in config.network})
+        for section in ("network", "first_stage") if "first_stage" in config else ("network",):
+            config[section].update({key: value for key, value in small.items() if key in config[section]})
         config.data.image_size = 16
+        if config.loss.name == "first_stage":
+            config.loss.update(perceptual_weight=0.0, discriminator_channels=4, discriminator_layers=1)
     if network == "wide_resnet":
         config.loss.name = "classifier"  # what it is; the config serves its weights only
     return config
@@ -86,7 +93,8 @@ def abstract(shape, dtype):
 
 
 def training(config, *, accumulate=2):
-    """Two accumulated steps of one dispatch: loops of both kinds."""
+    """Two accumulated steps of one dispatch: loops of both kinds; objectives of the whole batch do not accumulate."""
+    accumulate = 1 if config.loss.name == "first_stage" else accumulate
     config.training.update(batch_size=4, accumulate=accumulate)
     experiment = builder.experiment(config)
     batch = {
@@ -95,7 +103,7 @@ def training(config, *, accumulate=2):
         "index": abstract((4,), jnp.int32),
     }
     state = abstract_state(experiment.create_state, mesh())
-    return compiled_steps(experiment, mesh()).lower(state, (batch, batch))
+    return compiled_steps(experiment, mesh()).lower(state, (batch, batch), frozen_shapes(experiment) or None)
 
 
 def sampling(config, given, guide_params, rows=None):

@@ -84,7 +84,7 @@ def test_reconstructions(autoencoder, capsys):
     errors = ((images - made) ** 2).mean(axis=(1, 2, 3))
     np.testing.assert_allclose(found["psnr"], (10 * np.log10(255**2 / errors)).mean(), rtol=1e-5)
     assert (autoencoder / "reconstructions.png").is_file()
-    for verb in ("sample", "likelihood", "evaluate", "encode"):
+    for verb in ("sample", "likelihood", "evaluate"):
         assert here(verb, f"--workdir={autoencoder}") == 2
         assert "it is an autoencoder. Use `reconstruct`" in capsys.readouterr().err
 
@@ -99,14 +99,6 @@ def test_a_run_of_latents_is_whole_by_itself(model, autoencoder, tmp_path, capsy
     shutil.rmtree(moved / "first_stage")
     assert here("sample", f"--workdir={moved}") == 2
     assert "first_stage is missing: the run needs it" in capsys.readouterr().err
-
-
-def test_a_model_of_latents_goes_on_to_the_bit(model, autoencoder, configs, tmp_path):
-    arguments = ("train", f"--config={configs[1]}", f"--workdir={tmp_path}")
-    first = f"--config.training.first_stage={autoencoder}"
-    assert here(*arguments, first, "--config.training.steps=2") == 0
-    assert here(*arguments, first) == 0
-    assert_same(model, tmp_path)
 
 
 def test_a_run_of_latents_needs_its_autoencoder(configs, tmp_path, autoencoder, capsys):
@@ -126,7 +118,9 @@ def trained(workdir, **sections):
     mesh = make_mesh()
     experiment = builder.experiment(config)
     params, _ = restore_params(config, experiment, workdir, mesh)
-    return experiment, params, mesh
+    # The last layer begins at zero, and 4 steps are few.
+    noisy = jax.tree.map(lambda a: a + 0.1 * jax.random.normal(jax.random.key(a.size), a.shape), params["trained"])
+    return experiment, params | {"trained": noisy}, mesh
 
 
 def test_samples_do_not_depend_on_batches_or_slices(model):
@@ -150,7 +144,9 @@ def test_latents_on_disk_train_the_same_model(model, autoencoder, configs, tmp_p
     source = open_latents(out)
     assert len(source) == 64 and source[3]["image"].shape == (4, 4, 6) and source[3]["image"].dtype == np.float32
     again = ("train", f"--config={configs[1]}", f"--workdir={tmp_path / 'run'}", f"--config.training.latents={out}")
-    assert here(*again, f"--config.training.first_stage={autoencoder}") == 0
+    again = (*again, f"--config.training.first_stage={autoencoder}")
+    assert here(*again, "--config.training.steps=2") == 0
+    assert here(*again) == 0  # goes on, with the scale that was measured
     first, second = leaves(model), leaves(tmp_path / "run")
     worst = max(np.abs(first[name] - second[name]).max() for name in first)
     assert worst < 1e-3  # float32 moments of batches of another size
