@@ -2,8 +2,8 @@
 
 CompVis/latent-diffusion, sr_bsr.zip; the paper's own model (Rombach et al. 2022, table 5: FID 2.8 with 100 steps) has
 169 M. Channels 4 to 6 of the input are the small image in [-1, 1], which is as large as the latent. It is made
-bicubically here, as for the paper's model; the released model's was degraded by bsrgan_light. The learning rate is the effective one: 1e-6 times the batch of 64. Not
-run here yet.
+bicubically here, as for the paper's model; the released model's was degraded by bsrgan_light. The learning rate is
+the effective one: 1e-6 times the batch of 64. Not run here yet.
 
     python -m score_jax train --config=configs/ldm/bsr_sr.py --workdir=runs/bsr_sr \\
         --config.training.first_stage=runs/vq_f4
