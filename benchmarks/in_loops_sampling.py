@@ -46,16 +46,16 @@ def _pair(name: str, model: Model, given: Given, evaluate: Callable, *arguments:
     )
 
 
-def _conditions(model: Model, x: jax.Array) -> dict[str, jax.Array]:
+def _conditions(model: Model, params: Any, x: jax.Array) -> Any:
     """Of the first class, where the model knows any."""
-    return model.experiment.conditions({"label": jnp.zeros(len(x), jnp.int32)})
+    return model.experiment.conditions(params, {"label": jnp.zeros(len(x), jnp.int32)})
 
 
 def plain_pair(name: str, model: Model) -> Pair:
     """Without guidance."""
 
     def evaluate(params, x, t):
-        prediction = model.experiment.predictor(params)(x, t, _conditions(model, x))
+        prediction = model.experiment.predictor(params)(x, t, _conditions(model, params, x))
         return prediction.x0, prediction.eps
 
     program = jax.jit(evaluate, out_shardings=over_batch(model.mesh))
@@ -72,7 +72,7 @@ def _classifier_pair(name: str, model: Model, classifier: Model) -> Pair:
 
         target = jnp.zeros(len(x), jnp.int32)
         guided = e.sampling(guide=Guide(log_prob, target, 1.0)).see(e.predictor(params))
-        prediction = guided(x, t, {"model": _conditions(model, x), "target": target})
+        prediction = guided(x, t, {"model": _conditions(model, params, x), "target": target})
         return prediction.x0, prediction.eps
 
     program = jax.jit(evaluate, out_shardings=over_batch(model.mesh))
@@ -107,7 +107,7 @@ def text_pairs(model: Model, blending: Model) -> list[Pair]:
     def evaluate(params, clip_params, x, t):
         keys = keys_per_example(jax.random.key(0), jnp.arange(len(x)))
         edit = Edit(jnp.zeros_like(x), measured, 0, guide.loss(clip_params, keys, jnp.zeros_like(x)))
-        prediction = e.sampling(edit=edit).see(e.predictor(params))(x, t, {"model": _conditions(model, x)})
+        prediction = e.sampling(edit=edit).see(e.predictor(params))(x, t, {"model": _conditions(model, params, x)})
         return prediction.x0, prediction.eps
 
     program = jax.jit(evaluate, out_shardings=over_batch(model.mesh))

@@ -90,7 +90,8 @@ class Ours:
         )
 
         def forward(params, x, label, classes):
-            return self.experiment.network.apply(params, x, label, **self.experiment.network.conditions(classes))
+            conditions: Any = self.experiment.conditions(params, {"label": classes})
+            return self.experiment.network.apply(params, x, label, **conditions)
 
         self._forward = jax.jit(forward, out_shardings=split)
         self._step = compiled_step(self.experiment, self.mesh)

@@ -17,7 +17,7 @@ from score_jax.cli.main import main
 from score_jax.errors import InputError
 from score_jax.jobs.export import export
 from score_jax.jobs.inspect import arrays_of, inspect
-from score_jax.jobs.train import restore_params
+from score_jax.jobs.train import restore_params, restore_trained
 from score_jax.runtime.sharding import make_mesh
 from score_jax.training.checkpoint import Checkpoints
 from score_jax.training.run_config import save_config
@@ -98,7 +98,7 @@ def test_exported_parameters_are_those_of_the_run(run, tmp_path, form, averaged)
     config = load_config(tmp_path / "out")
     experiment, mesh = build(config), make_mesh()
     found, _ = restore_params(config, experiment, tmp_path / "out", mesh)
-    expected, _ = restore_params(config, experiment, run, mesh, averaged=averaged)
+    expected, _ = restore_trained(config, experiment, run, mesh, averaged=averaged)
     assert count == sum(leaf.size for leaf in jax.tree.leaves(found))
     jax.tree.map(np.testing.assert_array_equal, found, expected)
     facts = json.loads((tmp_path / "out" / "export.json").read_text())
