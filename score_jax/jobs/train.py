@@ -280,7 +280,7 @@ def _initial_state(experiment: builder.Experiment, workdir: Path, mesh: Mesh) ->
     if other:
         config = load_config(Path(other))
         params, step = restore_trained(config, builder.experiment(config), Path(other), mesh)
-        if jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, state.params):
+        if jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, _of_model(experiment, state.params)):
             raise InputError(
                 f"training.start_from={other} has another network: give both configs the same section `network`."
             )
@@ -290,7 +290,14 @@ def _initial_state(experiment: builder.Experiment, workdir: Path, mesh: Mesh) ->
         params = weights.load_params(workdir, experiment.network.shapes(), replicated(mesh))
     else:
         return state
+    if len(experiment.groups) > 1:  # an autoencoder's discriminator starts afresh
+        params = state.params | {builder.MODEL: params}
     return starting_from(params, state)
+
+
+def _of_model(experiment: builder.Experiment, params: Params) -> Params:
+    """Of the parameters of all groups those of the model."""
+    return params[builder.MODEL] if len(experiment.groups) > 1 else params
 
 
 def restore_trained(
@@ -319,8 +326,7 @@ def restore_trained(
         raise InputError(f"No checkpoint in {directory}: expected checkpoints of `train`, or converted weights.")
     with Checkpoints(directory, config.training.keep, config.training.keep_every) as checkpoints:
         state = checkpoints.restore(abstract_state(experiment.create_state, mesh), step).state
-    params = state.ema_params if averaged else state.params
-    return (params[builder.MODEL] if len(experiment.groups) > 1 else params), int(state.step)
+    return _of_model(experiment, state.ema_params if averaged else state.params), int(state.step)
 
 
 def restore_params(
