@@ -111,7 +111,7 @@ of these samples alone and on the devices already. The arrays returned are "imag
 
 def _by_classifier(classifier: Experiment, params: Params, label: Int[Array, "b"], scale: float) -> Guide:
     """The classifier's log-probability of the classes."""
-    classify = functools.partial(classifier.predict, params)
+    classify = functools.partial(classifier.predict, classifier.trained(params))
 
     def log_prob(x, t, label):
         return jnp.take_along_axis(jax.nn.log_softmax(classify(x, t)), label[:, None], axis=1)[:, 0]
