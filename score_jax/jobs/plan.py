@@ -20,6 +20,7 @@ from score_jax.jobs.guide import classifier_of
 from score_jax.jobs.likelihood import by_ode, likelihood_program, precision
 from score_jax.jobs.sample import Given, sampling_program
 from score_jax.jobs.train import compiled_step
+from score_jax.models.scorers.lpips import LPIPS, parameter_shapes
 from score_jax.planning.chips import Chip
 from score_jax.planning.program import Program, compiled_program, compiler_effort
 from score_jax.planning.topology import slice_devices
@@ -90,6 +91,8 @@ def _images(experiment: builder.Experiment, mesh: Mesh, b: int) -> dict[str, jax
     split = over_batch(mesh)
     size = experiment.config.data.low_resolution
     made = {"low_res": _placed((b, size, size, experiment.image_shape[2]), jnp.uint8, split)} if size else {}
+    if experiment.config.data.holes:
+        made["mask"] = _placed((b, *experiment.image_shape[:2], 1), jnp.uint8, split)
     declared = {
         name: _placed((b, *condition.shape), condition.dtype, split)
         for name, condition in experiment.network.conditions.items()
@@ -119,10 +122,18 @@ def _bytes(tree: PyTree) -> int:
     return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
+def _frozen_in_training(experiment: builder.Experiment) -> dict[str, PyTree]:
+    """Shapes of what training asks and does not train, with the perceptual distance of an autoencoder."""
+    found = frozen_shapes(experiment)
+    if "autoencoder" in experiment.parts and experiment.config.loss.perceptual_weight:
+        found[builder.LPIPS_NAME] = parameter_shapes(LPIPS())
+    return found
+
+
 def lower_training(experiment: builder.Experiment, mesh: Mesh) -> tuple[Any, int, int]:
     """The train step that `train` runs, lowered for a mesh; its batch size, and the bytes of its state per device."""
     state, b = abstract_state(experiment.create_state, mesh), experiment.config.training.batch_size
-    shapes = frozen_shapes(experiment)
+    shapes = _frozen_in_training(experiment)
     places = sharded_by_size(shapes, mesh)
     frozen = jax.tree.map(lambda leaf, place: _placed(leaf.shape, leaf.dtype, place), shapes, places)
     lowered = compiled_step(experiment, mesh).lower(state, _images(experiment, mesh, b), frozen)
@@ -135,9 +146,11 @@ def lower_sampling(experiment: builder.Experiment, mesh: Mesh) -> tuple[Any, int
     classifier = classifier_of(experiment)
     guide = None if classifier is None else _params(classifier, mesh)
     program: Any = sampling_program(experiment, mesh, 0, Given(classifier=classifier), "truncated")
-    label, indices = jax.ShapeDtypeStruct((), jnp.int32), _images(experiment, mesh, b)["index"]
-    given = {name: _images(experiment, mesh, b)[name] for name in experiment.network.conditions if name != "label"}
-    return program.lower(params, guide, _key(mesh), indices, label, given), b, _bytes(params) + _bytes(guide)
+    label, images = jax.ShapeDtypeStruct((), jnp.int32), _images(experiment, mesh, b)
+    drawn = {"label", "index"} | (set() if experiment.config.data.holes else {"image"})
+    given = {name: array for name, array in images.items() if name not in drawn}
+    lowered = program.lower(params, guide, _key(mesh), images["index"], label, given)
+    return lowered, b, _bytes(params) + _bytes(guide)
 
 
 def lower_likelihood(experiment: builder.Experiment, mesh: Mesh) -> tuple[Any, int, int]:
@@ -226,6 +239,8 @@ def _tried(config: ConfigDict, devices, name: str, chip: Chip, *, search: bool, 
     settings = [given]
     if search and name == "train":
         settings = settings_to_try(given, len(devices), c.batch_size, recomputes="remat" in config.network)
+        if config.loss.name == "first_stage":  # which needs the whole batch at once
+            settings = [setting for setting in settings if setting.accumulate == given.accumulate]
     for setting in settings:
         say(f"{name}: compiling for {len(devices)} chips, {setting} ...")
         found = planned(builder.experiment(with_setting(config, setting)), devices, name, setting, chip)
