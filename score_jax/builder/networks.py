@@ -150,11 +150,16 @@ def _first_stage(config: ConfigDict) -> FirstStage:
 
 
 def _halved(config: ConfigDict, section: str, module: Any) -> tuple[int, int, int]:
-    """The shape of the data, which a network halves as often as it has levels but one.
+    """The shape of the data, which an autoencoder halves as often as it has levels but one.
 
     Raises:
-      InputError: it cannot.
+      InputError: it cannot, or makes images of other channels.
     """
+    if module.image_channels != config.data.channels:
+        raise InputError(
+            f"{section}.image_channels={module.image_channels}, but data.channels={config.data.channels}: make them "
+            "the same."
+        )
     size, halvings = config.data.image_size, len(module.channel_mult) - 1
     if size % 2**halvings:
         raise InputError(
@@ -199,7 +204,7 @@ def _encoder(config: ConfigDict, shape: tuple[int, int, int]) -> Encoder | None:
     tokenizer = text_tokenizer(config.data.tokenizer, config.data.max_tokens)
     if "tokens" in raw and tokenizer is not None:
         _check_tokenizer(config, module, tokenizer)
-        raw["tokens"] = dataclasses.replace(raw["tokens"], null=tokenizer.encode(""))
+        raw["tokens"] = dataclasses.replace(raw["tokens"], shape=(tokenizer.length,), null=tokenizer.encode(""))
     return Encoder(module, raw, values["name"] not in NOT_TRAINED)
 
 
