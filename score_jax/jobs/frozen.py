@@ -46,7 +46,9 @@ def _missing(folder: Path) -> InputError:
 
 
 def copy_frozen(experiment: Experiment, workdir: Path, read: Mapping[str, Any], mesh: Mesh) -> None:
-    """Copies into a new workdir what training.first_stage and training.condition_encoder name; keeps what is there.
+    """Copies into a new workdir what training.first_stage and training.condition_encoder name.
+
+    What is there already is kept, but for what a run that never began has left behind.
 
     Args:
       experiment: the run.
@@ -58,9 +60,9 @@ def copy_frozen(experiment: Experiment, workdir: Path, read: Mapping[str, Any], 
       InputError: one is not named, or is none or of another network.
     """
     for name, shapes in frozen_shapes(experiment).items():
-        if weights.has_params(workdir / name):
+        source, begun = experiment.config.training[name], (workdir / "config.json").is_file()
+        if weights.has_params(workdir / name) and (begun or not source):
             continue
-        source = experiment.config.training[name]
         if not source:
             raise InputError(f"training.{name} is missing: give the workdir of the section {name}'s weights.")
         params = read[name](Path(source), shapes)
