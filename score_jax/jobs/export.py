@@ -29,12 +29,14 @@ def export(workdir: Path, out: Path, form: str, *, step: int | None = None, aver
       averaged: the moving average of the parameters, which samples are drawn from; or the parameters themselves.
 
     Raises:
-      InputError: there is no such checkpoint, or `out` holds a training run.
+      InputError: there is no such checkpoint, `out` holds a training run, or it is the workdir itself.
     """
     if form not in FORMATS:
         raise unknown_name("format", form, FORMATS)
     if (out / "checkpoints").exists():
         raise InputError(f"{out} holds a training run: export into another folder.")
+    if out.resolve() == workdir.resolve():
+        raise InputError(f"{out} is what is exported: export into another folder.")
     config = load_config(workdir)
     experiment = builder.experiment(config)
     params, found = restore_trained(config, experiment, workdir, make_mesh(), step, averaged=averaged)
