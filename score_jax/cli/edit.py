@@ -81,7 +81,7 @@ def _given(model: Trained, task: Task, values: flags.FlagValues) -> Given:
     if values.task != "blend":
         given = load_classifier(model.experiment, model.mesh)
         given = task.given(given, count, fills_holes=bool(model.config.data.holes))
-        texts = (values.prompt,) if TOKENS in model.experiment.network.conditions else ()
+        texts = (values.prompt,) if values.prompt or TOKENS in model.experiment.network.conditions else ()
         prompts = Prompts(texts, values.negative_prompt)
         return conditioned(given, model.experiment, model.workdir, count, prompts)
     files = blend.Weights(*(Path(f) if f else None for f in (values.clip, values.lpips_vgg, values.lpips_heads)))
@@ -131,6 +131,8 @@ def main(argv: list[str]) -> int:
         facts |= {"strength": task.strength}
     if task.noise:
         facts |= {"noise": task.noise}
+    if TOKENS in given.conditions:
+        facts |= {"prompt": values.prompt, "negative_prompt": values.negative_prompt}
     if given.text is not None:
         facts |= {"prompt": values.prompt, "clip": values.clip, "edit": model.config.edit.to_dict()}
         facts["distance"] = [round(float(d), 4) for d in arrays["distance"]]

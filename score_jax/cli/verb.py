@@ -131,6 +131,8 @@ def load_drawing(values: flags.FlagValues, count: int) -> tuple[Cascade, int]:
             raise InputError(
                 "--step is only for a single run: give the step of a stage, as in --config.cascade.stage1.step=STEP."
             )
+        if any(name in values and values[name].value for name in PROMPTS):
+            raise InputError("A cascade takes no text: leave out --prompt, --prompts and --negative_prompt.")
         models = load_cascade(config, make_mesh())
         on_first_process(lambda: claim_folder(config, workdir))
         return models, count
