@@ -1,6 +1,8 @@
 """`train`: from a config to a workdir with a trained model; the same call again resumes."""
 
 import dataclasses
+import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,12 +132,18 @@ def open_training(experiment: builder.Experiment) -> Source:
 
 
 def _check_latents(experiment: builder.Experiment, workdir: Path, mesh: Mesh) -> None:
-    """Raises InputError where the latents on disk are of another autoencoder than the run's."""
+    """Raises InputError where the latents on disk are of another autoencoder than the run's, or of another size."""
     folder = experiment.config.training.latents
     if not folder:
         return
-    made = load_facts(Path(folder)).first_stage
-    if made != hash_of(load_frozen(experiment, workdir, mesh)[FIRST_STAGE]):
+    facts, expected = load_facts(Path(folder)), experiment.codec.shape(experiment.image_shape)
+    if facts.shape[:2] != expected[:2]:
+        raise InputError(
+            f"training.latents={folder} are {facts.shape[0]} x {facts.shape[1]}, but images of "
+            f"data.image_size={experiment.config.data.image_size} have latents of {expected[0]} x {expected[1]}: "
+            "give the data.image_size that they were encoded at."
+        )
+    if facts.first_stage != hash_of(load_frozen(experiment, workdir, mesh)[FIRST_STAGE]):
         raise InputError(
             f"training.latents={folder} are of another autoencoder than training.first_stage: encode the data anew by "
             "`encode --workdir` of that one."
@@ -200,6 +208,11 @@ def with_scale(experiment: builder.Experiment, workdir: Path, source: Source, me
             return scale_by_std(codec.at(frozen).dequantize(keys, images))
 
         scale = float(jax.jit(measured, out_shardings=replicated(mesh))(frozen, batch["image"]))
+        if not (math.isfinite(scale) and scale > 0):
+            raise InputError(
+                f"1 / (standard deviation of the first batch's latents) is {scale}: check the autoencoder by "
+                "`reconstruct`, or give codec.scale."
+            )
         print_once(f"Latents of the first batch have a standard deviation of {1 / scale:.4g}: codec.scale={scale:.6g}.")
     config = config.copy_and_resolve_references()
     config.codec.scale = scale
@@ -252,6 +265,12 @@ def _meter(experiment: builder.Experiment) -> Meter:
     return Meter(b, TRAINING_PER_FORWARD * b * experiment.network.flops(), peak * jax.device_count())
 
 
+@functools.lru_cache(maxsize=1)
+def _given_of_pictures(experiment: builder.Experiment, workdir: Path, count: int) -> Given:
+    """Conditions of a run's pictures, the same object each time: the compiled sampler is found again by it."""
+    return conditioned(Given(), experiment, workdir, count, Prompts())
+
+
 def _draw_samples(
     experiment: builder.Experiment, state: TrainState, frozen: PyTree, mesh: Mesh, workdir: Path, log: TrainingLog
 ) -> None:
@@ -261,7 +280,7 @@ def _draw_samples(
         return  # draws nothing, or nothing without images to enlarge or to fill
     count, step = mesh.size * -(-_PREVIEWS // mesh.size), int(state.step)
     params = experiment.with_frozen(state.ema_params, frozen)
-    given = conditioned(Given(), experiment, workdir, count, Prompts())
+    given = _given_of_pictures(experiment, workdir, count)
     samples = draw(experiment, params, mesh, range(count), batch_size=count, seed=config.seed, given=given)
     shown = picture(samples.images)
     log.image(step, "samples", shown)
