@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 from absl import flags
 
+from score_jax.builder.options import Values
 from score_jax.cli.verb import Trained, define_step, load_trained, parse_flags, trained_of
 from score_jax.errors import InputError
 from score_jax.evaluation.image_grid import grid, save_png
@@ -89,6 +90,7 @@ def main(argv: list[str]) -> int:
 def _write_latents(model: Trained, values: flags.FlagValues) -> int:
     if not values.out:
         raise InputError("--out is missing: give a new folder for the latents.")
+    Values(least=1).check("--batch_size", values.batch_size)
     out = Path(values.out)
     source = open_split(model.config, f"{values.split}_split")
     facts = encode_latents(model.experiment, model.params, model.mesh, source, out, batch_size=values.batch_size)
