@@ -15,6 +15,7 @@ _SECTIONS = ("data", "process", "network", "prediction", "loss", "optimizer", "e
 _SECTIONS_OF_CASCADES = ("cascade", "data", "sampling", "evaluation")
 _FREE_SECTIONS = ("edit", "guidance", "sampler", "sampling", "likelihood", "evaluation")
 _FREE_KEYS = (
+    "codec.slices",
     "data.data_dir",
     "data.eval_split",
     "network.remat",
