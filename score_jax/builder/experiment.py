@@ -350,6 +350,10 @@ def experiment(config: ConfigDict) -> Experiment:
         learns = _learns(config, sections, network, facts)
         history = history_of(sections["loss"], process)
         groups = {MODEL: Group(network.init, tx, learns.loss, history=history, **averages)}
+    frozen = _frozen(network, codec)
+    for name in (NAME, ENCODER):
+        if config.training[name] and name not in frozen:
+            raise InputError(f"training.{name} is not read here: this run has no such network that is not trained.")
     return Experiment(
         process=process,
         network=network,
@@ -367,7 +371,7 @@ def experiment(config: ConfigDict) -> Experiment:
             skip_nonfinite=ON_NONFINITE[config.training.on_nonfinite],
         ),
         parts={**learns.parts, **_of_codec(codec)},
-        frozen=_frozen(network, codec),
+        frozen=frozen,
         sections=sections,
         config=config,
     )
@@ -377,6 +381,9 @@ def _refuse_unread_by_autoencoders(config: ConfigDict) -> None:
     """Raises InputError where a section that an autoencoder does not read says something."""
     for key in config.prediction:
         raise InputError(f"prediction.{key} is not read by an autoencoder, which predicts no noise: leave it out.")
+    for key in ("low_resolution", "holes"):
+        if config.data[key]:
+            raise InputError(f"data.{key} is not read by an autoencoder, which has no condition: leave it out.")
     for section in ("sampler", "guidance", "likelihood", "codec"):
         default = made(completed(ConfigDict(_BARE)), section)
         if made(config, section) != default:

@@ -187,6 +187,13 @@ def conditioners_of(config: ConfigDict, network: Network | FirstStage) -> Mappin
             f"data.holes={holes} is for a network of latents with network.concat_channels, and data.low_resolution=0: "
             "give both, or leave it out."
         )
+    channels = getattr(getattr(network, "module", None), "concat_channels", 0)
+    wanted = network.image_shape[2] + 1 if holes else config.data.channels
+    if (holes or (size and joined)) and channels != wanted:
+        raise InputError(
+            f"network.concat_channels={channels}, but data.{'holes' if holes else 'low_resolution'} gives {wanted}: "
+            "make them the same."
+        )
     if holes:
         return {"concat": HOLES[holes](network.image_shape[:2])}
     if size and joined:
@@ -201,6 +208,8 @@ def _encoder(config: ConfigDict, shape: tuple[int, int, int]) -> Encoder | None:
     values = config.condition_encoder.to_dict()
     module = construct("condition_encoder", ENCODERS, values, VALUES, choices={"dtype": DTYPES})
     raw = dict(module.conditions(shape))
+    if not raw:
+        raise InputError("condition_encoder.num_classes=0: give the number of classes, at least 1.")
     tokenizer = text_tokenizer(config.data.tokenizer, config.data.max_tokens)
     if "tokens" in raw and tokenizer is not None:
         _check_tokenizer(config, module, tokenizer)
@@ -247,6 +256,8 @@ def build_network(config: ConfigDict) -> Network | FirstStage:
             f"network.num_levels={c['num_levels']} is not process.num_levels={process.num_levels}: make them the same."
         )
     if c["name"] in AUTOENCODERS:
+        if "condition_encoder" in config:
+            raise InputError("The section condition_encoder is not read by an autoencoder: leave it out.")
         return FirstStage(module, _halved(config, "network", module))
     shape = codec.shape(data_shape(config))
     halvings = len(getattr(module, "channel_mult", (1,))) - 1
@@ -257,7 +268,27 @@ def build_network(config: ConfigDict) -> Network | FirstStage:
             f"{of}{latent} cannot be halved {halvings} times: make it a multiple of "
             f"{2**halvings * config.data.image_size // shape[0]}, or give network.channel_mult fewer levels."
         )
-    return Network(_with_schedule(config, module), shape, _encoder(config, shape))
+    encoder = _encoder(config, shape)
+    if encoder is not None:
+        _check_made(module, encoder)
+    return Network(_with_schedule(config, module), shape, encoder)
+
+
+def _check_made(module: Any, encoder: Encoder) -> None:
+    """Raises InputError where an encoder does not make what the network takes, or both are given the same."""
+    makes, channels = encoder.module.makes, {"context": "context_width", "concat": "concat_channels"}
+    key = channels[makes]
+    takes, made = getattr(module, key, None) or 0, getattr(encoder.module, "width", None)
+    if made is None:
+        made = encoder.module.out_channels or encoder.module.in_channels
+    if takes != made:
+        raise InputError(
+            f"network.{key}={takes}, but condition_encoder makes a {makes} of {made} channels: make them the same."
+        )
+    if encoder.takes == "label" and getattr(module, "num_classes", None):
+        raise InputError(
+            "network.num_classes and condition_encoder.name=class_embedding both take the class: give one of them."
+        )
 
 
 def _check_kind(name: str, process: Any) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from absl import flags
 
+from score_jax.builder import experiment
 from score_jax.builder.sections import is_cascade
 from score_jax.cli.verb import parse_flags
 from score_jax.jobs.plan import PROGRAMS, kept, plan, table
@@ -28,10 +29,17 @@ and its memory is within a fifth of what a run on the chips needs. --out writes 
 the file instead of compiling."""
 
 
+_OF_PARTS = {"train": None, "sample": "sampler", "likelihood": "likelihood"}
+"""The programs that a run has, by the part that they need."""
+
+
 def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_string("topology", "v5e:4x4", "The TPU slice, CHIP:SHAPE.", flag_values=values)
     flags.DEFINE_list(
-        "programs", None, f"Programs to compile: {', '.join(PROGRAMS)}; by default all.", flag_values=values
+        "programs",
+        None,
+        f"Programs to compile: {', '.join(PROGRAMS)}; by default those that the run has.",
+        flag_values=values,
     )
     flags.DEFINE_bool("search", True, "Try other settings where training does not fit.", flag_values=values)
     flags.DEFINE_enum("effort", "full", sorted(EFFORTS), "How much the compiler optimises.", flag_values=values)
@@ -54,7 +62,8 @@ def main(argv: list[str]) -> int:
         config, topology, effort = values.config, values.topology, values.effort
         if is_cascade(config):
             return plan_cascade(config, topology, tuple(values.programs or ("sample",)), effort=effort, say=say)
-        programs = tuple(values.programs or PROGRAMS)
+        parts = experiment(config).parts if values.programs is None else {}
+        programs = tuple(values.programs or (name for name, role in _OF_PARTS.items() if role is None or role in parts))
         return plan(config, topology, programs, search=values.search, effort=effort, say=say)
 
     result = kept(Path(values.out), command, compute) if values.out else compute()

@@ -96,7 +96,7 @@ def write_record(out: Path, release: str, source: Path, weights: str, params: Py
 def first_stage_config(config: ConfigDict) -> ConfigDict:
     """The config of the first stage's own run, on the data of a model of its latents."""
     own = default_config()
-    own.data.update(config.data.to_dict())
+    own.data.update(config.data.to_dict() | {"holes": "", "low_resolution": 0})
     own.loss.name = "first_stage"
     own.ema.decay = 0.0
     _set_sections(own, _FIRST_STAGE_RUN | {"network": config.first_stage.to_dict()})

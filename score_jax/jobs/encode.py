@@ -11,6 +11,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt8
 
 from score_jax.builder import Experiment
+from score_jax.codecs.codec import Codec
+from score_jax.codecs.latents import Latents
 from score_jax.data.sources import Source
 from score_jax.errors import InputError
 from score_jax.guidance.measurements import slerp
@@ -58,14 +60,25 @@ def coder(experiment: Experiment, params: Params) -> Coder:
     """Returns the encoder and decoder of a model.
 
     Raises:
-      InputError: it has no ODE, or it enlarges images.
+      InputError: it has no ODE, it enlarges images, or it has another condition than a class.
     """
     experiment.part("likelihood")
     if experiment.config.data.low_resolution:
         raise InputError(
             "This model enlarges images, so it has no latents of images: use a model that draws images from noise."
         )
+    if others := experiment.network.conditions.keys() - {"label"}:
+        raise InputError(
+            f"This model needs the condition {min(others)!r}, and `encode` knows classes only: use a model without it."
+        )
     return Coder(experiment.in_continuous_time(), params)
+
+
+def _levels(codec: Codec, x0: Float[Array, "b h w c"]) -> Float[Array, "b _ _ _"]:
+    """x0 in levels of 0 to 255 but for a constant; of latents the images of them."""
+    if isinstance(codec, Latents):
+        return codec.pixels.levels_per_unit * codec.images(x0)
+    return codec.levels_per_unit * x0
 
 
 def encode(coder: Coder, mesh: Mesh, source: Source, count: int) -> Columns:
@@ -82,7 +95,7 @@ def encode(coder: Coder, mesh: Mesh, source: Source, count: int) -> Columns:
         x = codec.encode(batch["image"])
         there = coder.encode(x, batch)
         back = coder.decode(there.y, batch)
-        error = codec.levels_per_unit * jnp.sqrt(jnp.mean((back.y - x) ** 2, axis=(1, 2, 3)))
+        error = jnp.sqrt(jnp.mean((_levels(codec, back.y) - _levels(codec, x)) ** 2, axis=(1, 2, 3)))
         return {
             "latents": there.y,
             "reconstructions": codec.decode(back.y),

@@ -15,6 +15,7 @@ from score_jax.codecs.pixels import Pixels
 from score_jax.data.latent_records import LatentFacts, LatentWriter
 from score_jax.data.sources import Source
 from score_jax.jobs.per_example import example_batches
+from score_jax.runtime.multihost import on_first_process
 from score_jax.runtime.sharding import check_divisible, over_batch
 from score_jax.typing import Params
 
@@ -54,8 +55,8 @@ def encode_latents(
 
     jitted, captions = jax.jit(run, out_shardings=over_batch(mesh)), source.has_captions()
     moments_of = jax.eval_shape(lambda params: network.encode(params, jnp.zeros((1, *network.image_shape))), params)
-    first = jax.process_index() == 0
-    with LatentWriter(out) if first else contextlib.nullcontext() as writer:
+    opened = on_first_process(lambda: LatentWriter(out))
+    with opened or contextlib.nullcontext() as writer:
         for columns in example_batches(jitted, source, mesh, batch_size=batch_size, name="encode"):
             for moments, label, place in zip(columns["moments"], columns["label"], columns["index"], strict=True):
                 if writer is not None:

@@ -7,7 +7,7 @@ import jax
 from score_jax import builder
 from score_jax.builder.workdirs import load_config
 from score_jax.errors import InputError, unknown_name
-from score_jax.jobs.frozen import copied_frozen
+from score_jax.jobs.frozen import copy_into_export
 from score_jax.jobs.train import restore_trained
 from score_jax.runtime.results import provenance, write_json
 from score_jax.runtime.sharding import make_mesh
@@ -43,7 +43,7 @@ def export(workdir: Path, out: Path, form: str, *, step: int | None = None, aver
     config = config.copy_and_resolve_references()
     with config.unlocked():
         config.training.checkpoints = ""  # of the run, not of this folder
-    copied_frozen(experiment, workdir, out)
+    copy_into_export(experiment, workdir, out)
     save_config(out, config)
     FORMATS[form](out, params)
     if (known := load_facts(workdir)) is not None:  # the names of the classes among them

@@ -4,6 +4,7 @@ WORKDIR/first_stage/           config.json and params.safetensors of the autoenc
 WORKDIR/condition_encoder/     params.safetensors of the network that makes a condition
 """
 
+import functools
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from jaxtyping import PyTree
 
 from score_jax.builder import Experiment
 from score_jax.errors import InputError
+from score_jax.runtime.multihost import first_says, on_first_process
 from score_jax.runtime.sharding import replicated
 from score_jax.training import weights
 
@@ -45,23 +47,22 @@ def _missing(folder: Path) -> InputError:
     )
 
 
-def copy_frozen(experiment: Experiment, workdir: Path, read: Mapping[str, Any], mesh: Mesh) -> None:
-    """Copies into a new workdir what training.first_stage and training.condition_encoder name.
+def copy_frozen(experiment: Experiment, workdir: Path, read: Mapping[str, Any]) -> None:
+    """Copies into a new workdir what training.first_stage and training.condition_encoder name; on all processes.
 
     What is there already is kept, but for what a run that never began has left behind.
 
     Args:
       experiment: the run.
       workdir: of the run.
-      read: how each is read, by name: `read[name](folder, shapes)`.
-      mesh: of the devices.
+      read: how each is read, by name: `read[name](folder, shapes)`, whole on each process.
 
     Raises:
       InputError: one is not named, or is none or of another network.
     """
     for name, shapes in frozen_shapes(experiment).items():
         source, begun = experiment.config.training[name], (workdir / "config.json").is_file()
-        if weights.has_params(workdir / name) and (begun or not source):
+        if first_says(weights.has_params(workdir / name) and (begun or not source)):
             continue
         if not source:
             raise InputError(f"training.{name} is missing: give the workdir of the section {name}'s weights.")
@@ -70,12 +71,17 @@ def copy_frozen(experiment: Experiment, workdir: Path, read: Mapping[str, Any], 
             raise InputError(
                 f"training.{name}={source} has another network: give the section {name} what its config.json says."
             )
-        weights.save_params(workdir / name, params)
-        if (Path(source) / "config.json").is_file():
-            shutil.copyfile(Path(source) / "config.json", workdir / name / "config.json")
+        on_first_process(functools.partial(_save, workdir / name, params, Path(source)))
 
 
-def copied_frozen(experiment: Experiment, workdir: Path, out: Path) -> None:
+def _save(folder: Path, params: PyTree, source: Path) -> None:
+    """Writes parameters, and the config of the run that they are of if it has one."""
+    weights.save_params(folder, params)
+    if (source / "config.json").is_file():
+        shutil.copyfile(source / "config.json", folder / "config.json")
+
+
+def copy_into_export(experiment: Experiment, workdir: Path, out: Path) -> None:
     """Copies the networks that a run does not train from its workdir into another folder."""
     for name in experiment.frozen:
         if not (workdir / name).is_dir():

@@ -1,8 +1,10 @@
 """A trained classifier, for the gradient that guides another model."""
 
 from pathlib import Path
+from typing import Any
 
 from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
 from score_jax import builder
 from score_jax.builder import Experiment
@@ -29,6 +31,7 @@ def classifier_of(experiment: Experiment) -> Experiment | None:
         ("process", experiment.config.process, config.process),
         ("image shape", experiment.image_shape, classifier.image_shape),
         ("range of values", experiment.codec.bounds, classifier.codec.bounds),
+        ("first stage", *(_autoencoder(c) for c in (experiment.config, config))),
         ("number of classes", experiment.num_classes or classifier.label_classes, classifier.label_classes),
     ):
         if ours != theirs:
@@ -37,6 +40,11 @@ def classifier_of(experiment: Experiment) -> Experiment | None:
                 "classifier that fits the model."
             )
     return classifier
+
+
+def _autoencoder(config: ConfigDict) -> tuple[Any, float]:
+    """Whose latents are modelled, and their scale."""
+    return config.get("first_stage", ConfigDict()).to_dict(), config.codec.get("scale", 1.0)
 
 
 def load_classifier(experiment: Experiment, mesh: Mesh) -> Given:

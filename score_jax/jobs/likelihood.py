@@ -141,7 +141,8 @@ def _chain_model(experiment: Experiment, params: Params, batch, x0):
     levels = experiment.levels()
     given = with_conditions(experiment.predictor(params), experiment.conditions(params, batch, x0))
     model: Predictor = seen(in_dtype(experiment.likelihood, given), levels.view)
-    if experiment.likelihood.clip and not experiment.facts.outputs_mean:
+    of_latents = isinstance(experiment.codec, Latents)  # which have no bounds
+    if experiment.likelihood.clip and not experiment.facts.outputs_mean and not of_latents:
         model = clipped(model, levels.chain, *experiment.codec.bounds)
     return levels.chain, model, levels.variance
 

@@ -108,5 +108,9 @@ def _of_data(experiment: Experiment, workdir: Path, names: list[str], count: int
     if missing:
         hint = "give --prompt=TEXT" if missing == [TOKENS] else "add it to the data"
         raise InputError(f"This model needs the condition {missing[0]!r}, which {source.name} does not have: {hint}.")
+    if names == [TOKENS]:  # without a look at the images
+        return {
+            TOKENS: _rows(tokenizer_of(experiment), tuple(map(source.caption, range(min(count, len(source))))), count)
+        }
     rows = [source[i % len(source)] for i in range(count)]
     return {name: np.stack([row[name] for row in rows]) for name in names}

@@ -36,7 +36,7 @@ from score_jax.jobs.prompts import Prompts, conditioned
 from score_jax.jobs.sample import Given, draw
 from score_jax.models.network import ENCODER
 from score_jax.planning.chips import peak_flops
-from score_jax.runtime.multihost import agree, on_first_process, on_first_then_all, print_once
+from score_jax.runtime.multihost import agree, first_says, on_first_process, on_first_then_all, print_once
 from score_jax.runtime.sharding import (
     check_divisible,
     gathered,
@@ -81,13 +81,15 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
     source = on_first_then_all(lambda: open_training(experiment))
     agree("data", {"images": len(source), "classes": source.classes})
     directory = directory_of(workdir, c.checkpoints)
-    on_first_process(lambda: _bring_frozen(experiment, workdir, mesh))
+    _bring_frozen(experiment, workdir)
     _check_latents(experiment, workdir, mesh)
     experiment = with_scale(experiment, workdir, source, mesh)
     config = experiment.config
     on_first_process(lambda: claim_workdir(config, workdir, directory, source))
     batches, frozen = _batches(config, source), _frozen(experiment, workdir, mesh)
     train_steps = compiled_steps(experiment, mesh)
+    if c.sample_every and _draws_pictures(experiment):
+        _given_of_pictures(experiment, workdir, _num_pictures(mesh))  # so that what it lacks is said before training
     with Checkpoints(directory, c.keep, c.keep_every, about=_identity(config)) as checkpoints:
         if checkpoints.latest is None:
             state = _initial_state(experiment, workdir, mesh)
@@ -162,18 +164,19 @@ def _batches(config: ConfigDict, source: Source) -> TrainingBatches:
     )
 
 
-def _bring_frozen(experiment: builder.Experiment, workdir: Path, mesh: Mesh) -> None:
-    """Copies into a new workdir the networks that the run does not train."""
+def _bring_frozen(experiment: builder.Experiment, workdir: Path) -> None:
+    """Copies into a new workdir the networks that the run does not train; on all processes."""
+    whole = make_mesh()  # on which each process has all of an array
 
     def first_stage(folder: Path, shapes: PyTree) -> Params:
         config = load_config(folder)
-        return restore_trained(config, builder.experiment(config), folder, mesh)[0]
+        return restore_trained(config, builder.experiment(config), folder, whole)[0]
 
-    copy_frozen(experiment, workdir, {FIRST_STAGE: first_stage, ENCODER: _weights_alone}, mesh)
+    def weights_alone(folder: Path, shapes: PyTree) -> Params:
+        inner = folder / ENCODER  # of a workdir that `train` or `convert` wrote
+        return weights.load_params(inner if inner.is_dir() else folder, shapes, replicated(whole))
 
-
-def _weights_alone(folder: Path, shapes: PyTree) -> Params:
-    return weights.load_params(folder, shapes, jax.sharding.SingleDeviceSharding(jax.local_devices()[0]))
+    copy_frozen(experiment, workdir, {FIRST_STAGE: first_stage, ENCODER: weights_alone})
 
 
 def _frozen(experiment: builder.Experiment, workdir: Path, mesh: Mesh) -> PyTree:
@@ -197,7 +200,7 @@ def with_scale(experiment: builder.Experiment, workdir: Path, source: Source, me
     codec, config = experiment.codec, experiment.config
     if not isinstance(codec, Latents) or config.codec.scale:
         return experiment
-    if (workdir / "config.json").exists():
+    if first_says((workdir / "config.json").exists()):
         scale = load_config(workdir).codec.get("scale", 0.0)
     else:
         frozen = load_frozen(experiment, workdir, mesh)
@@ -271,14 +274,23 @@ def _given_of_pictures(experiment: builder.Experiment, workdir: Path, count: int
     return conditioned(Given(), experiment, workdir, count, Prompts())
 
 
+def _draws_pictures(experiment: builder.Experiment) -> bool:
+    """Whether samples can be drawn while it trains: not without images to enlarge or to fill."""
+    data = experiment.config.data
+    return "sampler" in experiment.parts and not data.low_resolution and not data.holes
+
+
+def _num_pictures(mesh: Mesh) -> int:
+    return mesh.size * -(-_PREVIEWS // mesh.size)
+
+
 def _draw_samples(
     experiment: builder.Experiment, state: TrainState, frozen: PyTree, mesh: Mesh, workdir: Path, log: TrainingLog
 ) -> None:
     """A grid of samples to TensorBoard and into the workdir."""
-    config = experiment.config
-    if "sampler" not in experiment.parts or config.data.low_resolution or config.data.holes:
-        return  # draws nothing, or nothing without images to enlarge or to fill
-    count, step = mesh.size * -(-_PREVIEWS // mesh.size), int(state.step)
+    if not _draws_pictures(experiment):
+        return
+    config, count, step = experiment.config, _num_pictures(mesh), int(state.step)
     params = experiment.with_frozen(state.ema_params, frozen)
     given = _given_of_pictures(experiment, workdir, count)
     samples = draw(experiment, params, mesh, range(count), batch_size=count, seed=config.seed, given=given)
@@ -302,6 +314,12 @@ def _initial_state(experiment: builder.Experiment, workdir: Path, mesh: Mesh) ->
         if jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, _of_model(experiment, state.params)):
             raise InputError(
                 f"training.start_from={other} has another network: give both configs the same section `network`."
+            )
+        scales = [c.codec.get("scale", 1.0) for c in (config, experiment.config)]
+        if scales[0] != scales[1]:
+            raise InputError(
+                f"training.start_from={other} has codec.scale={scales[0]}, but this run {scales[1]}: give "
+                f"--config.codec.scale={scales[0]}, and the same autoencoder."
             )
         print_once(f"Starting from step {step} of {other}.")
     elif weights.has_params(workdir):

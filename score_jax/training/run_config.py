@@ -16,6 +16,9 @@ _SECTIONS_OF_CASCADES = ("cascade", "data", "sampling", "evaluation")
 _FREE_SECTIONS = ("edit", "guidance", "sampler", "sampling", "likelihood", "evaluation")
 _FREE_KEYS = (
     "codec.slices",
+    "training.first_stage",
+    "training.condition_encoder",
+    "training.latents",
     "data.data_dir",
     "data.eval_split",
     "network.remat",
