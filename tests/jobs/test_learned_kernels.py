@@ -224,7 +224,7 @@ def test_points_are_cleaned_in_their_own_units(tmp_path):
         (["likelihood", "--method=ode"], "likelihood.name for process 'binomial_chain': 'ode'"),
         (["likelihood", "--config.likelihood.clip=False"], "only for models that predict x0"),
         (["encode"], "This run has no predictor: it learns the reverse kernels"),
-        (["evaluate"], "This run has no pixels: its data are numbers or bits"),
+        (["evaluate"], "This run has no images: its data are numbers or bits"),
         (["train", "--config.codec.name=numbers"], "data.name=heartbeat has the type uint8"),
         (["train", "--config.data.channels=3"], "data.channels=20"),
         (["train", "--config.loss.levels=6"], "loss.levels=6: give at most 5"),
