@@ -225,7 +225,7 @@ MISTAKES = {
     "a classifier": (set_of("stage2", "workdir", "a classifier"), AT + "This run has no sampler: it is a classifier"),
     "no images": (
         set_of("stage1", "workdir", "toy"),
-        r"^cascade\.stage1: This run has no pixels: its data are numbers",
+        r"^cascade\.stage1: This run has no images: its data are numbers",
     ),
     "two bases": (
         same_run("stage2", "stage1"),
