@@ -23,7 +23,7 @@ from score_jax.conditioning.channels import HOLES, enlarged
 from score_jax.conditioning.conditioners import Conditioner, low_resolution
 from score_jax.data.text_tokenizers import TextTokenizer, text_tokenizer
 from score_jax.data.toys import swiss_roll
-from score_jax.errors import InputError, unknown_name
+from score_jax.errors import InputError, entry_of, unknown_name
 from score_jax.models.autoencoders.autoencoder import AutoencoderKL, AutoencoderVQ
 from score_jax.models.autoencoders.first_stage import FirstStage
 from score_jax.models.blocks.adm_blocks import QKV_LAYOUTS
@@ -195,7 +195,7 @@ def conditioners_of(config: ConfigDict, network: Network | FirstStage) -> Mappin
             "make them the same."
         )
     if holes:
-        return {"concat": HOLES[holes](network.image_shape[:2])}
+        return {"concat": entry_of(HOLES, "data.holes", holes)(network.image_shape[:2])}
     if size and joined:
         return {"concat": enlarged(size, config.data.degradation, network.image_shape[:2])}
     return {"low_res": low_resolution(size)} if size else {}

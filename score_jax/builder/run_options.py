@@ -4,7 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from score_jax.builder.options import Options, count, option, seed
-from score_jax.conditioning.channels import DEGRADATIONS, HOLES
+from score_jax.conditioning.channels import DEGRADATIONS
 from score_jax.data.images import FILTERS
 
 ON_NONFINITE = {"stop": False, "skip": True}
@@ -45,7 +45,9 @@ class Data(Options):
     )
     degradation: str = option("area", "how a model of latents is shown small images in training", one_of=DEGRADATIONS)
     holes: str = option(
-        "", "how a model of latents that fills holes is given image and mask; '': no such model", one_of=("", *HOLES)
+        "",
+        "how a model of latents that fills holes is given image and mask: latent_diffusion or stable_diffusion; '': no "
+        "such model",
     )
 
 

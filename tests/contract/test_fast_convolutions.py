@@ -69,8 +69,9 @@ def shrunk(network):
     config = importlib.import_module(f"configs.{SHIPPED[network]}").get_config()
     small = SMALL | ({"channels": NARROW[network]} if network in NARROW else {})
     with config.unlocked():
-        for section in ("network", "first_stage") if "first_stage" in config else ("network",):
-            config[section].update({key: value for key, value in small.items() if key in config[section]})
+        config.network.update({key: value for key, value in small.items() if key in config.network})
+        if "first_stage" in config:
+            config.first_stage.update(channels=32, channel_mult=(1,), num_res_blocks=1)
         config.data.image_size = 16
         if config.loss.name == "first_stage":
             config.loss.update(perceptual_weight=0.0, discriminator_channels=4, discriminator_layers=1)

@@ -141,6 +141,10 @@ def test_values_of_options_that_are_not_possible(section, name, options):
             refusal(lambda wrong=wrong: make_method(section, METHODS[section], {"name": wrong}), f"{section}.name")
 
 
+AGREEING = ("num_levels", "num_classes", "context_width", "concat_channels", "image_channels")
+"""Keys of networks that keys of other sections must agree with."""
+
+
 def unique_sections(section: str) -> Iterator[tuple[ConfigDict, dict[str, Any], str]]:
     """Configs whose sections differ, of all that are shipped; with what the section states, and its name."""
     for config_name in {repr(sorted(values[section].items())): name for name, values in COMPLETED.items()}.values():
@@ -257,7 +261,7 @@ def test_misspelt_and_missing_arguments(section):
             if needed:
                 line = refusal(functools.partial(built, left_out), section)
                 assert "is missing" in line or "Known: label, output, preconditioning" in line
-            elif key != "num_levels" and key != "num_classes":  # which others must agree with
+            elif key not in AGREEING:
                 built(left_out)
 
 
