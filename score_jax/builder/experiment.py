@@ -89,7 +89,7 @@ class Experiment:
     sections: Mapping[str, Options]
     config: ConfigDict
 
-    def with_frozen(self, params: Params, frozen: PyTree) -> Params:
+    def with_frozen(self, params: PyTree, frozen: PyTree) -> PyTree:
         """The parameters as the methods take them: the trained ones, and beside them those that are not, if any."""
         return {_TRAINED: params, _FROZEN: frozen} if self.frozen else params
 
