@@ -133,9 +133,9 @@ def test_conditions_are_made_once_per_batch_of_samples(config, solver, monkeypat
     def counted(name):
         conditioner = original(name)
 
-        def counting(batch, x0):
+        def counting(batch, x0, codec):
             jax.debug.callback(lambda: made.append(name))
-            return conditioner(batch, x0)
+            return conditioner(batch, x0, codec)
 
         return counting
 
