@@ -22,7 +22,7 @@ def loss_of(config, process, network, predict):
         facts_of(config, process, codec),
         network,
         predict,
-        conditioners_of(config, network, codec),
+        conditioners_of(config, network),
         dequantize=config.data.dequantize,
         sigma_data=config.prediction.get("sigma_data", 0.5),
     )

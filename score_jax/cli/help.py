@@ -131,7 +131,7 @@ def _described(section: str, made: Any) -> list[str]:
         values = possible.get(key, Values()).described()
         line = f"{stated}  {meanings.get(key, '')}".rstrip()
         lines.append(line + (f" ({values})" if values else ""))
-    for key, table in networks.CHOICES.items() if possible is networks.VALUES else ():
+    for key, table in networks.CHOICES.items() if section not in of_sections else ():
         if key in parameters:
             lines.append(f"{key}  {meanings.get(key, '')} ({', '.join(table)})")
     return lines

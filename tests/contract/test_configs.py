@@ -147,6 +147,7 @@ ENCODERS = {
     "ldm/mnist_class": 11 * 64,
     "ldm/semantic_synthesis256": 182 * 3,
     "ldm/semantic_synthesis512": 182 * 3,
+    "ldm/shapes_text": 152_192,
     "ldm/text2img256": 166_590_080,
     "ldm/text2img_1p4b": 542_895_360,
     "stable_diffusion/v1": 123_060_480,
@@ -162,6 +163,8 @@ UNCOUNTED = (
     "demo/mnist_accelerator",
     "ldm/mnist_class",
     "ldm/mnist_first_stage",
+    "ldm/shapes_first_stage",
+    "ldm/shapes_text",
     "lineage",
     "score_sde/vp/ddpm/cifar10_unconditional",
 )

@@ -162,7 +162,12 @@ MISTAKES = [
     (lambda path: (path / "vae" / "config.json").unlink(), (), "vae/config.json is missing"),
     (lambda path: (path / "vae" / "config.json").write_text("[]"), (), "is no JSON object"),
     (lambda path: (path / "unet" / fake.FILES["unet"]).unlink(), (), "has no diffusion_pytorch_model.safetensors"),
-    (lambda path: edited(path, "unet/config.json", cross_attention_dim=32), (), "unet: The weights do not fit"),
+    (lambda path: edited(path, "unet/config.json", layers_per_block=1), (), "unet: The weights do not fit"),
+    (
+        lambda path: edited(path, "unet/config.json", cross_attention_dim=32),
+        (),
+        "network.context_width=32, but condition_encoder makes a context of 64 channels",
+    ),
     (lambda path: edited(path, "unet/config.json", norm_num_groups=16), (), "norm_num_groups=16 is not known here"),
     (lambda path: edited(path, "vae/config.json", layers_per_block=3), (), "first stage: The weights do not fit"),
     (lambda path: edited(path, "text_encoder/config.json", num_hidden_layers=1), (), "condition encoder: The weights"),
