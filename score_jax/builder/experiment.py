@@ -25,16 +25,16 @@ from score_jax.builder.prediction import build_logits, build_predict
 from score_jax.builder.processes import Process, build_process
 from score_jax.builder.run_options import ON_NONFINITE, SECTIONS
 from score_jax.builder.sampling import Guide, Known, Sampling, build_sampling, scale_of
-from score_jax.builder.sections import METHODS, completed, made, refuse_cascade
+from score_jax.builder.sections import DEFAULT_METHODS, METHODS, completed, made, refuse_cascade
 from score_jax.builder.unread import refuse_unread
 from score_jax.codecs.codec import Codec
-from score_jax.codecs.latents import NAME, Latents
+from score_jax.codecs.latents import Latents
 from score_jax.codecs.pixels import Pixels
 from score_jax.conditioning.conditioners import Conditioner, conditions_of
 from score_jax.conditioning.dropout import without_conditions
 from score_jax.errors import InputError, unknown_name
 from score_jax.guidance.classifier_free import Pair, with_reference
-from score_jax.models.autoencoders.first_stage import FirstStage
+from score_jax.models.autoencoders.first_stage import FIRST_STAGE, FirstStage
 from score_jax.models.network import ENCODER, Network
 from score_jax.prediction.predictor import Conditions, with_params
 from score_jax.processes.binomial import BinomialChain
@@ -343,7 +343,7 @@ def experiment(config: ConfigDict) -> Experiment:
     statistics: PyTree = None
     if isinstance(network, FirstStage):
         _refuse_unread_by_autoencoders(config)
-        groups, statistics = build_adversaries(sections["loss"], network, tx, averages)
+        groups, statistics = build_adversaries(sections["loss"], network, codec, tx, averages)
         learns = _Learned(_no_model, _no_model, {}, groups[MODEL].objective, {"autoencoder": network})
     else:
         network = dataclasses.replace(network, beside=log_variances(sections["loss"], process))
@@ -351,7 +351,7 @@ def experiment(config: ConfigDict) -> Experiment:
         history = history_of(sections["loss"], process)
         groups = {MODEL: Group(network.init, tx, learns.loss, history=history, **averages)}
     frozen = _frozen(network, codec)
-    for name in (NAME, ENCODER):
+    for name in (FIRST_STAGE, ENCODER):
         if config.training[name] and name not in frozen:
             raise InputError(f"training.{name} is not read here: this run has no such network that is not trained.")
     return Experiment(
@@ -385,12 +385,8 @@ def _refuse_unread_by_autoencoders(config: ConfigDict) -> None:
         if config.data[key]:
             raise InputError(f"data.{key} is not read by an autoencoder, which has no condition: leave it out.")
     for section in ("sampler", "guidance", "likelihood", "codec"):
-        default = made(completed(ConfigDict(_BARE)), section)
-        if made(config, section) != default:
+        if made(config, section) != METHODS[section][DEFAULT_METHODS[section]]():
             raise InputError(f"The section {section} is not read by an autoencoder, which draws nothing: leave it out.")
-
-
-_BARE: dict[str, dict] = {"process": {}, "network": {}, "prediction": {}}
 
 
 def _optimizer(config: ConfigDict) -> optax.GradientTransformation:
@@ -410,7 +406,7 @@ def _of_codec(codec: Codec) -> dict[str, Codec]:
 
 def _frozen(network: Network | FirstStage, codec: Codec) -> dict[str, Any]:
     """The networks that take part and are not trained."""
-    found: dict[str, Any] = {NAME: codec.first_stage} if isinstance(codec, Latents) else {}
+    found: dict[str, Any] = {FIRST_STAGE: codec.first_stage} if isinstance(codec, Latents) else {}
     if isinstance(network, Network) and network.encoder is not None and not network.encoder.trained:
         found[ENCODER] = network.encoder
     return found

@@ -12,13 +12,13 @@ from jaxtyping import Array, Float, PyTree
 from score_jax.arrays import fold_in_each, normal_per_example
 from score_jax.builder.first_stage_options import FirstStageOptions
 from score_jax.builder.options import Options
-from score_jax.codecs.pixels import Pixels
+from score_jax.codecs.codec import Codec
 from score_jax.errors import InputError
 from score_jax.losses import adversarial, first_stage
 from score_jax.models.autoencoders.first_stage import FirstStage
 from score_jax.models.autoencoders.posterior import posterior_of
 from score_jax.models.discriminators.patch import PatchDiscriminator
-from score_jax.models.scorers.lpips import LPIPS
+from score_jax.models.scorers.lpips import LPIPS, as_rgb
 from score_jax.training.objective import Batch, Group, Groups, Objective, Outcome, Surroundings
 from score_jax.typing import Image, KeyArray, KeyBatch, Params, Time
 
@@ -28,11 +28,10 @@ LPIPS_NAME = "lpips"
 """Of the perceptual distance's parameters, which are not trained."""
 _LAST = ("decoder", "conv_out", "kernel")
 """The last layer of an autoencoder, by whose gradients the two losses are balanced."""
-_CODEC = Pixels()
 
 
 def build_adversaries(
-    c: Options, network: FirstStage, tx: optax.GradientTransformation, averages: Mapping[str, Any]
+    c: Options, network: FirstStage, codec: Codec, tx: optax.GradientTransformation, averages: Mapping[str, Any]
 ) -> tuple[Groups, PyTree]:
     """Returns the groups of an autoencoder's training, and what the discriminator's norms begin with.
 
@@ -42,6 +41,7 @@ def build_adversaries(
     Args:
       c: the options of the objective.
       network: the autoencoder.
+      codec: between images of 8 bits and what it encodes.
       tx: the optimizer of both.
       averages: `ema_decay` and `ema_warmup` of both.
 
@@ -50,7 +50,7 @@ def build_adversaries(
     """
     if not isinstance(c, FirstStageOptions):
         raise InputError("An autoencoder is trained by loss.name=first_stage: give that.")
-    training = _Adversaries(c, network)
+    training = _Adversaries(c, network, codec)
     model = Group(network.init, tx, Objective(training.of_autoencoder, whole_batch=True), **averages)
     if not c.adversarial_weight:
         return {MODEL: model}, None
@@ -71,8 +71,8 @@ def _leaf(params: Params, path: tuple[str, ...]) -> Array:
 class _Adversaries:
     """Both objectives, and what they share."""
 
-    def __init__(self, c: FirstStageOptions, network: FirstStage):
-        self._c, self._network = c, network
+    def __init__(self, c: FirstStageOptions, network: FirstStage, codec: Codec):
+        self._c, self._network, self._codec = c, network, codec
         self._critic = PatchDiscriminator(c.discriminator_channels, c.discriminator_layers)
         self._losses = adversarial.DISCRIMINATOR_LOSSES[c.adversary]
 
@@ -121,7 +121,7 @@ class _Adversaries:
         """The reconstruction's part of the loss, and the mean error of each image."""
         c, perceptual = self._c, None
         if c.perceptual_weight:
-            pair = (_rgb(reconstructions), _rgb(images))
+            pair = (as_rgb(reconstructions), as_rgb(images))
             perceptual = jnp.asarray(LPIPS().apply({"params": frozen[LPIPS_NAME]}, *pair))
         errors = first_stage.errors(
             images, reconstructions, perceptual, kind=c.pixels, perceptual_weight=c.perceptual_weight
@@ -133,7 +133,7 @@ class _Adversaries:
         self, params: Params, around: Surroundings, batch: Batch, times: Time, keys: KeyBatch, dropout_key: KeyArray
     ) -> Outcome:
         """The autoencoder's objective: reconstruction, regulariser, and the discriminator's opinion."""
-        images = _CODEC.encode(batch["image"])
+        images = self._codec.encode(batch["image"])
         reconstructions, regulariser, metrics = self._reconstructed(params, keys, images, dropout_key)
         nll, error = self._nll(around.frozen, images, reconstructions)
         metrics |= {"error": error}
@@ -163,15 +163,10 @@ class _Adversaries:
         self, params: Params, around: Surroundings, batch: Batch, times: Time, keys: KeyBatch, dropout_key: KeyArray
     ) -> Outcome:
         """The discriminator's objective: to tell images from their reconstructions."""
-        images = _CODEC.encode(batch["image"])
+        images = self._codec.encode(batch["image"])
         reconstructions, _, _ = self._reconstructed(around.groups[MODEL], keys, images, dropout_key)
         real, statistics = self._judged(params, around.statistics, images)
         fake, statistics = self._judged(params, statistics, reconstructions)
         factor = adversarial.factor_at(around.step, self._c.adversarial_start, self._c.adversarial_factor)
         metrics = {"logits_real": jnp.mean(real, axis=(1, 2, 3)), "logits_fake": jnp.mean(fake, axis=(1, 2, 3))}
         return Outcome(factor * self._losses(real, fake), metrics, statistics)
-
-
-def _rgb(images: Image) -> Image:
-    """Grey images with their channel thrice."""
-    return jnp.broadcast_to(images, (*images.shape[:3], 3)) if images.shape[-1] == 1 else images

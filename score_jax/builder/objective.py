@@ -163,17 +163,15 @@ def log_variances(c: Options, process: Any) -> dict[str, Array]:
     return {LOG_VARIANCE: jnp.full(process.num_levels, c.log_variance)}
 
 
-def _by_level(c: ByLevel, chain: Chain, scale: float) -> Criterion:
+def _by_level(c: ByLevel, chain: Chain, scale: float, sigma_data: float) -> Criterion:
     """The losses of latent diffusion (Rombach et al. 2022)."""
     weights = elbo_weights(chain, c.weighting, c.posterior_share) if c.elbo_weight else None
     fixed = jnp.full(chain.num_levels, c.log_variance) if c.log_variance else None
+    denoising = _denoising(c, chain, scale, sigma_data)
 
-    def criterion(params, model, conditions, x0, t, noise, keys):
-        predictor = with_conditions(model, conditions)
-        weighting = _weighting(c, 1.0)
-        errors = scale * score_matching.denoising(predictor, chain, x0, t, noise, weighting, c.error)
+    def criterion(params, model, conditions, x0, t, *rest):
         return by_level(
-            errors,
+            denoising(params, model, conditions, x0, t, *rest)["loss"],
             t,
             log_variances=params[LOG_VARIANCE] if c.learn_log_variance else fixed,
             simple_weight=c.simple_weight,
@@ -230,7 +228,7 @@ def _criterion(c: Options, model: ModelFacts, dim: int, *, dequantized: bool, si
             raise InputError(
                 "loss.name=by_level is only for chains of levels, such as vp_chain: give loss.name=denoising."
             )
-        return _by_level(c, process, _REDUCTIONS[c.reduction](dim))
+        return _by_level(c, process, _REDUCTIONS[c.reduction](dim), sigma_data)
     if isinstance(c, Denoising):
         return _denoising(c, process, _REDUCTIONS[c.reduction](dim), sigma_data)
     if isinstance(c, Sliced):

@@ -11,10 +11,8 @@ from jaxtyping import Array, PyTree, Shaped, UInt8
 
 from score_jax.arrays import normal_per_example
 from score_jax.codecs.pixels import Pixels
+from score_jax.models.autoencoders.first_stage import FIRST_STAGE
 from score_jax.typing import Image, KeyBatch, Params, Resized, Rounding
-
-NAME = "first_stage"
-"""Of the autoencoder's parameters among those that are not trained."""
 
 
 @runtime_checkable
@@ -77,7 +75,7 @@ class Latents:
 
     def at(self, frozen: PyTree) -> "Latents":
         """The codec with the parameters of its autoencoder, `frozen["first_stage"]`."""
-        return dataclasses.replace(self, params=frozen[NAME])
+        return dataclasses.replace(self, params=frozen[FIRST_STAGE])
 
     def shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """The shape of latents of images (h, w, c)."""

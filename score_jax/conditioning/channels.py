@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, UInt8
 
 from score_jax.codecs.codec import Codec
 from score_jax.codecs.latents import Latents
-from score_jax.conditioning.conditioners import Conditioner, area_means
+from score_jax.conditioning.conditioners import Conditioner, area_means, low_resolution
 from score_jax.errors import InputError
 from score_jax.typing import Image, Resized
 
@@ -37,13 +37,11 @@ def enlarged(size: int, degradation: str, latent_size: tuple[int, int]) -> Condi
       latent_size: height and width of the latents.
     """
 
+    small_images = low_resolution(size, DEGRADATIONS[degradation])
+
     def conditioner(batch: Mapping[str, Array], x0: Image | None, codec: Codec) -> Resized:
         assert isinstance(codec, Latents)
-        if "low_res" in batch:
-            small = codec.pixels.encode(batch["low_res"])
-        else:
-            whole = DEGRADATIONS[degradation](codec.pixels.encode(batch["image"]), size)
-            small = jnp.clip(whole, *codec.pixels.bounds)
+        small = jnp.clip(small_images(batch, x0, codec), *codec.pixels.bounds)  # cubic filters overshoot
         shape = (len(small), *latent_size, small.shape[-1])
         return small if shape == small.shape else jax.image.resize(small, shape, "linear", antialias=False)
 

@@ -42,18 +42,24 @@ def given(name: str) -> Conditioner:
     return conditioner
 
 
-def low_resolution(size: int) -> Conditioner:
-    """Returns the images to enlarge, in the model's range: those of the batch (uint8), or x0 at this size.
+def low_resolution(size: int, degrade: Callable[[Batch, int], Batch] = area_means) -> Conditioner:
+    """Returns the images to enlarge, in the model's range: those of the batch (uint8), or x0 made small.
 
     Of a model of latents, images in the range of its autoencoder.
+
+    Args:
+      size: of the small images, pixels.
+      degrade: how images are made so small.
     """
 
     def conditioner(batch: Mapping[str, Array], x0: Image | None, codec: Codec) -> Resized:
         of_pixels = codec.pixels if isinstance(codec, Latents) else codec
         if "low_res" in batch:
             return of_pixels.encode(batch["low_res"])
+        if isinstance(codec, Latents):
+            return degrade(of_pixels.encode(batch["image"]), size)
         assert x0 is not None, "images to enlarge are given where there is no x0"
-        return area_means(of_pixels.encode(batch["image"]) if isinstance(codec, Latents) else x0, size)
+        return degrade(x0, size)
 
     return conditioner
 

@@ -18,12 +18,10 @@ from score_jax.convert.correspondence import StateDict, to_ours, to_theirs
 from score_jax.convert.readers import read_checkpoint
 from score_jax.convert.state_dicts import UNKNOWN, WEIGHTS, state_dict
 from score_jax.errors import InputError, named, unknown_name
-from score_jax.models.autoencoders.first_stage import FirstStage
+from score_jax.models.autoencoders.first_stage import FIRST_STAGE, FirstStage
 from score_jax.models.network import ENCODER, NETWORK, Network
 from score_jax.models.unets.latent import LatentUNet
 
-FIRST_STAGE = "first_stage"
-"""Of an autoencoder's parameters among those that are not trained."""
 _UNET, _EMA, _AUTOENCODER, _CONDITION = (
     "model.diffusion_model.",
     "model_ema.",

@@ -15,13 +15,13 @@ from ml_collections import ConfigDict
 
 from score_jax.builder import build_network, codec_of, completed
 from score_jax.builder.sections import default_config
-from score_jax.codecs.latents import NAME, Latents
+from score_jax.codecs.latents import Latents
 from score_jax.convert.diffusers import read_folder
 from score_jax.convert.latent_sections import stable_diffusion_sections
 from score_jax.convert.parts import Parts, params_of_parts, read_parts
 from score_jax.data.tokenizer import END
 from score_jax.errors import InputError
-from score_jax.models.autoencoders.first_stage import FirstStage
+from score_jax.models.autoencoders.first_stage import FIRST_STAGE, FirstStage
 from score_jax.runtime.results import write_json
 from score_jax.training.run_config import save_config
 from score_jax.training.weights import save_params
@@ -82,7 +82,7 @@ def convert_latent(
         save_params(out / name, own)
         write_record(out / name, release, source, parts.weights if isinstance(network, FirstStage) else "unknown", own)
     if autoencoder is not None:
-        save_config(out / NAME, first_stage_config(config))
+        save_config(out / FIRST_STAGE, first_stage_config(config))
     return Latent(config, params, parts.weights)
 
 

@@ -11,15 +11,12 @@ from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 
 from score_jax.builder import Experiment
-from score_jax.codecs.pixels import Pixels
 from score_jax.data.latent_records import LatentFacts, LatentWriter
 from score_jax.data.sources import Source
 from score_jax.jobs.per_example import example_batches
 from score_jax.runtime.multihost import on_first_process
 from score_jax.runtime.sharding import check_divisible, over_batch
 from score_jax.typing import Params
-
-_CODEC = Pixels()
 
 
 def hash_of(params: PyTree) -> str:
@@ -51,7 +48,7 @@ def encode_latents(
     check_divisible(batch_size, mesh, "--batch_size")
 
     def run(batch: dict[str, Array]) -> dict[str, Array]:
-        return {"moments": network.encode(params, _CODEC.encode(batch["image"])), "label": batch["label"]}
+        return {"moments": network.encode(params, experiment.codec.encode(batch["image"])), "label": batch["label"]}
 
     jitted, captions = jax.jit(run, out_shardings=over_batch(mesh)), source.has_captions()
     moments_of = jax.eval_shape(lambda params: network.encode(params, jnp.zeros((1, *network.image_shape))), params)

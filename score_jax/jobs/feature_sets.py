@@ -10,7 +10,8 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Generator, Iterator
+import types
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,16 @@ def jitted(extractor: FeatureExtractor, mesh: Mesh) -> Callable[[Array], dict[st
 
 
 def array_features(
-    images: UInt8[np.ndarray, "n h w c"], mesh: Mesh, extractor: FeatureExtractor, batch_size: int = 64
+    images: UInt8[np.ndarray, "n h w c"],
+    mesh: Mesh,
+    extractor: FeatureExtractor,
+    batch_size: int = 64,
+    facts: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> FeatureSet:
-    """Returns the features of images in memory."""
+    """Returns the features of images in memory, with these facts of how they came about."""
     rows = [{"image": image} for image in images]
     source = Source("images in memory", rows, lambda pixels, name: pixels)
-    return source_features(source, mesh, extractor, batch_size=batch_size, facts={})
+    return source_features(source, mesh, extractor, batch_size=batch_size, facts=dict(facts))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,6 +26,11 @@ def frozen_shapes(experiment: Experiment) -> dict[str, PyTree]:
     return {name: network.shapes() for name, network in experiment.frozen.items()}
 
 
+def needs_lpips(experiment: Experiment) -> bool:
+    """Returns whether training asks LPIPS too, which is in no run's folder: the config names its files."""
+    return "autoencoder" in experiment.parts and experiment.config.loss.perceptual_weight > 0
+
+
 def load_frozen(experiment: Experiment, workdir: Path, mesh: Mesh) -> dict[str, PyTree]:
     """Returns the parameters that a run does not train, by name, whole on each device.
 

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from score_jax import builder
 from score_jax.errors import InputError, unknown_name
-from score_jax.jobs.frozen import frozen_shapes
+from score_jax.jobs.frozen import frozen_shapes, needs_lpips
 from score_jax.jobs.guide import classifier_of
 from score_jax.jobs.likelihood import by_ode, likelihood_program, precision
 from score_jax.jobs.sample import Given, sampling_program
@@ -125,7 +125,7 @@ def _bytes(tree: PyTree) -> int:
 def _frozen_in_training(experiment: builder.Experiment) -> dict[str, PyTree]:
     """Shapes of what training asks and does not train, with the perceptual distance of an autoencoder."""
     found = frozen_shapes(experiment)
-    if "autoencoder" in experiment.parts and experiment.config.loss.perceptual_weight:
+    if needs_lpips(experiment):
         found[builder.LPIPS_NAME] = parameter_shapes(LPIPS())
     return found
 

@@ -4,29 +4,25 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, UInt8
+from jaxtyping import Array
 
 from score_jax.builder import Experiment
-from score_jax.codecs.pixels import Pixels
 from score_jax.convert.lpips import load_lpips
-from score_jax.data.sources import ArrayRows, Source
+from score_jax.data.sources import Source
 from score_jax.errors import InputError
 from score_jax.evaluation import metrics
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.image_errors import psnr, ssim
 from score_jax.evaluation.protocols import Protocol
 from score_jax.jobs.compare import facts_of
-from score_jax.jobs.feature_sets import source_features
+from score_jax.jobs.feature_sets import array_features
 from score_jax.jobs.per_example import over_examples
-from score_jax.models.scorers.lpips import LPIPSNetwork
+from score_jax.models.scorers.lpips import LPIPSNetwork, as_rgb
 from score_jax.runtime.parts import Columns
 from score_jax.runtime.sharding import over_batch, replicated
-from score_jax.typing import Image, Params
-
-_CODEC = Pixels()
+from score_jax.typing import Params
 
 
 def perceptual(vgg: Path | None, heads: Path | None) -> LPIPSNetwork | None:
@@ -61,18 +57,18 @@ def reconstruct(
     Raises:
       InputError: the run is no autoencoder, or the batch does not split over the devices.
     """
-    network, split = experiment.part("autoencoder"), over_batch(mesh)
+    network, codec, split = experiment.part("autoencoder"), experiment.codec, over_batch(mesh)
     judge = None if lpips is None else jax.device_put(lpips.params, replicated(mesh))
 
     def run(params: Params, judge: Params | None, batch: dict[str, Array]) -> dict[str, Array]:
-        images = _CODEC.encode(batch["image"])
+        images = codec.encode(batch["image"])
         z = network.mode(network.encode(params, images))
         decoded = network.decode(params, z)
-        made = _CODEC.decode(decoded, "rounded")
+        made = codec.decode(decoded, "rounded")
         found = {"images": batch["image"], "reconstructions": made}
         found |= {"psnr": psnr(batch["image"], made), "ssim": ssim(batch["image"], made)}
         if lpips is not None:
-            found["lpips"] = lpips.distance(judge, _rgb(_CODEC.encode(made)), _rgb(images))
+            found["lpips"] = lpips.distance(judge, as_rgb(codec.encode(made)), as_rgb(images))
         return found if network.stochastic else found | {"codes": network.quantize(params, z).indices}
 
     jitted = jax.jit(run, out_shardings=split)
@@ -86,20 +82,15 @@ def reconstruct(
     )
 
 
-def _rgb(images: Image) -> Image:
-    return jnp.broadcast_to(images, (*images.shape[:3], 3)) if images.shape[-1] == 1 else images
-
-
 def distances(
     columns: Columns, protocol: Protocol, extractor: FeatureExtractor, mesh: Mesh, *, batch_size: int
 ) -> dict[str, Any]:
     """Returns FID and the like of reconstructions against the images that they are of (rFID)."""
 
-    def features(images: UInt8[np.ndarray, "n h w c"]):
-        rows = Source("images", ArrayRows(images), lambda image, name: image)
-        return source_features(rows, mesh, extractor, batch_size=batch_size, facts=facts_of(protocol, extractor))
-
-    made, real = features(columns["reconstructions"]), features(columns["images"])
+    made, real = (
+        array_features(columns[name], mesh, extractor, batch_size, facts=facts_of(protocol, extractor))
+        for name in ("reconstructions", "images")
+    )
     return metrics.measure(protocol, generated=made, real=real, name=extractor.name, logits=extractor.logits)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ import score_jax
 from score_jax import builder
 from score_jax.arrays import keys_per_example
 from score_jax.builder.workdirs import load_config
-from score_jax.codecs.latents import NAME as FIRST_STAGE
 from score_jax.codecs.latents import Latents
 from score_jax.codecs.scale import scale_by_std
 from score_jax.convert.lpips import load_lpips
@@ -30,10 +29,11 @@ from score_jax.evaluation.image_grid import save_png
 from score_jax.evaluation.pictures import picture
 from score_jax.jobs.claim import claim_workdir
 from score_jax.jobs.encode_latents import hash_of
-from score_jax.jobs.frozen import copy_frozen, load_frozen
+from score_jax.jobs.frozen import copy_frozen, load_frozen, needs_lpips
 from score_jax.jobs.open_split import open_split
 from score_jax.jobs.prompts import Prompts, conditioned
 from score_jax.jobs.sample import Given, draw
+from score_jax.models.autoencoders.first_stage import FIRST_STAGE
 from score_jax.models.network import ENCODER
 from score_jax.planning.chips import peak_flops
 from score_jax.runtime.multihost import agree, first_says, on_first_process, on_first_then_all, print_once
@@ -82,11 +82,12 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
     agree("data", {"images": len(source), "classes": source.classes})
     directory = directory_of(workdir, c.checkpoints)
     _bring_frozen(experiment, workdir)
-    _check_latents(experiment, workdir, mesh)
-    experiment = with_scale(experiment, workdir, source, mesh)
+    read = load_frozen(experiment, workdir, mesh)
+    _check_latents(experiment, read)
+    experiment = with_scale(experiment, workdir, source, mesh, read)
     config = experiment.config
     on_first_process(lambda: claim_workdir(config, workdir, directory, source))
-    batches, frozen = _batches(config, source), _frozen(experiment, workdir, mesh)
+    batches, frozen = _batches(config, source), _frozen(experiment, read, mesh)
     train_steps = compiled_steps(experiment, mesh)
     if c.sample_every and _draws_pictures(experiment):
         _given_of_pictures(experiment, workdir, _num_pictures(mesh))  # so that what it lacks is said before training
@@ -133,7 +134,7 @@ def open_training(experiment: builder.Experiment) -> Source:
     )
 
 
-def _check_latents(experiment: builder.Experiment, workdir: Path, mesh: Mesh) -> None:
+def _check_latents(experiment: builder.Experiment, frozen: Mapping[str, PyTree]) -> None:
     """Raises InputError where the latents on disk are of another autoencoder than the run's, or of another size."""
     folder = experiment.config.training.latents
     if not folder:
@@ -145,7 +146,7 @@ def _check_latents(experiment: builder.Experiment, workdir: Path, mesh: Mesh) ->
             f"data.image_size={experiment.config.data.image_size} have latents of {expected[0]} x {expected[1]}: "
             "give the data.image_size that they were encoded at."
         )
-    if facts.first_stage != hash_of(load_frozen(experiment, workdir, mesh)[FIRST_STAGE]):
+    if facts.first_stage != hash_of(frozen[FIRST_STAGE]):
         raise InputError(
             f"training.latents={folder} are of another autoencoder than training.first_stage: encode the data anew by "
             "`encode --workdir` of that one."
@@ -179,10 +180,11 @@ def _bring_frozen(experiment: builder.Experiment, workdir: Path) -> None:
     copy_frozen(experiment, workdir, {FIRST_STAGE: first_stage, ENCODER: weights_alone})
 
 
-def _frozen(experiment: builder.Experiment, workdir: Path, mesh: Mesh) -> PyTree:
-    """The networks that training asks and does not train; None where there are none."""
-    found, loss = load_frozen(experiment, workdir, mesh), experiment.config.loss
-    if "autoencoder" in experiment.parts and loss.perceptual_weight:
+def _frozen(experiment: builder.Experiment, read: Mapping[str, PyTree], mesh: Mesh) -> PyTree:
+    """The networks that training asks and does not train, those that were read among them; None where there are
+    none."""
+    found, loss = dict(read), experiment.config.loss
+    if needs_lpips(experiment):
         if not (loss.lpips_vgg and loss.lpips_heads):
             raise InputError(
                 "loss.perceptual_weight needs the files loss.lpips_vgg and loss.lpips_heads, or 0 to do without."
@@ -192,7 +194,9 @@ def _frozen(experiment: builder.Experiment, workdir: Path, mesh: Mesh) -> PyTree
     return jax.tree.map(jax.device_put, found, places) if found else None
 
 
-def with_scale(experiment: builder.Experiment, workdir: Path, source: Source, mesh: Mesh) -> builder.Experiment:
+def with_scale(
+    experiment: builder.Experiment, workdir: Path, source: Source, mesh: Mesh, frozen: Mapping[str, PyTree]
+) -> builder.Experiment:
     """Returns a model of latents with their scale: that of its workdir, or else measured, where the config says none.
 
     It is one over the standard deviation of the first batch's latents, over all devices and processes.
@@ -203,7 +207,6 @@ def with_scale(experiment: builder.Experiment, workdir: Path, source: Source, me
     if first_says((workdir / "config.json").exists()):
         scale = load_config(workdir).codec.get("scale", 0.0)
     else:
-        frozen = load_frozen(experiment, workdir, mesh)
         batch, _ = next(prefetch_to_device(_batches(config, source), over_batch(mesh), depth=1))
 
         def measured(frozen: PyTree, images: Array) -> Array:

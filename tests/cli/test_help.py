@@ -99,7 +99,10 @@ def test_a_key_has_its_default_meaning_and_values(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["samplr"], "Unknown section of the config 'samplr'. Did you mean 'sampler'? Known: cascade, codec, condition_encoder, data,"),
+        (
+            ["samplr"],
+            "Unknown section of the config 'samplr'. Did you mean 'sampler'? Known: cascade, codec, condition_encoder, data,",
+        ),
         (["sampler", "hun"], "Unknown sampler.name 'hun'. Did you mean 'heun'?"),
         (["network", "ncsn+"], "Unknown network.name 'ncsn+'. Did you mean 'ncsn'?"),
         (["prediction", "edn"], "Unknown prediction.preconditioning 'edn'. Did you mean 'edm'?"),

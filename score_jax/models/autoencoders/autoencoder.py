@@ -5,6 +5,7 @@ by vector quantisation a latent whose vectors are replaced by the nearest of a c
 encoder and the decoder of Esser et al. 2021.
 """
 
+import dataclasses
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -20,86 +21,87 @@ from score_jax.models.blocks.convolution import conv
 from score_jax.typing import Image, KeyArray, Resized
 
 
+@dataclasses.dataclass(frozen=True)
+class Levels:
+    """What encoder and decoder have in common; fields are those of `Autoencoder`."""
+
+    channels: int
+    channel_mult: tuple[int, ...]
+    num_res_blocks: int
+    attention_factors: tuple[int, ...]
+    middle_attention: bool
+    resample_with_conv: bool
+    dropout: float
+    dtype: Any
+
+    def block(self, h: Image, train: bool, level: int, way: str, i: int) -> Resized:
+        """A residual block of a level, and the attention that follows it there, if any."""
+        channels = self.channels * self.channel_mult[level]
+        h = ResidualBlock(channels, self.dropout, self.dtype, name=f"{way}_{level}_block_{i}")(h, train)
+        attends = 2**level in self.attention_factors
+        return Attention(self.dtype, name=f"{way}_{level}_attention_{i}")(h) if attends else h
+
+    def middle(self, h: Image, train: bool) -> Image:
+        """Two residual blocks, with attention between them if there is any."""
+        h = ResidualBlock(h.shape[-1], self.dropout, self.dtype, name="middle_block_0")(h, train)
+        h = Attention(self.dtype, name="middle_attention")(h) if self.middle_attention else h
+        return ResidualBlock(h.shape[-1], self.dropout, self.dtype, name="middle_block_1")(h, train)
+
+    def out(self, h: Image, channels: int) -> Resized:
+        """The last norm and convolution."""
+        h = nn.swish(normalise(h, "norm_out"))
+        return conv(h.shape[-1], channels, 3, "conv_out", dtype=self.dtype)(h)
+
+
 class Encoder(nn.Module):
     """Images to features at the lowest level.
 
     Attributes:
       out_channels: of the features.
-      channels: at the first level, before `channel_mult`.
-      channel_mult: for each level, halving the resolution from one to the next.
-      num_res_blocks: per level.
-      attention_factors: downsampling factors (1, 2, 4, ...) at whose levels attention follows each block.
-      middle_attention: whether the middle block has attention.
-      resample_with_conv: halve by a convolution with stride; otherwise by the mean of 2 x 2 pixels.
-      dropout: rate in residual blocks.
-      dtype: compute dtype; parameters and norms stay float32.
+      levels: its blocks.
     """
 
     out_channels: int
-    channels: int
-    channel_mult: tuple[int, ...]
-    num_res_blocks: int
-    attention_factors: tuple[int, ...]
-    middle_attention: bool
-    resample_with_conv: bool
-    dropout: float
-    dtype: Any = None
+    levels: Levels
 
     @nn.compact
     def __call__(self, x: Image, train: bool) -> Resized:
         """x (b, h, w, c) to (b, h / f, w / f, out_channels)."""
-        h = conv(x.shape[-1], self.channels, 3, "conv_in", dtype=self.dtype)(x)
-        for level, mult in enumerate(self.channel_mult):
-            for i in range(self.num_res_blocks):
-                name = f"down_{level}_block_{i}"
-                h = ResidualBlock(self.channels * mult, self.dropout, self.dtype, name=name)(h, train)
-                if 2**level in self.attention_factors:
-                    h = Attention(self.dtype, name=f"down_{level}_attention_{i}")(h)
-            if level + 1 < len(self.channel_mult):
-                h = halve(h, f"down_{level}_resample", with_conv=self.resample_with_conv, dtype=self.dtype)
-        h = _middle(h, train, self.middle_attention, self.dropout, self.dtype)
-        h = nn.swish(normalise(h, "norm_out"))
-        return conv(h.shape[-1], self.out_channels, 3, "conv_out", dtype=self.dtype)(h)
+        c = self.levels
+        h = conv(x.shape[-1], c.channels, 3, "conv_in", dtype=c.dtype)(x)
+        for level in range(len(c.channel_mult)):
+            for i in range(c.num_res_blocks):
+                h = c.block(h, train, level, "down", i)
+            if level + 1 < len(c.channel_mult):
+                h = halve(h, f"down_{level}_resample", with_conv=c.resample_with_conv, dtype=c.dtype)
+        return c.out(c.middle(h, train), self.out_channels)
 
 
 class Decoder(nn.Module):
-    """Features at the lowest level to images; fields are those of `Encoder`.
+    """Features at the lowest level to images.
 
     It has one residual block more per level, and names its levels by the encoder's numbers.
+
+    Attributes:
+      out_channels: of the images.
+      levels: its blocks, by the encoder's numbers.
     """
 
     out_channels: int
-    channels: int
-    channel_mult: tuple[int, ...]
-    num_res_blocks: int
-    attention_factors: tuple[int, ...]
-    middle_attention: bool
-    resample_with_conv: bool
-    dropout: float
-    dtype: Any = None
+    levels: Levels
 
     @nn.compact
     def __call__(self, z: Image, train: bool) -> Resized:
         """z (b, h / f, w / f, c) to (b, h, w, out_channels)."""
-        h = conv(z.shape[-1], self.channels * self.channel_mult[-1], 3, "conv_in", dtype=self.dtype)(z)
-        h = _middle(h, train, self.middle_attention, self.dropout, self.dtype)
-        for level, mult in reversed(list(enumerate(self.channel_mult))):
-            for i in range(self.num_res_blocks + 1):
-                name = f"up_{level}_block_{i}"
-                h = ResidualBlock(self.channels * mult, self.dropout, self.dtype, name=name)(h, train)
-                if 2**level in self.attention_factors:
-                    h = Attention(self.dtype, name=f"up_{level}_attention_{i}")(h)
+        c = self.levels
+        h = conv(z.shape[-1], c.channels * c.channel_mult[-1], 3, "conv_in", dtype=c.dtype)(z)
+        h = c.middle(h, train)
+        for level in reversed(range(len(c.channel_mult))):
+            for i in range(c.num_res_blocks + 1):
+                h = c.block(h, train, level, "up", i)
             if level:
-                h = double(h, f"up_{level}_resample", with_conv=self.resample_with_conv, dtype=self.dtype)
-        h = nn.swish(normalise(h, "norm_out"))
-        return conv(h.shape[-1], self.out_channels, 3, "conv_out", dtype=self.dtype)(h)
-
-
-def _middle(h: Image, train: bool, attends: bool, dropout: float, dtype: Any) -> Image:
-    """Two residual blocks with attention between them."""
-    h = ResidualBlock(h.shape[-1], dropout, dtype, name="middle_block_0")(h, train)
-    h = Attention(dtype, name="middle_attention")(h) if attends else h
-    return ResidualBlock(h.shape[-1], dropout, dtype, name="middle_block_1")(h, train)
+                h = double(h, f"up_{level}_resample", with_conv=c.resample_with_conv, dtype=c.dtype)
+        return c.out(h, self.out_channels)
 
 
 class Autoencoder(nn.Module):
@@ -140,21 +142,12 @@ class Autoencoder(nn.Module):
 
     def setup(self) -> None:
         """Makes the parts."""
-        shared = {
-            "channels": self.channels,
-            "channel_mult": self.channel_mult,
-            "num_res_blocks": self.num_res_blocks,
-            "attention_factors": self.attention_factors,
-            "middle_attention": self.middle_attention,
-            "resample_with_conv": self.resample_with_conv,
-            "dropout": self.dropout,
-            "dtype": self.dtype,
-        }
+        levels = Levels(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Levels)})
         features, embedded = self._moments * self.latent_channels, self._moments * self.embed_channels
-        self.encoder = Encoder(features, **shared)
+        self.encoder = Encoder(features, levels)
         self.quant_conv = conv(features, embedded, 1, "quant_conv", dtype=self.dtype)
         self.post_quant_conv = conv(self.embed_channels, self.latent_channels, 1, "post_quant_conv", dtype=self.dtype)
-        self.decoder = Decoder(self.image_channels, **shared)
+        self.decoder = Decoder(self.image_channels, levels)
 
     def encode(self, images: Image, train: bool = False) -> Resized:
         """Encodes images (b, h, w, c) in [-1, 1] to (b, h / f, w / f, embed_channels), or twice that of a KL one.

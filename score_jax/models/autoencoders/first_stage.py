@@ -13,6 +13,9 @@ from score_jax.models.autoencoders.quantizer import Quantized
 from score_jax.models.conditions import DeclaredConditions
 from score_jax.typing import Image, KeyArray, Params, Resized
 
+FIRST_STAGE = "first_stage"
+"""Name of an autoencoder among the networks that are not trained: of its parameters and of their folder."""
+
 
 @dataclasses.dataclass(frozen=True)
 class FirstStage:

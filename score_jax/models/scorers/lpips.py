@@ -58,6 +58,11 @@ def _directions(x: Maps) -> Maps:
     return x / (norm + _EPS)
 
 
+def as_rgb(images: Float[Array, "b h w _"]) -> RGB:
+    """Returns images with three channels: of grey ones their channel thrice."""
+    return jnp.broadcast_to(images, (*images.shape[:3], 3)) if images.shape[-1] == 1 else images
+
+
 def layer_difference(x: Maps, y: Maps, head: Float[Array, "c"]) -> Float[Array, "b h w 1"]:
     """One layer's difference at each of its pixels.
 
