@@ -1,22 +1,16 @@
 """The results of `lineage.py` as a page: a table, samples, completions, and curves of guidance."""
 
 import dataclasses
-import importlib.metadata
-import os
-import platform
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from report import Estimate
+from report import Estimate, made_by, put_into_page
 from score_jax.evaluation.image_grid import grid
-from score_jax.runtime.files import written_whole
 
 DOCS = Path(__file__).parents[1] / "docs"
-BEGIN, END = "<!-- lineage: written by benchmarks/lineage.py --docs -->", "<!-- lineage: end -->"
 COLUMNS, COMPLETED = 20, 8
 TITLES = {
     "dpm2015": "Sohl-Dickstein et al. 2015",
@@ -107,7 +101,7 @@ def guidance_table(curves: list[Curve]) -> str:
     return "\n".join(lines)
 
 
-def _labelled(path: Path, names: list[str], strips: list[np.ndarray]) -> None:
+def labelled(path: Path, names: list[str], strips: list[np.ndarray]) -> None:
     """Strips of images (n, h, w, 1) one below the other, each with its name."""
     figure = Figure(figsize=(9.0, 0.42 * len(strips)), layout="constrained")
     for axes, name, strip in zip(figure.subplots(len(strips), squeeze=False)[:, 0], names, strips, strict=True):
@@ -153,21 +147,15 @@ def write(
     kept_images = {r.name: np.load(out / r.name / "images.npz") for r in rows}
     names = [TITLES[r.name] for r in rows]
     strips = [kept_images[r.name]["samples"][:COLUMNS] for r in rows]
-    _labelled(images / "lineage_samples.png", ["real", *names], [held_out[-COLUMNS:], *strips])
+    labelled(images / "lineage_samples.png", ["real", *names], [held_out[-COLUMNS:], *strips])
     truth = held_out[:COMPLETED]
     seen = np.where(kept[None] > 0, truth, 96).astype(np.uint8)
     strips = [kept_images[r.name]["completed"][:COMPLETED] for r in rows]
-    _labelled(images / "lineage_inpainting.png", ["real", "given", *names], [truth, seen, *strips])
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("jax", "flax", "diffrax"))
-    device = f"{jax.device_count()} x {jax.devices()[0].device_kind}, {os.cpu_count()} cores"
-    parts = [BEGIN, f"`{command}`; {device}; Python {platform.python_version()}, {versions}.", table(rows)]
+    labelled(images / "lineage_inpainting.png", ["real", "given", *names], [truth, seen, *strips])
+    parts = [made_by(command), table(rows)]
     parts.append("![Samples of every system](images/lineage_samples.png)")
     parts.append("![Digits completed from their left halves](images/lineage_inpainting.png)")
     if curves:
         _curves(images / "lineage_guidance.svg", curves)
         parts += [guidance_table(curves), "![Accuracy and distance against the scale](images/lineage_guidance.svg)"]
-    page = DOCS / "results.md"
-    before, _, rest = page.read_text().partition(BEGIN)
-    text = before + "\n\n".join([*parts, END]) + rest.partition(END)[2]
-    with written_whole(page) as temporary:
-        temporary.write_text(text)
+    put_into_page(DOCS / "results.md", "lineage", parts)

@@ -62,6 +62,10 @@ class LatentOptions(Options):
         least=0.0,
     )
     slices: int = count(1, "parts of a batch that are decoded one after another, to save memory")
+    tile: int = count(
+        0, "height and width of the parts in which larger latents are decoded, to save memory; 0: as a whole", least=0
+    )
+    overlap: int = count(8, "latents that neighbouring tiles share, over which they are blended", least=0)
 
 
 CODECS: Mapping[str, type[Options]] = {

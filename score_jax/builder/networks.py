@@ -48,6 +48,7 @@ from score_jax.models.unets.ncsnpp import NCSNpp
 from score_jax.models.unets.ncsnv2 import NCSNv2
 from score_jax.processes.learned import LearnedChain
 from score_jax.processes.levels import NoiseLevels
+from score_jax.tiles import check_tiles
 
 AUTOENCODERS = {"autoencoder_kl": AutoencoderKL, "autoencoder_vq": AutoencoderVQ}
 """First stages, which are trained without a process."""
@@ -102,10 +103,10 @@ VALUES = {
     "qkv_layout": Values(one_of=tuple(QKV_LAYOUTS)),
     **dict.fromkeys(("units", "scales", "dense_outputs"), _COUNT),
     **dict.fromkeys(("latent_channels", "embed_channels", "image_channels", "codebook_size", "out_channels"), _COUNT),
-    **dict.fromkeys(("context_width", "context_length", "transformer_depth"), _COUNT),
+    **dict.fromkeys(("context_length", "transformer_depth"), _COUNT),
     **dict.fromkeys(("vocabulary", "length", "layers", "heads", "head_width"), _COUNT),
     **dict.fromkeys(("attention_factors", "stages"), _COUNT),
-    "concat_channels": Values(least=0),
+    **dict.fromkeys(("context_width", "concat_channels"), Values(least=0)),
     "bumps": Values(least=2),
     **dict.fromkeys(("width", "bump_width"), Values(above=0.0)),
     **dict.fromkeys(("features", "dense", "upper"), _COUNT),
@@ -134,7 +135,9 @@ def codec_of(config: ConfigDict) -> Codec:
     """
     options = made(config, "codec")
     if isinstance(options, LatentOptions):
-        return Latents(_first_stage(config), options.scale or 1.0, slices=options.slices)
+        check_tiles("codec", options.tile, options.overlap)
+        own = {"slices": options.slices, "tile": options.tile, "overlap": options.overlap}
+        return Latents(_first_stage(config), options.scale or 1.0, **own)
     if "first_stage" in config:
         raise InputError("The section first_stage is not read by this codec: give codec.name=latents, or leave it out.")
     return _CODECS[type(options)](options)

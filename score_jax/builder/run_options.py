@@ -133,6 +133,13 @@ class SamplingOptions(Options):
     batch_size: int = count(64, "images that are drawn at the same time, over all devices together")
     seed: int = seed(0, "random seed of all images")
     label: int = count(-1, "class of all images; -1: draw a class at random for each image", least=-1)
+    tile: int = count(
+        0,
+        "height and width, in pixels or latents, of the parts in which the network sees images that are larger than "
+        "those of its training; 0: as a whole",
+        least=0,
+    )
+    overlap: int = count(8, "pixels or latents that neighbouring tiles share, over which they are blended", least=0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from jaxtyping import Array, PyTree, Shaped, UInt8
 from score_jax.arrays import normal_per_example
 from score_jax.codecs.pixels import Pixels
 from score_jax.models.autoencoders.first_stage import FIRST_STAGE
+from score_jax.tiles import in_tiles
 from score_jax.typing import Image, KeyBatch, Params, Resized, Rounding
 
 
@@ -53,6 +54,8 @@ class Latents:
       scale: that gives latents a standard deviation near 1.
       pixels: between images and what the autoencoder takes.
       slices: parts of a batch that are decoded one after another, in the memory of one.
+      tile: height and width of the parts in which larger latents are decoded; 0: as a whole.
+      overlap: of these parts.
       params: of the autoencoder; None: until `at` is called with them, only shapes are known.
     """
 
@@ -60,6 +63,8 @@ class Latents:
     scale: float
     pixels: Pixels = dataclasses.field(default_factory=Pixels)
     slices: int = 1
+    tile: int = 0
+    overlap: int = 0
     params: Params | None = None
     dtype: ClassVar[np.dtype] = np.dtype(np.uint8)
     bounds: ClassVar[tuple[float, float]] = (-3.0, 3.0)
@@ -112,6 +117,8 @@ class Latents:
     def images(self, x0: Image) -> Resized:
         """Images in [-1, 1] of latents, before they become levels."""
         decode: Any = lambda z: self.first_stage.decode(self._known(), z)  # noqa: E731
+        if self.tile:
+            decode = in_tiles(decode, self.tile, self.overlap)
         z = x0 / self.scale
         if self.slices == 1 or len(z) % self.slices:
             return decode(z)

@@ -24,6 +24,7 @@ from score_jax.jobs.text_guide import TextGuide
 from score_jax.runtime.parts import Columns, Parts, gathered, joined, parts_to_do
 from score_jax.runtime.sharding import check_divisible, over_batch, replicated
 from score_jax.runtime.stop import Stop
+from score_jax.tiles import check_tiles, in_tiles
 from score_jax.typing import Params, Rounding
 
 RANDOM_LABEL = -1
@@ -119,6 +120,16 @@ def _by_classifier(classifier: Experiment, params: Params, label: Int[Array, "b"
     return Guide(log_prob, label, scale)
 
 
+def _predictor(experiment: Experiment, params: Params, *, guided: bool) -> Any:
+    """The model, which sees x in tiles where the config says so."""
+    predictor, c = experiment.predictor(params, guided=guided), experiment.config.sampling
+    if not c.tile:
+        return predictor
+    experiment.part("predictor")
+    check_tiles("sampling", c.tile, c.overlap)
+    return in_tiles(predictor, c.tile, c.overlap)
+
+
 @functools.lru_cache(maxsize=8)
 def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: Given, rounding: Rounding) -> Callable:
     """Returns the sampler of an experiment, compiled once however often samples are drawn.
@@ -150,7 +161,7 @@ def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: 
         conditions = experiment.conditions(params, rows, guided=guide is None)
         asked = {"model": conditions} | ({} if guide is None else {"target": guide.target})
         samples = sampling.draw(
-            sampling.see(experiment.predictor(params, guided=guide is None)),
+            sampling.see(_predictor(experiment, params, guided=guide is None)),
             key=key,
             indices=batch_indices,
             shape=codec.shape(experiment.image_shape),

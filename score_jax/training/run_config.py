@@ -16,6 +16,8 @@ _SECTIONS_OF_CASCADES = ("cascade", "data", "sampling", "evaluation")
 _FREE_SECTIONS = ("edit", "guidance", "sampler", "sampling", "likelihood", "evaluation")
 _FREE_KEYS = (
     "codec.slices",
+    "codec.tile",
+    "codec.overlap",
     "training.first_stage",
     "training.condition_encoder",
     "training.latents",

@@ -138,6 +138,17 @@ def test_samples_do_not_depend_on_batches_or_slices(model):
     assert np.abs(guided.images[:8].astype(int) - half.images).max() <= 1
 
 
+def test_larger_images_are_drawn_in_tiles(model):
+    """With one tile as large as the image they are those of the whole."""
+    drawn = {}
+    for tile in (0, 4, 6):
+        own = {"sampling": {"tile": tile, "overlap": 2}, "codec": {"tile": tile, "overlap": 2}}
+        drawn[tile] = draw(*trained(model, data={"image_size": 12}, **own), range(8), batch_size=8, seed=1).images
+    assert drawn[4].shape == (8, 12, 12, 1)
+    np.testing.assert_array_equal(drawn[6], drawn[0])
+    assert 0 < np.abs(drawn[4].astype(int) - drawn[0]).mean() < 64
+
+
 def test_latents_on_disk_train_the_same_model(model, autoencoder, configs, tmp_path, capsys):
     out = tmp_path / "latents"
     assert here("encode", f"--workdir={autoencoder}", f"--out={out}", "--batch_size=16") == 0

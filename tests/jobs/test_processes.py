@@ -8,30 +8,13 @@ import time
 
 import numpy as np
 import pytest
+from processes import finished, local
 
 from score_jax.training.checkpoint import Checkpoints
 from score_jax.training.log import read_curve
-from tiny import ROOT, environment, write_config
+from tiny import write_config
 
 pytestmark = pytest.mark.slow
-
-
-def local(*arguments, processes=2, devices=1):
-    """A job of so many processes, not waited for; its output in one."""
-    return subprocess.Popen(
-        ["launch/local.sh", str(processes), "--", *map(str, arguments)],
-        cwd=ROOT,
-        env=environment(devices) | {"VIRTUAL_ENV": os.environ.get("VIRTUAL_ENV", "none"), "GRACE": "60"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finished(job, code=0):
-    output, _ = job.communicate(timeout=240)
-    assert job.returncode == code, output
-    return output
 
 
 @pytest.fixture(scope="module")

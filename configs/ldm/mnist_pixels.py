@@ -1,0 +1,22 @@
+"""A class-conditional model of MNIST digits in pixels, 32 x 32: what ldm/mnist_class.py is compared with.
+
+Its process, loss, optimizer and sampler are those of the latent model; its network is as large, and trains about as
+long as autoencoder and latent model together.
+
+    python -m score_jax train --config=configs/ldm/mnist_pixels.py --workdir=runs/mnist_pixels
+"""
+
+from ml_collections import ConfigDict
+
+from configs.ldm import mnist_class
+
+
+def get_config() -> ConfigDict:
+    """1 M parameters on three levels, attention at 8 x 8."""
+    config = mnist_class.get_config()
+    config.codec.name = "pixels"
+    with config.unlocked():
+        del config.first_stage
+    config.network.update(channel_mult=(1, 2, 2), attention_factors=(4,))
+    config.training.update(batch_size=32, steps=1500)
+    return config

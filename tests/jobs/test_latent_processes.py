@@ -1,0 +1,48 @@
+"""Two processes of four devices train an autoencoder and a model of its latents, and sample, as one device does."""
+
+import numpy as np
+import pytest
+from latent_runs import write_configs
+from processes import finished, local
+
+from score_jax.builder.workdirs import load_config
+from score_jax.training.log import read_curve
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The workdirs of autoencoder and model, by so many processes and devices of each."""
+    folder = tmp_path_factory.mktemp("latent_processes")
+    of_autoencoder, of_model = write_configs(folder)
+    found = []
+    for processes, devices in ((2, 4), (1, 1)):
+        first, model = (folder / f"{name}_{processes}" for name in ("autoencoder", "model"))
+
+        def run(*words, processes=processes, devices=devices):
+            finished(local(*words, processes=processes, devices=devices))
+
+        run("train", f"--config={of_autoencoder}", f"--workdir={first}")
+        run("train", f"--config={of_model}", f"--workdir={model}", f"--config.training.first_stage={first}")
+        run("sample", f"--workdir={model}")
+        found.append((first, model))
+    return found
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["autoencoder", "model"])
+def test_training_is_the_same(runs, which):
+    several, one = (read_curve(workdirs[which]) for workdirs in runs)
+    assert list(several) == list(one) == [1, 2, 3, 4]
+    np.testing.assert_allclose(list(several.values()), list(one.values()), rtol=1e-4)
+
+
+def test_the_scale_of_latents_is_of_the_whole_batch(runs):
+    several, one = (load_config(model).codec.scale for _, model in runs)
+    assert several == pytest.approx(one, rel=1e-4)
+
+
+def test_samples_are_the_same(runs):
+    several, one = (np.load(model / "samples.npz")["arr_0"].astype(int) for _, model in runs)
+    assert len(one) == 8 and one.std() > 1
+    np.testing.assert_allclose(several, one, atol=2)
