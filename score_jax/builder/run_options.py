@@ -35,8 +35,8 @@ class Data(Options):
     flip: bool = option(False, "random horizontal flips in training")
     tokenizer: str = option(
         "",
-        "what turns captions into the condition tokens: clip, open_clip, words (those of captioned_shapes), or "
-        "bert:FILE with BERT's vocab.txt; '': captions are not read",
+        "what turns captions into the condition tokens: clip, open_clip, words (those of captioned_shapes), "
+        "bert:FILE with BERT's vocab.txt, or boxes:FILE with the classes of layouts; '': captions are not read",
     )
     max_tokens: int = count(77, "tokens of a caption, which is padded or cut to them", least=3)
     dequantize: bool = option(False, "add uniform noise of one grey level in training (dequantisation)")

@@ -17,6 +17,7 @@ from score_jax.data.dead_leaves import DeadLeavesImages
 from score_jax.data.folder import no_parts, open_folder
 from score_jax.data.images import decode, fit
 from score_jax.data.labels import checked_label, checked_labels
+from score_jax.data.layouts import Layouts
 from score_jax.data.splits import parse_split
 from score_jax.data.text_tokenizers import TextTokenizer
 from score_jax.data.tfds_names import open_tfds
@@ -139,12 +140,13 @@ class Source:
         return dataclasses.replace(self, tokenizer=tokenizer)
 
     def sided_caption(self) -> str:
-        """Returns a caption that says left or right, which a mirrored image would belie; "" where 1000 have none."""
+        """Returns a caption that says left or right, or where a box lies, which a mirrored image would belie; "" where
+        1000 have none."""
         if self.tokenizer is None:
             return ""
-        return next(
-            (text for i in self._spread(min(len(self), _LOOKED_AT)) if _SIDES.search(text := self.caption(i))), ""
-        )
+        texts = map(self.caption, self._spread(min(len(self), _LOOKED_AT)))
+        always = isinstance(self.tokenizer, Layouts)
+        return next((text for text in texts if text and (always or _SIDES.search(text))), "")
 
     def _row(self, index: int) -> dict:
         return _patiently(lambda: self.rows[index], f"record {index} of {self.name}")

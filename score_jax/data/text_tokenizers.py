@@ -15,9 +15,10 @@ import numpy as np
 from jaxtyping import Int32
 
 from score_jax.data import captioned_shapes, tokenizer
+from score_jax.data.layouts import Layouts, class_numbers
 from score_jax.errors import InputError, quoted, unknown_name
 
-_BERT = "bert:"
+_BERT, _BOXES = "bert:", "boxes:"
 _CLS, _SEP, _PAD, _UNKNOWN, _MASK = "[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]"
 _LEAST = 3
 """Ids of a row: a start, an end, and one of the text."""
@@ -138,7 +139,8 @@ def text_tokenizer(name: str, length: int = 77) -> TextTokenizer | None:
     """Returns the tokenizer of a name.
 
     Args:
-      name: "" for none, "clip", "open_clip", "words", or "bert:FILE" with BERT's vocab.txt.
+      name: "" for none, "clip", "open_clip", "words", "bert:FILE" with BERT's vocab.txt, or "boxes:FILE" with the
+        classes of layouts.
       length: ids of a row.
 
     Raises:
@@ -152,11 +154,14 @@ def text_tokenizer(name: str, length: int = 77) -> TextTokenizer | None:
         found = WordPieces(name.removeprefix(_BERT), length)
         _pieces(found.file)
         return found
+    if name.startswith(_BOXES) and name != _BOXES:
+        class_numbers(name.removeprefix(_BOXES))
+        return Layouts(name.removeprefix(_BOXES), length)
     if name == "words":
         return Words(length)
     if name in ("clip", "open_clip"):
         return ClipTokens(length, tokenizer.END if name == "clip" else 0)
-    raise unknown_name("data.tokenizer", name, ["clip", "open_clip", "words", f"{_BERT}FILE"])
+    raise unknown_name("data.tokenizer", name, ["clip", "open_clip", "words", f"{_BERT}FILE", f"{_BOXES}FILE"])
 
 
 def _row(
