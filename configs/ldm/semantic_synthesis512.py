@@ -6,7 +6,7 @@ channel for each of 182 classes. Batch, effective learning rate and steps are th
 15). Not run here yet.
 
     python -m score_jax train --config=configs/ldm/semantic_synthesis512.py --workdir=runs/semantic_synthesis512 \\
-        --config.training.first_stage=runs/vq_f4
+        --config.training.first_stage=runs/vq_f4 --config.data.segmentations=maps
 """
 
 from ml_collections import ConfigDict

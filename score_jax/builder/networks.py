@@ -20,7 +20,7 @@ from score_jax.codecs.latents import Latents
 from score_jax.codecs.numbers import Numbers
 from score_jax.codecs.pixels import Pixels
 from score_jax.conditioning.channels import HOLES, enlarged
-from score_jax.conditioning.conditioners import Conditioner, low_resolution
+from score_jax.conditioning.conditioners import Conditioner, low_resolution, one_hot
 from score_jax.data.text_tokenizers import TextTokenizer, text_tokenizer
 from score_jax.data.toys import swiss_roll
 from score_jax.errors import InputError, entry_of, unknown_name
@@ -197,11 +197,16 @@ def conditioners_of(config: ConfigDict, network: Network | FirstStage) -> Mappin
             f"network.concat_channels={channels}, but data.{'holes' if holes else 'low_resolution'} gives {wanted}: "
             "make them the same."
         )
+    made: dict[str, Conditioner] = {}
+    if "segmentation" in network.conditions:
+        made["segmentation"] = one_hot("segmentation", network.conditions["segmentation"].shape[-1])
     if holes:
-        return {"concat": entry_of(HOLES, "data.holes", holes)(network.image_shape[:2])}
-    if size and joined:
-        return {"concat": enlarged(size, config.data.degradation, network.image_shape[:2])}
-    return {"low_res": low_resolution(size)} if size else {}
+        made["concat"] = entry_of(HOLES, "data.holes", holes)(network.image_shape[:2])
+    elif size and joined:
+        made["concat"] = enlarged(size, config.data.degradation, network.image_shape[:2])
+    elif size:
+        made["low_res"] = low_resolution(size)
+    return made
 
 
 def _encoder(config: ConfigDict, shape: tuple[int, int, int]) -> Encoder | None:

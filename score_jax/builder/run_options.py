@@ -39,6 +39,11 @@ class Data(Options):
         "bert:FILE with BERT's vocab.txt, or boxes:FILE with the classes of layouts; '': captions are not read",
     )
     max_tokens: int = count(77, "tokens of a caption, which is padded or cut to them", least=3)
+    segmentations: str = option(
+        "",
+        "folder of segmentations of a folder of images: a .png of the same name for each, whose pixels are the numbers "
+        "of their classes, 255 for none; '': none are read",
+    )
     dequantize: bool = option(False, "add uniform noise of one grey level in training (dequantisation)")
     low_resolution: int = count(
         0, "side of the small images that a super-resolution model enlarges, pixels; 0: no such model", least=0

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -38,6 +39,23 @@ def given(name: str) -> Conditioner:
                 "the data, or choose another network."
             )
         return batch[name]
+
+    return conditioner
+
+
+def one_hot(name: str, classes: int) -> Conditioner:
+    """Returns the entry of the batch with a channel for each class; 0 in all where it names none of them.
+
+    An entry that has channels already is given as it is.
+
+    Args:
+      name: of the entry, class numbers (b, h, w) of whole numbers.
+      classes: their number.
+    """
+
+    def conditioner(batch: Mapping[str, Array], x0: Image | None, codec: Codec) -> Array:
+        numbers = given(name)(batch, x0, codec)
+        return jax.nn.one_hot(numbers, classes) if jnp.issubdtype(numbers.dtype, jnp.integer) else numbers
 
     return conditioner
 

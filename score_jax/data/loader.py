@@ -16,11 +16,12 @@ HostBatch = dict[str, np.ndarray]
 
 
 class _Flip(grain.transforms.RandomMap):
-    """Mirrors an image left to right, half of the time."""
+    """Mirrors an image and its segmentation left to right, half of the time."""
 
     def random_map(self, element: dict, rng: np.random.Generator) -> dict:
         """One example, with the generator that grain seeds by its place in the stream."""
-        return element | {"image": element["image"][:, ::-1]} if rng.random() < 0.5 else element
+        names = [name for name in ("image", "segmentation") if name in element]
+        return element | {name: element[name][:, ::-1] for name in names} if rng.random() < 0.5 else element
 
 
 class _Mask(grain.transforms.RandomMap):

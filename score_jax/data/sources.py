@@ -18,6 +18,7 @@ from score_jax.data.folder import no_parts, open_folder
 from score_jax.data.images import decode, fit
 from score_jax.data.labels import checked_label, checked_labels
 from score_jax.data.layouts import Layouts
+from score_jax.data.segmentations import Segmentations
 from score_jax.data.splits import parse_split
 from score_jax.data.text_tokenizers import TextTokenizer
 from score_jax.data.tfds_names import open_tfds
@@ -32,6 +33,7 @@ _KEPT, _KEPT_BYTES = 2**16, 2**26
 """Dead leaves of a source that are few enough, and of few enough bytes, to be drawn once each."""
 _LOOKED_AT = 1000
 """Captions, spread over all, that are read when data are opened."""
+_FOLDER = "folder:"
 _SIDES = re.compile(r"\b(left|right)", re.IGNORECASE)
 TOYS = {"swiss_roll": draw_roll, "heartbeat": draw_beats}
 """Data of no image's shape: rows (n, 1, 1, d) of a seed and their number, by name."""
@@ -82,6 +84,7 @@ class Source:
       num_classes: classes of the model that its labels are for, see `with_labels_of`; 0 where it knows none.
       dtype: of what `prepare` returns.
       tokenizer: of the captions, whose ids examples have as "tokens", see `with_captions`; None: they have none.
+      segmentations: that examples have as "segmentation"; None: they have none.
     """
 
     name: str
@@ -93,6 +96,7 @@ class Source:
     num_classes: int = 0
     dtype: type[np.generic] = np.uint8
     tokenizer: TextTokenizer | None = None
+    segmentations: Segmentations | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -100,12 +104,14 @@ class Source:
     def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
         row = self._row(operator.index(index))
         image, name = row["image"], f"image {index} of {self.name}"
+        beside = {}
         if isinstance(image, Path):
+            beside = {} if self.segmentations is None else {"segmentation": self.segmentations.of(image)}
             file, name = image, str(image) if str(image).isprintable() else quoted(str(image))
             image = _patiently(file.read_bytes, name)
         pixels = decode(image, name) if isinstance(image, bytes) else image
         label = checked_label(row.get("label", 0), operator.index(index), self.num_classes, self.name)
-        found = {"image": self.prepare(pixels, name), "label": label, "index": np.int32(index)}
+        found = {"image": self.prepare(pixels, name), "label": label, "index": np.int32(index)} | beside
         return found if self.tokenizer is None else found | {"tokens": self.tokenizer.encode(_caption(row, name))}
 
     def caption(self, index: int) -> str:
@@ -222,6 +228,7 @@ def open_source(
     crop: int = 0,
     data_dir: str | None = None,
     tokenizer: TextTokenizer | None = None,
+    segmentations: str = "",
 ) -> Source:
     """Opens a data set.
 
@@ -236,10 +243,11 @@ def open_source(
       crop: see `images.fit`.
       data_dir: where TFDS keeps its data sets.
       tokenizer: what makes "tokens" of captions; None: captions are not read.
+      segmentations: folder of the segmentations of a folder of images; "": none are read.
 
     Raises:
-      InputError: there is no such data set or split, it is not prepared, or it has no captions where a tokenizer reads
-        them; the message says how to mend it.
+      InputError: there is no such data set or split, it is not prepared, it has no captions where a tokenizer reads
+        them, or it is no folder where segmentations are read; the message says how to mend it.
     """
 
     def prepare(image: np.ndarray, what: str) -> np.ndarray:
@@ -249,6 +257,13 @@ def open_source(
         source = _drawn_by_name(name, split, image_size, channels, prepare)
     else:
         source = open_images(name, split, prepare, data_dir=data_dir, captions=tokenizer is not None)
+    if segmentations:
+        if not name.startswith(_FOLDER):
+            raise InputError(
+                f"data.segmentations is for folders of images, and {name} is none: give data.name=folder:PATH."
+            )
+        folders = (Path(path).expanduser() for path in (name.removeprefix(_FOLDER), segmentations))
+        source = dataclasses.replace(source, segmentations=Segmentations(*folders, image_size, crop))
     return source if tokenizer is None else source.with_captions(tokenizer)
 
 
@@ -294,8 +309,8 @@ def open_images(
       InputError: there is no such data set or split, it is not prepared, or an image of the folder has no caption.
     """
     called = f"{name}:{split}"
-    if name.startswith("folder:") and name != "folder:":
-        files, folders, line = open_folder(Path(name.removeprefix("folder:")).expanduser(), split, captions=captions)
+    if name.startswith(_FOLDER) and name != _FOLDER:
+        files, folders, line = open_folder(Path(name.removeprefix(_FOLDER)).expanduser(), split, captions=captions)
         print_once(line)
         return Source(called, files, prepare, folders, files.labels, files.summary)
     if name.lower().endswith((".npz", ".npy")):

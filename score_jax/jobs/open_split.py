@@ -48,6 +48,7 @@ def open_labelled(data: ConfigDict, split: str, num_classes: int, trained: Path 
         crop=data.crop,
         data_dir=data.data_dir,
         tokenizer=text_tokenizer(data.tokenizer, data.max_tokens),
+        segmentations=data.segmentations,
     )
     if trained is not None and num_classes:
         check_same_classes(trained, source)
