@@ -205,7 +205,7 @@ def conditioners_of(config: ConfigDict, network: Network | FirstStage) -> Mappin
     elif size and joined:
         made["concat"] = enlarged(size, config.data.degradation, network.image_shape[:2])
     elif size:
-        made["low_res"] = low_resolution(size)
+        made["low_res"] = low_resolution(size, config.data.degradation)
     return made
 
 

@@ -4,7 +4,8 @@ import dataclasses
 from typing import ClassVar
 
 from score_jax.builder.options import Options, count, option, seed
-from score_jax.conditioning.channels import DEGRADATIONS
+from score_jax.conditioning.conditioners import DEGRADATIONS
+from score_jax.data.degradations import RANDOM_DEGRADATIONS
 from score_jax.data.images import FILTERS
 
 ON_NONFINITE = {"stop": False, "skip": True}
@@ -48,7 +49,11 @@ class Data(Options):
     low_resolution: int = count(
         0, "side of the small images that a super-resolution model enlarges, pixels; 0: no such model", least=0
     )
-    degradation: str = option("area", "how a model of latents is shown small images in training", one_of=DEGRADATIONS)
+    degradation: str = option(
+        "area",
+        "how images are made small for a model that enlarges them; bsrgan_light: at random, in training",
+        one_of=(*DEGRADATIONS, *RANDOM_DEGRADATIONS),
+    )
     holes: str = option(
         "",
         "how a model of latents that fills holes is given image and mask: latent_diffusion or stable_diffusion; '': no "

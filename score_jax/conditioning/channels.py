@@ -8,21 +8,12 @@ from jaxtyping import Array, Float, UInt8
 
 from score_jax.codecs.codec import Codec
 from score_jax.codecs.latents import Latents
-from score_jax.conditioning.conditioners import Conditioner, area_means, low_resolution
+from score_jax.conditioning.conditioners import Conditioner, low_resolution
 from score_jax.errors import InputError
 from score_jax.typing import Image, Resized
 
 MASK = "mask"
 """The entry of a batch that is 1 where an image is to be painted and 0 where it is known, (b, h, w, 1)."""
-
-
-def bicubic(images: Image, size: int) -> Resized:
-    """Makes images (b, h, w, c) small by a cubic filter that is widened against aliasing, as Pillow's is."""
-    return jax.image.resize(images, (len(images), size, size, images.shape[-1]), "cubic", antialias=True)
-
-
-DEGRADATIONS: dict[str, Callable[[Image, int], Resized]] = {"area": area_means, "bicubic": bicubic}
-"""How images are made small, by name."""
 
 
 def enlarged(size: int, degradation: str, latent_size: tuple[int, int]) -> Conditioner:
@@ -33,15 +24,14 @@ def enlarged(size: int, degradation: str, latent_size: tuple[int, int]) -> Condi
 
     Args:
       size: of the small images, pixels.
-      degradation: key of `DEGRADATIONS`.
+      degradation: see `low_resolution`.
       latent_size: height and width of the latents.
     """
 
-    small_images = low_resolution(size, DEGRADATIONS[degradation])
+    small_images = low_resolution(size, degradation)
 
     def conditioner(batch: Mapping[str, Array], x0: Image | None, codec: Codec) -> Resized:
-        assert isinstance(codec, Latents)
-        small = jnp.clip(small_images(batch, x0, codec), *codec.pixels.bounds)  # cubic filters overshoot
+        small = small_images(batch, x0, codec)
         shape = (len(small), *latent_size, small.shape[-1])
         return small if shape == small.shape else jax.image.resize(small, shape, "linear", antialias=False)
 

@@ -29,6 +29,15 @@ def area_means(images: Batch, size: int) -> Batch:
     return images.reshape(b, size, h // size, size, w // size, channels).mean(axis=(2, 4))
 
 
+def bicubic(images: Batch, size: int) -> Batch:
+    """Makes images (b, h, w, c) small by a cubic filter that is widened against aliasing, as Pillow's is."""
+    return jax.image.resize(images, (len(images), size, size, images.shape[-1]), "cubic", antialias=True)
+
+
+DEGRADATIONS: dict[str, Callable[[Batch, int], Batch]] = {"area": area_means, "bicubic": bicubic}
+"""How images are made small, by name."""
+
+
 def given(name: str) -> Conditioner:
     """Returns the entry of the batch as it is."""
 
@@ -60,24 +69,29 @@ def one_hot(name: str, classes: int) -> Conditioner:
     return conditioner
 
 
-def low_resolution(size: int, degrade: Callable[[Batch, int], Batch] = area_means) -> Conditioner:
+def low_resolution(size: int, degradation: str = "area") -> Conditioner:
     """Returns the images to enlarge, in the model's range: those of the batch (uint8), or x0 made small.
 
     Of a model of latents, images in the range of its autoencoder.
 
     Args:
       size: of the small images, pixels.
-      degrade: how images are made so small.
+      degradation: key of `DEGRADATIONS`, how images are made so small; of another name they must be in the batch, as
+        training has those of `data.degradations`.
     """
 
     def conditioner(batch: Mapping[str, Array], x0: Image | None, codec: Codec) -> Resized:
         of_pixels = codec.pixels if isinstance(codec, Latents) else codec
         if "low_res" in batch:
             return of_pixels.encode(batch["low_res"])
-        if isinstance(codec, Latents):
-            return degrade(of_pixels.encode(batch["image"]), size)
-        assert x0 is not None, "images to enlarge are given where there is no x0"
-        return degrade(x0, size)
+        if degradation not in DEGRADATIONS:
+            raise InputError(
+                f"data.degradation={degradation} makes images small at random, in training alone: give small images, "
+                f"or data.degradation={'|'.join(DEGRADATIONS)}."
+            )
+        images = of_pixels.encode(batch["image"]) if isinstance(codec, Latents) else x0
+        assert images is not None, "images to enlarge are given where there is no x0"
+        return jnp.clip(DEGRADATIONS[degradation](images, size), *of_pixels.bounds)  # cubic filters overshoot
 
     return conditioner
 

@@ -1,7 +1,7 @@
 """Batches: deterministic, shuffled by seed and epoch, split over processes, resumable from a few bytes."""
 
 import collections
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grain
@@ -13,6 +13,7 @@ from score_jax.data.sources import Source
 from score_jax.errors import InputError, quoted
 
 HostBatch = dict[str, np.ndarray]
+Degrade = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 
 
 class _Flip(grain.transforms.RandomMap):
@@ -31,6 +32,17 @@ class _Mask(grain.transforms.RandomMap):
         """One example, with the generator that grain seeds by its place in the stream."""
         height, width, _ = element["image"].shape
         return element | {"mask": random_boxes(rng, height, width)}
+
+
+class _Degrade(grain.transforms.RandomMap):
+    """Adds the image made small, "low_res"."""
+
+    def __init__(self, degrade: Degrade):
+        self._degrade = degrade
+
+    def random_map(self, element: dict, rng: np.random.Generator) -> dict:
+        """One example, with the generator that grain seeds by its place in the stream."""
+        return element | {"low_res": self._degrade(rng, element["image"])}
 
 
 class TrainingBatches(Iterator[HostBatch]):
@@ -68,17 +80,19 @@ def make_loader(
     process_index: int,
     process_count: int,
     holes: bool = False,
+    degrade: Degrade | None = None,
 ) -> TrainingBatches:
     """Training batches of `batch_size` over all processes.
 
     Args:
       source: the data set.
       batch_size: examples of a batch.
-      seed: of the order, of what is mirrored, and of holes.
+      seed: of the order, of what is mirrored, of holes, and of degradations.
       flip: mirror half of the images.
       process_index: of this process.
       process_count: of processes.
       holes: add a random hole to each example, "mask", for models that fill holes.
+      degrade: what makes an image (h, w, c) small at random, for models that enlarge it; None: that is done later.
 
     Raises:
       InputError: the batch does not split over the processes, the first image is unusable, or images would be mirrored
@@ -95,6 +109,7 @@ def make_loader(
     examples = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
     examples = examples.random_map(_Flip()) if flip else examples
     examples = examples.random_map(_Mask()) if holes else examples
+    examples = examples if degrade is None else examples.random_map(_Degrade(degrade))
     return TrainingBatches(examples.batch(batch_size // process_count)[process_index::process_count])
 
 

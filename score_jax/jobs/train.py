@@ -20,6 +20,7 @@ from score_jax.builder.workdirs import load_config
 from score_jax.codecs.latents import Latents
 from score_jax.codecs.scale import scale_by_std
 from score_jax.convert.lpips import load_lpips
+from score_jax.data.degradations import RANDOM_DEGRADATIONS
 from score_jax.data.latent_records import load_facts, open_latents
 from score_jax.data.loader import TrainingBatches, make_loader, prefetch_to_device
 from score_jax.data.sources import Source
@@ -154,6 +155,7 @@ def _check_latents(experiment: builder.Experiment, frozen: Mapping[str, PyTree])
 
 
 def _batches(config: ConfigDict, source: Source) -> TrainingBatches:
+    degrade, size = RANDOM_DEGRADATIONS.get(config.data.degradation), config.data.low_resolution
     return make_loader(
         source,
         batch_size=config.training.batch_size,
@@ -162,6 +164,7 @@ def _batches(config: ConfigDict, source: Source) -> TrainingBatches:
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         holes=bool(config.data.holes),
+        degrade=functools.partial(degrade, size=size) if degrade and size else None,
     )
 
 

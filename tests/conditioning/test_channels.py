@@ -9,7 +9,8 @@ import pytest
 from PIL import Image as PILImage
 
 from score_jax.codecs.latents import Latents
-from score_jax.conditioning.channels import HOLES, bicubic, enlarged
+from score_jax.conditioning.channels import HOLES, enlarged
+from score_jax.conditioning.conditioners import bicubic
 from score_jax.errors import InputError
 
 
