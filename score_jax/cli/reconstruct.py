@@ -11,6 +11,7 @@ from score_jax.builder.options import Values
 from score_jax.cli.extractors import imported, inception
 from score_jax.cli.verb import define_step, load_trained, parse_flags
 from score_jax.evaluation.image_grid import grid, save_png
+from score_jax.evaluation.pictures import picture
 from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, protocol_of
 from score_jax.jobs import reconstruct
 from score_jax.jobs.open_split import open_split
@@ -21,10 +22,12 @@ _DESCRIPTION = """Encodes held-out images by an autoencoder, decodes them, and m
 
   python -m score_jax reconstruct --workdir=runs/first_stage
   python -m score_jax reconstruct --workdir=runs/first_stage --fid --count=0
+  python -m score_jax reconstruct --workdir=runs/first_stage --latents=data/latents
 
 Takes the first --count images of the eval split. Writes reconstruct.json (PSNR and SSIM of 8-bit images, with --fid the
 FID between reconstructions and images, with the files of LPIPS its mean, and how a codebook is used),
-reconstructions.npz, and reconstructions.png (each image above its reconstruction) into the workdir."""
+reconstructions.npz, and reconstructions.png (each image above its reconstruction) into the workdir. With --latents it
+decodes what `encode` wrote into that folder, into decoded.npz (arr_0: uint8 n h w c; arr_1: labels) and decoded.png."""
 _COUNT, _SHOWN, _ROW = 256, 32, 16
 
 
@@ -33,6 +36,7 @@ def _define(values: flags.FlagValues) -> None:
     define: Any = {"flag_values": values}
     flags.DEFINE_integer("count", _COUNT, "Number of images; 0: all.", **define)
     flags.DEFINE_integer("batch_size", 32, "Images at the same time, over all devices together.", **define)
+    flags.DEFINE_string("latents", None, "Folder of latents that `encode` wrote, to be decoded.", **define)
     flags.DEFINE_bool("fid", False, "Also measure FID between reconstructions and images.", **define)
     flags.DEFINE_string("protocol", "torch_fidelity", f"Protocol of FID, one of {', '.join(PROTOCOLS)}.", **define)
     flags.DEFINE_string("inception_weights", None, "File of Inception's weights, else $SCORE_JAX_INCEPTION.", **define)
@@ -49,6 +53,8 @@ def main(argv: list[str]) -> int:
         return 0
     Values(least=0).check("--count", values.count)
     Values(least=1).check("--batch_size", values.batch_size)
+    if values.latents:
+        return _decode(values)
     lpips = reconstruct.perceptual(*(Path(f) if f else None for f in (values.lpips_vgg, values.lpips_heads)))
     judge = None
     if values.features:
@@ -78,6 +84,20 @@ def main(argv: list[str]) -> int:
     for name, value in found.items():
         print(f"{name:<24}{value:.5g}")
     print(f"Written: {out / 'reconstruct.json'}, reconstructions.npz, reconstructions.png")
+    return 0
+
+
+def _decode(values: flags.FlagValues) -> int:
+    """Decodes latents on disk."""
+    model, folder = load_trained(values), Path(values.latents)
+    columns = reconstruct.decode(
+        model.experiment, model.params, model.mesh, folder, count=values.count, batch_size=values.batch_size
+    )
+    if jax.process_index() == 0:
+        out = model.workdir
+        write_arrays(out / "decoded.npz", {"arr_0": columns["images"], "arr_1": columns["label"]})
+        save_png(out / "decoded.png", picture(columns["images"]))
+        print(f"{len(columns['images'])} images: {out / 'decoded.npz'}, decoded.png")
     return 0
 
 

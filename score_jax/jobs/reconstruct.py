@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from score_jax.builder import Experiment
 from score_jax.convert.lpips import load_lpips
+from score_jax.data.latent_records import load_facts, open_latents
 from score_jax.data.sources import Source
 from score_jax.errors import InputError
 from score_jax.evaluation import metrics
@@ -17,6 +18,7 @@ from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.image_errors import psnr, ssim
 from score_jax.evaluation.protocols import Protocol
 from score_jax.jobs.compare import facts_of
+from score_jax.jobs.encode_latents import hash_of
 from score_jax.jobs.feature_sets import array_features
 from score_jax.jobs.per_example import over_examples
 from score_jax.models.scorers.lpips import LPIPSNetwork, as_rgb
@@ -79,6 +81,36 @@ def reconstruct(
         count=count,
         batch_size=batch_size,
         key="reconstruct.batch_size",
+    )
+
+
+def decode(experiment: Experiment, params: Params, mesh: Mesh, folder: Path, *, count: int, batch_size: int) -> Columns:
+    """Decodes the first `count` latents on disk (all if 0), each from its mode.
+
+    Returns:
+      "images" (n, h, w, c) in uint8 and "label" (n,).
+
+    Raises:
+      InputError: the run is no autoencoder, the latents are damaged or of another one, or the batch does not split over
+        the devices.
+    """
+    network, codec = experiment.part("autoencoder"), experiment.codec
+    source = open_latents(folder)
+    if load_facts(folder).first_stage != hash_of(params):
+        raise InputError(f"The latents in {folder} are of another autoencoder: give the workdir that encoded them.")
+
+    def run(params: Params, batch: dict[str, Array]) -> dict[str, Array]:
+        decoded = network.decode(params, network.mode(batch["image"]))
+        return {"images": codec.decode(decoded, "rounded"), "label": batch["label"]}
+
+    jitted = jax.jit(run, out_shardings=over_batch(mesh))
+    return over_examples(
+        lambda batch: jitted(params, batch),
+        source,
+        mesh,
+        count=min(count or len(source), len(source)),
+        batch_size=batch_size,
+        key="decode.batch_size",
     )
 
 

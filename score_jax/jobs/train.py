@@ -125,10 +125,11 @@ def open_training(experiment: builder.Experiment) -> Source:
     folder, data = config.training.latents, config.data
     if not folder:
         return open_split(config, "train_split")
-    if not isinstance(experiment.codec, Latents) or data.flip or data.low_resolution or data.holes:
+    of_images = data.flip or data.low_resolution or data.holes or data.segmentations
+    if not isinstance(experiment.codec, Latents) or of_images:
         raise InputError(
             "training.latents is only for models with codec.name=latents that need no image in training: leave it out, "
-            "and data.flip=True, data.low_resolution and data.holes with it."
+            "or data.flip=True, data.low_resolution, data.holes and data.segmentations."
         )
     return open_latents(Path(folder), text_tokenizer(data.tokenizer, data.max_tokens)).with_labels_of(
         experiment.label_classes

@@ -165,6 +165,20 @@ def test_latents_on_disk_train_the_same_model(model, autoencoder, configs, tmp_p
     assert "is not empty: give a new folder" in capsys.readouterr().err
 
 
+def test_latents_on_disk_are_decoded(autoencoder, tmp_path, capsys):
+    """As `reconstruct` decodes them on its way."""
+    out = tmp_path / "latents"
+    assert here("encode", f"--workdir={autoencoder}", f"--out={out}", "--batch_size=8", "--split=eval") == 0
+    assert here("reconstruct", f"--workdir={autoencoder}", f"--latents={out}", "--count=20", "--batch_size=8") == 0
+    with np.load(autoencoder / "decoded.npz") as z, np.load(autoencoder / "reconstructions.npz") as whole:
+        assert len(z["arr_0"]) == len(z["arr_1"]) == 20 and z["arr_0"].dtype == np.uint8
+        assert np.abs(z["arr_0"].astype(int) - whole["arr_0"]).max() <= 1
+    facts = json.loads((out / "latents.json").read_text())
+    (out / "latents.json").write_text(json.dumps(facts | {"first_stage": "another"}))
+    assert here("reconstruct", f"--workdir={autoencoder}", f"--latents={out}") == 2
+    assert "are of another autoencoder: give the workdir that encoded them" in capsys.readouterr().err
+
+
 def test_edits_in_latents(model, tmp_path):
     image = np.zeros((8, 8), np.uint8)
     image[:, 3:5] = 255
