@@ -136,8 +136,13 @@ def codec_of(config: ConfigDict) -> Codec:
     options = made(config, "codec")
     if isinstance(options, LatentOptions):
         check_tiles("codec", options.tile, options.overlap)
-        own = {"slices": options.slices, "tile": options.tile, "overlap": options.overlap}
-        return Latents(_first_stage(config), options.scale or 1.0, **own)
+        return Latents(
+            _first_stage(config),
+            options.scale or 1.0,
+            slices=options.slices,
+            tile=options.tile,
+            overlap=options.overlap,
+        )
     if "first_stage" in config:
         raise InputError("The section first_stage is not read by this codec: give codec.name=latents, or leave it out.")
     return _CODECS[type(options)](options)

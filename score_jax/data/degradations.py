@@ -139,7 +139,5 @@ def bsrgan_light(
     return _levels(_compressed(rng, small))
 
 
-RANDOM_DEGRADATIONS: dict[str, Callable[[np.random.Generator, np.ndarray, int], np.ndarray]] = {
-    "bsrgan_light": bsrgan_light
-}
+RANDOM_DEGRADATIONS: dict[str, Callable[..., np.ndarray]] = {"bsrgan_light": bsrgan_light}
 """By name, how images are made small at random, before they are on the devices."""

@@ -262,8 +262,8 @@ def open_source(
             raise InputError(
                 f"data.segmentations is for folders of images, and {name} is none: give data.name=folder:PATH."
             )
-        folders = (Path(path).expanduser() for path in (name.removeprefix(_FOLDER), segmentations))
-        source = dataclasses.replace(source, segmentations=Segmentations(*folders, image_size, crop))
+        images, maps = (Path(path).expanduser() for path in (name.removeprefix(_FOLDER), segmentations))
+        source = dataclasses.replace(source, segmentations=Segmentations(images, maps, image_size, crop))
     return source if tokenizer is None else source.with_captions(tokenizer)
 
 
