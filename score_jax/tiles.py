@@ -5,6 +5,7 @@ Averages of overlapping predictions at every step of a sampler are the MultiDiff
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +68,7 @@ def in_tiles(function: InTiles, tile: int, overlap: int) -> InTiles:
         def cut(leaf: Array, corner: Array) -> Array:
             if leaf.ndim < 4 or leaf.shape[1:3] != size:
                 return leaf
-            at = [0, corner[0], corner[1], *[0] * (leaf.ndim - 3)]
+            at: Any = (0, corner[0], corner[1], *[0] * (leaf.ndim - 3))
             return jax.lax.dynamic_slice(leaf, at, (leaf.shape[0], *parts, *leaf.shape[3:]))
 
         def of(corner: Array) -> PyTree:
