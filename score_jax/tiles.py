@@ -59,39 +59,42 @@ def in_tiles(function: InTiles, tile: int, overlap: int) -> InTiles:
 
     def tiled(x: Image, *others: PyTree) -> PyTree:
         size = x.shape[1:3]
-        parts = tuple(min(tile, length) for length in size)
+        sides = tuple(min(tile, length) for length in size)
         rows, columns = (starts(length, tile, overlap) for length in size)
-        if len(rows) * len(columns) == 1:
+        corners = [(row, column) for row in rows for column in columns]
+        if len(corners) == 1:
             return function(x, *others)
-        corners = jnp.array([(row, column) for row in rows for column in columns])
 
         def cut(leaf: Array, corner: Array) -> Array:
             if leaf.ndim < 4 or leaf.shape[1:3] != size:
                 return leaf
             at: Any = (0, corner[0], corner[1], *[0] * (leaf.ndim - 3))
-            return jax.lax.dynamic_slice(leaf, at, (leaf.shape[0], *parts, *leaf.shape[3:]))
+            return jax.lax.dynamic_slice(leaf, at, (leaf.shape[0], *sides, *leaf.shape[3:]))
 
         def of(corner: Array) -> PyTree:
             return function(*jax.tree.map(lambda leaf: cut(leaf, corner), (x, *others)))
 
-        made = jax.eval_shape(of, corners[0])
-        scale = jax.tree.leaves(made)[0].shape[1] // parts[0]
-        ramps = [_ramp(scale * part, scale * min(overlap, part - 1)) for part in parts]
-        weights = jnp.asarray(np.outer(*ramps)[None, :, :, None], x.dtype)
-        whole = (scale * size[0], scale * size[1])
-
-        def add(total: Array, part: Array, corner: Array) -> Array:
-            at = (0, scale * corner[0], scale * corner[1], 0)
-            known = jax.lax.dynamic_slice(total, at, (total.shape[0], *part.shape[1:3], total.shape[3]))
-            return jax.lax.dynamic_update_slice(total, known + part, at)
-
-        def step(totals: tuple[PyTree, Array], corner: Array) -> tuple[tuple[PyTree, Array], None]:
-            sums, weight = totals
-            sums = jax.tree.map(lambda total, part: add(total, weights * part, corner), sums, of(corner))
-            return (sums, add(weight, weights, corner)), None
-
-        empty = jax.tree.map(lambda leaf: jnp.zeros((leaf.shape[0], *whole, leaf.shape[3]), leaf.dtype), made)
-        (sums, weight), _ = jax.lax.scan(step, (empty, jnp.zeros((1, *whole, 1), x.dtype)), corners)
-        return jax.tree.map(lambda total: total / weight, sums)
+        parts = jax.lax.map(of, jnp.array(corners))
+        return jax.tree.map(lambda leaf: _blended(leaf, corners, size, sides, overlap), parts)
 
     return tiled
+
+
+def _blended(
+    parts: Float[Array, "tiles b _ _ c"],
+    corners: list[tuple[int, int]],
+    size: tuple[int, ...],
+    sides: tuple[int, ...],
+    overlap: int,
+) -> Float[Array, "b _ _ c"]:
+    """The whole of tiles whose corners, height and width are given in the units of an image of this size."""
+    scale = parts.shape[2] // sides[0]
+    ramps = [_ramp(scale * side, scale * min(overlap, side - 1)) for side in sides]
+    weights = np.outer(*ramps)[None, :, :, None]
+    total = jnp.zeros((parts.shape[1], scale * size[0], scale * size[1], parts.shape[4]), parts.dtype)
+    weight = np.zeros((1, *total.shape[1:3], 1))
+    for part, (row, column) in zip(parts, corners, strict=True):
+        place = (slice(scale * row, scale * (row + sides[0])), slice(scale * column, scale * (column + sides[1])))
+        total = total.at[:, *place].add(jnp.asarray(weights, parts.dtype) * part)
+        weight[:, *place] += weights
+    return total / jnp.asarray(weight, parts.dtype)
