@@ -54,7 +54,7 @@ class Budget:
     drawn: int = 960
     likelihoods: int = 64
     timed: int = 512
-    scales: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
+    scales: tuple[float, ...] = (1.0, 2.0, 4.0)
     per_edit: int = 16
 
     @staticmethod

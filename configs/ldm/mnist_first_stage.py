@@ -18,5 +18,5 @@ def get_config() -> ConfigDict:
     config.loss.update(perceptual_weight=0.0, adversarial_start=400, adversarial_weight=0.2)
     config.loss.update(discriminator_channels=16, discriminator_layers=2)
     config.optimizer.update(learning_rate=1e-3, warmup_steps=50, decay="cosine")
-    config.training.update(batch_size=32, steps=1000, log_every=20, checkpoint_every=250, keep=2)
+    config.training.update(batch_size=32, steps=800, log_every=20, checkpoint_every=250, keep=2)
     return config

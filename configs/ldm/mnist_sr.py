@@ -24,5 +24,5 @@ def get_config() -> ConfigDict:
     for section in ("optimizer", "ema", "sampler", "evaluation"):
         config[section].update(of_classes[section].to_dict())
     config.data.update(low_resolution=8, degradation="bicubic")
-    config.training.update(batch_size=64, steps=1000, log_every=20, checkpoint_every=500, keep=2)
+    config.training.update(batch_size=64, steps=500, log_every=20, checkpoint_every=250, keep=2)
     return config

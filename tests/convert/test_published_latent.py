@@ -315,7 +315,7 @@ from configs.ldm import mnist_class
 def get_config():
     config = mnist_class.get_config()
     config.first_stage.update(channels=32, channel_mult=(1, 1), num_res_blocks=1)
-    config.network.update(channel_mult=(1,), attention_factors=(1,))
+    config.network.update(channels=32, channel_mult=(1,), attention_factors=(1,))
     return config
 """
 

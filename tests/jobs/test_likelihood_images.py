@@ -39,7 +39,7 @@ def small(name="autoencoder_kl"):
         stage["codebook_size"] = 8
     with config.unlocked():
         config.first_stage = type(config.first_stage)(stage)
-    config.network.update(channel_mult=(1,), attention_factors=())
+    config.network.update(channels=32, channel_mult=(1,), attention_factors=())
     config.codec.scale = SCALE
     config.process.update(num_levels=20, beta_min=1.0, beta_max=8.0)
     config.sampler.num_steps = 3
