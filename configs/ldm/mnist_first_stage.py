@@ -14,9 +14,9 @@ def get_config() -> ConfigDict:
     config = first_stage("kl-f4")
     base.set_data(config, "mnist_5k")
     config.data.update(image_size=32, channels=1, resize_filter="bilinear")
-    config.network.update(channels=32, channel_mult=(1, 1, 2), num_res_blocks=1, image_channels=1)
-    config.loss.update(perceptual_weight=0.0, adversarial_start=400, adversarial_weight=0.2)
+    config.network.update(channels=32, channel_mult=(1, 1, 2), num_res_blocks=1, norm_groups=8, image_channels=1)
+    config.loss.update(pixels="l2", perceptual_weight=0.0, adversarial_start=400, adversarial_weight=0.2)
     config.loss.update(discriminator_channels=16, discriminator_layers=2)
     config.optimizer.update(learning_rate=1e-3, warmup_steps=50, decay="cosine")
-    config.training.update(batch_size=32, steps=800, log_every=20, checkpoint_every=250, keep=2)
+    config.training.update(batch_size=16, steps=1200, log_every=20, checkpoint_every=250, keep=2)
     return config

@@ -39,6 +39,7 @@ def network_of(name: str) -> dict:
         "attention_factors": own.get("attention_factors", ()),
         "middle_attention": own.get("middle_attention", True),
         "image_channels": 3,
+        "norm_groups": 32,
         "dropout": 0.0,
         "dtype": "float32",
     }

@@ -101,7 +101,7 @@ VALUES = {
     "remat": Values(one_of=REMAT_KINDS),
     "pool": Values(one_of=POOLS),
     "qkv_layout": Values(one_of=tuple(QKV_LAYOUTS)),
-    **dict.fromkeys(("units", "scales", "dense_outputs"), _COUNT),
+    **dict.fromkeys(("units", "scales", "dense_outputs", "norm_groups"), _COUNT),
     **dict.fromkeys(("latent_channels", "embed_channels", "image_channels", "codebook_size", "out_channels"), _COUNT),
     **dict.fromkeys(("context_length", "transformer_depth"), _COUNT),
     **dict.fromkeys(("vocabulary", "length", "layers", "heads", "head_width"), _COUNT),

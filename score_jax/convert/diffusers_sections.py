@@ -36,7 +36,6 @@ _UNET_ALONE: Json = {
 }
 _VAE_ALONE: Json = {
     "act_fn": "silu",
-    "norm_num_groups": 32,
     "shift_factor": None,
     "use_quant_conv": True,
     "use_post_quant_conv": True,
@@ -167,6 +166,7 @@ def first_stage_section(of: str, config: Json) -> Section:
         "image_channels": _whole(of, config, "in_channels", 3),
         "dropout": 0.0,
         "dtype": "float32",
+        "norm_groups": _whole(of, config, "norm_num_groups", 32),
     }
     if "num_vq_embeddings" not in config:
         return section

@@ -36,7 +36,7 @@ def errors(
     Raises:
       InputError: the kind is unknown.
     """
-    of_pixels = entry_of(PIXEL_ERRORS, "loss.pixel_loss", kind)(images - reconstructions)
+    of_pixels = entry_of(PIXEL_ERRORS, "loss.pixels", kind)(images - reconstructions)
     return of_pixels if perceptual is None else of_pixels + broadcast_right(perceptual_weight * perceptual, images)
 
 

@@ -54,6 +54,16 @@ def test_norms_have_epsilon_1e_6(x64):
     np.testing.assert_allclose(jnp.abs(y), math.sqrt(0.5), rtol=1e-6)
 
 
+def test_fewer_groups_keep_what_differs_between_channels():
+    """With one channel to a group nothing of a constant is left; with two the sign of their difference is."""
+    values = jnp.broadcast_to(jnp.where(jnp.arange(32) % 2 == 0, 1.0, -1.0).reshape(1, 1, 1, 32), (1, 2, 2, 32))
+    for groups, expected in ((32, 0.0), (16, 1.0)):
+        found = nn.compact(lambda self, x, groups=groups: normalise(x, "norm", groups))
+        module = type("Normalised", (nn.Module,), {"__call__": found})()
+        y = module.apply(module.init(jax.random.key(0), values), values)
+        np.testing.assert_allclose(y, expected * values, atol=1e-5)
+
+
 def test_attention_without_queries_adds_the_mean_of_the_values():
     x = jax.random.normal(jax.random.key(1), (2, 4, 4, 32))
     params = initialised(Attention(), x)["params"]
@@ -149,7 +159,9 @@ def test_compute_dtype_leaves_parameters_and_outputs_in_float32(of_kl):
 def test_bad_sizes_are_refused():
     with pytest.raises(InputError, match="Images of 8 x 9 for an autoencoder of factor 2"):
         jax.eval_shape(AutoencoderKL(**TINY).init, jax.random.key(0), jnp.zeros((1, 8, 9, 3)))
-    with pytest.raises(InputError, match="48 channels at a level: its norms have 32 groups"):
+    with pytest.raises(
+        InputError, match="48 channels at a level: its norms have 32 groups.*or other network.norm_groups"
+    ):
         jax.eval_shape(AutoencoderKL(**TINY | {"channels": 48}).init, jax.random.key(0), X)
     with pytest.raises(InputError, match="Moments of 3 channels"):
         posterior_of(X)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from score_jax.errors import InputError
-from score_jax.models.autoencoders.blocks import Attention, ResidualBlock, double, halve, normalise, wide
+from score_jax.models.autoencoders.blocks import GROUPS, Attention, ResidualBlock, double, halve, normalise, wide
 from score_jax.models.autoencoders.posterior import Posterior, posterior_of
 from score_jax.models.autoencoders.quantizer import Quantized, quantize
 from score_jax.models.blocks.convolution import conv
@@ -33,23 +33,29 @@ class Levels:
     resample_with_conv: bool
     dropout: float
     dtype: Any
+    norm_groups: int
+
+    def _residual(self, channels: int, name: str) -> ResidualBlock:
+        return ResidualBlock(channels, self.dropout, self.dtype, self.norm_groups, name=name)
+
+    def _attention(self, name: str) -> Attention:
+        return Attention(self.dtype, self.norm_groups, name=name)
 
     def block(self, h: Image, train: bool, level: int, way: str, i: int) -> Resized:
         """A residual block of a level, and the attention that follows it there, if any."""
-        channels = self.channels * self.channel_mult[level]
-        h = ResidualBlock(channels, self.dropout, self.dtype, name=f"{way}_{level}_block_{i}")(h, train)
+        h = self._residual(self.channels * self.channel_mult[level], f"{way}_{level}_block_{i}")(h, train)
         attends = 2**level in self.attention_factors
-        return Attention(self.dtype, name=f"{way}_{level}_attention_{i}")(h) if attends else h
+        return self._attention(f"{way}_{level}_attention_{i}")(h) if attends else h
 
     def middle(self, h: Image, train: bool) -> Image:
         """Two residual blocks, with attention between them if there is any."""
-        h = ResidualBlock(h.shape[-1], self.dropout, self.dtype, name="middle_block_0")(h, train)
-        h = Attention(self.dtype, name="middle_attention")(h) if self.middle_attention else h
-        return ResidualBlock(h.shape[-1], self.dropout, self.dtype, name="middle_block_1")(h, train)
+        h = self._residual(h.shape[-1], "middle_block_0")(h, train)
+        h = self._attention("middle_attention")(h) if self.middle_attention else h
+        return self._residual(h.shape[-1], "middle_block_1")(h, train)
 
     def out(self, h: Image, channels: int) -> Resized:
         """The last norm and convolution."""
-        h = nn.swish(normalise(h, "norm_out"))
+        h = nn.swish(normalise(h, "norm_out", self.norm_groups))
         return conv(h.shape[-1], channels, 3, "conv_out", dtype=self.dtype)(h)
 
 
@@ -119,6 +125,8 @@ class Autoencoder(nn.Module):
       resample_with_conv: resample with convolutions; otherwise by the mean of 2 x 2 pixels and nearest neighbour.
       dropout: rate in residual blocks.
       dtype: compute dtype; parameters, norms, softmax and outputs stay float32.
+      norm_groups: groups of channels of a norm; 32 of all published ones. Narrow levels want fewer: with one channel to
+        a group, norms take out how bright and how coloured an image is.
     """
 
     channel_mult: tuple[int, ...]
@@ -132,6 +140,7 @@ class Autoencoder(nn.Module):
     resample_with_conv: bool = True
     dropout: float = 0.0
     dtype: Any = None
+    norm_groups: int = GROUPS
     _moments: ClassVar[int] = 1
     """Numbers that the encoder outputs for one of the latent."""
 

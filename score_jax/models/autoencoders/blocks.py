@@ -1,6 +1,7 @@
 """The blocks of latent diffusion's first stages (Rombach et al. 2022; Esser et al. 2021).
 
-Norms have 32 groups and epsilon 1e-6 always; there is no level embedding, and nothing starts as zero.
+Norms have epsilon 1e-6 always, and 32 groups where they are published; there is no level embedding, and nothing starts
+as zero.
 """
 
 from typing import Any
@@ -20,18 +21,19 @@ from score_jax.typing import Image, Resized
 GROUPS = 32
 
 
-def normalise(x: Image, name: str) -> Image:
+def normalise(x: Image, name: str, groups: int = GROUPS) -> Image:
     """Applies group norm with a scale and a bias per channel.
 
     Raises:
-      InputError: the channels do not split into 32 groups.
+      InputError: the channels do not split into the groups.
     """
-    if x.shape[-1] % GROUPS:
+    if x.shape[-1] % groups:
         raise InputError(
-            f"An autoencoder with {x.shape[-1]} channels at a level: its norms have {GROUPS} groups, so choose "
-            f"network.channels and network.channel_mult whose products are multiples of {GROUPS}."
+            f"An autoencoder with {x.shape[-1]} channels at a level: its norms have {groups} groups, so choose "
+            f"network.channels and network.channel_mult whose products are multiples of {groups}, or other "
+            "network.norm_groups."
         )
-    return GroupNorm(GROUPS, 1e-6, name=name)(x)
+    return GroupNorm(groups, 1e-6, name=name)(x)
 
 
 class ResidualBlock(nn.Module):
@@ -41,17 +43,21 @@ class ResidualBlock(nn.Module):
       channels: of the output.
       dropout: rate before the second convolution.
       dtype: compute dtype.
+      groups: of the norms.
     """
 
     channels: int
     dropout: float = 0.0
     dtype: Any = None
+    groups: int = GROUPS
 
     @nn.compact
     def __call__(self, x: Image, train: bool) -> Resized:
         """x (b, h, w, c) to (b, h, w, channels)."""
-        h = conv(x.shape[-1], self.channels, 3, "conv_1", dtype=self.dtype)(nn.swish(normalise(x, "norm_1")))
-        h = nn.Dropout(self.dropout, deterministic=not train)(nn.swish(normalise(h, "norm_2")))
+        h = nn.swish(normalise(x, "norm_1", self.groups))
+        h = conv(x.shape[-1], self.channels, 3, "conv_1", dtype=self.dtype)(h)
+        h = nn.swish(normalise(h, "norm_2", self.groups))
+        h = nn.Dropout(self.dropout, deterministic=not train)(h)
         h = conv(self.channels, self.channels, 3, "conv_2", dtype=self.dtype)(h)
         if x.shape[-1] != self.channels:
             x = conv(x.shape[-1], self.channels, 1, "skip", dtype=self.dtype)(x)
@@ -63,15 +69,17 @@ class Attention(nn.Module):
 
     Attributes:
       dtype: compute dtype.
+      groups: of the norm.
     """
 
     dtype: Any = None
+    groups: int = GROUPS
 
     @nn.compact
     def __call__(self, x: Image) -> Image:
         """x (b, h, w, c) plus its attention."""
         channels = x.shape[-1]
-        h = normalise(x, "norm")
+        h = normalise(x, "norm", self.groups)
         projected = (linear(channels, channels, name, self.dtype)(h) for name in ("query", "key", "value"))
         q, k, v = (rearrange(values, "b h w c -> b (h w) 1 c") for values in projected)
         return x + linear(channels, channels, "out", self.dtype)(attend(q, k, v).reshape(x.shape))
