@@ -50,7 +50,7 @@ class Budget:
 
     training: int = 1
     steps: int | None = None
-    samples: int = 1000
+    samples: int = 512
     drawn: int = 960
     likelihoods: int = 64
     timed: int = 512
