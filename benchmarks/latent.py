@@ -76,12 +76,15 @@ def main() -> int:
     product = Product(folder, Budget.of(arguments.budget, quick=arguments.quick))
     of_digits = digits(product) if "digits" in names else None
     of_shapes = shapes(product) if "shapes" in names else None
-    if arguments.docs:
-        if of_digits is None or of_shapes is None:
-            parser.error("--docs writes of both parts: leave out --only")
-        latent_pages.write(of_digits, of_shapes, f"python {' '.join(sys.argv)}")
-    claims = [] if of_digits is None else claims_of_digits(of_digits)
-    claims += [] if of_shapes is None else claims_of_shapes(of_shapes)
+    command, claims = f"python {' '.join(sys.argv)}", []
+    if of_digits is not None:
+        claims += claims_of_digits(of_digits)
+    if of_shapes is not None:
+        claims += claims_of_shapes(of_shapes)
+    if arguments.docs and of_digits is not None:
+        latent_pages.write_digits(of_digits, command)
+    if arguments.docs and of_shapes is not None:
+        latent_pages.write_shapes(of_shapes, command)
     return emit("latent", claims, began, as_json=arguments.json)
 
 

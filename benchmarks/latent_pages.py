@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from report import Estimate, made_by, put_into_page
 
 _COLUMNS = 16
+_IMAGES = DOCS / "images"
 
 
 def _line(*cells: str) -> str:
@@ -56,53 +57,61 @@ def _curves(found: Shapes) -> None:
         axes.set_xlabel("guidance scale")
         axes.spines[["top", "right"]].set_visible(False)
     share.legend(frameon=False, fontsize=7)
-    figure.savefig(DOCS / "images" / "latent_guidance.svg", metadata={"Date": None})
+    figure.savefig(_IMAGES / "latent_guidance.svg", metadata={"Date": None})
 
 
-def write(of_digits: Digits, of_shapes: Shapes, command: str) -> None:
-    """Puts tables and pictures into docs/results.md and docs/images/."""
-    folder, d, s = DOCS / "images", of_digits.images, of_shapes.images
+def write_digits(found: Digits, command: str) -> None:
+    """Puts what is known of digits into docs/results.md and docs/images/."""
+    d = found.images
     names = ["real", "reconstructed", "latent model", "pixel model"]
     strips = [d[name][:_COLUMNS] for name in ("real", "reconstructed", "samples", "pixels")]
-    labelled(folder / "latent_digits.png", names, strips)
+    labelled(_IMAGES / "latent_digits.png", names, strips)
     names = ["true", "small, 8 x 8", "enlarged"]
     small = d["small"].repeat(4, axis=1).repeat(4, axis=2)
-    labelled(folder / "latent_enlarged.png", names, [each[:_COLUMNS] for each in (d["true"], small, d["enlarged"])])
+    labelled(_IMAGES / "latent_enlarged.png", names, [each[:_COLUMNS] for each in (d["true"], small, d["enlarged"])])
     names = [f"digit {i + 1}" for i in range(len(d["completed"]))]
-    labelled(folder / "latent_completed.png", names, [each[:_COLUMNS] for each in d["completed"]])
-    chosen = slice(None, None, max(1, len(s["real"]) // _COLUMNS))
-    scales = [name for name in s if name.startswith("scale_")]
-    names = ["real", "reconstructed", *(name.replace("_", " ") for name in scales)]
-    rows = [s[name][chosen][:_COLUMNS] for name in ("real", "reconstructed", *scales)]
-    labelled(folder / "latent_shapes.png", names, rows)
-    edits = [s["edited"].repeat(_COLUMNS, axis=0), s["inpainted"][:_COLUMNS], s["redrawn"][:_COLUMNS]]
-    labelled(folder / "latent_edits.png", ["given", "inpainted", "noised, denoised"], edits)
-    _curves(of_shapes)
+    labelled(_IMAGES / "latent_completed.png", names, [each[:_COLUMNS] for each in d["completed"]])
     facts = (
-        f"Digits: the autoencoder keeps {of_digits.psnr:.1f} dB. Small digits enlarged by the model have "
-        f"{of_digits.enlarged_psnr:.1f} dB against the true ones ({of_digits.bicubic_psnr:.1f} dB if enlarged "
-        f"bicubically), and made small again they differ by {of_digits.small_error:.1f} of 255 levels. `fid_digits` of "
-        f"as many training images is {of_digits.fid_real:.1f}, of noise {of_digits.fid_noise:.0f}."
-    )
-    shapes = (
-        f"Shapes: the autoencoder keeps {of_shapes.psnr:.1f} dB, and {of_shapes.reconstructed:.3f} of its "
-        f"reconstructions are read right. The text model with text encoder and autoencoder has "
-        f"{of_shapes.parameters / 1e6:.2f} M parameters; its training took {of_shapes.train_seconds:.0f} s, with "
-        f"the autoencoder's; a sample takes {of_shapes.milliseconds:.1f} ms. Read against another sample's caption "
-        f"{of_shapes.shuffled:.3f} are right. Edits by text that are read right: {of_shapes.inpainted:.2f} within a "
-        f"mask, {of_shapes.redrawn:.2f} by noising and denoising. The Frechet distance of as many training images is "
-        f"{of_shapes.fid_real:.1f}."
+        f"The autoencoder keeps {found.psnr:.1f} dB. Small digits enlarged by the model have "
+        f"{found.enlarged_psnr:.1f} dB against the true ones ({found.bicubic_psnr:.1f} dB bicubically); made "
+        f"small again they differ by {found.small_error:.1f} of 255 levels. `fid_digits` of as many training "
+        f"images is {found.fid_real:.1f}, of noise {found.fid_noise:.0f}."
     )
     pictures = [
         ("Digits: real, reconstructed, and samples of both models", "latent_digits.png"),
         ("Digits enlarged from 8 x 8", "latent_enlarged.png"),
         ("Digits completed from their left halves", "latent_completed.png"),
     ]
-    of_texts = [
+    _put("digits", [made_by(command), digits_table(found), facts], pictures)
+
+
+def write_shapes(found: Shapes, command: str) -> None:
+    """Puts what is known of captioned shapes into docs/results.md and docs/images/."""
+    s = found.images
+    chosen = slice(None, None, max(1, len(s["real"]) // _COLUMNS))
+    scales = [name for name in s if name.startswith("scale_")]
+    names = ["real", "reconstructed", *(name.replace("_", " ") for name in scales)]
+    rows = [s[name][chosen][:_COLUMNS] for name in ("real", "reconstructed", *scales)]
+    labelled(_IMAGES / "latent_shapes.png", names, rows)
+    edits = [s["edited"].repeat(_COLUMNS, axis=0), s["inpainted"][:_COLUMNS], s["redrawn"][:_COLUMNS]]
+    labelled(_IMAGES / "latent_edits.png", ["given", "inpainted", "noised, denoised"], edits)
+    _curves(found)
+    facts = (
+        f"The autoencoder keeps {found.psnr:.1f} dB, and {found.reconstructed:.3f} of its reconstructions are read "
+        f"right. The text model with text encoder and autoencoder has {found.parameters / 1e6:.2f} M parameters; its "
+        f"training took {found.train_seconds:.0f} s, with the autoencoder's; a sample {found.milliseconds:.0f} ms. "
+        f"Read against another sample's caption {found.shuffled:.3f} are right. Edits by text that are read right: "
+        f"{found.inpainted:.2f} within a mask, {found.redrawn:.2f} by noising and denoising. The Frechet distance of "
+        f"as many training images, which are of other combinations, is {found.fid_real:.1f}."
+    )
+    pictures = [
         ("Shapes of held-out captions by guidance scale", "latent_shapes.png"),
         ("Share of captions right and Frechet distance by guidance scale", "latent_guidance.svg"),
         ("A large red circle edited by the text 'a large blue cross'", "latent_edits.png"),
     ]
-    shown = [[f"![{text}](images/{file})" for text, file in part] for part in (pictures, of_texts)]
-    parts = [made_by(command), digits_table(of_digits), facts, *shown[0], captions_table(of_shapes), shapes, *shown[1]]
-    put_into_page(DOCS / "results.md", "latent", parts)
+    _put("shapes", [made_by(command), captions_table(found), facts], pictures)
+
+
+def _put(name: str, paragraphs: list[str], pictures: list[tuple[str, str]]) -> None:
+    shown = [f"![{text}](images/{file})" for text, file in pictures]
+    put_into_page(DOCS / "results.md", f"{name} in latents", [*paragraphs, *shown])

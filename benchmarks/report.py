@@ -76,15 +76,15 @@ def ratio_claim(name: str, pairs: list[tuple[float, float]], target: float, how:
     return Claim(name, float(np.median(there) / np.median(here)), "", target, ">=", how)
 
 
-def put_into_page(page: Path, benchmark: str, parts: list[str]) -> None:
-    """Replaces what stands between the two marks of a benchmark on a page by these paragraphs.
+def put_into_page(page: Path, name: str, parts: list[str]) -> None:
+    """Replaces what stands between two marks on a page by these paragraphs.
 
     Args:
-      page: that has `<!-- NAME: written by benchmarks/NAME.py --docs -->` and `<!-- NAME: end -->`.
-      benchmark: NAME.
+      page: that has `<!-- NAME: written by --docs -->` and `<!-- NAME: end -->`.
+      name: of the marks.
       parts: of Markdown.
     """
-    begin, end = f"<!-- {benchmark}: written by benchmarks/{benchmark}.py --docs -->", f"<!-- {benchmark}: end -->"
+    begin, end = f"<!-- {name}: written by --docs -->", f"<!-- {name}: end -->"
     before, _, rest = page.read_text().partition(begin)
     text = before + "\n\n".join([begin, *parts, end]) + rest.partition(end)[2]
     with written_whole(page) as temporary:
