@@ -15,7 +15,7 @@ from configs.ldm.shared import latent_model
 
 
 def get_config() -> ConfigDict:
-    """4.3 M parameters: a UNet of two levels, a text transformer of three blocks; a tenth of captions is left out."""
+    """6.8 M parameters: a UNet of three levels, a text transformer of three blocks; a tenth of captions is left out."""
     config = latent_model(shapes_first_stage.get_config(), linear_start=0.0015, linear_end=0.0195)
     config.data.update(tokenizer="words", max_tokens=12)
     base.replace_section(
@@ -48,7 +48,7 @@ def get_config() -> ConfigDict:
     config.loss.condition_dropout = 0.1
     config.optimizer.update(learning_rate=1e-3, warmup_steps=200, decay="cosine")
     config.ema.update(decay=0.998, warmup=True)
-    config.training.update(batch_size=32, steps=2600, log_every=50, checkpoint_every=500, keep=2)
+    config.training.update(batch_size=32, steps=6000, log_every=50, checkpoint_every=500, keep=2)
     config.sampler.num_steps = 25
     config.evaluation.update(num_samples=960, batch_size=64)
     return config
