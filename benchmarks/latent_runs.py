@@ -244,13 +244,10 @@ def _fid(found: dict[str, Any]) -> Estimate:
 
 
 def _bits(product: Product, run: str, file: str, *words: str) -> Estimate:
-    count = f"--config.likelihood.num_examples={product.budget.likelihoods}"
-    tolerances = ("--config.likelihood.rtol=1e-3", "--config.likelihood.atol=1e-3")
-    own = (
-        "--config.likelihood.sensitivity_batches=0",
-        f"--config.likelihood.batch_size={min(64, product.budget.likelihoods)}",
-    )
-    product(f"likelihood_{run}", "likelihood", f"--workdir={product.folder(run)}", *words, count, *tolerances, *own)
+    count = product.budget.likelihoods
+    options = {"num_examples": count, "batch_size": 64, "rtol": 1e-3, "atol": 1e-3, "sensitivity_batches": 0}
+    own = (f"--config.likelihood.{key}={value}" for key, value in options.items())
+    product(f"likelihood_{run}", "likelihood", f"--workdir={product.folder(run)}", *words, *own)
     mean, error = headline(json.loads((product.folder(run) / file).read_text()))
     return Estimate(mean, error or 0.0)
 
