@@ -33,6 +33,11 @@ COMPLETED = 3
 """Held-out digits that are completed from their left halves."""
 
 
+def _read(config: str) -> ConfigDict:
+    """A config file of the repository, from any folder."""
+    return config_of_file(str(ROOT / config))
+
+
 @dataclasses.dataclass(frozen=True)
 class Budget:
     """What the runs get.
@@ -103,7 +108,7 @@ class Product:
 
     def train(self, name: str, config: str, *words: str) -> float:
         """Trains a config under the budget; returns the seconds."""
-        steps = self.budget.steps or self.budget.training * config_of_file(str(ROOT / config)).training.steps
+        steps = self.budget.steps or self.budget.training * _read(config).training.steps
         own = (f"--config={config}", f"--workdir={self.folder(name)}", f"--config.training.steps={steps}")
         return self(f"train_{name}", "train", *own, *words)
 
@@ -149,7 +154,7 @@ class Product:
 
 def parameters(config: str) -> int:
     """Of the networks that a config trains."""
-    network = builder.experiment(config_of_file(str(ROOT / config))).network
+    network = builder.experiment(_read(config)).network
     return sum(leaf.size for leaf in jax.tree.leaves(network.shapes()))
 
 
@@ -236,7 +241,12 @@ class Shapes:
     @property
     def best(self) -> float:
         """The scale with the most captions right."""
-        return max(self.held_out, key=lambda scale: self.held_out[scale]["all"])
+        return best_scale(self.held_out)
+
+
+def best_scale(shares: dict[float, dict[str, float]]) -> float:
+    """The scale with the most captions right."""
+    return max(shares, key=lambda scale: shares[scale]["all"])
 
 
 def _fid(found: dict[str, Any]) -> Estimate:
@@ -309,7 +319,7 @@ def digits(product: Product) -> Digits:
     bits = _bits(product, "digits_pixels", "likelihood.json")
     pixels, _ = _model(product, "digits_pixels", parameters(configs["pixels"]), seconds, bits)
     product.train("digits_enlarging", configs["sr"], f"--config.training.first_stage={first}")
-    held_out, labels = load_images(open_split(config_of_file(str(ROOT / configs["pixels"])), "eval_split"))
+    held_out, labels = load_images(open_split(_read(configs["pixels"]), "eval_split"))
     enlarged = _enlarged(product, held_out[: 2 * budget.per_edit])
     half = np.tile(np.arange(32) >= 16, (32, 1))
     completed = [
@@ -348,7 +358,7 @@ def shapes(product: Product) -> Shapes:
     """An autoencoder of captioned shapes, and a model of texts in its latents."""
     budget, first = product.budget, product.folder("shapes_autoencoder")
     configs = {name: f"configs/ldm/shapes_{name}.py" for name in ("first_stage", "text")}
-    config = config_of_file(str(ROOT / configs["text"]))
+    config = _read(configs["text"])
     seconds = product.train("shapes_autoencoder", configs["first_stage"], "--config.data.eval_split=held_out")
     reconstructed = product.reconstruct("shapes_autoencoder", budget.drawn)
     latents = product.latents("shapes_autoencoder")
@@ -358,7 +368,7 @@ def shapes(product: Product) -> Shapes:
     drawn = {scale: product.samples(f"shapes_held_out_{scale:g}") for scale in budget.scales}
     captions = _captions(config, "held_out", budget.drawn)
     shares = {scale: share_right(images, captions) for scale, images in drawn.items()}
-    best = max(shares, key=lambda scale: shares[scale]["all"])
+    best = best_scale(shares)
     _evaluated_text(product, best, "test")
     seen = share_right(product.samples(f"shapes_test_{best:g}"), _captions(config, "test", budget.drawn))
     made = np.load(first / "reconstructions.npz")

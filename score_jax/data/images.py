@@ -86,6 +86,22 @@ def with_channels(image: UInt8[np.ndarray, "h w c"], channels: int) -> UInt8[np.
     return converted if converted.ndim == 3 else converted[..., None]
 
 
+def central_square(image: UInt8[np.ndarray, "h w *c"], crop: int, name: str) -> UInt8[np.ndarray, "s s *c"]:
+    """Returns the central square of an image, of side `crop`; 0: the largest.
+
+    Raises:
+      InputError: the crop is larger than the image; names it.
+    """
+    height, width = image.shape[:2]
+    if crop > min(height, width):
+        raise InputError(
+            f"{name} is {height}x{width} pixels, data.crop is {crop}: choose a smaller crop, or 0 for none."
+        )
+    side = crop or min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[top : top + side, left : left + side]
+
+
 def fit(
     image: UInt8[np.ndarray, "h w c"], size: int, channels: int, resize_filter: str, name: str, crop: int = 0
 ) -> UInt8[np.ndarray, "s s k"]:
@@ -103,10 +119,7 @@ def fit(
       InputError: another size under "none", an unknown filter, or a crop larger than the image.
     """
     height, width = image.shape[:2]
-    if crop > min(height, width):
-        raise InputError(
-            f"{name} is {height}x{width} pixels, data.crop is {crop}: choose a smaller crop, or 0 for none."
-        )
+    square = central_square(image, crop, name)
     if resize_filter == "none":
         if (height, width) != (size, size):
             raise InputError(
@@ -116,10 +129,8 @@ def fit(
         return with_channels(image, channels)
     if resize_filter not in FILTERS:
         raise unknown_name("data.resize_filter", resize_filter, ["none", *FILTERS])
-    side = crop or min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = with_channels(image[top : top + side, left : left + side], channels)
-    if side == size:
+    square = with_channels(square, channels)
+    if len(square) == size:
         return square
     pixels = square[..., 0] if channels == 1 else square
     resized = PILImage.fromarray(pixels).resize((size, size), FILTERS[resize_filter])

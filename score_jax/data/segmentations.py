@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image as PILImage
 
+from score_jax.data.images import central_square
 from score_jax.errors import InputError, quoted
 
 NOTHING = 255
@@ -51,15 +52,5 @@ class Segmentations:
                 f"The segmentation {quoted(str(file))} has pixels of mode {mode!r}: expected the number of a class for "
                 f"each, in 8 bits, {NOTHING} for none."
             )
-        return self._fit(numbers, file)
-
-    def _fit(self, numbers: UInt8[np.ndarray, "h w"], file: Path) -> UInt8[np.ndarray, "{self.size} {self.size}"]:
-        side = self.crop or min(numbers.shape)
-        if side > min(numbers.shape):
-            height, width = numbers.shape
-            raise InputError(
-                f"{quoted(str(file))} is {height}x{width} pixels, data.crop is {side}: give a smaller one."
-            )
-        top, left = ((length - side) // 2 for length in numbers.shape)
-        square = PILImage.fromarray(np.ascontiguousarray(numbers[top : top + side, left : left + side]))
+        square = PILImage.fromarray(np.ascontiguousarray(central_square(numbers, self.crop, quoted(str(file)))))
         return np.asarray(square.resize((self.size, self.size), PILImage.Resampling.NEAREST))
