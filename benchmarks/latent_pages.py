@@ -1,7 +1,7 @@
 """The results of `latent.py` as a page: tables, and strips of pictures."""
 
 from latent_runs import DIGIT_SCALES, Digits, Shapes
-from lineage_pages import DOCS, labelled
+from lineage_pages import DOCS, labelled, save_against_scale
 from matplotlib.figure import Figure
 
 from report import Estimate, made_by, put_into_page
@@ -53,11 +53,7 @@ def _curves(found: Shapes) -> None:
     distance.errorbar(scales, [found.fids[s].mean for s in scales], [found.fids[s].error for s in scales], marker="o")
     share.set_ylabel("share of held-out captions right")
     distance.set_ylabel("Frechet distance")
-    for axes in (share, distance):
-        axes.set_xlabel("guidance scale")
-        axes.spines[["top", "right"]].set_visible(False)
-    share.legend(frameon=False, fontsize=7)
-    figure.savefig(_IMAGES / "latent_guidance.svg", metadata={"Date": None})
+    save_against_scale(_IMAGES / "latent_guidance.svg", figure)
 
 
 def write_digits(found: Digits, command: str) -> None:

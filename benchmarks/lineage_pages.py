@@ -115,6 +115,15 @@ def labelled(path: Path, names: list[str], strips: list[np.ndarray]) -> None:
     figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
+def save_against_scale(path: Path, figure: Figure) -> None:
+    """Writes curves against the scale of guidance, with a legend in the first axes, the same bytes each time."""
+    for axes in figure.axes:
+        axes.set_xlabel("guidance scale")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].legend(frameon=False, fontsize=7)
+    figure.savefig(path, metadata={"Date": None})
+
+
 def _curves(path: Path, curves: list[Curve]) -> None:
     figure = Figure(figsize=(8.0, 3.0), layout="constrained")
     accuracy, distance = figure.subplots(1, 2)
@@ -123,11 +132,7 @@ def _curves(path: Path, curves: list[Curve]) -> None:
         distance.plot(curve.scales, curve.distances, marker="o")
     accuracy.set_ylabel("share read as asked")
     distance.set_ylabel("fid_digits")
-    for axes in (accuracy, distance):
-        axes.set_xlabel("guidance scale")
-        axes.spines[["top", "right"]].set_visible(False)
-    accuracy.legend(frameon=False, fontsize=7)
-    figure.savefig(path, metadata={"Date": None})
+    save_against_scale(path, figure)
 
 
 def write(
