@@ -3,8 +3,9 @@
 from latent_runs import DIGIT_SCALES, Digits, Shapes
 from lineage_pages import DOCS, labelled, save_against_scale
 from matplotlib.figure import Figure
+from pages import made_by, put_into_page
 
-from report import Estimate, made_by, put_into_page
+from report import Estimate
 
 _COLUMNS = 16
 _IMAGES = DOCS / "images"

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from pages import made_by, put_into_page
 
-from report import Estimate, made_by, put_into_page
+from report import Estimate
 from score_jax.evaluation.image_grid import grid
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -98,7 +98,13 @@ def _room(file: str) -> str:
 
 
 def _fork(copy: Path, arguments: list[str], output: Path) -> int:
-    """The id of a process that runs pytest in the copy."""
+    """The id of a process that runs pytest in the copy.
+
+    Raises:
+      SystemExit: the package itself has been imported here; the fork would test that one in place of the copy.
+    """
+    if "score_jax" in sys.modules:
+        raise SystemExit("score_jax was imported before the tests of a changed copy of it: import nothing that does")
     sys.stdout.flush()
     child = os.fork()
     if child:

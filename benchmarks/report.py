@@ -7,13 +7,10 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
-
-from score_jax.runtime.files import written_whole
 
 T = TypeVar("T")
 
@@ -74,28 +71,6 @@ def ratio_claim(name: str, pairs: list[tuple[float, float]], target: float, how:
     how += f": {np.median(here):.3g} s here, {np.median(there):.3g} there"
     how += f", {len(pairs)} pairs, {(there / here).min():.2f} to {(there / here).max():.2f}"
     return Claim(name, float(np.median(there) / np.median(here)), "", target, ">=", how)
-
-
-def put_into_page(page: Path, name: str, parts: list[str]) -> None:
-    """Replaces what stands between two marks on a page by these paragraphs.
-
-    Args:
-      page: that has `<!-- NAME: written by --docs -->` and `<!-- NAME: end -->`.
-      name: of the marks.
-      parts: of Markdown.
-    """
-    begin, end = f"<!-- {name}: written by --docs -->", f"<!-- {name}: end -->"
-    before, _, rest = page.read_text().partition(begin)
-    text = before + "\n\n".join([begin, *parts, end]) + rest.partition(end)[2]
-    with written_whole(page) as temporary:
-        temporary.write_text(text)
-
-
-def made_by(command: str) -> str:
-    """The line that says what made a page's numbers, and on which machine."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("jax", "flax", "diffrax"))
-    device = f"{jax.device_count()} x {jax.devices()[0].device_kind}, {os.cpu_count()} cores"
-    return f"`{command}`; {device}; Python {platform.python_version()}, {versions}."
 
 
 def emit(benchmark: str, claims: list[Claim], began: float, *, as_json: bool) -> int:

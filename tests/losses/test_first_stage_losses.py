@@ -17,7 +17,7 @@ def test_errors_are_of_numbers_with_the_perceptual_distance_in_each():
     np.testing.assert_allclose(errors(X, Y, kind="l2"), (X - Y) ** 2)
     found = errors(X, Y, PERCEPTUAL, kind="l2", perceptual_weight=3.0) - errors(X, Y, kind="l2")
     np.testing.assert_allclose(found, np.broadcast_to([[[[0]]], [[[1.5]]], [[[6]]]], X.shape), rtol=1e-5)
-    with pytest.raises(InputError, match="Unknown loss.pixel_loss 'l3'.*l1, l2"):
+    with pytest.raises(InputError, match="Unknown loss.pixels 'l3'.*l1, l2"):
         errors(X, Y, kind="l3")
 
 
