@@ -5,7 +5,7 @@ channels: CLIP ViT-L/14's normalised features of the text, then of its neighbour
 code: batch and rate are ours. Not run here yet.
 
     python -m score_jax train --config=configs/ldm/rdm768.py --workdir=runs/rdm768 \\
-        --config.training.first_stage=runs/kl_f16
+        --config.training.first_stage=runs/kl_f16 --config.data.embeddings=features
 """
 
 from ml_collections import ConfigDict

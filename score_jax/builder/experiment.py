@@ -41,6 +41,7 @@ from score_jax.processes.binomial import BinomialChain
 from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.processes.learned import LearnedChain
 from score_jax.samplers.ode import ODE
+from score_jax.tiles import check_tiles
 from score_jax.training.objective import Group, Groups, Objective
 from score_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from score_jax.training.state import TrainState, create_state
@@ -339,6 +340,7 @@ def experiment(config: ConfigDict) -> Experiment:
     network, codec = build_network(config), codec_of(config)
     facts = facts_of(config, process, codec)
     refuse_unread(sections, facts)
+    check_tiles("sampling", sections["sampling"].tile, sections["sampling"].overlap)
     tx, averages = _optimizer(config), {"ema_decay": config.ema.decay, "ema_warmup": config.ema.warmup}
     statistics: PyTree = None
     if isinstance(network, FirstStage):

@@ -45,6 +45,11 @@ class Data(Options):
         "folder of segmentations of a folder of images: a .png of the same name for each, whose pixels are the numbers "
         "of their classes, 255 for none; '': none are read",
     )
+    embeddings: str = option(
+        "",
+        "folder of embeddings of a folder of images, the condition context: a .npy of the same name for each, of shape "
+        "(tokens, width); '': none are read",
+    )
     dequantize: bool = option(False, "add uniform noise of one grey level in training (dequantisation)")
     low_resolution: int = count(
         0, "side of the small images that a super-resolution model enlarges, pixels; 0: no such model", least=0

@@ -84,6 +84,8 @@ def _given(model: Trained, task: Task, values: flags.FlagValues) -> Given:
         texts = (values.prompt,) if values.prompt or TOKENS in model.experiment.network.conditions else ()
         prompts = Prompts(texts, values.negative_prompt)
         return conditioned(given, model.experiment, model.workdir, count, prompts)
+    if values.negative_prompt:
+        raise InputError("--negative_prompt is not read by --task=blend, where CLIP leads to --prompt: leave it out.")
     files = blend.Weights(*(Path(f) if f else None for f in (values.clip, values.lpips_vgg, values.lpips_heads)))
     guide = blend.load_guide(model.config, values.prompt, task, files)
     return dataclasses.replace(task.given(Given(), count), text=guide)

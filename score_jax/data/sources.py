@@ -6,7 +6,7 @@ import hashlib
 import operator
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, SupportsIndex, TypeVar
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from score_jax.data.array_images import array_rows
 from score_jax.data.dead_leaves import DeadLeavesImages
+from score_jax.data.embeddings import Embeddings
 from score_jax.data.folder import no_parts, open_folder
 from score_jax.data.images import decode, fit
 from score_jax.data.labels import checked_label, checked_labels
@@ -84,7 +85,7 @@ class Source:
       num_classes: classes of the model that its labels are for, see `with_labels_of`; 0 where it knows none.
       dtype: of what `prepare` returns.
       tokenizer: of the captions, whose ids examples have as "tokens", see `with_captions`; None: they have none.
-      segmentations: that examples have as "segmentation"; None: they have none.
+      beside: what examples of a folder have beside their images, by name: functions of the image's file.
     """
 
     name: str
@@ -96,7 +97,7 @@ class Source:
     num_classes: int = 0
     dtype: type[np.generic] = np.uint8
     tokenizer: TextTokenizer | None = None
-    segmentations: Segmentations | None = None
+    beside: Mapping[str, Callable[[Path], np.ndarray]] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -106,7 +107,7 @@ class Source:
         image, name = row["image"], f"image {index} of {self.name}"
         beside = {}
         if isinstance(image, Path):
-            beside = {} if self.segmentations is None else {"segmentation": self.segmentations.of(image)}
+            beside = {name: of_file(image) for name, of_file in self.beside.items()}
             file, name = image, str(image) if str(image).isprintable() else quoted(str(image))
             image = _patiently(file.read_bytes, name)
         pixels = decode(image, name) if isinstance(image, bytes) else image
@@ -229,6 +230,7 @@ def open_source(
     data_dir: str | None = None,
     tokenizer: TextTokenizer | None = None,
     segmentations: str = "",
+    embeddings: str = "",
 ) -> Source:
     """Opens a data set.
 
@@ -244,10 +246,11 @@ def open_source(
       data_dir: where TFDS keeps its data sets.
       tokenizer: what makes "tokens" of captions; None: captions are not read.
       segmentations: folder of the segmentations of a folder of images; "": none are read.
+      embeddings: folder of the embeddings of a folder of images; "": none are read.
 
     Raises:
       InputError: there is no such data set or split, it is not prepared, it has no captions where a tokenizer reads
-        them, or it is no folder where segmentations are read; the message says how to mend it.
+        them, or it is no folder where segmentations or embeddings are read; the message says how to mend it.
     """
 
     def prepare(image: np.ndarray, what: str) -> np.ndarray:
@@ -257,13 +260,17 @@ def open_source(
         source = _drawn_by_name(name, split, image_size, channels, prepare)
     else:
         source = open_images(name, split, prepare, data_dir=data_dir, captions=tokenizer is not None)
+    for key, folder in (("segmentations", segmentations), ("embeddings", embeddings)):
+        if folder and not name.startswith(_FOLDER):
+            raise InputError(f"data.{key} is for folders of images, and {name} is none: give data.name=folder:PATH.")
+    images, beside = Path(name.removeprefix(_FOLDER)).expanduser(), {}
     if segmentations:
-        if not name.startswith(_FOLDER):
-            raise InputError(
-                f"data.segmentations is for folders of images, and {name} is none: give data.name=folder:PATH."
-            )
-        images, maps = (Path(path).expanduser() for path in (name.removeprefix(_FOLDER), segmentations))
-        source = dataclasses.replace(source, segmentations=Segmentations(images, maps, image_size, crop))
+        beside["segmentation"] = Segmentations(images, Path(segmentations).expanduser(), image_size, crop).of
+    if embeddings:
+        any_shape = Embeddings(images, Path(embeddings).expanduser())
+        first = any_shape.of(source.rows[0]["image"])
+        beside["context"] = dataclasses.replace(any_shape, shape=first.shape).of
+    source = dataclasses.replace(source, beside=beside)
     return source if tokenizer is None else source.with_captions(tokenizer)
 
 

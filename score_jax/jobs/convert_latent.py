@@ -119,7 +119,8 @@ def _derived(parts: Parts, release: str, output: str | None) -> ConfigDict:
     config.codec.update(sections["codec"])
     config.data.update(_data_of(sections))
     config.guidance.scale = sections["guidance_scale"]
-    config.loss.condition_dropout = 0.1
+    # These models minimise the error of what they output.
+    config.loss.update(weighting=sections["prediction"]["output"], condition_dropout=0.1)
     config.optimizer.update(name="adamw", learning_rate=1e-4, weight_decay=0.01, warmup_steps=10_000, clip_norm=0.0)
     config.ema.update(decay=0.9999, warmup=True)
     config.sampler.update(name="ddim", num_steps=50, discretisation=sections["discretisation"])

@@ -49,6 +49,7 @@ def open_labelled(data: ConfigDict, split: str, num_classes: int, trained: Path 
         data_dir=data.data_dir,
         tokenizer=text_tokenizer(data.tokenizer, data.max_tokens),
         segmentations=data.segmentations,
+        embeddings=data.embeddings,
     )
     if trained is not None and num_classes:
         check_same_classes(trained, source)

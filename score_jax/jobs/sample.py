@@ -24,7 +24,7 @@ from score_jax.jobs.text_guide import TextGuide
 from score_jax.runtime.parts import Columns, Parts, gathered, joined, parts_to_do
 from score_jax.runtime.sharding import check_divisible, over_batch, replicated
 from score_jax.runtime.stop import Stop
-from score_jax.tiles import check_tiles, in_tiles
+from score_jax.tiles import in_tiles
 from score_jax.typing import Params, Rounding
 
 RANDOM_LABEL = -1
@@ -126,7 +126,6 @@ def _predictor(experiment: Experiment, params: Params, *, guided: bool) -> Any:
     if not c.tile:
         return predictor
     experiment.part("predictor")
-    check_tiles("sampling", c.tile, c.overlap)
     return in_tiles(predictor, c.tile, c.overlap)
 
 

@@ -125,11 +125,11 @@ def open_training(experiment: builder.Experiment) -> Source:
     folder, data = config.training.latents, config.data
     if not folder:
         return open_split(config, "train_split")
-    of_images = data.flip or data.low_resolution or data.holes or data.segmentations
+    of_images = data.flip or data.low_resolution or data.holes or data.segmentations or data.embeddings
     if not isinstance(experiment.codec, Latents) or of_images:
         raise InputError(
             "training.latents is only for models with codec.name=latents that need no image in training: leave it out, "
-            "or data.flip=True, data.low_resolution, data.holes and data.segmentations."
+            "or data.flip=True, data.low_resolution, data.holes, data.segmentations and data.embeddings."
         )
     return open_latents(Path(folder), text_tokenizer(data.tokenizer, data.max_tokens)).with_labels_of(
         experiment.label_classes

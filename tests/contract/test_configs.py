@@ -286,6 +286,10 @@ def test_the_papers_differences():
         (lambda c: c.loss.update(reduction="sum"), "Unknown loss.reduction 'sum'"),
         (lambda c: c.network.update(dtype="float16"), "Unknown network.dtype 'float16'"),
         (lambda c: c.data.update(image_size=30), "image_size=30 cannot be halved 3 times: make it a multiple of 8"),
+        (
+            lambda c: c.sampling.update(tile=8, overlap=9),
+            "^sampling.overlap=9 is not less than sampling.tile=8: give a smaller overlap",
+        ),
     ],
 )
 def test_mistakes_are_answered_before_anything_compiles(change, message):

@@ -64,6 +64,7 @@ def test_a_folder_becomes_a_workdir(folder, tmp_path, capsys):
     assert "the file does not say" in capsys.readouterr().out
     config = load_config(tmp_path / "sd")
     assert config.prediction.output == ("v" if version == 2 else "eps")
+    assert config.loss.weighting == config.prediction.output
     assert config.codec.scale == (0.25 if version == 2 else 0.18215)
     assert (config.network.num_heads, config.network.num_head_channels) == ((8, 64) if version == 2 else (8, None))
     assert config.condition_encoder.activation == ("gelu" if version == 2 else "quick_gelu")

@@ -94,6 +94,11 @@ def test_the_command_paints_within_the_mask_and_ranks(folder, tmp_path, cli_main
     assert (tmp_path / "edit.png").is_file()
 
 
+def test_a_negative_prompt_is_refused(folder, cli_main, capsys):
+    assert cli_main(arguments(folder, "--negative_prompt=a dog")) == 2
+    assert "--negative_prompt is not read by --task=blend" in capsys.readouterr().err
+
+
 def guide_of(folder, config):
     task = read_task(config, "blend", str(folder / "picture.png"), str(folder / "mask.png"))
     files = blend.Weights(folder / "clip.npz", folder / "lpips.npz", folder / "lpips.npz")
