@@ -1,5 +1,6 @@
 """The devices of a TPU slice that is not there, for the real compiler, which is."""
 
+import importlib.metadata
 import os
 import re
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ def slice_devices(topology: str) -> tuple[Sequence[jax.Device], Chip]:
     chip = chip_named(match[1])
     for name, value in _NOT_HERE.items():
         os.environ.setdefault(name, value)
+    _check_compiler()
     from jax.experimental import topologies
 
     try:
@@ -38,3 +40,17 @@ def slice_devices(topology: str) -> tuple[Sequence[jax.Device], Chip]:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         mend = "`pip install -e '.[tpu]'` brings the TPU compiler; shapes are those that the cloud rents"
         raise InputError(f"No compiler for a {topology} slice: {reason}. {mend}.") from error
+
+
+def _check_compiler() -> None:
+    """Raises InputError where libtpu is of another version than this jax names: it may write what jax cannot read."""
+    needed = re.search(r"libtpu==([\d.]+)\.\*", " ".join(importlib.metadata.requires("jax") or ()))
+    try:
+        found = importlib.metadata.version("libtpu")
+    except importlib.metadata.PackageNotFoundError:
+        return
+    if needed and not f"{found}.".startswith(f"{needed[1]}."):
+        raise InputError(
+            f"libtpu {found} is not the TPU compiler of jax {jax.__version__}, which is {needed[1]}: "
+            "`pip install -e '.[tpu]'` brings it."
+        )

@@ -122,6 +122,13 @@ def test_the_tpu_compiler_plans_training(tmp_path, capsys):
     assert row["collectives"]["all-reduce"] > 0 and row["flops"] > 0
 
 
+def test_the_compiler_of_another_jax_is_one_line(monkeypatch):
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0.1")
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: ['libtpu==0.0.10.*; extra == "tpu"'])
+    with pytest.raises(InputError, match=r"libtpu 0.0.1 is not the TPU compiler of jax .*, which is 0.0.10: `pip"):
+        slice_devices("v5e:2x2")
+
+
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is not None, reason="libtpu is installed")
 def test_without_the_compiler_the_message_names_the_extra(tmp_path, capsys):
     assert main(["", "plan", f"--config={write_config(tmp_path)}", "--programs=train"]) == 2
