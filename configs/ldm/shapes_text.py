@@ -27,6 +27,7 @@ def get_config() -> ConfigDict:
         num_res_blocks=1,
         attention_factors=(2, 4),
         num_head_channels=16,
+        norm_groups=8,
         context_width=64,
         context_length=12,
         remat=(),

@@ -18,7 +18,6 @@ _UNET_ALONE: Json = {
     "freq_shift": 0,
     "downsample_padding": 1,
     "mid_block_scale_factor": 1,
-    "norm_num_groups": 32,
     "norm_eps": 1e-5,
     "resnet_time_scale_shift": "default",
     "dual_cross_attention": False,
@@ -123,6 +122,7 @@ def unet_section(config: Json, latent_channels: int, context_length: int) -> Sec
         "transformer_depth": _whole("unet", config, "transformer_layers_per_block", 1),
         "linear_projection": bool(config.get("use_linear_projection", False)),
         "concat_channels": inputs - latent_channels,
+        "norm_groups": _whole("unet", config, "norm_num_groups", 32),
         "remat": (),
         "dtype": "float32",
     }

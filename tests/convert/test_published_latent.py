@@ -169,7 +169,12 @@ MISTAKES = [
         (),
         "network.context_width=32, but condition_encoder makes a context of 64 channels",
     ),
-    (lambda path: edited(path, "unet/config.json", norm_num_groups=16), (), "norm_num_groups=16 is not known here"),
+    (lambda path: edited(path, "unet/config.json", norm_eps=1e-3), (), "norm_eps=0.001 is not known here"),
+    (
+        lambda path: edited(path, "unet/config.json", norm_num_groups=12),
+        (),
+        "do not split into network.norm_groups=12",
+    ),
     (lambda path: edited(path, "vae/config.json", layers_per_block=3), (), "first stage: The weights do not fit"),
     (lambda path: edited(path, "text_encoder/config.json", num_hidden_layers=1), (), "condition encoder: The weights"),
     (

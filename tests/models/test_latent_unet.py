@@ -144,13 +144,13 @@ def test_published_networks_have_their_sizes(name):
     assert params["conv_out"]["kernel"].shape[3] == in_channels
 
 
-def epsilons(module, *args, **kwargs):
-    """The epsilon of every norm of a module, by its path."""
+def norms(module, *args, **kwargs):
+    """Every norm of a module, by its path."""
     found = {}
 
     def note(call, args, kwargs, context):
         if isinstance(context.module, GroupNorm | nn.LayerNorm) and context.method_name == "__call__":
-            found["/".join(context.module.path)] = (type(context.module), context.module.epsilon)
+            found["/".join(context.module.path)] = context.module
         return call(*args, **kwargs)
 
     with nn.intercept_methods(note):
@@ -162,15 +162,23 @@ def test_each_kind_of_norm_has_its_epsilon():
     """Of residual blocks 1e-5, of a transformer's image 1e-6, of its tokens 1e-5: float32 does not tell them apart."""
     for context_width, attention in ((6, {"norm": 1e-6}), (None, {"norm": 1e-5})):
         network = TINY.clone(context_width=context_width, parent=None)
-        found = epsilons(network, X, LABEL, **({} if context_width is None else {"context": CONTEXT}))
-        tokens = {path: each for path, each in found.items() if each[0] is nn.LayerNorm}
-        pixels = {path: each for path, each in found.items() if each[0] is GroupNorm}
+        found = norms(network, X, LABEL, **({} if context_width is None else {"context": CONTEXT}))
+        tokens = {path: each for path, each in found.items() if isinstance(each, nn.LayerNorm)}
+        pixels = {path: each for path, each in found.items() if isinstance(each, GroupNorm)}
+        assert {each.groups for each in pixels.values()} == {32}
         assert len(tokens) == (0 if context_width is None else 3 * 4)
-        assert {epsilon for _, epsilon in tokens.values()} <= {1e-5}
-        for path, (_, epsilon) in pixels.items():
+        assert {each.epsilon for each in tokens.values()} <= {1e-5}
+        for path, each in pixels.items():
             module, *_ = path.split("/")
-            assert epsilon == (attention["norm"] if "attention" in module else 1e-5), path
+            assert each.epsilon == (attention["norm"] if "attention" in module else 1e-5), path
         assert sum("attention" in path for path in pixels) == 4 and "norm_out" in pixels
+
+
+@pytest.mark.parametrize("context_width", [6, None])
+def test_all_norms_of_pixels_have_the_groups_that_are_asked_for(context_width):
+    network = TINY.clone(context_width=context_width, norm_groups=8, parent=None)
+    found = norms(network, X, LABEL, **({} if context_width is None else {"context": CONTEXT}))
+    assert {each.groups for each in found.values() if isinstance(each, GroupNorm)} == {8}
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +261,7 @@ def test_a_class_and_an_image_beside_x():
         ({"concat_channels": 4}, {"context": CONTEXT, "concat": X[:, :4]}, r"\(2, 4, 8, 4\) where \(2, 8, 8, 4\) is"),
         ({"channel_mult": (1, 1, 1, 1, 1)}, {"context": CONTEXT}, "divisible by 16"),
         ({"num_heads": 5}, {"context": CONTEXT}, "32 channels do not split into heads"),
+        ({"norm_groups": 24}, {"context": CONTEXT}, r"\[32, 32\] channels do not split into network.norm_groups=24"),
     ],
 )
 def test_what_does_not_fit_is_one_line(settings, given, message):

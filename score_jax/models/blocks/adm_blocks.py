@@ -27,9 +27,13 @@ QKV_LAYOUTS = {"legacy": "(heads qkv d)", "new": "(qkv heads d)"}
 """Order of the 3 C channels of a fused projection: of the released models, and of the 64 x 64 ADM."""
 
 
-def norm(name: str) -> GroupNorm:
+GROUPS = 32
+"""Of channels in the norms of all published models."""
+
+
+def norm(name: str, groups: int = GROUPS) -> GroupNorm:
     """Group norm as in PyTorch's default."""
-    return GroupNorm(32, 1e-5, name=name)
+    return GroupNorm(groups, 1e-5, name=name)
 
 
 def linear(in_features: int, features: int, name: str, dtype: Any = None) -> nn.Dense:
@@ -48,6 +52,7 @@ class ResidualBlock(nn.Module):
       scale_shift_norm: the embedding scales and shifts the second norm's output, instead of being added before it.
       resample: acts on both branches before their convolutions.
       dtype: compute dtype.
+      groups: of the norms.
     """
 
     channels: int
@@ -55,11 +60,12 @@ class ResidualBlock(nn.Module):
     scale_shift_norm: bool
     resample: Callable[[Image], Resized] | None = None
     dtype: Any = None
+    groups: int = GROUPS
 
     @nn.compact
     def __call__(self, x: Image, embedding: Batch, train: bool) -> Resized:
         """x (b, h, w, c) and the activated level embedding (b, d) to (b, h', w', channels)."""
-        h = nn.swish(norm("norm_1")(x))
+        h = nn.swish(norm("norm_1", self.groups)(x))
         if self.resample is not None:
             h, x = self.resample(h), self.resample(x)
         h = conv(h.shape[-1], self.channels, 3, "conv_1", dtype=self.dtype)(h)
@@ -67,9 +73,9 @@ class ResidualBlock(nn.Module):
         shift = linear(embedding.shape[-1], width, "embedding")(embedding)[:, None, None, :]
         if self.scale_shift_norm:
             scale, shift = jnp.split(shift, 2, axis=-1)
-            h = norm("norm_2")(h) * (1 + scale) + shift
+            h = norm("norm_2", self.groups)(h) * (1 + scale) + shift
         else:
-            h = norm("norm_2")(h + shift)
+            h = norm("norm_2", self.groups)(h + shift)
         h = nn.Dropout(self.dropout, deterministic=not train)(nn.swish(h))
         h = conv(self.channels, self.channels, 3, "conv_2", dtype=self.dtype, zero=True)(h)
         if x.shape[-1] != self.channels:
@@ -84,17 +90,19 @@ class Attention(nn.Module):
       heads: how many.
       qkv_layout: key of `QKV_LAYOUTS`.
       dtype: compute dtype.
+      groups: of the norm.
     """
 
     heads: int
     qkv_layout: str
     dtype: Any = None
+    groups: int = GROUPS
 
     @nn.compact
     def __call__(self, x: Image) -> Image:
         """x (b, h, w, c) plus its attention."""
         channels = x.shape[-1]
-        h = norm("norm")(x).reshape(x.shape[0], -1, channels)
+        h = norm("norm", self.groups)(x).reshape(x.shape[0], -1, channels)
         h = attend_fused(linear(channels, 3 * channels, "qkv", self.dtype)(h), self.heads, self.qkv_layout)
         out = nn.Dense(channels, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="out")(h)
         return x + out.reshape(x.shape)
@@ -123,6 +131,7 @@ class Blocks:
     qkv_layout: str
     remat: tuple[str, ...]
     dtype: Any
+    norm_groups: int = GROUPS
 
     def __post_init__(self) -> None:
         if self.qkv_layout not in QKV_LAYOUTS:
@@ -139,9 +148,8 @@ class Blocks:
     ) -> Resized:
         """A residual block to `channels`."""
         block = remat_blocks(self.remat, "residual", ResidualBlock, train_argument=3)
-        return block(channels, self.dropout, self.scale_shift_norm, resample, self.dtype, name=name)(
-            h, embedding, train
-        )
+        own = (channels, self.dropout, self.scale_shift_norm, resample, self.dtype, self.norm_groups)
+        return block(*own, name=name)(h, embedding, train)
 
     def heads(self, channels: int) -> int:
         """How many heads so many channels split into."""
@@ -156,7 +164,7 @@ class Blocks:
     def attention(self, h: Image, name: str) -> Image:
         """An attention block with these heads."""
         block = remat_blocks(self.remat, "attention", Attention)
-        return block(self.heads(h.shape[-1]), self.qkv_layout, self.dtype, name=name)(h)
+        return block(self.heads(h.shape[-1]), self.qkv_layout, self.dtype, self.norm_groups, name=name)(h)
 
     def halve(self, h: Image, embedding: Batch, train: bool, name: str) -> Resized:
         """To half the resolution, at the same channels."""
@@ -193,8 +201,9 @@ class Blocks:
 
 
 def blocks_of(network: nn.Module) -> Blocks:
-    """From a network's fields of the same names."""
-    return Blocks(**{field.name: getattr(network, field.name) for field in dataclasses.fields(Blocks)})
+    """From a network's fields of the same names; `norm_groups` need not be one of them."""
+    names = (field.name for field in dataclasses.fields(Blocks))
+    return Blocks(**{name: getattr(network, name) for name in names if hasattr(network, name)})
 
 
 def check_conditions(**conditions: tuple[bool, bool]) -> None:
@@ -239,6 +248,7 @@ def through_unet(
     attention_resolutions: tuple[int, ...],
     out_channels: int,
     dtype: Any,
+    norm_groups: int = GROUPS,
 ) -> Resized:
     """From the input x (b, h, w, c) to the output (b, h, w, out_channels), with the blocks of both ways.
 
@@ -251,10 +261,11 @@ def through_unet(
       attention_resolutions: heights with attention.
       out_channels: of the output.
       dtype: compute dtype.
+      norm_groups: of the norm before the output.
     """
     h = conv(x.shape[-1], widths[0], 3, "conv_in", dtype=dtype)(x)
     skips = walk_down(down, h, widths, num_res_blocks, attention_resolutions)
     h = middle(down, skips[-1])
     h = walk_up(up, h, skips, widths, num_res_blocks, attention_resolutions)
-    h = nn.swish(norm("norm_out")(h))
+    h = nn.swish(norm("norm_out", norm_groups)(h))
     return conv(h.shape[-1], out_channels, 3, "conv_out", dtype=dtype, zero=True)(h)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from jaxtyping import Array, Bool, Float
 
-from score_jax.models.blocks.adm_blocks import linear
+from score_jax.models.blocks.adm_blocks import GROUPS, linear
 from score_jax.models.blocks.attention import attend
 from score_jax.models.blocks.initializers import fan_in_uniform
 from score_jax.models.blocks.layer_norm import layer_norm
@@ -107,17 +107,19 @@ class SpatialTransformer(nn.Module):
       heads: which the channels split into.
       depth: transformer blocks; all see the same context.
       dtype: compute dtype.
+      groups: of the norm before them.
     """
 
     heads: int
     depth: int = 1
     dtype: Any = None
+    groups: int = GROUPS
 
     @nn.compact
     def __call__(self, x: Image, context: Context | None = None) -> Image:
         """Image x (b, h, w, c) with what it gathers from itself and from the context (b, m, width)."""
         channels = x.shape[-1]
-        h = rearrange(GroupNorm(32, 1e-6, name="norm")(x), "b h w c -> b (h w) c")
+        h = rearrange(GroupNorm(self.groups, 1e-6, name="norm")(x), "b h w c -> b (h w) c")
         h = linear(channels, channels, "proj_in", self.dtype)(h)
         for i in range(self.depth):
             h = TransformerBlock(self.heads, channels // self.heads, self.dtype, name=f"block_{i}")(h, context)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from score_jax.errors import InputError
-from score_jax.models.blocks.adm_blocks import blocks_of, check_conditions, embed_with_class, through_unet
+from score_jax.models.blocks.adm_blocks import GROUPS, blocks_of, check_conditions, embed_with_class, through_unet
 from score_jax.models.blocks.remat import remat_blocks
 from score_jax.models.blocks.spatial_transformer import SpatialTransformer
 from score_jax.models.conditions import Condition, DeclaredConditions, class_label
@@ -42,6 +42,8 @@ class LatentUNet(nn.Module):
       linear_projection: published weights have the transformers' first and last layers as matrices, as Stable Diffusion
         2's; otherwise as 1 x 1 convolutions, which compute the same.
       concat_channels: channels of the condition `concat`, an image of the input's size that follows it; 0: none.
+      norm_groups: groups of channels of a norm; 32 of all published models. Narrow levels want fewer: with one channel
+        to a group, a norm takes out what the time's embedding added.
       remat: kinds of blocks to recompute in the backward pass: "residual", "attention".
       dtype: compute dtype; parameters, norms, softmax, embedding and output stay float32.
     """
@@ -64,6 +66,7 @@ class LatentUNet(nn.Module):
     transformer_depth: int = 1
     linear_projection: bool = False
     concat_channels: int = 0
+    norm_groups: int = GROUPS
     remat: tuple[str, ...] = ()
     dtype: Any = None
 
@@ -88,7 +91,7 @@ class LatentUNet(nn.Module):
 
         Raises:
           InputError: a condition that the network has is missing or of another shape, or one that it has not is given;
-            h or w cannot be halved as often as the network does.
+            h or w cannot be halved as often as the network does, or its channels do not split into `norm_groups`.
         """
         check_conditions(
             label=(label is not None, self.num_classes is not None),
@@ -104,18 +107,25 @@ class LatentUNet(nn.Module):
 
         def attend(h: Image, name: str) -> Image:
             transformer = remat_blocks(self.remat, "attention", SpatialTransformer)
-            return transformer(blocks.heads(h.shape[-1]), self.transformer_depth, self.dtype, name=name)(h, context)
+            own = (blocks.heads(h.shape[-1]), self.transformer_depth, self.dtype, self.norm_groups)
+            return transformer(*own, name=name)(h, context)
 
         both_ways = blocks.in_unet(embedding, train, None if self.context_width is None else attend)
         widths = tuple(mult * self.channels for mult in self.channel_mult)
         factors = [2**level for level in range(len(widths))]
         heights = tuple(x.shape[1] // factor for factor in factors if factor in self.attention_factors)
-        y = through_unet(both_ways, both_ways, x, widths, self.num_res_blocks, heights, out_channels, self.dtype)
+        own = (self.num_res_blocks, heights, out_channels, self.dtype, self.norm_groups)
+        y = through_unet(both_ways, both_ways, x, widths, *own)
         return y.astype(wide)
 
     def _check_shapes(
         self, x: Image, context: Float[Array, "b _ _"] | None, concat: Float[Array, "b _ _ _"] | None
     ) -> None:
+        if any(mult * self.channels % self.norm_groups for mult in self.channel_mult):
+            raise InputError(
+                f"Levels of {[mult * self.channels for mult in self.channel_mult]} channels do not split into "
+                f"network.norm_groups={self.norm_groups}: choose a divisor of all."
+            )
         factor = 2 ** (len(self.channel_mult) - 1)
         if x.shape[1] % factor or x.shape[2] % factor:
             raise InputError(
