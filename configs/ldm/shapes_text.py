@@ -15,19 +15,19 @@ from configs.ldm.shared import latent_model
 
 
 def get_config() -> ConfigDict:
-    """6.8 M parameters: a UNet of three levels, a text transformer of three blocks; a tenth of captions is left out."""
+    """1.8 M parameters: a UNet of three levels, a text transformer of three blocks; a tenth of captions is left out."""
     config = latent_model(shapes_first_stage.get_config(), linear_start=0.0015, linear_end=0.0195)
     config.data.update(tokenizer="words", max_tokens=12)
     base.replace_section(
         config,
         "network",
         name="latent_unet",
-        channels=64,
+        channels=32,
         channel_mult=(1, 2, 2),
         num_res_blocks=1,
         attention_factors=(2, 4),
         num_head_channels=16,
-        norm_groups=16,
+        norm_groups=8,
         context_width=64,
         context_length=12,
         remat=(),
@@ -50,7 +50,7 @@ def get_config() -> ConfigDict:
     config.loss.update(weighting="v", condition_dropout=0.1)
     config.optimizer.update(learning_rate=1e-3, warmup_steps=200, decay="cosine")
     config.ema.update(decay=0.998, warmup=True)
-    config.training.update(batch_size=32, steps=5000, log_every=50, checkpoint_every=500, keep=2)
+    config.training.update(batch_size=32, steps=8000, log_every=50, checkpoint_every=500, keep=2)
     config.sampler.num_steps = 25
     config.evaluation.update(num_samples=960, batch_size=64)
     return config
