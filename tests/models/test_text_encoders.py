@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_latent_unet import epsilons, filled, shapes_of
+from test_latent_unet import filled, norms, shapes_of
 
 from score_jax.errors import InputError
 from score_jax.models.clip.clip_transformer import Block
@@ -38,8 +38,8 @@ def test_published_encoders_have_their_sizes(name):
 @pytest.mark.parametrize("module", [BERT, CLIP], ids=["bert", "clip"])
 def test_every_norm_has_pytorchs_epsilon(module):
     """1e-5, which float32 does not tell from flax's 1e-6."""
-    found = epsilons(module, TOKENS)
-    assert len(found) == 2 * module.layers + 1 and {epsilon for _, epsilon in found.values()} == {1e-5}
+    found = norms(module, TOKENS)
+    assert len(found) == 2 * module.layers + 1 and {norm.epsilon for norm in found.values()} == {1e-5}
 
 
 def encode(module, tokens, **settings):
