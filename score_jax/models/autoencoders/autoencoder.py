@@ -14,10 +14,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from score_jax.errors import InputError
-from score_jax.models.autoencoders.blocks import GROUPS, Attention, ResidualBlock, double, halve, normalise, wide
+from score_jax.models.autoencoders.blocks import Attention, ResidualBlock, double, halve, normalise, wide
 from score_jax.models.autoencoders.posterior import Posterior, posterior_of
 from score_jax.models.autoencoders.quantizer import Quantized, quantize
 from score_jax.models.blocks.convolution import conv
+from score_jax.models.blocks.normalization import GROUPS
 from score_jax.typing import Image, KeyArray, Resized
 
 

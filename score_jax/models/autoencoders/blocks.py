@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from einops import rearrange
 
 from score_jax.errors import InputError
-from score_jax.models.blocks.adm_blocks import GROUPS, linear
+from score_jax.models.blocks.adm_blocks import linear
 from score_jax.models.blocks.attention import attend
 from score_jax.models.blocks.convolution import conv
-from score_jax.models.blocks.normalization import GroupNorm
+from score_jax.models.blocks.normalization import GROUPS, GroupNorm
 from score_jax.models.blocks.resampling import mean_down, nearest_up
 from score_jax.typing import Image, Resized
 

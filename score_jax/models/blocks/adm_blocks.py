@@ -17,7 +17,7 @@ from score_jax.models.blocks.attention import attend
 from score_jax.models.blocks.convolution import conv
 from score_jax.models.blocks.embeddings import sinusoidal_cos_first
 from score_jax.models.blocks.initializers import bias_uniform, fan_in_uniform
-from score_jax.models.blocks.normalization import GroupNorm
+from score_jax.models.blocks.normalization import GROUPS, GroupNorm
 from score_jax.models.blocks.remat import remat_blocks
 from score_jax.models.blocks.resampling import mean_down, nearest_up
 from score_jax.models.blocks.unet_walk import UNetBlocks, followed_by, middle, walk_down, walk_up
@@ -25,10 +25,6 @@ from score_jax.typing import Batch, Image, Resized, Time
 
 QKV_LAYOUTS = {"legacy": "(heads qkv d)", "new": "(qkv heads d)"}
 """Order of the 3 C channels of a fused projection: of the released models, and of the 64 x 64 ADM."""
-
-
-GROUPS = 32
-"""Of channels in the norms of all published models."""
 
 
 def norm(name: str, groups: int = GROUPS) -> GroupNorm:

@@ -7,6 +7,9 @@ from jaxtyping import Array, Float
 
 from score_jax.typing import Batch
 
+GROUPS = 32
+"""Of channels in the norms of ADM, latent diffusion and Stable Diffusion."""
+
 
 class GroupNorm(nn.Module):
     """Group norm over all axes between the first and the last, and the channels of a group.

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from einops import rearrange
 from jaxtyping import Array, Bool, Float
 
-from score_jax.models.blocks.adm_blocks import GROUPS, linear
+from score_jax.models.blocks.adm_blocks import linear
 from score_jax.models.blocks.attention import attend
 from score_jax.models.blocks.initializers import fan_in_uniform
 from score_jax.models.blocks.layer_norm import layer_norm
-from score_jax.models.blocks.normalization import GroupNorm
+from score_jax.models.blocks.normalization import GROUPS, GroupNorm
 from score_jax.typing import Image
 
 Tokens = Float[Array, "b n channels"]

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from score_jax.errors import InputError
-from score_jax.models.blocks.adm_blocks import GROUPS, blocks_of, check_conditions, embed_with_class, through_unet
+from score_jax.models.blocks.adm_blocks import blocks_of, check_conditions, embed_with_class, through_unet
+from score_jax.models.blocks.normalization import GROUPS
 from score_jax.models.blocks.remat import remat_blocks
 from score_jax.models.blocks.spatial_transformer import SpatialTransformer
 from score_jax.models.conditions import Condition, DeclaredConditions, class_label
@@ -107,24 +108,25 @@ class LatentUNet(nn.Module):
 
         def attend(h: Image, name: str) -> Image:
             transformer = remat_blocks(self.remat, "attention", SpatialTransformer)
-            own = (blocks.heads(h.shape[-1]), self.transformer_depth, self.dtype, self.norm_groups)
-            return transformer(*own, name=name)(h, context)
+            settings = (blocks.heads(h.shape[-1]), self.transformer_depth, self.dtype, self.norm_groups)
+            return transformer(*settings, name=name)(h, context)
 
         both_ways = blocks.in_unet(embedding, train, None if self.context_width is None else attend)
         widths = tuple(mult * self.channels for mult in self.channel_mult)
         factors = [2**level for level in range(len(widths))]
         heights = tuple(x.shape[1] // factor for factor in factors if factor in self.attention_factors)
-        own = (self.num_res_blocks, heights, out_channels, self.dtype, self.norm_groups)
-        y = through_unet(both_ways, both_ways, x, widths, *own)
+        own = (self.num_res_blocks, heights, out_channels, self.dtype)
+        y = through_unet(both_ways, both_ways, x, widths, *own, norm_groups=self.norm_groups)
         return y.astype(wide)
 
     def _check_shapes(
         self, x: Image, context: Float[Array, "b _ _"] | None, concat: Float[Array, "b _ _ _"] | None
     ) -> None:
-        if any(mult * self.channels % self.norm_groups for mult in self.channel_mult):
+        widths = [mult * self.channels for mult in self.channel_mult]
+        if any(width % self.norm_groups for width in widths):
             raise InputError(
-                f"Levels of {[mult * self.channels for mult in self.channel_mult]} channels do not split into "
-                f"network.norm_groups={self.norm_groups}: choose a divisor of all."
+                f"Levels of {widths} channels do not split into network.norm_groups={self.norm_groups}: choose a "
+                "divisor of all."
             )
         factor = 2 ** (len(self.channel_mult) - 1)
         if x.shape[1] % factor or x.shape[2] % factor:
