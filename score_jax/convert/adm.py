@@ -7,8 +7,9 @@ from score_jax.convert.correspondence import CONV, LINEAR, POINTWISE_1D, POINTWI
 from score_jax.models.classifiers.adm_classifier import ADMClassifier
 from score_jax.models.unets.adm import ADM
 from score_jax.models.unets.latent import LatentUNet
+from score_jax.models.unets.unclip import UnCLIPDecoder
 
-Network = ADM | ADMClassifier | LatentUNet
+Network = ADM | ADMClassifier | LatentUNet | UnCLIPDecoder
 _MODULES = {
     "embedding_1": "time_embed.0",
     "embedding_2": "time_embed.2",
@@ -33,7 +34,7 @@ _RESIDUAL = {
     "conv_2": "out_layers.3",
     "skip": "skip_connection",
 }
-_ATTENTION = {"norm": "norm", "qkv": "qkv", "out": "proj_out"}
+_ATTENTION = {"norm": "norm", "qkv": "qkv", "context_kv": "encoder_kv", "out": "proj_out"}
 _POOL = {"qkv": "qkv_proj", "out": "c_proj"}
 
 
@@ -45,6 +46,8 @@ def place(network: Network, attends: Callable[[int], bool], module: str) -> str:
       attends: whether attention follows the blocks of a level.
       module: our name of it.
     """
+    if module == "middle_block_1" and isinstance(network, ADM) and not network.middle_attention:
+        return _MODULES["middle_attention"]
     if module in _MODULES:
         return _MODULES[module]
     match = re.fullmatch(r"(down|up)_(\d+)_(block|attention|resample)_?(\d*)", module)

@@ -36,18 +36,21 @@ class Counterpart:
     Attributes:
       name: its name in the state dict.
       layout: einops pattern from its axes to ours.
+      sizes: of axes of the pattern that no array has for itself.
     """
 
     name: str
     layout: str = SAME
+    sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def ours(self, tensor: np.ndarray) -> np.ndarray:
         """The tensor in our layout."""
-        return np.asarray(rearrange(tensor, self.layout), order="C")
+        return np.asarray(rearrange(tensor, self.layout, **self.sizes), order="C")
 
     def theirs(self, parameter: np.ndarray) -> np.ndarray:
         """Our parameter in the published layout."""
-        return np.asarray(rearrange(parameter, " -> ".join(reversed(self.layout.split(" -> ")))), order="C")
+        backwards = " -> ".join(reversed(self.layout.split(" -> ")))
+        return np.asarray(rearrange(parameter, backwards, **self.sizes), order="C")
 
 
 Table = Callable[[Path], Counterpart]

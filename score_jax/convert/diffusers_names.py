@@ -34,7 +34,10 @@ def unet_state(state: StateDict) -> dict[str, np.ndarray]:
     """The original's tensors of a UNet2DConditionModel's."""
     per_level = _blocks(state, r"down_blocks\.0\.resnets\.(\d+)\.") + 1
     attending = {int(match[1]) for name in state if (match := re.match(r"up_blocks\.(\d+)\.attentions\.", name))}
-    return {_unet_name(name, per_level, attending): tensor for name, tensor in state.items()}
+    names = {name: _unet_name(name, per_level, attending) for name in state}
+    if not any(name.startswith("mid_block.attentions.") for name in state):
+        names = {name: re.sub(r"^middle_block\.2\.", "middle_block.1.", own) for name, own in names.items()}
+    return {names[name]: tensor for name, tensor in state.items()}
 
 
 def _blocks(state: StateDict, pattern: str) -> int:
@@ -49,8 +52,10 @@ def _unet_name(name: str, per_level: int, attending: set[int]) -> str:
         i = level * per_level + (per_level - 1 if resamples else index) + (way == "down")
         place = f"{'input' if way == 'down' else 'output'}_blocks.{i}"
         if resamples:
-            inner = rest.removeprefix("conv.")
-            return f"{place}.0.op.{inner}" if way == "down" else f"{place}.{1 + (level in attending)}.conv.{inner}"
+            inside, inner = 0 if way == "down" else 1 + (level in attending), rest.removeprefix("conv.")
+            if inner == rest:  # a residual block that resamples
+                return f"{place}.{inside}.{_renamed(rest, _UNET_RESIDUAL)}"
+            return f"{place}.{inside}.{'op' if way == 'down' else 'conv'}.{inner}"
         return f"{place}.0.{_renamed(rest, _UNET_RESIDUAL)}" if kind == "resnets" else f"{place}.1.{rest}"
     for theirs, ours in _UNET.items():
         if name.startswith(f"{theirs}."):

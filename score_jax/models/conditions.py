@@ -46,6 +46,21 @@ def class_label(num_classes: int | None) -> DeclaredConditions:
     return {"label": Condition((), jnp.int32, null=num_classes - 1, num_values=num_classes)}
 
 
+def of_text(length: int, width: int, features: int) -> DeclaredConditions:
+    """What an encoder says of a text.
+
+    Args:
+      length: tokens of a text, padding among them.
+      width: channels of each token's vector, in `context`.
+      features: of the vector of the whole text, `text_embedding`; `context_mask` says which tokens are no padding.
+    """
+    return {
+        "context": Condition((length, width)),
+        "context_mask": Condition((length,), jnp.bool_),
+        "text_embedding": Condition((features,)),
+    }
+
+
 def declared(module: Any, image_shape: tuple[int, int, int]) -> DeclaredConditions:
     """The conditions of a network: what its method `conditions(image_shape)` says, or none."""
     declare = getattr(module, "conditions", None)

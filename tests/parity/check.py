@@ -39,6 +39,9 @@ import ncsn_cases
 import numpy as np
 import primitive_cases
 import song_cases
+import unclip_dalle2_cases
+import unclip_network_cases
+import unclip_sampling_cases
 from ml_collections import ConfigDict
 
 import originals
@@ -66,9 +69,12 @@ _TOPICS = (
     latent_first_stage_cases,
     latent_network_cases,
     latent_sampling_cases,
+    unclip_dalle2_cases,
+    unclip_network_cases,
+    unclip_sampling_cases,
 )
 HANDLERS = {case: run for topic in _TOPICS for case, run in topic.HANDLERS.items()}
-BY_RUNNER = ("latent_diffusion",)
+BY_RUNNER = ("latent_diffusion", "unclip")
 """Systems whose files name their kind, `meta.runner`, beside their case."""
 ADAPTIVE = ("out/sample", "out/sample_denoised", "out/bpd", "out/z")
 """What an adaptive solver ends in: two right ones differ by their tolerance, in float64 too."""

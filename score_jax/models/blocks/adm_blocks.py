@@ -10,7 +10,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 from einops import rearrange
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from score_jax.errors import InputError, unknown_name
 from score_jax.models.blocks.attention import attend
@@ -82,6 +82,9 @@ class ResidualBlock(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention over the pixels, added to the input.
 
+    With a context, its tokens' keys and values stand before those of the pixels, in one softmax (GLIDE, Nichol et al.
+    2022, section 2.3; unCLIP).
+
     Attributes:
       heads: how many.
       qkv_layout: key of `QKV_LAYOUTS`.
@@ -95,19 +98,39 @@ class Attention(nn.Module):
     groups: int = GROUPS
 
     @nn.compact
-    def __call__(self, x: Image) -> Image:
-        """x (b, h, w, c) plus its attention."""
+    def __call__(
+        self,
+        x: Image,
+        context: Float[Array, "b m _"] | None = None,
+        keep: Bool[Array, "b m"] | None = None,
+    ) -> Image:
+        """x (b, h, w, c) plus its attention to itself, and to those tokens of the context that `keep` says (all)."""
         channels = x.shape[-1]
         h = norm("norm", self.groups)(x).reshape(x.shape[0], -1, channels)
-        h = attend_fused(linear(channels, 3 * channels, "qkv", self.dtype)(h), self.heads, self.qkv_layout)
+        q, k, v = split_fused(linear(channels, 3 * channels, "qkv", self.dtype)(h), self.heads, self.qkv_layout)
+        mask = None
+        if context is not None:
+            of_context = linear(context.shape[-1], 2 * channels, "context_kv", self.dtype)(context)
+            keys, values = split_fused(of_context, self.heads, self.qkv_layout, parts=2)
+            k, v = (jnp.concatenate(pair, axis=1) for pair in ((keys, k), (values, v)))
+            if keep is not None:
+                mask = jnp.pad(keep, ((0, 0), (0, h.shape[1])), constant_values=True)[:, None, None]
+                mask = jnp.broadcast_to(mask, (len(x), 1, h.shape[1], mask.shape[-1]))
+        h = rearrange(attend(q, k, v, mask), "b n heads d -> b n (heads d)")
         out = nn.Dense(channels, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="out")(h)
         return x + out.reshape(x.shape)
 
 
+def split_fused(
+    projected: Float[Array, "b n _"], heads: int, layout: str, parts: int = 3
+) -> Float[Array, "{parts} b n {heads} _"]:
+    """Queries, keys and values, or keys and values, of one projection in a layout of `QKV_LAYOUTS`."""
+    return rearrange(projected, f"b n {QKV_LAYOUTS[layout]} -> qkv b n heads d", qkv=parts, heads=heads)
+
+
 def attend_fused(qkv: Float[Array, "b n c3"], heads: int, layout: str) -> Float[Array, "b n _"]:
     """Attention of fused queries, keys and values, in a layout of `QKV_LAYOUTS`."""
-    q, k, v = rearrange(qkv, f"b n {QKV_LAYOUTS[layout]} -> qkv b n heads d", qkv=3, heads=heads)
-    return rearrange(attend(q, k, v), "b n heads d -> b n (heads d)")
+    return rearrange(attend(*split_fused(qkv, heads, layout)), "b n heads d -> b n (heads d)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,10 +180,17 @@ class Blocks:
             )
         return heads
 
-    def attention(self, h: Image, name: str) -> Image:
-        """An attention block with these heads."""
+    def attention(
+        self,
+        h: Image,
+        name: str,
+        context: Float[Array, "b m _"] | None = None,
+        keep: Bool[Array, "b m"] | None = None,
+    ) -> Image:
+        """An attention block with these heads, over the pixels and over a context, if there is one."""
         block = remat_blocks(self.remat, "attention", Attention)
-        return block(self.heads(h.shape[-1]), self.qkv_layout, self.dtype, self.norm_groups, name=name)(h)
+        own = (self.heads(h.shape[-1]), self.qkv_layout, self.dtype, self.norm_groups)
+        return block(*own, name=name)(h, context, keep)
 
     def halve(self, h: Image, embedding: Batch, train: bool, name: str) -> Resized:
         """To half the resolution, at the same channels."""
@@ -245,6 +275,7 @@ def through_unet(
     out_channels: int,
     dtype: Any,
     norm_groups: int = GROUPS,
+    middle_attention: bool = True,
 ) -> Resized:
     """From the input x (b, h, w, c) to the output (b, h, w, out_channels), with the blocks of both ways.
 
@@ -258,10 +289,11 @@ def through_unet(
       out_channels: of the output.
       dtype: compute dtype.
       norm_groups: of the norm before the output.
+      middle_attention: whether there is attention between the middle's two blocks.
     """
     h = conv(x.shape[-1], widths[0], 3, "conv_in", dtype=dtype)(x)
     skips = walk_down(down, h, widths, num_res_blocks, attention_resolutions)
-    h = middle(down, skips[-1])
+    h = middle(down, skips[-1], attends=middle_attention)
     h = walk_up(up, h, skips, widths, num_res_blocks, attention_resolutions)
     h = nn.swish(norm("norm_out", norm_groups)(h))
     return conv(h.shape[-1], out_channels, 3, "conv_out", dtype=dtype, zero=True)(h)

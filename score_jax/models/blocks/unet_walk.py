@@ -77,9 +77,9 @@ def walk_down(
     return skips
 
 
-def middle(blocks: UNetBlocks, h: Image) -> Image:
-    """A block with attention and one without, at the lowest resolution."""
-    h = blocks.block(h, h.shape[-1], "middle_block_0", "middle_attention")
+def middle(blocks: UNetBlocks, h: Image, *, attends: bool = True) -> Image:
+    """A block, with attention if it `attends`, and one without, at the lowest resolution."""
+    h = blocks.block(h, h.shape[-1], "middle_block_0", "middle_attention" if attends else None)
     return blocks.block(h, h.shape[-1], "middle_block_1", None)
 
 

@@ -44,7 +44,7 @@ class Block(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: Tokens, mask: Bool[Array, "1 1 tokens tokens"] | None = None) -> Tokens:
+    def __call__(self, x: Tokens, mask: Bool[Array, "_ 1 tokens tokens"] | None = None) -> Tokens:
         """Tokens x (b, n, channels) to the same shape; `mask` as `attend` takes it."""
         width = x.shape[-1]
         qkv = nn.Dense(3 * width, dtype=self.dtype, name="qkv")(layer_norm("norm_1")(x))
@@ -57,7 +57,7 @@ class Block(nn.Module):
 
 
 def states(
-    blocks: Sequence[Block], x: Tokens, mask: Bool[Array, "1 1 tokens tokens"] | None = None
+    blocks: Sequence[Block], x: Tokens, mask: Bool[Array, "_ 1 tokens tokens"] | None = None
 ) -> tuple[Tokens, ...]:
     """The tokens before the first block and after each of them."""
     found = [x]

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from score_jax.models.blocks.adm_blocks import blocks_of, check_conditions, embed_with_class, through_unet
+from score_jax.models.blocks.normalization import GROUPS
 from score_jax.models.conditions import Condition, DeclaredConditions, class_label
 from score_jax.typing import Image, Resized, Time
 
@@ -25,7 +26,7 @@ class ADM(nn.Module):
       channels: base channels (`model_channels`), which set the width of the time embedding.
       channel_mult: multiple of `channels` at each level; the first may be a fraction (the 512 x 512 model).
       num_res_blocks: residual blocks per level on the way down (one more on the way up).
-      attention_resolutions: image heights at which attention follows each block (the middle always has attention).
+      attention_resolutions: image heights at which attention follows each block.
       dropout: dropout rate before the second convolution of a block.
       learn_sigma: the network also outputs a variance, in a second half of twice as many channels.
       num_classes: number of classes of the condition `label`; None: no classes.
@@ -38,6 +39,9 @@ class ADM(nn.Module):
         neighbour.
       qkv_layout: order of the channels of query, key and value: "legacy", or "new" as in the 64 x 64 model.
       super_resolution: the network needs a small image `low_res`; it is resized and joined to the input's channels.
+      middle_attention: whether the lowest resolution has attention; without it and with no `attention_resolutions` the
+        network is one of convolutions alone, as unCLIP's upsamplers are.
+      norm_groups: groups of channels of a norm; 32 of all models of the two papers.
       remat: kinds of blocks to recompute in the backward pass: "residual", "attention".
       dtype: compute dtype; parameters, norms, softmax, embedding and output stay float32.
     """
@@ -57,6 +61,8 @@ class ADM(nn.Module):
     resample_with_conv: bool = True
     qkv_layout: str = "legacy"
     super_resolution: bool = False
+    middle_attention: bool = True
+    norm_groups: int = GROUPS
     remat: tuple[str, ...] = ()
     dtype: Any = None
 
@@ -94,4 +100,5 @@ class ADM(nn.Module):
         down = blocks.in_unet(embedding, train)
         up = dataclasses.replace(blocks, num_heads=self.num_heads_upsample or self.num_heads).in_unet(embedding, train)
         heights = self.attention_resolutions
-        return through_unet(down, up, x, widths, self.num_res_blocks, heights, out_channels, self.dtype).astype(wide)
+        own = (self.num_res_blocks, heights, out_channels, self.dtype, self.norm_groups, self.middle_attention)
+        return through_unet(down, up, x, widths, *own).astype(wide)
