@@ -30,6 +30,7 @@ SYSTEMS = (
     "ncsn",
     "ncsnv2",
     "score_sde",
+    "unclip",
 )
 NAMES = {f"{path.parent.name}/{path.name}" for path in SHIPPED}
 ELSEWHERE = [p for system in SYSTEMS for p in sorted(FOLDER.glob(f"{system}/*.npz"))]
