@@ -52,10 +52,12 @@ EXAMPLES = (
     "score_jax.guidance.classifier_free",
     "score_jax.likelihood.bits",
     "score_jax.likelihood.ode",
+    "score_jax.losses.contrastive",
     "score_jax.prediction.coordinates",
     "score_jax.prediction.predictor",
     "score_jax.processes.gaussian",
     "score_jax.samplers.sample",
+    "score_jax.training.sharpness",
     "score_jax.training.step",
 )
 

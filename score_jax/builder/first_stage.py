@@ -31,7 +31,7 @@ _LAST = ("decoder", "conv_out", "kernel")
 
 
 def build_adversaries(
-    c: Options, network: FirstStage, codec: Codec, tx: optax.GradientTransformation, averages: Mapping[str, Any]
+    c: Options, network: FirstStage, codec: Codec, tx: optax.GradientTransformation, of_group: Mapping[str, Any]
 ) -> tuple[Groups, PyTree]:
     """Returns the groups of an autoencoder's training, and what the discriminator's norms begin with.
 
@@ -43,7 +43,7 @@ def build_adversaries(
       network: the autoencoder.
       codec: between images of 8 bits and what it encodes.
       tx: the optimizer of both.
-      averages: `ema_decay` and `ema_warmup` of both.
+      of_group: other fields of both groups.
 
     Raises:
       InputError: the options are not those of autoencoders.
@@ -51,10 +51,10 @@ def build_adversaries(
     if not isinstance(c, FirstStageOptions):
         raise InputError("An autoencoder is trained by loss.name=first_stage: give that.")
     training = _Adversaries(c, network, codec)
-    model = Group(network.init, tx, Objective(training.of_autoencoder, whole_batch=True), **averages)
+    model = Group(network.init, tx, Objective(training.of_autoencoder, whole_batch=True), **of_group)
     if not c.adversarial_weight:
         return {MODEL: model}, None
-    discriminator = Group(training.init, tx, Objective(training.of_discriminator, whole_batch=True), **averages)
+    discriminator = Group(training.init, tx, Objective(training.of_discriminator, whole_batch=True), **of_group)
     return {MODEL: model, DISCRIMINATOR: discriminator}, training.statistics()
 
 

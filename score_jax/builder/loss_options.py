@@ -46,6 +46,12 @@ class Generative(LossOptions):
         least=0.0,
         below=1.0,
     )
+    caption_dropout: float = option(
+        -1.0,
+        "that share of captions, where it is another (unCLIP's decoder: 0.5); -1: as condition_dropout",
+        least=-1.0,
+        below=1.0,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -126,6 +132,16 @@ class Bound(Options):
     levels: int = count(1, "number of random levels at which a step trains each example; 0: all levels", least=0)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ContrastiveOptions(Options):
+    """The contrastive loss of a CLIP: which image and which text of a batch are a pair (Radford et al. 2021)."""
+
+    SECTION: ClassVar[str] = "loss"
+    shift: int = count(
+        0, "largest shift of the images in training, pixels to each side, at random; their edges are repeated", least=0
+    )
+
+
 LOSSES: Mapping[str, type[Options]] = {
     "denoising": Denoising,
     "by_level": ByLevel,
@@ -136,4 +152,5 @@ LOSSES: Mapping[str, type[Options]] = {
     "classifier": ClassifierOptions,
     "bound": Bound,
     "first_stage": FirstStageOptions,
+    "contrastive": ContrastiveOptions,
 }

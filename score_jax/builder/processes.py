@@ -16,7 +16,7 @@ from score_jax.processes.learned import STARTS, LearnedChain
 from score_jax.processes.schedules import BETAS
 
 NONE = "none"
-"""The process of runs that noise nothing: autoencoders."""
+"""The process of runs that noise nothing: autoencoders and CLIPs."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ from score_jax.builder.options import Options, count, option, seed
 from score_jax.conditioning.conditioners import DEGRADATIONS
 from score_jax.data.degradations import RANDOM_DEGRADATIONS
 from score_jax.data.images import FILTERS
+from score_jax.training.optimizer import DECAYED
 
 ON_NONFINITE = {"stop": False, "skip": True}
 """Whether a step whose loss or gradient is not finite is skipped."""
@@ -77,6 +78,18 @@ class Optimizer(Options):
     b2: float = option(0.999, "decay of the running mean of the squared gradient", least=0.0, below=1.0)
     eps: float = option(1e-8, "added to the square root of the second mean", above=0.0)
     weight_decay: float = option(0.0, "weight decay per step, multiplied by the learning rate", least=0.0)
+    decayed: str = option(
+        "all",
+        "what weight decay acts on: all parameters, or matrices alone (arrays of two axes or more) and no biases, no "
+        "gains of norms and no single numbers",
+        one_of=DECAYED,
+    )
+    sam_rho: float = option(
+        0.0,
+        "sharpness-aware minimisation: the gradient is taken at the worst parameters at this distance, which takes "
+        "twice the time; 0: off",
+        least=0.0,
+    )
     warmup_steps: int = count(5000, "steps in which the learning rate grows linearly from 0", least=0)
     decay: str = option(
         "constant",
@@ -136,6 +149,7 @@ class Training(Options):
     condition_encoder: str = option(
         "", "workdir of the weights of a condition_encoder that is not trained; they are copied into the workdir"
     )
+    clip: str = option("", "workdir of the CLIP of the section clip; it is copied into the workdir")
     start_from: str = option("", "workdir of another run, whose averaged parameters are the start; '': a random start")
 
 

@@ -109,6 +109,7 @@ def main(argv: list[str]) -> int:
     if not values.image:
         raise InputError("--image is missing: give the image to edit.")
     model = load_trained(values)
+    model.experiment.part("sampler")
     c = model.config.sampling
     task = read_task(model.config, values.task, values.image, values.mask, values.noise, values.strength)
     given = _given(model, task, values)

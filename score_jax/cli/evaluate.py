@@ -4,12 +4,16 @@ from pathlib import Path
 
 from absl import flags
 
+from score_jax import builder
+from score_jax.builder.sections import is_cascade
 from score_jax.cli.extractors import imported, inception
-from score_jax.cli.verb import define_step, load_drawing, parse_flags, with_aliases
+from score_jax.cli.verb import define_step, load_drawing, load_trained, parse_flags, with_aliases
+from score_jax.errors import InputError
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, Protocol, protocol_of
 from score_jax.jobs import evaluate
 from score_jax.jobs.cascades import Cascade, open_images
+from score_jax.jobs.retrieval import PLAIN_TEMPLATE, evaluate_clip
 from score_jax.runtime.multihost import print_once
 from score_jax.runtime.parts import Interrupted
 from score_jax.runtime.stop import stop_on_signals
@@ -22,6 +26,7 @@ _DESCRIPTION = f"""Draws samples and compares them with real images. Sample i de
   python -m score_jax evaluate --workdir=runs/mnist --features=my_package.my_module:my_features
   python -m score_jax evaluate --workdir=runs/upsampler --base=runs/base/samples.npz --protocol=adm
   python -m score_jax evaluate --workdir=runs/cascade --config=configs/adm/imagenet256_cascade.py --protocol=adm
+  python -m score_jax evaluate --workdir=runs/small_clip --config.data.eval_split=held_out
 
 --protocol names the evaluator whose numbers are reproduced:
 {", ".join(PROTOCOLS)}. It uses the Inception network, with the weights of
@@ -30,7 +35,13 @@ compared with the eval split, by the features of a small classifier that is trai
 by --features, any function from uint8 images (b, h, w, c) to vectors (b, d).
 
 Writes evaluation.json, .html, .png and .npz (statistics of the samples) into the workdir; with a protocol
-evaluation_PROTOCOL.*. If the command was stopped, by SIGTERM, Ctrl-C or a crash, the same command continues there."""
+evaluation_PROTOCOL.*. If the command was stopped, by SIGTERM, Ctrl-C or a crash, the same command continues there.
+
+Of a CLIP it writes retrieval.json: how often the caption of an image of the eval split is the first, or among the first
+five, of all captions that differ (image to text) and an image of a caption that of all images (text to image), the mean
+cosine of pairs, and how often the name of the class, within --prompt_template, fits an image best (zero-shot)."""
+_OF_SAMPLES = ("protocol", "features", "inception_weights", "reference", "base", "save_samples", "allow_other_weights")
+"""Flags that are about samples and what they are compared with."""
 
 
 def _define(values: flags.FlagValues) -> None:
@@ -57,6 +68,9 @@ def _define(values: flags.FlagValues) -> None:
         "base", None, "Images to enlarge: an .npz file with images arr_0 and classes arr_1.", flag_values=values
     )
     flags.DEFINE_bool("save_samples", False, "Keep the samples, as .npz files of 10,000 each.", flag_values=values)
+    flags.DEFINE_string(
+        "prompt_template", None, "Of a CLIP: the text of a class, {} standing for its name.", flag_values=values
+    )
 
 
 def _measured_by(values: flags.FlagValues, models: Cascade, workdir: Path) -> tuple[Protocol, FeatureExtractor]:
@@ -75,6 +89,10 @@ def main(argv: list[str]) -> int:
     values = parse_flags(with_aliases(argv), _DESCRIPTION, _define)
     if values is None:
         return 0
+    if not is_cascade(values.config) and "clip" in builder.experiment(values.config).parts:
+        return _retrieval(values)
+    if values.prompt_template is not None:
+        raise InputError("--prompt_template is only for runs of a CLIP: leave it out.")
     models, count = load_drawing(values, values.config.evaluation.num_samples)
     for role in ("sampler", "images"):
         models.stages[-1].experiment.part(role)
@@ -98,4 +116,30 @@ def main(argv: list[str]) -> int:
     if result is not None:
         print("\n".join(result.lines))
         print(f"Written: {result.path}")
+    return 0
+
+
+def _retrieval(values: flags.FlagValues) -> int:
+    """Measures a CLIP."""
+    for name in _OF_SAMPLES:
+        if values[name].value:
+            raise InputError(f"--{name} is about samples, and this run is a CLIP, which draws none: leave it out.")
+    model = load_trained(values)
+    template = PLAIN_TEMPLATE if values.prompt_template is None else values.prompt_template
+    with stop_on_signals() as stop:
+        try:
+            found = evaluate_clip(
+                model.experiment,
+                model.params,
+                model.mesh,
+                workdir=model.workdir,
+                step=model.step,
+                template=template,
+                stop=stop,
+            )
+        except Interrupted as interrupted:
+            print_once(f"Evaluation stopped on {stop.cause}: {interrupted}. The same command continues it.")
+            return stop.exit_code
+    lines = [f"{name:<28}{value:.5g}" for name, value in found.items() if not isinstance(value, str)]
+    print_once("\n".join([*lines, f"Written: {model.workdir / 'retrieval.json'}"]))
     return 0

@@ -27,7 +27,7 @@ from score_jax.planning.topology import slice_devices
 from score_jax.runtime.results import write_json
 from score_jax.runtime.sharding import check_divisible, make_mesh, over_batch, replicated, sharded_by_size
 from score_jax.training.checkpoint import abstract_state
-from score_jax.training.throughput import TRAINING_PER_FORWARD
+from score_jax.training.throughput import passes_of_a_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,7 +239,7 @@ def _tried(config: ConfigDict, devices, name: str, chip: Chip, *, search: bool, 
     settings = [given]
     if search and name == "train":
         settings = settings_to_try(given, len(devices), c.batch_size, recomputes="remat" in config.network)
-        if config.loss.name == "first_stage":  # which needs the whole batch at once
+        if config.loss.name in ("first_stage", "contrastive"):  # which need the whole batch at once
             settings = [setting for setting in settings if setting.accumulate == given.accumulate]
     for setting in settings:
         say(f"{name}: compiling for {len(devices)} chips, {setting} ...")
@@ -263,7 +263,7 @@ def planned(experiment: builder.Experiment, devices, name: str, setting: Setting
     lowered, b, state_bytes = PROGRAMS[name](experiment, mesh)
     program = compiled_program(lowered, chip)
     forward = experiment.network.flops() * b
-    flops = TRAINING_PER_FORWARD * forward if name == "train" else forward
+    flops = passes_of_a_step(experiment.config.optimizer.sam_rho) * forward if name == "train" else forward
     return Planned(name, setting, b, program, flops, state_bytes)
 
 

@@ -103,6 +103,7 @@ class Group:
       ema_decay: of the average of the parameters.
       ema_warmup: whether the average forgets the first steps faster.
       history: what loss-second-moment sampling of times begins with; None: it is not used.
+      sam_rho: how far away the worst parameters are at which the gradient is taken, see `sharpness`; 0: at their place.
     """
 
     init: Callable[[KeyArray], Params]
@@ -111,6 +112,7 @@ class Group:
     ema_decay: float
     ema_warmup: bool
     history: LossHistory | None = None
+    sam_rho: float = 0.0
 
 
 Groups = Mapping[str, Group]

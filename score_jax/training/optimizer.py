@@ -1,13 +1,14 @@
 """Optimizers and the moving average of parameters."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from score_jax.errors import entry_of
 from score_jax.typing import Params
@@ -103,6 +104,34 @@ def clip_by_global_norm(limit: float) -> optax.GradientTransformation:
     return optax.stateless(update)
 
 
+def at_most(tx: optax.GradientTransformation, name: str, most: float) -> optax.GradientTransformation:
+    """Wraps an optimizer so that parameters of this name are at most `most` after its step, but for rounding.
+
+    Args:
+      tx: the optimizer.
+      name: the last key of the parameters' paths.
+      most: their bound.
+    """
+
+    def bounded(path: tuple[Any, ...], update: Array, param: Array) -> Array:
+        return jnp.minimum(update, most - param) if path[-1].key == name else update
+
+    def step(gradients: Params, state: PyTree, params: Params | None = None) -> tuple[Params, PyTree]:
+        assert params is not None, "a bound of parameters needs them"
+        updates, state = tx.update(gradients, state, params)
+        return jax.tree_util.tree_map_with_path(bounded, updates, params), state
+
+    return optax.GradientTransformation(tx.init, step)
+
+
+def _matrices(params: Params) -> PyTree:
+    return jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params)
+
+
+DECAYED: Mapping[str, Callable[[Params], PyTree] | None] = {"all": None, "matrices": _matrices}
+"""From parameters to those that weight decay acts on; None: all. Gains, biases and single numbers are no matrices."""
+
+
 def make_optimizer(
     name: str,
     schedule: optax.Schedule,
@@ -112,15 +141,19 @@ def make_optimizer(
     eps: float,
     weight_decay: float,
     clip_norm: float,
+    decayed: str = "all",
 ) -> optax.GradientTransformation:
     """Clipping by the global norm (off at 0), then "adam" (weight decay added to the gradient) or "adamw" (beside it).
 
+    Weight decay acts on what `decayed`, a key of `DECAYED`, says.
+
     Raises:
-      InputError: unknown `name`.
+      InputError: unknown `name` or `decayed`.
     """
+    mask = entry_of(DECAYED, "optimizer.decayed", decayed)
     optimizers = {
-        "adam": lambda: optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(schedule, b1, b2, eps)),
-        "adamw": lambda: optax.adamw(schedule, b1, b2, eps, weight_decay=weight_decay),
+        "adam": lambda: optax.chain(optax.add_decayed_weights(weight_decay, mask), optax.adam(schedule, b1, b2, eps)),
+        "adamw": lambda: optax.adamw(schedule, b1, b2, eps, weight_decay=weight_decay, mask=mask),
     }
     optimizer = entry_of(optimizers, "optimizer.name", name)
     clip = clip_by_global_norm(clip_norm) if clip_norm > 0 else optax.identity()

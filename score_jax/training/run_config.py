@@ -20,6 +20,7 @@ _FREE_KEYS = (
     "codec.overlap",
     "training.first_stage",
     "training.condition_encoder",
+    "training.clip",
     "training.latents",
     "data.data_dir",
     "data.eval_split",

@@ -15,6 +15,7 @@ from score_jax.errors import InputError
 from score_jax.losses.loss_history import remember
 from score_jax.training.objective import Batch, Group, Groups, Outcome, Surroundings
 from score_jax.training.optimizer import update_ema
+from score_jax.training.sharpness import sharpness_aware
 from score_jax.training.state import TrainState, by_group, from_groups
 from score_jax.typing import KeyArray, Params
 
@@ -112,6 +113,7 @@ def _stepped(
     times, factors = group.objective.draw(time_key, b, fields["history"])
     whole = {"batch": batch, "times": times, "factors": factors, "keys": keys_per_example(key, places)}
     gradients = accumulate_gradients(jax.value_and_grad(mean, has_aux=True), accumulate)
+    gradients = sharpness_aware(gradients, group.sam_rho)
     (value, found), grads = gradients(fields["params"], around, whole, dropout_key)
     updates, opt_state = group.tx.update(grads, fields["opt_state"], fields["params"])
     params = optax.apply_updates(fields["params"], updates)

@@ -11,6 +11,11 @@ TRAINING_PER_FORWARD = 3
 """A gradient costs two forward passes beside the one; what is recomputed (remat) is not counted as useful."""
 
 
+def passes_of_a_step(sam_rho: float) -> int:
+    """Returns how many forward passes an optimizer step costs; sharpness-aware minimisation takes two gradients."""
+    return TRAINING_PER_FORWARD * (2 if sam_rho else 1)
+
+
 @dataclasses.dataclass
 class Meter:
     """Rates since the last reading.

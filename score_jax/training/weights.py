@@ -38,7 +38,7 @@ def save_params(workdir: Path, params: PyTree) -> Path:
     """Writes the parameters into a workdir, whole or not at all, in place of older ones; returns the file."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     # safetensors writes the memory as it lies, so a transposed array would come back as another one.
-    tensors = {_name(path): np.ascontiguousarray(leaf) for path, leaf in leaves}
+    tensors = {_name(path): np.asarray(leaf, order="C") for path, leaf in leaves}
     with written_whole(workdir / FILE_NAME) as temporary:
         save_file(tensors, temporary)
     _forget(workdir, FOLDER_NAME)

@@ -1,7 +1,9 @@
 """CLIP: images and texts to features in one space (Radford et al. 2021, arXiv 2103.00020)."""
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -10,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from score_jax.errors import InputError
+from score_jax.errors import InputError, entry_of
 from score_jax.models.clip.clip_resnet import ModifiedResNet
 from score_jax.models.clip.clip_transformer import Block, Tokens, layer_norm, states
 from score_jax.models.clip.clip_vision import VisionTransformer
@@ -18,7 +20,19 @@ from score_jax.typing import Image, Params
 
 Features = Float[Array, "b d"]
 Ids = Int[Array | np.ndarray, "texts tokens"]
-"""Ids of a text's tokens. The end of the text has the largest id there is; what follows it changes nothing."""
+"""Ids of a text's tokens. What follows the end of the text changes nothing; `POOLS` says where that is."""
+
+
+def _last(ids: Ids) -> Int[Array, "texts"]:
+    """The place of each text's last token that is not 0."""
+    return jnp.max(jnp.where(ids != 0, jnp.arange(ids.shape[1])[None], 0), axis=1)
+
+
+POOLS: Mapping[str, Callable[[Ids], Int[Array, "texts"]]] = {
+    "largest": lambda ids: jnp.argmax(ids, axis=1),
+    "last": _last,
+}
+"""Where a text ends: at its largest id, which published models write there, or before the zeros that follow it."""
 
 
 class TextTransformer(nn.Module):
@@ -31,6 +45,7 @@ class TextTransformer(nn.Module):
       layers: blocks.
       heads: attention heads.
       features: of the output.
+      pool: where a text ends, a key of `POOLS`.
     """
 
     vocabulary: int
@@ -39,6 +54,7 @@ class TextTransformer(nn.Module):
     layers: int
     heads: int
     features: int
+    pool: str = "largest"
 
     def setup(self) -> None:
         """Makes the parts."""
@@ -61,8 +77,11 @@ class TextTransformer(nn.Module):
 
     def pooled(self, ids: Ids) -> Float[Array, "b {self.width}"]:
         """The last of them that counts, where the text ends."""
-        end = jnp.argmax(ids, axis=1)
-        return jnp.take_along_axis(self.sequence(ids), end[:, None, None], axis=1)[:, 0]
+        return jnp.take_along_axis(self.sequence(ids), self.end(ids)[:, None, None], axis=1)[:, 0]
+
+    def end(self, ids: Ids) -> Int[Array, "texts"]:
+        """The place of each text's last token that counts."""
+        return entry_of(POOLS, "pool", self.pool)(ids)
 
     def __call__(self, ids: Ids) -> Float[Array, "b {self.features}"]:
         """Features of texts (b, n), n at most `context`."""
@@ -73,19 +92,25 @@ class CLIP(nn.Module):
     """Both towers, and the scale of their features' products.
 
     Attributes:
-      vision: the tower of images.
+      vision: the tower of images; None: there is the other one alone, without a scale.
       text: the tower of texts.
     """
 
-    vision: VisionTransformer | ModifiedResNet
+    vision: VisionTransformer | ModifiedResNet | None
     text: TextTransformer
 
     def setup(self) -> None:
         """Makes what is of neither tower."""
+        if self.vision is None:
+            return
         self.logit_scale = self.param("logit_scale", nn.initializers.constant(math.log(1 / 0.07)), (), jnp.float32)
 
     def encode_image(self, images: Image) -> Features:
         """As `CLIPNetwork` says."""
+        if self.vision is None:
+            raise InputError(
+                "This CLIP has its network of texts alone, and an image is to be embedded: convert one that has both."
+            )
         size, expected = images.shape[1:], (self.vision.image_size, self.vision.image_size, 3)
         if size != expected:
             raise InputError(f"CLIP's images are {size} where {expected} is expected: resize and crop them.")
@@ -93,9 +118,17 @@ class CLIP(nn.Module):
 
     def encode_text(self, ids: Ids) -> Features:
         """As `CLIPNetwork` says."""
+        self._check_length(ids)
+        return self.text(ids)
+
+    def encode_text_sequence(self, ids: Ids) -> Tokens:
+        """As `ImageText` says."""
+        self._check_length(ids)
+        return self.text.sequence(ids)
+
+    def _check_length(self, ids: Ids) -> None:
         if ids.shape[1] > self.text.context:
             raise InputError(f"CLIP's texts have at most {self.text.context} tokens, not {ids.shape[1]}: cut them.")
-        return self.text(ids)
 
     def __call__(self, images: Image, ids: Ids) -> Float[Array, "b texts"]:
         """As `CLIPNetwork.logits` says."""
@@ -125,6 +158,7 @@ class CLIPNetwork:
     @property
     def image_size(self) -> int:
         """Height and width of the images that it sees."""
+        assert self.module.vision is not None, "asked of a CLIP without a network of images"
         return self.module.vision.image_size
 
     def encode_image(self, params: Params, images: Image) -> Features:
@@ -153,7 +187,9 @@ class CLIPNetwork:
 
 def parameter_shapes(module: CLIP) -> PyTree:
     """Shapes and dtypes of the parameters, without making any."""
+    ids = jax.ShapeDtypeStruct((1, module.text.context), jnp.int32)
+    if module.vision is None:
+        return jax.eval_shape(functools.partial(module.init, method="encode_text"), jax.random.key(0), ids)["params"]
     size = module.vision.image_size
     images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    ids = jax.ShapeDtypeStruct((1, module.text.context), jnp.int32)
     return jax.eval_shape(module.init, jax.random.key(0), images, ids)["params"]
