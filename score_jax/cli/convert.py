@@ -20,13 +20,15 @@ _DESCRIPTION = f"""Converts published weights. Nothing in the file is executed, 
   python -m score_jax convert --from=diffusers FOLDER --workdir=runs/sd
   python -m score_jax convert --from=stable_diffusion sd-v1-4.ckpt --workdir=runs/sd
   python -m score_jax convert --from=latent_diffusion --config=configs/ldm/ffhq.py model.ckpt --workdir=runs/ffhq
+  python -m score_jax convert --from=karlo FOLDER --workdir=runs/karlo
 
   python -m score_jax convert --from=fid_inception pt_inception-2015-12-05-6726825d.pth inception.safetensors
 
 --from names the code that wrote the weights:
 {", ".join(RELEASES)}, or {inception.RELEASE}.
-The last is the network of FID, which needs no config and becomes one file. {" and ".join(WITHOUT_CONFIG)} need none
-either: the networks follow from the weights. Of Stable Diffusion 2 give --prediction=eps or --prediction=v.
+The last is the network of FID, which needs no config and becomes one file. {", ".join(WITHOUT_CONFIG)} need none
+either: the networks follow from the weights. Of Stable Diffusion 2 give --prediction=eps or --prediction=v. karlo, of
+its own files or a folder of diffusers, becomes a cascade of three workdirs.
 
 Reads .pth, .pt and .ckpt of any PyTorch since 0.4, .pkl, .safetensors, .npz and Flax msgpack. Writes config.json,
 params.safetensors and convert.json into the folder OUT, which is also called --workdir. The results of the other verbs
@@ -110,6 +112,8 @@ def main(argv: list[str]) -> int:
     if config is not None and values.prediction:
         raise InputError("--prediction is only for weights without --config: give --config.prediction.output.")
     found = convert(config, release, Path(source), Path(out), values.weights, values.prediction)
+    for name, count in found.stages.items():
+        print(f"{name}: {count:,} parameters")
     print(f"{found.parameters:,} parameters ({_KINDS[found.weights]}): {out}.")
-    print(f"Next: python -m score_jax sample --workdir={out}")
+    print(f"Next: python -m score_jax sample --workdir={out}{' --prompt=TEXT' if found.stages else ''}")
     return 0

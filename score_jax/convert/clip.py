@@ -197,7 +197,7 @@ def _side(positions: int) -> int:
     return side
 
 
-def _module(state: StateDict, names: Names, heads: Mapping[str, int]) -> CLIP:
+def _module(state: StateDict, names: Names, heads: Mapping[str, int], text_alone: bool = False) -> CLIP:
     """The network that has these tensors, by their shapes."""
     shapes = _Shapes(state, table(names))
     vocabulary, width = shapes.of(2, "text", "tokens", "embedding")
@@ -205,6 +205,8 @@ def _module(state: StateDict, names: Names, heads: Mapping[str, int]) -> CLIP:
     _, features = shapes.of(2, "text", "projection")
     layers = shapes.count("text", "blocks_{}", "norm_1", "scale")
     text = TextTransformer(vocabulary, context, width, layers, _heads(width, heads.get("text")), features)
+    if text_alone:
+        return CLIP(None, text)
     if names is TRANSFORMERS or shapes.has("vision", "class_token"):
         return CLIP(_transformer(shapes, features, heads.get("vision")), text)
     return CLIP(_resnet(shapes, features), text)
@@ -226,7 +228,7 @@ def _resnet(shapes: _Shapes, features: int) -> ModifiedResNet:
     return ModifiedResNet(_side(positions) * REDUCTION, width, layers, features)
 
 
-def clip_of(state: StateDict, *, heads: Mapping[str, int] | None = None) -> CLIPNetwork:
+def clip_of(state: StateDict, *, heads: Mapping[str, int] | None = None, text_alone: bool = False) -> CLIPNetwork:
     """The network that a state dict is of, in OpenAI's names or transformers', with parameters in float32.
 
     The networks of all published models follow from the shapes. Models that others trained may have another activation
@@ -235,13 +237,14 @@ def clip_of(state: StateDict, *, heads: Mapping[str, int] | None = None) -> CLIP
     Args:
       state: the tensors.
       heads: of the towers "text" and "vision", where they are not of 64 channels.
+      text_alone: it is of the network of texts with its projection, such as transformers' CLIPTextModelWithProjection.
 
     Raises:
       InputError: it is no CLIP's; tensors are missing, left over or of another shape.
     """
     names = TRANSFORMERS if any(name.startswith("text_model.") for name in state) else OPENAI
     state = joined(state) if names is TRANSFORMERS else state
-    module = _module(state, names, heads or {})
+    module = _module(state, names, heads or {}, text_alone)
     params = to_ours(state, parameter_shapes(module), table(names), buffers=_BUFFERS)
     return CLIPNetwork(module, jax.tree.map(jnp.asarray, params))
 

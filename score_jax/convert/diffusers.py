@@ -65,10 +65,10 @@ def _parts(folder: Path, weights: str) -> Parts:
     scale = diffusers_sections.scale_of(vae.name, described)
     noise = diffusers_sections.scheduler_sections(read_json(folder / "scheduler" / "scheduler_config.json"))
     of_unet, name = _unet_tensors(folder / "unet", weights)
-    of_text = _tensors(text)
+    of_text = part_tensors(text)
     return Parts(
         unet=diffusers_names.unet_state(of_unet),
-        first_stage=diffusers_names.first_stage_state(_tensors(vae)),
+        first_stage=diffusers_names.first_stage_state(part_tensors(vae)),
         encoder=diffusers_names.bert_state(of_text) if encoder["name"] == "text_transformer" else of_text,
         scale=scale,
         weights=name,
@@ -103,11 +103,15 @@ def _unet_tensors(folder: Path, weights: str) -> tuple[dict[str, np.ndarray], st
     raw = [path for path in raw if path.is_file()]
     if weights == "raw" and raw:
         return read_tensors(raw[0], _ADVICE), "raw"
-    return _tensors(folder), "ema" if raw else UNKNOWN if weights == "auto" else weights
+    return part_tensors(folder), "ema" if raw else UNKNOWN if weights == "auto" else weights
 
 
-def _tensors(folder: Path) -> dict[str, np.ndarray]:
-    """Of the first file there is, in full precision where there is a choice."""
+def part_tensors(folder: Path) -> dict[str, np.ndarray]:
+    """The tensors of a part's folder: of the first file there is, in full precision where there is a choice.
+
+    Raises:
+      InputError: there is no file of tensors, or it is damaged.
+    """
     names = [f"{stem}.{form}" for form in _FORMS for stem in _STEMS]
     for path in (folder / name for name in names):
         if path.is_file():

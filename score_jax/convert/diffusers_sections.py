@@ -68,14 +68,19 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _only(of: str, config: Json, possible: Json) -> None:
-    """Raises InputError where a file says of a network what ours has not."""
+def check_only(of: str, config: Json, possible: Json) -> None:
+    """Raises InputError where the config.json in the folder `of` says other values than the possible ones."""
     for key, value in possible.items():
         if config.get(key, value) != value:
             raise InputError(f"{of}/config.json: {key}={quoted(config[key])} is not known here, only {value!r}.")
 
 
-def _whole(of: str, config: Json, key: str, otherwise: Any = _REST) -> int:
+def whole(of: str, config: Json, key: str, otherwise: Any = _REST) -> int:
+    """The whole number above 0 that a file says of a network; of a missing key `otherwise`.
+
+    Raises:
+      InputError: it says none.
+    """
     value = config.get(key, otherwise)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         found = "missing" if value is _REST else quoted(value)
@@ -104,25 +109,25 @@ def unet_section(config: Json, latent_channels: int, context_length: int) -> Sec
     Raises:
       InputError: it is one that is not known here.
     """
-    _only("unet", config, _UNET_ALONE)
+    check_only("unet", config, _UNET_ALONE)
     channels, mult = _widths("unet", config)
     kinds = _list("unet", config, "down_block_types", str)
     if not {*kinds} <= {"CrossAttnDownBlock2D", "DownBlock2D"} or len(kinds) != len(mult):
         raise InputError(f"unet/config.json: down_block_types={quoted(kinds)} are not known here.")
-    inputs = _whole("unet", config, "in_channels", 4)
+    inputs = whole("unet", config, "in_channels", 4)
     return {
         "name": "latent_unet",
         "channels": channels,
         "channel_mult": mult,
-        "num_res_blocks": _whole("unet", config, "layers_per_block", 2),
+        "num_res_blocks": whole("unet", config, "layers_per_block", 2),
         "attention_factors": tuple(2**i for i in reversed(range(len(kinds))) if kinds[i].startswith("Cross")),
         **_heads(config, [channels * each for each in mult], kinds),
-        "context_width": _whole("unet", config, "cross_attention_dim"),
+        "context_width": whole("unet", config, "cross_attention_dim"),
         "context_length": context_length,
-        "transformer_depth": _whole("unet", config, "transformer_layers_per_block", 1),
+        "transformer_depth": whole("unet", config, "transformer_layers_per_block", 1),
         "linear_projection": bool(config.get("use_linear_projection", False)),
         "concat_channels": inputs - latent_channels,
-        "norm_groups": _whole("unet", config, "norm_num_groups", 32),
+        "norm_groups": whole("unet", config, "norm_num_groups", 32),
         "remat": (),
         "dtype": "float32",
     }
@@ -148,30 +153,30 @@ def first_stage_section(of: str, config: Json) -> Section:
     Raises:
       InputError: it is one that is not known here.
     """
-    _only(of, config, _VAE_ALONE)
+    check_only(of, config, _VAE_ALONE)
     channels, mult = _widths(of, config)
     kinds = _list(of, config, "down_block_types", str)
     if not {*kinds} <= {"DownEncoderBlock2D", "AttnDownEncoderBlock2D"} or len(kinds) != len(mult):
         raise InputError(f"{of}/config.json: down_block_types={quoted(kinds)} are not known here.")
-    latent_channels = _whole(of, config, "latent_channels", 4)
+    latent_channels = whole(of, config, "latent_channels", 4)
     section = {
         "name": "autoencoder_kl",
         "channels": channels,
         "channel_mult": mult,
-        "num_res_blocks": _whole(of, config, "layers_per_block", 1),
+        "num_res_blocks": whole(of, config, "layers_per_block", 1),
         "latent_channels": latent_channels,
         "embed_channels": latent_channels,
         "attention_factors": tuple(2**i for i, kind in enumerate(kinds) if kind.startswith("Attn")),
         "middle_attention": bool(config.get("mid_block_add_attention", True)),
-        "image_channels": _whole(of, config, "in_channels", 3),
+        "image_channels": whole(of, config, "in_channels", 3),
         "dropout": 0.0,
         "dtype": "float32",
-        "norm_groups": _whole(of, config, "norm_num_groups", 32),
+        "norm_groups": whole(of, config, "norm_num_groups", 32),
     }
     if "num_vq_embeddings" not in config:
         return section
     embed_channels = config.get("vq_embed_dim") or latent_channels
-    codebook = _whole(of, config, "num_vq_embeddings")
+    codebook = whole(of, config, "num_vq_embeddings")
     return section | {"name": "autoencoder_vq", "codebook_size": codebook, "embed_channels": embed_channels}
 
 
@@ -194,25 +199,25 @@ def encoder_section(of: str, config: Json) -> Section:
       InputError: it is one that is not known here.
     """
     shared = {
-        "vocabulary": _whole(of, config, "vocab_size"),
-        "length": _whole(of, config, "max_position_embeddings"),
+        "vocabulary": whole(of, config, "vocab_size"),
+        "length": whole(of, config, "max_position_embeddings"),
         "dtype": "float32",
     }
     if "encoder_layers" in config:
-        _only(of, config, _BERT_ALONE)
+        check_only(of, config, _BERT_ALONE)
         return shared | {
             "name": "text_transformer",
-            "width": _whole(of, config, "d_model"),
-            "layers": _whole(of, config, "encoder_layers"),
-            "heads": _whole(of, config, "encoder_attention_heads"),
-            "head_width": _whole(of, config, "head_dim", 64),
+            "width": whole(of, config, "d_model"),
+            "layers": whole(of, config, "encoder_layers"),
+            "heads": whole(of, config, "encoder_attention_heads"),
+            "head_width": whole(of, config, "head_dim", 64),
         }
-    _only(of, config, {**_TEXT_ALONE, "intermediate_size": 4 * _whole(of, config, "hidden_size")})
+    check_only(of, config, {**_TEXT_ALONE, "intermediate_size": 4 * whole(of, config, "hidden_size")})
     return shared | {
         "name": "clip_text",
-        "width": _whole(of, config, "hidden_size"),
-        "layers": _whole(of, config, "num_hidden_layers"),
-        "heads": _whole(of, config, "num_attention_heads"),
+        "width": whole(of, config, "hidden_size"),
+        "layers": whole(of, config, "num_hidden_layers"),
+        "heads": whole(of, config, "num_attention_heads"),
         "activation": str(config.get("hidden_act", "quick_gelu")),
         "skip_last": 0,
     }
@@ -224,14 +229,14 @@ def scheduler_sections(config: Json) -> dict[str, Any]:
     Raises:
       InputError: the noise or the prediction is of a kind that is not known here.
     """
-    _only("scheduler", config, _SCHEDULER_ALONE)
+    check_only("scheduler", config, _SCHEDULER_ALONE)
     schedule, output = config.get("beta_schedule", "linear"), config.get("prediction_type", "epsilon")
     if schedule not in _SCHEDULES or output not in _OUTPUTS:
         raise InputError(
             f"scheduler_config.json: beta_schedule={quoted(schedule)}, prediction_type={quoted(output)}; expected one "
             f"of {', '.join(_SCHEDULES)}, and one of {', '.join(_OUTPUTS)}."
         )
-    levels = _whole("scheduler", config, "num_train_timesteps", 1000)
+    levels = whole("scheduler", config, "num_train_timesteps", 1000)
     limits = {key: config.get(f"beta_{name}", value) for key, name, value in _LIMITS}
     if not all(isinstance(beta, float) and 0 < beta < 1 for beta in limits.values()):
         raise InputError(f"scheduler_config.json: betas {quoted(list(limits.values()))} are not between 0 and 1.")

@@ -213,6 +213,7 @@ _RELEASES: dict[str, Callable[[Any, str], Named]] = {
     "improved_diffusion": _plain,
     "guided_diffusion": _plain,
     "latent_diffusion": _plain,
+    "karlo": _plain,
     "ncsn": _ncsn,
     "ncsnv2": _ncsn,
     "edm": _edm,

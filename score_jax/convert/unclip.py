@@ -3,6 +3,7 @@
 Karlo fuses the projections of attention per head as [q, k, v]; diffusers has them apart.
 """
 
+import dataclasses
 import functools
 import re
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import numpy as np
 from score_jax.convert import adm, diffusers_names
 from score_jax.convert.correspondence import LINEAR, SAME, Counterpart, Path, StateDict, Table
 from score_jax.models.priors.prior_transformer import PriorTransformer
+from score_jax.models.unets.karlo_upsampler import KarloUpsampler, unet_of
 from score_jax.models.unets.unclip import UnCLIPDecoder
 
 _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}
@@ -81,6 +83,18 @@ def decoder_table(network: UnCLIPDecoder) -> Table:
             layout = "(c token) i -> i (token c)" if leaf == "kernel" else "(c token) -> (token c)"
             return Counterpart(name, layout, {"token": network.extra_tokens})
         return Counterpart(name, LINEAR if leaf == "kernel" else SAME)
+
+    return counterpart
+
+
+def upsampler_table(network: KarloUpsampler) -> Table:
+    """Of the weights of Karlo's upsampler, which is two networks without attention."""
+    plain = adm.table_of(unet_of(network), lambda level: False)
+
+    def counterpart(path: Path) -> Counterpart:
+        which, *rest = path
+        own = plain(tuple(rest))
+        return dataclasses.replace(own, name=f"model_{which}.{own.name}")
 
     return counterpart
 

@@ -22,6 +22,7 @@ from score_jax.convert.parts import Parts, params_of_parts, read_parts
 from score_jax.data.tokenizer import END
 from score_jax.errors import InputError
 from score_jax.models.autoencoders.first_stage import FIRST_STAGE, FirstStage
+from score_jax.models.clip.image_text import ImageText
 from score_jax.runtime.results import write_json
 from score_jax.training.run_config import save_config
 from score_jax.training.weights import save_params
@@ -71,6 +72,8 @@ def convert_latent(
     try:
         config = completed(_derived(parts, release, output)) if config is None else _with_scale(config, parts)
         network, codec = build_network(config), codec_of(config)
+        if isinstance(network, ImageText):
+            raise InputError(f"--from={release} has no CLIPs: give the config of another network.")
         autoencoder: Any = codec.first_stage if isinstance(codec, Latents) else None
         params, frozen = params_of_parts(parts, network, autoencoder)
         _check_output(config, parts)

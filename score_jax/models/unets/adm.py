@@ -6,6 +6,7 @@ resolution image as condition.
 """
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -13,10 +14,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from score_jax.errors import entry_of
 from score_jax.models.blocks.adm_blocks import blocks_of, check_conditions, embed_with_class, through_unet
 from score_jax.models.blocks.normalization import GROUPS
 from score_jax.models.conditions import Condition, DeclaredConditions, class_label
 from score_jax.typing import Image, Resized, Time
+
+Shape = tuple[int, ...]
+LOW_RES_FILTERS: Mapping[str, Callable[[Array, Shape], Array]] = {
+    "linear": lambda images, shape: jax.image.resize(images, shape, "linear", antialias=False),
+    "cubic": lambda images, shape: jax.image.resize(jnp.clip(images, -1.0, 1.0), shape, "cubic", antialias=True),
+}
+"""How the image `low_res` comes to the size of x: as ADM has it; by a cubic filter, clipped first, as Karlo has it."""
 
 
 class ADM(nn.Module):
@@ -39,6 +48,7 @@ class ADM(nn.Module):
         neighbour.
       qkv_layout: order of the channels of query, key and value: "legacy", or "new" as in the 64 x 64 model.
       super_resolution: the network needs a small image `low_res`; it is resized and joined to the input's channels.
+      low_res_filter: how it is resized, a key of `LOW_RES_FILTERS`; unCLIP's upsamplers have "cubic".
       middle_attention: whether the lowest resolution has attention; without it and with no `attention_resolutions` the
         network is one of convolutions alone, as unCLIP's upsamplers are.
       norm_groups: groups of channels of a norm; 32 of all models of the two papers.
@@ -61,6 +71,7 @@ class ADM(nn.Module):
     resample_with_conv: bool = True
     qkv_layout: str = "legacy"
     super_resolution: bool = False
+    low_res_filter: str = "linear"
     middle_attention: bool = True
     norm_groups: int = GROUPS
     remat: tuple[str, ...] = ()
@@ -84,7 +95,8 @@ class ADM(nn.Module):
         """(b, h, w, c or 2 c) for x (b, h, w, c), time labels (b,), classes `label` (b,) and low_res (b, h', w', c).
 
         Raises:
-          InputError: a condition that the network has is missing, or one that it has not is given.
+          InputError: a condition that the network has is missing, or one that it has not is given; or the filter is
+            unknown.
         """
         check_conditions(
             label=(label is not None, self.num_classes is not None),
@@ -93,7 +105,8 @@ class ADM(nn.Module):
         wide, out_channels = jnp.promote_types(x.dtype, jnp.float32), x.shape[-1] * (1 + self.learn_sigma)
         embedding = embed_with_class(time_label.astype(wide), label, self.channels, self.num_classes)
         if low_res is not None:
-            resized = jax.image.resize(low_res, (*x.shape[:3], low_res.shape[-1]), "linear", antialias=False)
+            resize = entry_of(LOW_RES_FILTERS, "network.low_res_filter", self.low_res_filter)
+            resized = resize(low_res, (*x.shape[:3], low_res.shape[-1]))
             x = jnp.concatenate([x, resized.astype(x.dtype)], axis=-1)
         widths = tuple(int(mult * self.channels) for mult in self.channel_mult)
         blocks = blocks_of(self)

@@ -36,7 +36,7 @@ class EmbeddingConditions(nn.Module):
         image_embedding: Float[Array, "b d"],
         context: Context | None = None,
         text_embedding: Float[Array, "b _"] | None = None,
-    ) -> tuple[Context, Float[Array, "b {self.added}"]]:
+    ) -> tuple[Float[Array, "b tokens _"], Float[Array, "b {self.added}"]]:
         """The context (b, extra_tokens + n, width), and what is added to the time's embedding, for a caption's tokens.
 
         An embedding of zeros stands for none, and a learned one takes its place.
