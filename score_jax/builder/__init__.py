@@ -3,7 +3,7 @@
 from score_jax.builder.edit import Edit, Start
 from score_jax.builder.experiment import Experiment, experiment, label_classes
 from score_jax.builder.first_stage import LPIPS_NAME, MODEL
-from score_jax.builder.networks import NETWORKS, build_network, codec_of
+from score_jax.builder.networks import NETWORKS, build_network, codec_of, shown_size
 from score_jax.builder.processes import PROCESSES, build_process
 from score_jax.builder.sampling import Guide, Known, Sampling
 from score_jax.builder.sections import completed
@@ -25,4 +25,5 @@ __all__ = [
     "completed",
     "experiment",
     "label_classes",
+    "shown_size",
 ]

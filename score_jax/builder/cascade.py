@@ -20,6 +20,7 @@ from score_jax.builder.sections import (
 )
 from score_jax.builder.unread import with_methods
 from score_jax.builder.workdirs import load_config, with_settings
+from score_jax.conditioning.image_embedding import IMAGE_EMBEDDING
 from score_jax.errors import InputError, unknown_name
 
 
@@ -102,32 +103,42 @@ def stage_experiments(config: ConfigDict) -> dict[str, Experiment]:
         with errors_of_stage(name):
             run = with_settings(load_config(Path(stage.workdir)), _settings(stage))
             found[name] = experiment(ConfigDict(run.to_dict() | {"sampling": config.sampling.to_dict()}))
-            for role in ("sampler", "images"):  # 8 bits are what stages hand on
-                found[name].part(role)
+            found[name].part("sampler")
+            if "embeddings" not in found[name].parts:  # what stages hand on, or else 8 bits
+                found[name].part("images")
     _check_fit(config, found)
     return found
 
 
 def _check_fit(config: ConfigDict, stages: Mapping[str, Experiment]) -> None:
-    """Raises InputError where a stage enlarges other images than those of the stage before."""
+    """Raises InputError where a stage takes something else than what the stage before draws."""
     before: tuple[int, ...] = ()
     for name, found in stages.items():
-        run, size = config.cascade[name].workdir, found.config.data.low_resolution
-        enlarges = (size, size, found.image_shape[2]) if size else ()
-        if enlarges != before:
-            takes = f"enlarges images of {_words(enlarges)}" if size else "draws from noise"
-            comes = f"the stage before draws images of {_words(before)}" if before else "no stage is before it"
+        run, takes = config.cascade[name].workdir, _takes(found)
+        if takes != before:
+            what = f"takes {_words(takes)}" if takes else "draws from noise"
+            comes = f"the stage before draws {_words(before)}" if before else "no stage is before it"
             raise InputError(
-                f"cascade.{name}: {run} {takes}, but {comes}: give another run, or the stages in another order."
+                f"cascade.{name}: {run} {what}, but {comes}: give another run, or the stages in another order."
             )
-        before = found.image_shape
+        before = found.codec.shape(found.image_shape) if "embeddings" in found.parts else found.image_shape
     if before != (config.data.image_size, config.data.image_size, config.data.channels):
         raise InputError(
-            f"The cascade draws images of {_words(before)}: give data.image_size={before[0]} and "
+            f"The cascade draws {_words(before)}: give data.image_size={before[0]} and "
             f"data.channels={before[2]}, because `evaluate` reads real images of this size."
         )
 
 
+def _takes(stage: Experiment) -> tuple[int, ...]:
+    """The shape of what a stage needs of the one before; of an embedding (1, 1, d); () where it needs nothing."""
+    size, embedding = stage.config.data.low_resolution, stage.network.conditions.get(IMAGE_EMBEDDING)
+    if embedding is not None:
+        return 1, 1, *embedding.shape
+    return (size, size, stage.image_shape[2]) if size else ()
+
+
 def _words(shape: tuple[int, ...]) -> str:
     height, width, channels = shape
-    return f"{height} x {width} with {channels} channel{'s' if channels > 1 else ''}"
+    if (height, width) == (1, 1):
+        return f"embeddings of {channels} numbers"
+    return f"images of {height} x {width} with {channels} channel{'s' if channels > 1 else ''}"

@@ -68,9 +68,21 @@ class LatentOptions(Options):
     overlap: int = count(8, "latents that neighbouring tiles share, over which they are blended", least=0)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EmbeddingOptions(Options):
+    """Embeddings of images by a CLIP, which the section `clip` describes, as the section `network` of its run.
+
+    Its parameters are those of training.clip, which `train` copies into the workdir. Each number of an embedding is
+    brought to mean 0 and standard deviation 1, which `train` measures and keeps there too (unCLIP, section 2.2).
+    """
+
+    SECTION: ClassVar[str] = "codec"
+
+
 CODECS: Mapping[str, type[Options]] = {
     "pixels": PixelRange,
     "numbers": NumberRange,
     "bits": BlackAndWhite,
     "latents": LatentOptions,
+    "embeddings": EmbeddingOptions,
 }

@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
+from score_jax.builder.contrastive import build_contrastive
 from score_jax.builder.edit import Edit, Start
 from score_jax.builder.first_stage import MODEL, build_adversaries
 from score_jax.builder.guidance_options import ClassifierFree
@@ -18,7 +19,7 @@ from score_jax.builder.likelihood import Levels, divergence_of, flow_of, levels_
 from score_jax.builder.likelihood_options import Bound2015, ByLevels, Exact
 from score_jax.builder.loss_options import Bound, ClassifierOptions
 from score_jax.builder.model_facts import ModelFacts
-from score_jax.builder.networks import build_network, codec_of, conditioners_of, data_shape
+from score_jax.builder.networks import build_network, clip_of, codec_of, conditioners_of, data_shape
 from score_jax.builder.objective import build_loss, history_of, log_variances
 from score_jax.builder.options import Options
 from score_jax.builder.prediction import build_logits, build_predict
@@ -28,18 +29,22 @@ from score_jax.builder.sampling import Guide, Known, Sampling, build_sampling, s
 from score_jax.builder.sections import DEFAULT_METHODS, METHODS, completed, made, refuse_cascade
 from score_jax.builder.unread import refuse_unread
 from score_jax.codecs.codec import Codec
+from score_jax.codecs.embeddings import CLIP, STATISTICS, ImageEmbeddings, Statistics
 from score_jax.codecs.latents import Latents
 from score_jax.codecs.pixels import Pixels
 from score_jax.conditioning.conditioners import Conditioner, conditions_of
 from score_jax.conditioning.dropout import without_conditions
+from score_jax.conditioning.image_embedding import IMAGE_EMBEDDING
 from score_jax.errors import InputError, unknown_name
 from score_jax.guidance.classifier_free import Pair, with_reference
 from score_jax.models.autoencoders.first_stage import FIRST_STAGE, FirstStage
+from score_jax.models.clip.image_text import ImageText
 from score_jax.models.network import ENCODER, Network
 from score_jax.prediction.predictor import Conditions, with_params
 from score_jax.processes.binomial import BinomialChain
 from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.processes.learned import LearnedChain
+from score_jax.samplers.best_of import cosine
 from score_jax.samplers.ode import ODE
 from score_jax.tiles import check_tiles
 from score_jax.training.objective import Group, Groups, Objective
@@ -55,7 +60,7 @@ class Experiment:
 
     Attributes:
       process: the noising process; of models that learn reverse kernels, what their chain is made from.
-      network: the model's `Network`, or the `FirstStage` that an autoencoder's run trains.
+      network: the model's `Network`, or the `FirstStage` or the `ImageText` that a run without a process trains.
       predict: `predict(params, x, t, **conditions) -> Prediction`, of a classifier `-> logits`, and of a model that
         learns reverse kernels what `Kernels.reverse` says.
       model: of parameters: `model(x, t, conditions) -> Prediction`, or `Kernels`.
@@ -67,8 +72,8 @@ class Experiment:
       create_state: fresh training state, a function of nothing (the seed is the config's).
       train_step: `(state, batch, frozen) -> (state, metrics)`, to be jitted.
       parts: what a run may have or lack, by role: "sampler" and "likelihood" of a generative model, "predictor" of one
-        that predicts x0, "classifier", "autoencoder", "images" where the data are images of 8 bits, and "pixels" where
-        x0 is their pixels.
+        that predicts x0, "classifier", "autoencoder", "clip" of a run that trains one, "images" where the data are
+        images of 8 bits, and "pixels" where x0 is their pixels.
       frozen: networks that take part and are not trained, by name; each says the `shapes` of its parameters.
       sections: the options of each section of the config.
       config: what it was built from, with every key.
@@ -127,8 +132,8 @@ class Experiment:
           InputError: this run has none.
         """
         if role not in self.parts:
-            why = _OF_AUTOENCODER if "autoencoder" in self.parts else _WITHOUT[role]
-            raise InputError(f"This run has no {role}: {why}")
+            of_kind = (why for kind, why in _WITHOUT_PROCESS.items() if kind in self.parts)
+            raise InputError(f"This run has no {role}: {next(of_kind, _WITHOUT[role])}")
         return self.parts[role]
 
     def predictor(self, params: Params, *, guided: bool = False) -> Any:
@@ -159,6 +164,31 @@ class Experiment:
         guidance = self.sections["guidance"]
         return isinstance(guidance, ClassifierFree) and guidance.scale != 1.0
 
+    @property
+    def candidates(self) -> int:
+        """How many embeddings are drawn for each sample.
+
+        Raises:
+          InputError: several are asked for of a run that draws none, or by no text.
+        """
+        count = getattr(self.sections["guidance"], "candidates", 1)
+        if count > 1 and not ("embeddings" in self.parts and self.network.encoder is not None):
+            raise InputError(
+                f"guidance.candidates={count} is for a prior, which draws embeddings of texts: leave it out."
+            )
+        return count
+
+    def fit(self, params: Params, conditions: Conditions) -> Callable[[Image], Array]:
+        """How well embeddings x0 (b, 1, 1, d) fit their texts: the cosine with the text's embedding.
+
+        Args:
+          params: as `with_frozen` returns them.
+          conditions: as `conditions` makes them.
+        """
+        given = conditions.given if isinstance(conditions, Pair) else conditions
+        codec = self.codec_with(params)
+        return lambda x0: cosine(codec.decode(x0)[:, 0, 0], given["text_embedding"])
+
     def conditions(
         self, params: Params, batch: Mapping[str, Array], x0: Image | None = None, *, guided: bool = False
     ) -> Conditions:
@@ -175,7 +205,7 @@ class Experiment:
           InputError: the batch lacks an entry.
         """
         own, frozen, declared = self.trained(params), self._not_trained(params), self.network.conditions
-        given = conditions_of(declared, self.conditioners, batch, x0, self.codec_with(params))
+        given = conditions_of(declared, self.conditioners, batch, x0, self.codec_with(params), frozen)
         encoded = self.network.encode(own, frozen, given)
         if not guided or not self.is_guided:
             return encoded
@@ -253,12 +283,14 @@ _WITHOUT = {
     "pixels": "it models latents, numbers or bits. Measure it by likelihood.name=ode, and images of a model of latents "
     "by likelihood.name=images.",
     "autoencoder": "it is no first stage. Train one with network.name=autoencoder_kl.",
+    "clip": "it is no CLIP. Train one with network.name=clip.",
 }
-_OF_AUTOENCODER = (
-    "it is an autoencoder. Use `reconstruct`, or train a model of its latents with codec.name=latents and "
-    "training.first_stage=WORKDIR."
-)
-"""What a run is that lacks a part, and what helps."""
+_WITHOUT_PROCESS = {
+    "autoencoder": "it is an autoencoder. Use `reconstruct`, or train a model of its latents with codec.name=latents "
+    "and training.first_stage=WORKDIR.",
+    "clip": "it is a CLIP. Use `evaluate`, which measures how well it finds the text of an image.",
+}
+"""What a run is that lacks a part, and what helps; of runs that noise nothing by the part that they have."""
 
 
 def facts_of(config: ConfigDict, process: Process, codec: Codec) -> ModelFacts:
@@ -267,7 +299,7 @@ def facts_of(config: ConfigDict, process: Process, codec: Codec) -> ModelFacts:
     return ModelFacts(process, config.process.to_dict(), codec, output, label)
 
 
-def label_classes(config: ConfigDict, network: Network | FirstStage) -> int:
+def label_classes(config: ConfigDict, network: Network | FirstStage | ImageText) -> int:
     """Classes that a label of the data may name: of the model, without the one that stands for none, or of the
     classifier; 0: labels are not used."""
     if config.loss.name == "classifier":
@@ -323,7 +355,7 @@ def _learns(config: ConfigDict, sections: Mapping[str, Any], network: Network, f
 
 
 def _no_model(*_: Any) -> Any:
-    raise AssertionError("an autoencoder predicts nothing of noisy images")
+    raise AssertionError("without a process there are no noisy images")
 
 
 def experiment(config: ConfigDict) -> Experiment:
@@ -341,19 +373,28 @@ def experiment(config: ConfigDict) -> Experiment:
     facts = facts_of(config, process, codec)
     refuse_unread(sections, facts)
     check_tiles("sampling", sections["sampling"].tile, sections["sampling"].overlap)
-    tx, averages = _optimizer(config), {"ema_decay": config.ema.decay, "ema_warmup": config.ema.warmup}
+    tx = _optimizer(config)
+    of_group: dict[str, Any] = {
+        "ema_decay": config.ema.decay,
+        "ema_warmup": config.ema.warmup,
+        "sam_rho": config.optimizer.sam_rho,
+    }
     statistics: PyTree = None
     if isinstance(network, FirstStage):
-        _refuse_unread_by_autoencoders(config)
-        groups, statistics = build_adversaries(sections["loss"], network, codec, tx, averages)
+        _refuse_unread_without_process(config, "an autoencoder")
+        groups, statistics = build_adversaries(sections["loss"], network, codec, tx, of_group)
         learns = _Learned(_no_model, _no_model, {}, groups[MODEL].objective, {"autoencoder": network})
+    elif isinstance(network, ImageText):
+        _refuse_unread_without_process(config, "a CLIP")
+        groups = build_contrastive(sections["loss"], network, tx, of_group)
+        learns = _Learned(_no_model, _no_model, {}, groups[MODEL].objective, {"clip": network})
     else:
         network = dataclasses.replace(network, beside=log_variances(sections["loss"], process))
         learns = _learns(config, sections, network, facts)
         history = history_of(sections["loss"], process)
-        groups = {MODEL: Group(network.init, tx, learns.loss, history=history, **averages)}
-    frozen = _frozen(network, codec)
-    for name in (FIRST_STAGE, ENCODER):
+        groups = {MODEL: Group(network.init, tx, learns.loss, history=history, **of_group)}
+    frozen = _frozen(network, codec, _used_clip(config, network, codec))
+    for name in (FIRST_STAGE, ENCODER, CLIP):
         if config.training[name] and name not in frozen:
             raise InputError(f"training.{name} is not read here: this run has no such network that is not trained.")
     return Experiment(
@@ -379,16 +420,16 @@ def experiment(config: ConfigDict) -> Experiment:
     )
 
 
-def _refuse_unread_by_autoencoders(config: ConfigDict) -> None:
-    """Raises InputError where a section that an autoencoder does not read says something."""
+def _refuse_unread_without_process(config: ConfigDict, what: str) -> None:
+    """Raises InputError where a section says something that a run which noises nothing does not read."""
     for key in config.prediction:
-        raise InputError(f"prediction.{key} is not read by an autoencoder, which predicts no noise: leave it out.")
+        raise InputError(f"prediction.{key} is not read by {what}, which predicts no noise: leave it out.")
     for key in ("low_resolution", "holes"):
         if config.data[key]:
-            raise InputError(f"data.{key} is not read by an autoencoder, which has no condition: leave it out.")
+            raise InputError(f"data.{key} is not read by {what}, which has no condition: leave it out.")
     for section in ("sampler", "guidance", "likelihood", "codec"):
         if made(config, section) != METHODS[section][DEFAULT_METHODS[section]]():
-            raise InputError(f"The section {section} is not read by an autoencoder, which draws nothing: leave it out.")
+            raise InputError(f"The section {section} is not read by {what}, which draws nothing: leave it out.")
 
 
 def _optimizer(config: ConfigDict) -> optax.GradientTransformation:
@@ -396,19 +437,52 @@ def _optimizer(config: ConfigDict) -> optax.GradientTransformation:
     last = o.decay_steps or config.training.steps
     schedule = learning_rate_schedule(o.learning_rate, o.warmup_steps, o.decay, last, first=o.first, last=o.last)
     return make_optimizer(
-        o.name, schedule, b1=o.b1, b2=o.b2, eps=o.eps, weight_decay=o.weight_decay, clip_norm=o.clip_norm
+        o.name,
+        schedule,
+        b1=o.b1,
+        b2=o.b2,
+        eps=o.eps,
+        weight_decay=o.weight_decay,
+        clip_norm=o.clip_norm,
+        decayed=o.decayed,
     )
 
 
 def _of_codec(codec: Codec) -> dict[str, Codec]:
     """The parts that are the codec's to have."""
     images: dict[str, Codec] = {"images": codec} if isinstance(codec, Pixels | Latents) else {}
+    if isinstance(codec, ImageEmbeddings):
+        return {"embeddings": codec}
     return images | ({"pixels": codec} if isinstance(codec, Pixels) else {})
 
 
-def _frozen(network: Network | FirstStage, codec: Codec) -> dict[str, Any]:
+def _frozen(network: Network | FirstStage | ImageText, codec: Codec, clip: ImageText | None) -> dict[str, Any]:
     """The networks that take part and are not trained."""
     found: dict[str, Any] = {FIRST_STAGE: codec.first_stage} if isinstance(codec, Latents) else {}
-    if isinstance(network, Network) and network.encoder is not None and not network.encoder.trained:
-        found[ENCODER] = network.encoder
+    if isinstance(codec, ImageEmbeddings):
+        found[STATISTICS] = Statistics(codec.clip.features)
+    if clip is not None:
+        found[CLIP] = clip
+    encoder = network.encoder if isinstance(network, Network) else None
+    if encoder is not None and not encoder.trained and encoder.frozen_as == ENCODER:
+        found[ENCODER] = encoder
     return found
+
+
+def _used_clip(config: ConfigDict, network: Network | FirstStage | ImageText, codec: Codec) -> ImageText | None:
+    """The CLIP of the section `clip`.
+
+    Raises:
+      InputError: there is one, and nothing uses it.
+    """
+    clip = clip_of(config)
+    if clip is None:
+        return None
+    encoder = network.encoder if isinstance(network, Network) else None
+    of_text = encoder is not None and encoder.frozen_as == CLIP
+    if not (of_text or isinstance(codec, ImageEmbeddings) or IMAGE_EMBEDDING in network.conditions):
+        raise InputError(
+            "The section clip is not read here: give codec.name=embeddings, network.name=unclip_decoder or "
+            "condition_encoder.name=clip, or leave it out."
+        )
+    return clip

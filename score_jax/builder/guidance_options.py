@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import ClassVar
 
-from score_jax.builder.options import Options, option
+from score_jax.builder.options import Options, count, option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -16,6 +16,9 @@ class ClassifierFree(Options):
     sigma_low: float = option(0.0, "guidance is on where sigma / alpha is above sigma_low", least=0.0)
     sigma_high: float = option(
         0.0, "guidance is on where sigma / alpha is at most sigma_high; 0: no upper bound", least=0.0
+    )
+    candidates: int = count(
+        1, "embeddings that a prior draws for each sample, of which the closest to the text's is kept (unCLIP: 2)"
     )
 
 

@@ -9,19 +9,21 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from score_jax.builder.codec_options import BlackAndWhite, LatentOptions, NumberRange, PixelRange
+from score_jax.builder.codec_options import BlackAndWhite, EmbeddingOptions, LatentOptions, NumberRange, PixelRange
 from score_jax.builder.naming import choose, construct
 from score_jax.builder.options import KERNELS, Values
 from score_jax.builder.processes import NONE, build_process, kind_of
 from score_jax.builder.sections import completed, made
 from score_jax.codecs.bits import Bits
 from score_jax.codecs.codec import Codec
+from score_jax.codecs.embeddings import ImageEmbeddings
 from score_jax.codecs.latents import Latents
 from score_jax.codecs.numbers import Numbers
 from score_jax.codecs.pixels import Pixels
 from score_jax.conditioning.channels import HOLES, enlarged
 from score_jax.conditioning.conditioners import Conditioner, low_resolution, one_hot
-from score_jax.data.text_tokenizers import TextTokenizer, text_tokenizer
+from score_jax.conditioning.image_embedding import IMAGE_EMBEDDING, of_clip
+from score_jax.data.text_tokenizers import ClipTokens, TextTokenizer, text_tokenizer
 from score_jax.data.toys import swiss_roll
 from score_jax.errors import InputError, entry_of, unknown_name
 from score_jax.models.autoencoders.autoencoder import AutoencoderKL, AutoencoderVQ
@@ -32,26 +34,37 @@ from score_jax.models.blocks.remat import REMAT_KINDS
 from score_jax.models.blocks.schedule import WithSchedule
 from score_jax.models.classifiers.adm_classifier import POOLS, ADMClassifier
 from score_jax.models.classifiers.wide_resnet import WideResNet
+from score_jax.models.clip.clip import POOLS as TEXT_POOLS
+from score_jax.models.clip.image_text import ImageText, clip
 from score_jax.models.conditioners.class_embedding import ClassEmbedder
 from score_jax.models.conditioners.rescaler import SpatialRescaler
+from score_jax.models.conditions import DeclaredConditions, declared, of_text
 from score_jax.models.network import Encoder, Network
+from score_jax.models.priors.dalle2 import Dalle2Prior
+from score_jax.models.priors.prior_transformer import PriorTransformer
 from score_jax.models.text.bert import TextTransformer
+from score_jax.models.text.clip_features import ClipFeatures
 from score_jax.models.text.clip_text import CLIPText
-from score_jax.models.unets.adm import ADM
+from score_jax.models.unets.adm import ADM, LOW_RES_FILTERS
 from score_jax.models.unets.ddpm import DDPM
 from score_jax.models.unets.dpm2015 import BitMLP, NormalisedRBF
 from score_jax.models.unets.edm_dhariwal import DhariwalUNet
 from score_jax.models.unets.edm_song import SongUNet
+from score_jax.models.unets.karlo_upsampler import KarloUpsampler
 from score_jax.models.unets.latent import LatentUNet
 from score_jax.models.unets.ncsn import NCSN
 from score_jax.models.unets.ncsnpp import NCSNpp
 from score_jax.models.unets.ncsnv2 import NCSNv2
+from score_jax.models.unets.unclip import UnCLIPDecoder
 from score_jax.processes.learned import LearnedChain
 from score_jax.processes.levels import NoiseLevels
 from score_jax.tiles import check_tiles
 
 AUTOENCODERS = {"autoencoder_kl": AutoencoderKL, "autoencoder_vq": AutoencoderVQ}
 """First stages, which are trained without a process."""
+CLIP = "clip"
+"""The network of images and texts, which is trained without a process too."""
+WITHOUT_PROCESS = (*AUTOENCODERS, CLIP)
 NETWORKS: dict[str, Callable[..., Any]] = {
     "ncsnpp": NCSNpp,
     "ddpm": DDPM,
@@ -66,10 +79,15 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "bit_mlp": BitMLP,
     "multiscale": MultiScaleNetwork,
     "latent_unet": LatentUNet,
+    "prior_transformer": PriorTransformer,
+    "dalle2_prior": Dalle2Prior,
+    "unclip_decoder": UnCLIPDecoder,
+    "karlo_upsampler": KarloUpsampler,
     **AUTOENCODERS,
+    CLIP: clip,
 }
-FROM_OTHERS = ("centered", "levels")
-"""Arguments that other sections say: the codec and the process."""
+FROM_OTHERS = ("centered", "levels", "image_size")
+"""Arguments that other sections say: the codec, the process and the data."""
 ENCODERS: dict[str, Callable[..., Any]] = {
     "class_embedding": ClassEmbedder,
     "text_transformer": TextTransformer,
@@ -101,15 +119,20 @@ VALUES = {
     "remat": Values(one_of=REMAT_KINDS),
     "pool": Values(one_of=POOLS),
     "qkv_layout": Values(one_of=tuple(QKV_LAYOUTS)),
+    "low_res_filter": Values(one_of=tuple(LOW_RES_FILTERS)),
     **dict.fromkeys(("units", "scales", "dense_outputs", "norm_groups"), _COUNT),
     **dict.fromkeys(("latent_channels", "embed_channels", "image_channels", "codebook_size", "out_channels"), _COUNT),
     **dict.fromkeys(("context_length", "transformer_depth"), _COUNT),
     **dict.fromkeys(("vocabulary", "length", "layers", "heads", "head_width"), _COUNT),
     **dict.fromkeys(("attention_factors", "stages"), _COUNT),
-    **dict.fromkeys(("context_width", "concat_channels"), Values(least=0)),
+    **dict.fromkeys(("context_width", "concat_channels", "text_length"), Values(least=0)),
+    **dict.fromkeys(("image_features", "extra_tokens", "text_features"), Values(least=0)),
     "bumps": Values(least=2),
     **dict.fromkeys(("width", "bump_width"), Values(above=0.0)),
     **dict.fromkeys(("features", "dense", "upper"), _COUNT),
+    "stem": Values(least=0),
+    **dict.fromkeys(("image_size", "patch", "text_width", "text_layers", "text_heads"), _COUNT),
+    "text_pool": Values(one_of=tuple(TEXT_POOLS)),
 }
 """Values that arguments of networks may have; those of other texts the networks check."""
 
@@ -143,9 +166,38 @@ def codec_of(config: ConfigDict) -> Codec:
             tile=options.tile,
             overlap=options.overlap,
         )
+    if isinstance(options, EmbeddingOptions):
+        clip = clip_of(config)
+        if clip is None:
+            raise InputError("codec.name=embeddings needs the section clip: give the section network of its CLIP.")
+        if shown_size(config):
+            raise InputError(
+                f"data.image_size={config.data.image_size}, but the CLIP sees images of {shown_size(config)}: give "
+                "that."
+            )
+        return ImageEmbeddings(clip)
     if "first_stage" in config:
         raise InputError("The section first_stage is not read by this codec: give codec.name=latents, or leave it out.")
     return _CODECS[type(options)](options)
+
+
+def clip_of(config: ConfigDict) -> ImageText | None:
+    """Builds the CLIP of the section `clip`, which is not trained; None: there is no such section.
+
+    Raises:
+      InputError: a key is unknown, a value is not possible, or it sees images of another size than the data's.
+    """
+    if CLIP not in config:
+        return None
+    values = {"image_size": config.data.image_size} | config.clip.to_dict()
+    module = construct(CLIP, {CLIP: clip}, values, VALUES)
+    return _image_text(config, CLIP, module)
+
+
+def shown_size(config: ConfigDict) -> int:
+    """The size at which a CLIP sees each image of the data beside the model, which sees it smaller; 0: the same."""
+    size = config[CLIP].get("image_size", 0) if CLIP in config else 0
+    return size if size != config.data.image_size else 0
 
 
 def _first_stage(config: ConfigDict) -> FirstStage:
@@ -211,7 +263,23 @@ def conditioners_of(config: ConfigDict, network: Network | FirstStage) -> Mappin
         made["concat"] = enlarged(size, config.data.degradation, network.image_shape[:2])
     elif size:
         made["low_res"] = low_resolution(size, config.data.degradation)
+    if IMAGE_EMBEDDING in network.conditions:
+        made[IMAGE_EMBEDDING] = of_clip(_clip_of_decoder(config, network.conditions[IMAGE_EMBEDDING].shape[0]))
     return made
+
+
+def _clip_of_decoder(config: ConfigDict, features: int) -> ImageText:
+    """The CLIP whose embeddings a decoder takes.
+
+    Raises:
+      InputError: the config has none, or its embeddings have another length.
+    """
+    clip = clip_of(config)
+    if clip is None:
+        raise InputError("network.name=unclip_decoder needs the section clip: give the section network of its CLIP.")
+    if clip.features != features:
+        raise InputError(f"network.image_features={features}, but clip.features={clip.features}: make them the same.")
+    return clip
 
 
 def _encoder(config: ConfigDict, shape: tuple[int, int, int]) -> Encoder | None:
@@ -219,31 +287,77 @@ def _encoder(config: ConfigDict, shape: tuple[int, int, int]) -> Encoder | None:
     if "condition_encoder" not in config:
         return None
     values = config.condition_encoder.to_dict()
+    if values.get("name") == CLIP:
+        return _clip_encoder(config, shape, values)
     module = construct("condition_encoder", ENCODERS, values, VALUES, choices={"dtype": DTYPES})
     raw = dict(module.conditions(shape))
     if not raw:
         raise InputError("condition_encoder.num_classes=0: give the number of classes, at least 1.")
     tokenizer = text_tokenizer(config.data.tokenizer, config.data.max_tokens)
     if "tokens" in raw and tokenizer is not None:
-        _check_tokenizer(config, module, tokenizer)
+        sizes = {"vocabulary": module.vocabulary, "length": module.length}
+        _check_tokenizer(config, "condition_encoder", sizes, tokenizer)
         raw["tokens"] = dataclasses.replace(raw["tokens"], shape=(tokenizer.length,), null=tokenizer.encode(""))
     return Encoder(module, raw, values["name"] not in NOT_TRAINED)
 
 
-def _check_tokenizer(config: ConfigDict, module: Any, tokenizer: TextTokenizer) -> None:
-    """Raises InputError where texts have ids or a length that the encoder does not know."""
-    for what, theirs, ours, key in (
-        ("ids", tokenizer.vocabulary_size, module.vocabulary, "vocabulary"),
-        ("tokens a text", tokenizer.length, module.length, "length"),
+def _clip_encoder(config: ConfigDict, shape: tuple[int, int, int], values: Mapping[str, Any]) -> Encoder:
+    """The encoder of texts of the section `clip`."""
+    found = clip_of(config)
+    if found is None:
+        raise InputError("condition_encoder.name=clip needs the section clip: give the section network of its CLIP.")
+    for key in values:
+        if key != "name":
+            raise unknown_name("key of condition_encoder:", key, ("name",))
+    module, tokenizer = ClipFeatures(found), text_tokenizer(config.data.tokenizer, config.data.max_tokens)
+    assert tokenizer is not None, "a CLIP has been refused without one"
+    raw = dict(module.conditions(shape))
+    (name,) = raw
+    raw[name] = dataclasses.replace(raw[name], shape=(tokenizer.length,), null=tokenizer.encode(""))
+    return Encoder(module, raw, trained=False, frozen_as=CLIP)
+
+
+def _check_tokenizer(config: ConfigDict, section: str, sizes: Mapping[str, int], tokenizer: TextTokenizer) -> None:
+    """Raises InputError where texts have ids or a length that a network of texts does not know."""
+    for what, theirs, key in (
+        ("ids", tokenizer.vocabulary_size, "vocabulary"),
+        ("tokens a text", tokenizer.length, "length"),
     ):
-        if theirs > ours:
+        if theirs > sizes[key]:
             raise InputError(
-                f"data.tokenizer={config.data.tokenizer} has {theirs} {what}, but condition_encoder.{key}={ours}: give "
-                "the encoder as many, or data.max_tokens fewer."
+                f"data.tokenizer={config.data.tokenizer} has {theirs} {what}, but {section}.{key}={sizes[key]}: give "
+                f"{_OF_TEXTS[section]} as many, or data.max_tokens fewer."
             )
 
 
-def build_network(config: ConfigDict) -> Network | FirstStage:
+_OF_TEXTS = {"condition_encoder": "the encoder", "network": "the network", CLIP: "the CLIP"}
+
+
+def _image_text(config: ConfigDict, section: str, module: Any) -> ImageText:
+    """The CLIP of a section, for the config's data.
+
+    Raises:
+      InputError: the data are not coloured, or their texts are not what it reads.
+    """
+    if config.data.channels != 3:
+        raise InputError(f"data.channels={config.data.channels}, but a CLIP sees red, green and blue: give 3.")
+    tokenizer = text_tokenizer(config.data.tokenizer, config.data.max_tokens)
+    if tokenizer is None:
+        raise InputError("data.tokenizer is missing: a CLIP is trained on captions, so give one, such as clip.")
+    _check_tokenizer(config, section, config[section].to_dict(), tokenizer)
+    if module.text.pool == "largest" and not isinstance(tokenizer, ClipTokens):
+        raise InputError(
+            f"{section}.text_pool=largest reads the end of a text that data.tokenizer={config.data.tokenizer} does not "
+            f"write: give {section}.text_pool=last."
+        )
+    if module.vision is None:
+        size = config[section].get("image_size", config.data.image_size)
+    else:
+        size = module.vision.image_size
+    return ImageText(module, (size, size, 3))
+
+
+def build_network(config: ConfigDict) -> Network | FirstStage | ImageText:
     """Builds the network of the section `network`, with what it takes from other sections.
 
     Raises:
@@ -253,7 +367,7 @@ def build_network(config: ConfigDict) -> Network | FirstStage:
     config = completed(config)
     c, process = config.network.to_dict(), config.process
     codec = codec_of(config)
-    shared: dict[str, Any] = {"centered": codec.centered}
+    shared: dict[str, Any] = {"centered": codec.centered, "image_size": config.data.image_size}
     if process.get("name") == "ve_chain":
         build_process(config)  # so that a mistake in it is found now
         spacing, rounded = process.get("spacing", "geometric"), process.get("rounded", False)
@@ -268,9 +382,14 @@ def build_network(config: ConfigDict) -> Network | FirstStage:
         raise InputError(
             f"network.num_levels={c['num_levels']} is not process.num_levels={process.num_levels}: make them the same."
         )
-    if c["name"] in AUTOENCODERS:
+    if c["name"] in WITHOUT_PROCESS:
         if "condition_encoder" in config:
-            raise InputError("The section condition_encoder is not read by an autoencoder: leave it out.")
+            what = "a CLIP" if c["name"] == CLIP else "an autoencoder"
+            raise InputError(f"The section condition_encoder is not read by {what}: leave it out.")
+        if c["name"] == CLIP:
+            if module.vision is None:
+                raise InputError("network.patch is missing: network.name='clip' needs it for its network of images.")
+            return _image_text(config, "network", module)
         return FirstStage(module, _halved(config, "network", module))
     shape = codec.shape(data_shape(config))
     halvings = len(getattr(module, "channel_mult", (1,))) - 1
@@ -283,12 +402,15 @@ def build_network(config: ConfigDict) -> Network | FirstStage:
         )
     encoder = _encoder(config, shape)
     if encoder is not None:
-        _check_made(module, encoder)
+        _check_made(module, encoder, shape)
     return Network(_with_schedule(config, module), shape, encoder)
 
 
-def _check_made(module: Any, encoder: Encoder) -> None:
+def _check_made(module: Any, encoder: Encoder, shape: tuple[int, int, int]) -> None:
     """Raises InputError where an encoder does not make what the network takes, or both are given the same."""
+    if isinstance(encoder.module, ClipFeatures):
+        _check_text_of_clip(declared(module, shape), encoder.module.clip)
+        return
     makes, channels = encoder.module.makes, {"context": "context_width", "concat": "concat_channels"}
     key = channels[makes]
     takes, made = getattr(module, key, None) or 0, getattr(encoder.module, "width", None)
@@ -304,13 +426,29 @@ def _check_made(module: Any, encoder: Encoder) -> None:
         )
 
 
+def _check_text_of_clip(taken: DeclaredConditions, clip: ImageText) -> None:
+    """Raises InputError where a network takes other texts than a CLIP makes."""
+    text = clip.module.text
+    for name, said in of_text(text.context, text.width, text.features).items():
+        if name not in taken:
+            raise InputError(
+                f"condition_encoder.name=clip makes {name}, which this network does not take: leave it out."
+            )
+        if taken[name].shape != said.shape:
+            raise InputError(
+                f"This network's condition {name} has the shape {taken[name].shape}, but the CLIP makes {said.shape}: "
+                "give the network the text_length, text_width and text_features of the section clip (length, "
+                "text_width, features)."
+            )
+
+
 def _check_kind(name: str, process: Any) -> None:
     """Raises InputError where a network is not for a process of this name."""
     kernels = kind_of(process) == KERNELS
     if process == NONE:
-        possible = list(AUTOENCODERS)
+        possible = list(WITHOUT_PROCESS)
     else:
-        possible = [known for known in NETWORKS if (known in OF_KERNELS) == kernels and known not in AUTOENCODERS]
+        possible = [known for known in NETWORKS if (known in OF_KERNELS) == kernels and known not in WITHOUT_PROCESS]
     if name in NETWORKS and name not in possible:
         raise unknown_name(f"network.name for process {process!r}:", name, possible)
 

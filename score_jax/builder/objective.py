@@ -38,6 +38,7 @@ from score_jax.losses import loss_history, score_matching, sliced, time_sampling
 from score_jax.losses.latent import by_level, elbo_weights
 from score_jax.losses.loss_history import LossHistory
 from score_jax.losses.weighting import WEIGHTINGS, Weighting
+from score_jax.models.conditions import TOKENS
 from score_jax.models.network import Network
 from score_jax.prediction.predictor import ConditionalPredictor, Conditions, with_conditions
 from score_jax.prediction.reverse import VARIANCES
@@ -246,6 +247,17 @@ def _criterion(c: Options, model: ModelFacts, dim: int, *, dequantized: bool, si
     raise unknown_name(f"loss.name for process {model.process_name!r}:", name, ("denoising", "sliced", *possible))
 
 
+def _dropout_rates(c: Options, network: Network) -> dict[str, float]:
+    """How often each condition of a network is left out in training."""
+    rate = c.condition_dropout if isinstance(c, Generative | ExactLikelihood) else 0.0
+    rates = dict.fromkeys(network.conditions, rate)
+    if isinstance(c, Generative) and c.caption_dropout >= 0:
+        if TOKENS not in rates:
+            raise InputError("loss.caption_dropout is for models of captions, and this one has none: leave it out.")
+        rates[TOKENS] = c.caption_dropout
+    return rates
+
+
 def build_loss(
     c: Options,
     model: ModelFacts,
@@ -276,7 +288,7 @@ def build_loss(
     if not isinstance(c, ClassifierOptions):
         dim = math.prod(network.image_shape)
         criterion = _criterion(c, model, dim, dequantized=dequantize, sigma_data=sigma_data)
-    rate = c.condition_dropout if isinstance(c, Generative | ExactLikelihood) else 0.0
+    rates = _dropout_rates(c, network)
 
     drawn = dequantize or codec.stochastic
 
@@ -288,8 +300,8 @@ def build_loss(
         if criterion is None:
             logits = call(process.perturb(x0, t, noise), t)
             return {"loss": optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])}
-        given = conditions_of(network.conditions, conditioners, batch, x0, coder)
-        given = with_dropout(fold_in_each(keys, 2), given, network.conditions, rate)
+        given = conditions_of(network.conditions, conditioners, batch, x0, coder, around.frozen)
+        given = with_dropout(fold_in_each(keys, 2), given, network.conditions, rates)
         conditions: Conditions = network.encode(params, around.frozen, given)
 
         def asked(x, t, conditions):

@@ -43,7 +43,7 @@ DEFAULT_METHODS = {
 }
 CONSTRUCTED = ("process", "network", "prediction")
 """Sections that are the arguments of a class of the library, which checks them."""
-OPTIONAL = ("first_stage", "condition_encoder")
+OPTIONAL = ("first_stage", "condition_encoder", "clip")
 """Such sections that a config may lack: networks beside the one that is trained."""
 OF_CASCADES = ("data", "sampling", "evaluation")
 """Sections without methods that a cascade has beside its stages."""

@@ -10,6 +10,7 @@ ABOUT = {
     "prediction": "The network's output and its time label, or its preconditioning.",
     "first_stage": "The autoencoder whose latents are modelled, where codec.name=latents.",
     "condition_encoder": "What makes a condition of the network, such as the context of a text, if anything does.",
+    "clip": "The CLIP whose embeddings a prior draws, or a decoder draws images of, where there is one.",
     "cascade": "Trained runs that draw one after another. It replaces the sections of one run.",
     "data": "The data set: images, or other arrays such as points.",
     "optimizer": "Adam and its learning rate.",

@@ -16,7 +16,7 @@ from score_jax.errors import InputError
 from score_jax.jobs.cascades import Cascade, Stage, claim_folder, load_cascade
 from score_jax.jobs.enlarge import enlarging
 from score_jax.jobs.guide import load_classifier
-from score_jax.jobs.prompts import conditioned, read_prompts
+from score_jax.jobs.prompts import Prompts, conditioned, read_prompts
 from score_jax.jobs.train import restore_params
 from score_jax.runtime.multihost import on_first_process
 from score_jax.runtime.sharding import make_mesh
@@ -117,6 +117,11 @@ def load_trained(values: flags.FlagValues) -> Trained:
     return _trained(values.config, config_flags.required_workdir(values), values.step)
 
 
+def _prompts(values: flags.FlagValues) -> Prompts:
+    """The texts that the flags name, if the verb has any."""
+    return read_prompts(*(values[name].value if name in values else None for name in PROMPTS))
+
+
 def load_drawing(values: flags.FlagValues, count: int) -> tuple[Cascade, int]:
     """What draws, a model or a cascade, as the flags name it with `--base`; and how many samples, at most `count`.
 
@@ -131,13 +136,12 @@ def load_drawing(values: flags.FlagValues, count: int) -> tuple[Cascade, int]:
             raise InputError(
                 "--step is only for a single run: give the step of a stage, as in --config.cascade.stage1.step=STEP."
             )
-        if any(name in values and values[name].value for name in PROMPTS):
-            raise InputError("A cascade takes no text: leave out --prompt, --prompts and --negative_prompt.")
-        models = load_cascade(config, make_mesh())
+        models = load_cascade(config, make_mesh(), count, _prompts(values))
         on_first_process(lambda: claim_folder(config, workdir))
         return models, count
     model = load_trained(values)
-    prompts = read_prompts(*(values[name].value if name in values else None for name in PROMPTS))
+    model.experiment.part("sampler")
+    prompts = _prompts(values)
     given, count = enlarging(load_classifier(model.experiment, model.mesh), model.experiment, values.base, count)
     given = conditioned(given, model.experiment, model.workdir, count, prompts)
     stage = Stage(model.experiment, model.params, model.workdir, model.step, given)

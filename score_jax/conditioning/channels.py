@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, PyTree, UInt8
 
 from score_jax.codecs.codec import Codec
 from score_jax.codecs.latents import Latents
@@ -30,8 +30,8 @@ def enlarged(size: int, degradation: str, latent_size: tuple[int, int]) -> Condi
 
     small_images = low_resolution(size, degradation)
 
-    def conditioner(batch: Mapping[str, Array], x0: Image | None, codec: Codec) -> Resized:
-        small = small_images(batch, x0, codec)
+    def conditioner(batch: Mapping[str, Array], x0: Image | None, codec: Codec, frozen: PyTree) -> Resized:
+        small = small_images(batch, x0, codec, frozen)
         shape = (len(small), *latent_size, small.shape[-1])
         return small if shape == small.shape else jax.image.resize(small, shape, "linear", antialias=False)
 
@@ -59,7 +59,7 @@ def _hole(batch: Mapping[str, Array], codec: Latents) -> tuple[UInt8[Array, "b h
 def filled_by_latent_diffusion(latent_size: tuple[int, int]) -> Conditioner:
     """Returns the latents of images whose hole is black, not scaled, then the mask in -1 and 1, as LDM has them."""
 
-    def conditioner(batch: Mapping[str, Array], x0: Image | None, codec: Codec) -> Resized:
+    def conditioner(batch: Mapping[str, Array], x0: Image | None, codec: Codec, frozen: PyTree) -> Resized:
         assert isinstance(codec, Latents)
         images, mask = _hole(batch, codec)
         return jnp.concatenate([codec.unscaled(images), 2 * _latent_mask(mask, latent_size) - 1], axis=-1)
@@ -73,7 +73,7 @@ def filled_by_stable_diffusion(latent_size: tuple[int, int]) -> Conditioner:
     Black becomes grey there because that code masks images in [-1, 1].
     """
 
-    def conditioner(batch: Mapping[str, Array], x0: Image | None, codec: Codec) -> Resized:
+    def conditioner(batch: Mapping[str, Array], x0: Image | None, codec: Codec, frozen: PyTree) -> Resized:
         assert isinstance(codec, Latents)
         _, mask = _hole(batch, codec)
         known = codec.pixels.encode(batch["image"]) * (1 - mask)

@@ -1,10 +1,11 @@
 """From a batch of data to the conditions of a network, once per batch or sample."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from score_jax.codecs.codec import Codec
 from score_jax.codecs.latents import Latents
@@ -12,9 +13,9 @@ from score_jax.errors import InputError
 from score_jax.models.conditions import DeclaredConditions
 from score_jax.typing import Batch, Image, Resized
 
-Conditioner = Callable[[Mapping[str, Array], Image | None, Codec], Array]
-"""`conditioner(batch, x0, codec)`: one condition of the network, from a batch and, in training and measuring, its x0;
-the codec with its parameters, if it has any."""
+Conditioner = Callable[[Mapping[str, Array], Image | None, Codec, PyTree], Array]
+"""`conditioner(batch, x0, codec, frozen)`: one condition of the network, from a batch and, in training and measuring,
+its x0; the codec with its parameters, if it has any, and by name those of all networks that are not trained."""
 
 
 def area_means(images: Batch, size: int) -> Batch:
@@ -34,14 +35,30 @@ def bicubic(images: Batch, size: int) -> Batch:
     return jax.image.resize(images, (len(images), size, size, images.shape[-1]), "cubic", antialias=True)
 
 
-DEGRADATIONS: dict[str, Callable[[Batch, int], Batch]] = {"area": area_means, "bicubic": bicubic}
+def blurred(images: Batch, size: int) -> Batch:
+    """Makes images (b, h, w, c) small as `bicubic` does, then blurs them a little (Ramesh et al. 2022, section 2.3).
+
+    The kernel is a Gaussian of 3 x 3 pixels with a standard deviation of 0.6; beyond the edges images are mirrored.
+    """
+    small = bicubic(images, size)
+    side = math.exp(-1 / (2 * 0.6**2))
+    for axis in (1, 2):
+        padding = [(0, 0)] * 4
+        padding[axis] = (1, 1)
+        padded = jnp.pad(small, padding, mode="reflect")
+        before, here, after = (jax.lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(3))
+        small = (side * before + here + side * after) / (1 + 2 * side)
+    return small
+
+
+DEGRADATIONS: dict[str, Callable[[Batch, int], Batch]] = {"area": area_means, "bicubic": bicubic, "blurred": blurred}
 """How images are made small, by name."""
 
 
 def given(name: str) -> Conditioner:
     """Returns the entry of the batch as it is."""
 
-    def conditioner(batch: Mapping[str, Array], x0: Image | None, codec: Codec) -> Array:
+    def conditioner(batch: Mapping[str, Array], x0: Image | None, codec: Codec, frozen: PyTree) -> Array:
         if name not in batch:
             raise InputError(
                 f"The network has the condition {name!r}, but the data have no entry of this name: add it to "
@@ -62,8 +79,8 @@ def one_hot(name: str, classes: int) -> Conditioner:
       classes: their number.
     """
 
-    def conditioner(batch: Mapping[str, Array], x0: Image | None, codec: Codec) -> Array:
-        numbers = given(name)(batch, x0, codec)
+    def conditioner(batch: Mapping[str, Array], x0: Image | None, codec: Codec, frozen: PyTree) -> Array:
+        numbers = given(name)(batch, x0, codec, frozen)
         return jax.nn.one_hot(numbers, classes) if jnp.issubdtype(numbers.dtype, jnp.integer) else numbers
 
     return conditioner
@@ -80,7 +97,7 @@ def low_resolution(size: int, degradation: str = "area") -> Conditioner:
         training has those of `data.degradations`.
     """
 
-    def conditioner(batch: Mapping[str, Array], x0: Image | None, codec: Codec) -> Resized:
+    def conditioner(batch: Mapping[str, Array], x0: Image | None, codec: Codec, frozen: PyTree) -> Resized:
         of_pixels = codec.pixels if isinstance(codec, Latents) else codec
         if "low_res" in batch:
             return of_pixels.encode(batch["low_res"])
@@ -102,6 +119,7 @@ def conditions_of(
     batch: Mapping[str, Array],
     x0: Image | None,
     codec: Codec,
+    frozen: PyTree = None,
 ) -> dict[str, Array]:
     """Returns the conditions of a network, by name.
 
@@ -111,11 +129,12 @@ def conditions_of(
       batch: arrays (b, ...) by name.
       x0: of the same examples, where there are any.
       codec: of the model, with its parameters.
+      frozen: parameters of networks that are not trained, by name.
 
     Raises:
       InputError: the batch lacks an entry.
     """
-    made = {name: conditioners.get(name, given(name))(batch, x0, codec) for name in declared}
+    made = {name: conditioners.get(name, given(name))(batch, x0, codec, frozen) for name in declared}
     return {
         name: jnp.asarray(array, declared[name].dtype) if jnp.issubdtype(declared[name].dtype, jnp.integer) else array
         for name, array in made.items()

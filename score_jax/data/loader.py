@@ -17,11 +17,11 @@ Degrade = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 
 
 class _Flip(grain.transforms.RandomMap):
-    """Mirrors an image and its segmentation left to right, half of the time."""
+    """Mirrors an image, its copy for a CLIP and its segmentation left to right, half of the time."""
 
     def random_map(self, element: dict, rng: np.random.Generator) -> dict:
         """One example, with the generator that grain seeds by its place in the stream."""
-        names = [name for name in ("image", "segmentation") if name in element]
+        names = [name for name in ("image", "shown", "segmentation") if name in element]
         return element | {name: element[name][:, ::-1] for name in names} if rng.random() < 0.5 else element
 
 

@@ -86,6 +86,8 @@ class Source:
       dtype: of what `prepare` returns.
       tokenizer: of the captions, whose ids examples have as "tokens", see `with_captions`; None: they have none.
       beside: what examples of a folder have beside their images, by name: functions of the image's file.
+      prepare_shown: as `prepare`, of another size, for a CLIP that sees the same image: "shown" of examples; None: they
+        have none.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Source:
     dtype: type[np.generic] = np.uint8
     tokenizer: TextTokenizer | None = None
     beside: Mapping[str, Callable[[Path], np.ndarray]] = dataclasses.field(default_factory=dict)
+    prepare_shown: Callable[[np.ndarray, str], np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -113,6 +116,8 @@ class Source:
         pixels = decode(image, name) if isinstance(image, bytes) else image
         label = checked_label(row.get("label", 0), operator.index(index), self.num_classes, self.name)
         found = {"image": self.prepare(pixels, name), "label": label, "index": np.int32(index)} | beside
+        if self.prepare_shown is not None:
+            found["shown"] = self.prepare_shown(pixels, name)
         return found if self.tokenizer is None else found | {"tokens": self.tokenizer.encode(_caption(row, name))}
 
     def caption(self, index: int) -> str:
@@ -231,6 +236,7 @@ def open_source(
     tokenizer: TextTokenizer | None = None,
     segmentations: str = "",
     embeddings: str = "",
+    shown_size: int = 0,
 ) -> Source:
     """Opens a data set.
 
@@ -247,6 +253,7 @@ def open_source(
       tokenizer: what makes "tokens" of captions; None: captions are not read.
       segmentations: folder of the segmentations of a folder of images; "": none are read.
       embeddings: folder of the embeddings of a folder of images; "": none are read.
+      shown_size: height and width of a second copy of each image, "shown", in colour; 0: there is none.
 
     Raises:
       InputError: there is no such data set or split, it is not prepared, it has no captions where a tokenizer reads
@@ -271,7 +278,15 @@ def open_source(
         first = any_shape.of(source.rows[0]["image"])
         beside["context"] = dataclasses.replace(any_shape, shape=first.shape).of
     source = dataclasses.replace(source, beside=beside)
+    if shown_size:
+        own = functools.partial(_shown, size=shown_size, crop=crop)
+        source = dataclasses.replace(source, prepare_shown=own)
     return source if tokenizer is None else source.with_captions(tokenizer)
+
+
+def _shown(image: np.ndarray, what: str, *, size: int, crop: int) -> np.ndarray:
+    """As CLIP's images are prepared: the central square, bicubically."""
+    return fit(image, size, 3, "bicubic", what, crop)
 
 
 def _drawn_by_name(

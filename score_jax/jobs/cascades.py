@@ -1,5 +1,7 @@
 """Trained models that draw one after another: a base, then models that enlarge what the one before drew.
 
+A prior draws embeddings, of which the next stage draws images (unCLIP).
+
 One model is the shortest cascade: `sample` and `evaluate` see nothing else. Each stage draws the same global indices by
 a seed of its own, and takes the images of the stage before as a file of samples would hold them, with their classes. So
 a cascade gives what `sample` of its base gives and `sample --base` of the others makes of it, byte for byte.
@@ -18,17 +20,22 @@ from score_jax.builder.cascade import errors_of_stage, stage_experiments
 from score_jax.builder.experiment import Experiment
 from score_jax.builder.sections import is_cascade, stage_names
 from score_jax.builder.workdirs import load_config
+from score_jax.conditioning.image_embedding import IMAGE_EMBEDDING
 from score_jax.data.sources import Source
 from score_jax.errors import InputError, quoted
 from score_jax.jobs.guide import classifier_of, load_classifier
 from score_jax.jobs.open_split import open_labelled, open_split
+from score_jax.jobs.prompts import Prompts, conditioned
 from score_jax.jobs.sample import RANDOM_LABEL, BatchSampler, Given, batch_sampler, check_finite
 from score_jax.jobs.train import restore_params
+from score_jax.models.conditions import TOKENS
 from score_jax.runtime.parts import gathered
 from score_jax.training import data_facts
 from score_jax.training.run_config import save_config
 from score_jax.training.weights import parameters_name
 from score_jax.typing import Params, Rounding
+
+_NO_TEXTS = Prompts()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -120,7 +127,8 @@ class Cascade:
             what |= {"step": first.step}
         else:
             what |= {"stages": [[stage.experiment.config.to_dict(), stage.step] for stage in self.stages]}
-        return what | {"given": first.given.digests(count)}
+        given = [stage.given.digests(count) for stage in self.stages]
+        return what | {"given": given if len(given) > 1 else given[0]}
 
 
 def stage_seed(seed: int, place: int) -> int:
@@ -166,7 +174,9 @@ def cascade_sampler(
             numbers, firsts = np.unique(indices, return_index=True)
             _check_finite(models, place - 1, finite[firsts], numbers)
             classes = {"label": labels} if models.stages[place].num_classes else {}
-            columns, times = samplers[place](indices, rows, {"low_res": columns["image"]} | classes)
+            takes_embedding = IMAGE_EMBEDDING in models.stages[place].experiment.network.conditions
+            what = IMAGE_EMBEDDING if takes_embedding else "low_res"
+            columns, times = samplers[place](indices, rows, {what: columns["image"]} | classes)
             nfe = nfe + columns["nfe"]
         return columns | {"label": labels, "nfe": nfe}, times
 
@@ -229,19 +239,31 @@ def _check_classes(run: str, count: int, first: str, drawn: int) -> None:
             )
 
 
-def load_cascade(config: ConfigDict, mesh: Mesh) -> Cascade:
+def load_cascade(config: ConfigDict, mesh: Mesh, count: int = 0, prompts: Prompts = _NO_TEXTS) -> Cascade:
     """The models of a cascade, with the parameters of all of them on the devices.
 
+    Args:
+      config: of the cascade.
+      mesh: the devices.
+      count: of samples that are to be drawn.
+      prompts: what these are to show; every stage that takes texts is given the same.
+
     Raises:
-      InputError: as `fitting_experiments`, or a run has no parameters.
+      InputError: as `fitting_experiments`, or a run has no parameters; or there are texts and no stage takes any.
     """
-    stages = []
+    stages: list[Stage] = []
     for name, experiment in fitting_experiments(config).items():
         stage = config.cascade[name]
         workdir, step = Path(stage.workdir), None if stage.step < 0 else stage.step
         with errors_of_stage(name):
             params, found = restore_params(experiment.config, experiment, workdir, mesh, step)
-            stages.append(Stage(experiment, params, workdir, found, load_classifier(experiment, mesh)))
+            given = load_classifier(experiment, mesh)
+            if TOKENS in experiment.network.conditions:
+                handed = {IMAGE_EMBEDDING} if stages else set()
+                given = conditioned(given, experiment, workdir, count, prompts, handed)
+            stages.append(Stage(experiment, params, workdir, found, given))
+    if prompts != _NO_TEXTS and all(TOKENS not in stage.experiment.network.conditions for stage in stages):
+        raise InputError("No stage of this cascade takes text: leave out --prompt, --prompts and --negative_prompt.")
     return Cascade(config, tuple(stages), mesh)
 
 

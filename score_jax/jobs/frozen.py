@@ -2,6 +2,8 @@
 
 WORKDIR/first_stage/           config.json and params.safetensors of the autoencoder
 WORKDIR/condition_encoder/     params.safetensors of the network that makes a condition
+WORKDIR/clip/                  config.json and params.safetensors of the CLIP of the section clip
+WORKDIR/embedding_statistics/  params.safetensors: the mean and the deviation of its embeddings
 """
 
 import functools
@@ -53,19 +55,22 @@ def _missing(folder: Path) -> InputError:
 
 
 def copy_frozen(experiment: Experiment, workdir: Path, read: Mapping[str, Any]) -> None:
-    """Copies into a new workdir what training.first_stage and training.condition_encoder name; on all processes.
+    """Copies into a new workdir what training.first_stage, training.condition_encoder and training.clip name; on all
+    processes.
 
     What is there already is kept, but for what a run that never began has left behind.
 
     Args:
       experiment: the run.
       workdir: of the run.
-      read: how each is read, by name: `read[name](folder, shapes)`, whole on each process.
+      read: how each is read, by name: `read[name](folder, shapes)`, whole on each process; others are not copied.
 
     Raises:
       InputError: one is not named, or is none or of another network.
     """
     for name, shapes in frozen_shapes(experiment).items():
+        if name not in read:
+            continue
         source, begun = experiment.config.training[name], (workdir / "config.json").is_file()
         if first_says(weights.has_params(workdir / name) and (begun or not source)):
             continue

@@ -26,7 +26,8 @@ def open_split(config: ConfigDict, split: str, trained: Path | None = None) -> S
     """
     config = builder.completed(config)
     num_classes = builder.label_classes(config, builder.build_network(config))
-    source, codec = open_labelled(config.data, split, num_classes, trained), builder.codec_of(config)
+    size, codec = builder.shown_size(config), builder.codec_of(config)
+    source = open_labelled(config.data, split, num_classes, trained, shown_size=size)
     if source.dtype != codec.dtype:
         name = "numbers" if source.dtype == np.float32 else "pixels or bits"
         raise InputError(
@@ -37,7 +38,9 @@ def open_split(config: ConfigDict, split: str, trained: Path | None = None) -> S
     return source
 
 
-def open_labelled(data: ConfigDict, split: str, num_classes: int, trained: Path | None = None) -> Source:
+def open_labelled(
+    data: ConfigDict, split: str, num_classes: int, trained: Path | None = None, *, shown_size: int = 0
+) -> Source:
     """A split of a section `data`, with labels of so many classes; arguments and errors are those of `open_split`."""
     source = open_source(
         data.name,
@@ -50,6 +53,7 @@ def open_labelled(data: ConfigDict, split: str, num_classes: int, trained: Path 
         tokenizer=text_tokenizer(data.tokenizer, data.max_tokens),
         segmentations=data.segmentations,
         embeddings=data.embeddings,
+        shown_size=shown_size,
     )
     if trained is not None and num_classes:
         check_same_classes(trained, source)

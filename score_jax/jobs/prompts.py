@@ -1,20 +1,21 @@
 """Texts and other conditions that samples of a model are drawn with: of the command line, or of the data set."""
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int32
 
-from score_jax.builder import Experiment
+from score_jax.builder import Experiment, shown_size
+from score_jax.conditioning.image_embedding import IMAGE_EMBEDDING, SHOWN
 from score_jax.data.text_tokenizers import TextTokenizer, text_tokenizer
 from score_jax.errors import InputError, quoted
 from score_jax.jobs.open_split import open_split
 from score_jax.jobs.sample import Given
+from score_jax.models.conditions import TOKENS
 from score_jax.runtime.multihost import print_once
 
-TOKENS = "tokens"
-"""The condition that is made of a text."""
 _ELSEWHERE = {"label", "low_res", "concat"}
 """Conditions of images and classes, which have flags of their own."""
 
@@ -71,13 +72,32 @@ def tokenizer_of(experiment: Experiment) -> TextTokenizer:
     return found
 
 
-def conditioned(given: Given, experiment: Experiment, workdir: Path, count: int, prompts: Prompts) -> Given:
+def conditioned(
+    given: Given,
+    experiment: Experiment,
+    workdir: Path,
+    count: int,
+    prompts: Prompts,
+    handed: Collection[str] = (),
+) -> Given:
     """Returns `given` with the conditions of `count` samples of a model that needs any but a class.
+
+    Args:
+      given: what else they are given.
+      experiment: the model.
+      workdir: of its run.
+      count: of the samples.
+      prompts: what they are to show, and what not.
+      handed: conditions that another model makes.
 
     Raises:
       InputError: the model takes no text and there is one, or it needs a condition that neither texts nor data have.
     """
-    needed = [name for name in experiment.network.conditions if name not in _ELSEWHERE]
+    needed = [name for name in experiment.network.conditions if name not in {*_ELSEWHERE, *handed}]
+    if IMAGE_EMBEDDING in needed:
+        needed.remove(IMAGE_EMBEDDING)
+        if not {IMAGE_EMBEDDING, SHOWN} & given.conditions.keys():
+            needed.append(SHOWN if shown_size(experiment.config) else "image")
     if TOKENS not in needed and (prompts.texts or prompts.negative):
         raise InputError("This model takes no text: leave out --prompt, --prompts and --negative_prompt.")
     if prompts.negative and not experiment.is_guided:

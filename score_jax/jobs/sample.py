@@ -24,6 +24,7 @@ from score_jax.jobs.text_guide import TextGuide
 from score_jax.runtime.parts import Columns, Parts, gathered, joined, parts_to_do
 from score_jax.runtime.sharding import check_divisible, over_batch, replicated
 from score_jax.runtime.stop import Stop
+from score_jax.samplers.best_of import best_of
 from score_jax.tiles import in_tiles
 from score_jax.typing import Params, Rounding
 
@@ -136,6 +137,8 @@ def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: 
     Of parameters, those of what guides, a key, indices (b,), a label, and the rows of `given`.
     """
 
+    candidates = experiment.candidates
+
     def draw_batch(params: Params, guide_params, key, batch_indices, label, rows):
         keys = keys_per_example(jax.random.fold_in(key, _LABEL_STREAM), batch_indices)
         classes, codec = given.num_classes(experiment), experiment.codec_with(params)
@@ -159,15 +162,16 @@ def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: 
         sampling = experiment.sampling(guide=guide, known=known, edit=edit, start=start)
         conditions = experiment.conditions(params, rows, guided=guide is None)
         asked = {"model": conditions} | ({} if guide is None else {"target": guide.target})
-        samples = sampling.draw(
+        draw_by = functools.partial(
+            sampling.draw,
             sampling.see(_predictor(experiment, params, guided=guide is None)),
-            key=key,
             indices=batch_indices,
             shape=codec.shape(experiment.image_shape),
             num_saved=num_saved,
             initial=rows.get("latents"),
             conditions=asked,
         )
+        samples = best_of(lambda key: draw_by(key=key), experiment.fit(params, conditions), key, candidates)
         finite = jnp.isfinite(samples.x).all(axis=(1, 2, 3)) & samples.ok
         # The last denoising moves what is known a little, too.
         x = samples.x if known is None or known.noise else replace(known.measurement, samples.x, known.y)

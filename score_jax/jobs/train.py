@@ -17,6 +17,7 @@ import score_jax
 from score_jax import builder
 from score_jax.arrays import keys_per_example
 from score_jax.builder.workdirs import load_config
+from score_jax.codecs.embeddings import CLIP
 from score_jax.codecs.latents import Latents
 from score_jax.codecs.scale import scale_by_std
 from score_jax.convert.lpips import load_lpips
@@ -29,6 +30,7 @@ from score_jax.errors import InputError
 from score_jax.evaluation.image_grid import save_png
 from score_jax.evaluation.pictures import picture
 from score_jax.jobs.claim import claim_workdir
+from score_jax.jobs.embedding_statistics import bring_statistics
 from score_jax.jobs.encode_latents import hash_of
 from score_jax.jobs.frozen import copy_frozen, load_frozen, needs_lpips
 from score_jax.jobs.open_split import open_split
@@ -54,7 +56,7 @@ from score_jax.training.loop import Schedule, run_training
 from score_jax.training.profile import tracer
 from score_jax.training.state import TrainState
 from score_jax.training.step import TrainStep, in_sequence
-from score_jax.training.throughput import TRAINING_PER_FORWARD, Meter
+from score_jax.training.throughput import Meter, passes_of_a_step
 from score_jax.typing import Params
 
 _PREVIEWS = 64
@@ -83,6 +85,7 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
     agree("data", {"images": len(source), "classes": source.classes})
     directory = directory_of(workdir, c.checkpoints)
     _bring_frozen(experiment, workdir)
+    bring_statistics(experiment, workdir, functools.partial(_batches, config, source), mesh)
     read = load_frozen(experiment, workdir, mesh)
     _check_latents(experiment, read)
     experiment = with_scale(experiment, workdir, source, mesh, read)
@@ -173,7 +176,7 @@ def _bring_frozen(experiment: builder.Experiment, workdir: Path) -> None:
     """Copies into a new workdir the networks that the run does not train; on all processes."""
     whole = make_mesh()  # on which each process has all of an array
 
-    def first_stage(folder: Path, shapes: PyTree) -> Params:
+    def of_run(folder: Path, shapes: PyTree) -> Params:
         config = load_config(folder)
         return restore_trained(config, builder.experiment(config), folder, whole)[0]
 
@@ -181,7 +184,7 @@ def _bring_frozen(experiment: builder.Experiment, workdir: Path) -> None:
         inner = folder / ENCODER  # of a workdir that `train` or `convert` wrote
         return weights.load_params(inner if inner.is_dir() else folder, shapes, replicated(whole))
 
-    copy_frozen(experiment, workdir, {FIRST_STAGE: first_stage, ENCODER: weights_alone})
+    copy_frozen(experiment, workdir, {FIRST_STAGE: of_run, CLIP: of_run, ENCODER: weights_alone})
 
 
 def _frozen(experiment: builder.Experiment, read: Mapping[str, PyTree], mesh: Mesh) -> PyTree:
@@ -272,7 +275,8 @@ def _meter(experiment: builder.Experiment) -> Meter:
     b, peak = experiment.config.training.batch_size, peak_flops(jax.devices()[0].device_kind)
     if peak is None:
         return Meter(b)
-    return Meter(b, TRAINING_PER_FORWARD * b * experiment.network.flops(), peak * jax.device_count())
+    passes = passes_of_a_step(experiment.config.optimizer.sam_rho)
+    return Meter(b, passes * b * experiment.network.flops(), peak * jax.device_count())
 
 
 @functools.lru_cache(maxsize=1)

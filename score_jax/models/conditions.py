@@ -8,6 +8,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array
 
+TOKENS = "tokens"
+"""The condition of the ids of a text."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Condition:

@@ -18,25 +18,39 @@ NETWORK, ENCODER = "network", "condition_encoder"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Encoder:
-    """A network that makes a condition of another one, such as the tokens of a text into its context.
+    """A network that makes conditions of another one, such as the tokens of a text into its context.
 
     It runs once per sample, not once per step.
 
     Attributes:
-      module: called as `module(raw)`; `module.makes` names the condition that it makes.
+      module: called as `module(raw)`; `module.makes` names the condition that it makes, or those in the dictionary that
+        it returns.
       raw: what it is given, one condition by name.
       trained: with the network that it is for; otherwise its parameters are among those that are not trained.
+      frozen_as: the name of its parameters there.
     """
 
     module: Any
     raw: DeclaredConditions
     trained: bool
+    frozen_as: str = ENCODER
 
     @property
     def takes(self) -> str:
         """The name of what it is given."""
         (name,) = self.raw
         return name
+
+    @property
+    def makes(self) -> tuple[str, ...]:
+        """The names of the conditions that it makes."""
+        own = self.module.makes
+        return (own,) if isinstance(own, str) else own
+
+    def encode(self, params: Params, raw: Array) -> dict[str, Array]:
+        """The conditions that it makes (b, ...) of what it is given (b, ...), by name."""
+        made = self.module.apply({"params": params}, raw)
+        return made if isinstance(made, dict) else {self.module.makes: made}
 
     def init(self, key: KeyArray) -> Params:
         """Fresh parameters."""
@@ -70,7 +84,7 @@ class Network:
         taken = declared(self.module, self.image_shape)
         if self.encoder is None:
             return taken
-        return {name: taken[name] for name in taken if name != self.encoder.module.makes} | dict(self.encoder.raw)
+        return {name: taken[name] for name in taken if name not in self.encoder.makes} | dict(self.encoder.raw)
 
     @property
     def _trains_encoder(self) -> bool:
@@ -91,9 +105,8 @@ class Network:
         if self.encoder is None:
             return dict(conditions)
         others = {name: array for name, array in conditions.items() if name != self.encoder.takes}
-        own = params[ENCODER] if self.encoder.trained else frozen[ENCODER]
-        made = self.encoder.module.apply({"params": own}, conditions[self.encoder.takes])
-        return others | {self.encoder.module.makes: made}
+        own = params[ENCODER] if self.encoder.trained else frozen[self.encoder.frozen_as]
+        return others | self.encoder.encode(own, conditions[self.encoder.takes])
 
     def apply(self, params: Params, x: Batch, time_label: Time, **kwargs: Any) -> Any:
         """The network's output; kwargs are its conditions as `encode` makes them, `train` and `rngs`."""

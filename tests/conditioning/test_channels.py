@@ -10,7 +10,7 @@ from PIL import Image as PILImage
 
 from score_jax.codecs.latents import Latents
 from score_jax.conditioning.channels import HOLES, enlarged
-from score_jax.conditioning.conditioners import bicubic
+from score_jax.conditioning.conditioners import bicubic, blurred
 from score_jax.errors import InputError
 
 
@@ -50,11 +50,11 @@ def unscaled(images):
 
 
 def test_small_images_are_those_of_the_batch_or_made():
-    given = enlarged(4, "area", (4, 4))({"low_res": IMAGES[:, :4, :4]}, None, CODEC)
+    given = enlarged(4, "area", (4, 4))({"low_res": IMAGES[:, :4, :4]}, None, CODEC, {})
     np.testing.assert_allclose(given, CODEC.pixels.encode(IMAGES[:, :4, :4]), atol=1e-6)
-    made = enlarged(4, "area", (4, 4))({"image": IMAGES}, None, CODEC)
+    made = enlarged(4, "area", (4, 4))({"image": IMAGES}, None, CODEC, {})
     np.testing.assert_allclose(made, unscaled(IMAGES), atol=1e-6)
-    assert enlarged(2, "area", (4, 4))({"image": IMAGES}, None, CODEC).shape == (2, 4, 4, 3)
+    assert enlarged(2, "area", (4, 4))({"image": IMAGES}, None, CODEC, {}).shape == (2, 4, 4, 3)
 
 
 def test_bicubic_is_pillows():
@@ -64,7 +64,7 @@ def test_bicubic_is_pillows():
 
 
 def test_holes_as_latent_diffusion_has_them():
-    found = HOLES["latent_diffusion"]((4, 4))({"image": IMAGES, "mask": MASK}, None, CODEC)
+    found = HOLES["latent_diffusion"]((4, 4))({"image": IMAGES, "mask": MASK}, None, CODEC, {})
     assert found.shape == (2, 4, 4, 4)
     black = jnp.where(MASK > 0, 0, IMAGES).astype(jnp.uint8)
     np.testing.assert_allclose(found[..., :3], unscaled(black), atol=1e-6)
@@ -72,7 +72,7 @@ def test_holes_as_latent_diffusion_has_them():
 
 
 def test_holes_as_stable_diffusion_has_them():
-    found = HOLES["stable_diffusion"]((4, 4))({"image": IMAGES, "mask": MASK}, None, CODEC)
+    found = HOLES["stable_diffusion"]((4, 4))({"image": IMAGES, "mask": MASK}, None, CODEC, {})
     np.testing.assert_array_equal(found[..., :1], MASK[:, ::2, ::2])
     grey = CODEC.pixels.encode(IMAGES) * (1 - MASK)
     np.testing.assert_allclose(found[..., 1:], 3.0 * Means().encode({}, grey), atol=1e-6)
@@ -80,4 +80,14 @@ def test_holes_as_stable_diffusion_has_them():
 
 def test_a_hole_needs_a_mask():
     with pytest.raises(InputError, match="no mask says where"):
-        HOLES["latent_diffusion"]((4, 4))({"image": IMAGES}, None, CODEC)
+        HOLES["latent_diffusion"]((4, 4))({"image": IMAGES}, None, CODEC, {})
+
+
+def test_blurred_images_are_small_ones_under_a_gaussian_of_three_pixels():
+    image = np.random.default_rng(0).normal(size=(1, 8, 8, 2)).astype(np.float32)
+    small = np.asarray(bicubic(jnp.asarray(image), 4))
+    weights = np.exp(-np.array([1.0, 0.0, 1.0]) / (2 * 0.6**2))
+    kernel = np.outer(weights, weights) / weights.sum() ** 2
+    padded = np.pad(small, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    expected = sum(kernel[i, j] * padded[:, i : i + 4, j : j + 4] for i in range(3) for j in range(3))
+    np.testing.assert_allclose(blurred(jnp.asarray(image), 4), expected, atol=1e-5)

@@ -138,6 +138,9 @@ PARAMETERS = {
     "stable_diffusion/v1_inpainting": 859_535_364,
     "stable_diffusion/v2_base": 865_910_724,
     "stable_diffusion/v2_v": 865_910_724,
+    "unclip/karlo_decoder": 893_318_086,
+    "unclip/karlo_prior": 1_022_028_544,
+    "unclip/karlo_upsampler": 2 * 691_579_523,
 }
 # Of the encoders of conditions, of which text_transformer is without the layer to the vocabulary.
 ENCODERS = {
@@ -155,6 +158,11 @@ ENCODERS = {
     "stable_diffusion/v1_inpainting": 123_060_480,
     "stable_diffusion/v2_base": 340_387_840,
     "stable_diffusion/v2_v": 340_387_840,
+    # The whole CLIP, as published: ViT-L/14.
+    "unclip/karlo_decoder": 427_616_513,
+    "unclip/karlo_prior": 427_616_513,
+    "unclip/small_decoder": 444_449,
+    "unclip/small_prior": 444_449,
 }
 # Whose number of parameters no one has published.
 UNCOUNTED = (
@@ -170,6 +178,10 @@ UNCOUNTED = (
     "ldm/shapes_text",
     "lineage",
     "score_sde/vp/ddpm/cifar10_unconditional",
+    "unclip/small_clip",
+    "unclip/small_decoder",
+    "unclip/small_prior",
+    "unclip/small_upsampler",
 )
 
 

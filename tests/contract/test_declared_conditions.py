@@ -86,12 +86,13 @@ def test_each_condition_is_dropped_on_its_own_at_its_rate(config):
     declared, keys = builder.experiment(config).network.conditions, jax.random.split(jax.random.key(0), 2000)
     given = {"depth": jnp.ones((2000, 1, 1, 1)), "camera": jnp.ones((2000, 2), jnp.int32)}
     declared = declared | {"depth": Condition((1, 1, 1), null=-1.0)}
-    found = with_dropout(keys, given, declared, 0.25)
+    found = with_dropout(keys, given, declared, dict.fromkeys(given, 0.25))
     dropped = {"depth": found["depth"].ravel() == -1, "camera": (found["camera"] == 7).all(axis=1)}
     for share in dropped.values():
         assert abs(float(share.mean()) - 0.25) < 0.04
     assert abs(float((dropped["depth"] & dropped["camera"]).mean()) - 0.25**2) < 0.02
-    assert with_dropout(keys, given, declared, 0.0) is given
+    kept = with_dropout(keys, given, declared, dict.fromkeys(given, 0.0))
+    assert all(kept[name] is given[name] for name in given)
     assert (without_conditions(given, declared)["camera"] == 7).all()
 
 
@@ -133,9 +134,9 @@ def test_conditions_are_made_once_per_batch_of_samples(config, solver, monkeypat
     def counted(name):
         conditioner = original(name)
 
-        def counting(batch, x0, codec):
+        def counting(batch, x0, codec, frozen):
             jax.debug.callback(lambda: made.append(name))
-            return conditioner(batch, x0, codec)
+            return conditioner(batch, x0, codec, frozen)
 
         return counting
 

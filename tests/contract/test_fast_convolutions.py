@@ -42,11 +42,14 @@ SHIPPED = {
     "edm_dhariwal": "edm.imagenet64_cond_adm",
     "multiscale": "dpm2015.dead_leaves",
     "latent_unet": "ldm.mnist_class",
+    "karlo_upsampler": "unclip.karlo_upsampler",
+    "unclip_decoder": "unclip.small_decoder",
     "autoencoder_kl": "ldm.mnist_first_stage",
     "autoencoder_vq": "ldm.vq_f4",
+    "clip": "unclip.small_clip",
 }
 """A config of each kind of network with convolutions."""
-WITHOUT = {"rbf", "bit_mlp"}
+WITHOUT = {"rbf", "bit_mlp", "prior_transformer", "dalle2_prior"}
 SMALL = {
     "channels": 32,
     "channel_mult": (1, 2),
@@ -95,10 +98,11 @@ def abstract(shape, dtype):
 
 def training(config, *, accumulate=2):
     """Two accumulated steps of one dispatch: loops of both kinds; objectives of the whole batch do not accumulate."""
-    accumulate = 1 if config.loss.name == "first_stage" else accumulate
+    accumulate = 1 if config.loss.name in ("first_stage", "contrastive") else accumulate
     config.training.update(batch_size=4, accumulate=accumulate)
     experiment = builder.experiment(config)
-    batch = {
+    declared = experiment.network.conditions
+    batch = {name: abstract((4, *each.shape), each.dtype) for name, each in declared.items()} | {
         "image": abstract((4, *experiment.image_shape), jnp.uint8),
         "label": abstract((4,), jnp.int32),
         "index": abstract((4,), jnp.int32),

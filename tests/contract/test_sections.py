@@ -143,6 +143,8 @@ def test_values_of_options_that_are_not_possible(section, name, options):
 
 AGREEING = ("num_levels", "num_classes", "context_width", "concat_channels", "image_channels")
 """Keys of networks that keys of other sections must agree with."""
+OF_IMAGES = {("clip", key) for key in ("patch", "width", "layers", "heads")}
+"""What a CLIP needs that has a network of images; the section `clip` of others may have none."""
 
 
 def unique_sections(section: str) -> Iterator[tuple[ConfigDict, dict[str, Any], str]]:
@@ -159,7 +161,7 @@ def built(config: ConfigDict) -> None:
     network = networks.build_network(config)
     if processes.kind_of(config.process.name) == KERNELS:
         kernels.build_kernels(config, network, process)
-    elif config.network.name in networks.AUTOENCODERS:
+    elif config.network.name in networks.WITHOUT_PROCESS:
         assert not config.prediction
     elif config.loss.name == "classifier":
         prediction.build_logits(config, network, process)
@@ -178,7 +180,7 @@ def cases_of(section: str, config: ConfigDict) -> Iterator[tuple[str, Any, Value
         return
     name = values["preconditioning" if section == "prediction" else "name"]
     for key, hint in arguments_of(TABLES[section][name]).items():
-        if key != "centered":
+        if key not in networks.FROM_OTHERS:
             yield key, hint, POSSIBLE[section].get(key, Values())
     for key, table in networks.CHOICES.items() if section == "network" else ():
         if key in inspect.signature(TABLES[section][name]).parameters:
@@ -257,7 +259,7 @@ def test_misspelt_and_missing_arguments(section):
                 needed = key == "name"
             else:
                 parameter = inspect.signature(TABLES[section][name]).parameters[key]
-                needed = parameter.default is parameter.empty
+                needed = parameter.default is parameter.empty or (name, key) in OF_IMAGES
             if needed:
                 line = refusal(functools.partial(built, left_out), section)
                 assert "is missing" in line or "Known: label, output, preconditioning" in line

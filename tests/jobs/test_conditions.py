@@ -108,10 +108,10 @@ def test_guidance_without_a_classifier_needs_to_know_no_class():
 
 def test_labels_are_dropped_as_often_as_said():
     keys, given = jax.random.split(jax.random.key(0), 4000), {"label": jnp.zeros(4000, jnp.int32)}
-    dropped = np.asarray(with_dropout(keys, given, class_label(8), 0.25)["label"])
+    dropped = np.asarray(with_dropout(keys, given, class_label(8), {"label": 0.25})["label"])
     assert set(dropped) == {0, 7}
     np.testing.assert_allclose((dropped == 7).mean(), 0.25, atol=0.03)
-    assert (with_dropout(keys, given, class_label(8), 0.0)["label"] == 0).all()
+    assert (with_dropout(keys, given, class_label(8), {"label": 0.0})["label"] == 0).all()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,61 @@
+"""unCLIP, trained end to end by the product's own commands: CLIP, prior, decoder and upsampler of captioned shapes.
+
+    python benchmarks/unclip.py [--budget N] [--out runs/unclip] [--docs] [--json] [--quick]
+
+Runs `train`, `evaluate` and `sample` with the configs `configs/unclip/small_*.py`. A run cut short goes on where it
+was: what is done is kept below --out. With --docs, tables and pictures go to docs/results.md and docs/images/.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import unclip_pages
+from latent_runs import Budget, Product
+from unclip_runs import Stack, folder_of, stack
+
+from report import Claim, emit
+
+
+def claims_of(found: Stack) -> list[Claim]:
+    """What must hold of the stack."""
+    best = found.by_scale[found.best]
+    parts = ", ".join(f"{name} {share:.3f}" for name, share in best.items() if name != "all")
+    sweep = ", ".join(f"{scale:g}: {shares['all']:.3f}" for scale, shares in found.by_scale.items())
+    spread = ", ".join(f"{scale:g}: {ratio:.2f}" for scale, ratio in found.spread.items())
+    by_prior = ", ".join(f"{scale:g}: {shares['all']:.3f}" for scale, shares in found.by_prior_scale.items())
+    where = f"at the decoder's scale {found.best:g}"
+    retrieval = found.retrieval
+    return [
+        Claim("retrieval_image_to_text", retrieval["image_to_text_recall_at_1"], "", 0.95, ">=", "held-out captions"),
+        Claim("zero_shot_accuracy", retrieval["zero_shot_accuracy"], "", 0.9, ">=", "among all 576 captions"),
+        Claim("captions_with_prior", best["all"], "", 0.85, ">=", f"held out, {where}: {parts}; by scale {sweep}"),
+        Claim("captions_seen", found.seen["all"], "", 0.85, ">=", f"of training, {where}"),
+        Claim("captions_real_embedding", found.of_real["all"], "", 0.85, ">=", "the decoder given real embeddings"),
+        Claim("captions_shuffled", found.shuffled, "", 0.05, "<=", "read against another sample's caption"),
+        Claim("upsampled_read_right", found.upsampled["all"], "", 0.9, ">=", "real images, made small and enlarged"),
+        Claim("spread_least", found.spread[1.0], "", 0.3, ">=", f"of real; by the prior's scale {spread}"),
+        Claim("spread_most", found.spread[1.0], "", 3.0, "<=", f"captions right by that scale {by_prior}"),
+    ]
+
+
+def main() -> int:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--budget", type=int, default=1, help="times the training of the configs")
+    parser.add_argument("--out", type=Path, default=Path("runs/unclip"), help="where everything is kept")
+    parser.add_argument("--docs", action="store_true", help="write docs/results.md and its pictures")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
+    parser.add_argument("--quick", action="store_true", help="four steps each: that everything runs, no more")
+    arguments = parser.parse_args()
+    began, quick = time.monotonic(), arguments.quick
+    folder = folder_of(arguments.out, arguments.budget, quick=quick)
+    found = stack(Product(folder, Budget.of(arguments.budget, quick=quick)))
+    if arguments.docs:
+        unclip_pages.write(found, f"python {' '.join(sys.argv)}")
+    return emit("unclip", claims_of(found), began, as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""The results of `unclip.py` as a page: tables, and strips of pictures."""
+
+from lineage_pages import DOCS, labelled
+from pages import made_by, put_into_page
+from unclip_runs import Stack
+
+_COLUMNS = 16
+_IMAGES = DOCS / "images"
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def captions_table(found: Stack) -> str:
+    """Markdown: shares of held-out captions that are right, by what the decoder is given and by scale."""
+    attributes = [name for name in found.seen if name != "all"]
+    head = ("embedding", "prior's scale", "decoder's scale", *attributes, "all right")
+    lines = [_line(*head), "|---|" + "---:|" * (len(head) - 1)]
+    best = f"{found.best:g}"
+    rows = [("of the prior", "1", f"{scale:g}", shares) for scale, shares in found.by_scale.items()]
+    rows += [("of the prior", f"{s:g}", best, shares) for s, shares in found.by_prior_scale.items() if s != 1.0]
+    rows += [("of the prior, captions of training", "1", best, found.seen)]
+    rows += [("of real images", "", best, found.of_real), ("of the text itself", "", best, found.of_text)]
+    rows += [("none: real images, made small and enlarged", "", "", found.upsampled)]
+    for name, prior, scale, shares in rows:
+        lines.append(_line(name, prior, scale, *(f"{shares[each]:.3f}" for each in [*attributes, "all"])))
+    return "\n".join(lines)
+
+
+def write(found: Stack, command: str) -> None:
+    """Puts what is known of the stack into docs/results.md and docs/images/."""
+    step = max(1, len(found.images["real"]) // _COLUMNS)
+    shown = {name: images[::step][:_COLUMNS] for name, images in found.images.items() if not name.startswith("prior_")}
+    labelled(_IMAGES / "unclip_shapes.png", [name.replace("_", " ") for name in shown], list(shown.values()))
+    retrieval, spread = found.retrieval, ", ".join(f"{r:.2f} at scale {s:g}" for s, r in found.spread.items())
+    seconds = ", ".join(f"{name} {taken:.0f} s" for name, taken in found.train_seconds.items())
+    facts = (
+        f"Of held-out images the CLIP finds the caption among all that differ in "
+        f"{retrieval['image_to_text_recall_at_1']:.3f}, and the class among all 576 in "
+        f"{retrieval['zero_shot_accuracy']:.3f}. Within a caption the prior's embeddings deviate from their mean "
+        f"by so much of what real ones do: {spread}. Read against another sample's caption "
+        f"{found.shuffled:.3f} are right. Training took: {seconds}."
+    )
+    picture = "![Real shapes, and those of the stack for held-out captions](images/unclip_shapes.png)"
+    put_into_page(DOCS / "results.md", "unclip", [made_by(command), captions_table(found), facts, picture])

@@ -1,0 +1,214 @@
+"""The runs of `unclip.py`: commands of the product, each run once, and what their files say."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from latent_runs import Product, best_scale
+
+from score_jax import builder
+from score_jax.builder.workdirs import load_config
+from score_jax.data.captioned_checker import share_right
+from score_jax.data.captioned_shapes import combinations, draw, draw_jitter, held_out
+from score_jax.jobs.open_split import open_split
+from score_jax.jobs.sample import Given
+from score_jax.jobs.sample import draw as draw_samples
+from score_jax.jobs.train import restore_params
+from score_jax.runtime.results import write_arrays
+from score_jax.runtime.sharding import make_mesh
+
+SCALES = (1.0, 2.0, 4.0)
+"""Of the decoder's guidance."""
+PRIOR_SCALES = (1.0, 2.0, 4.0)
+"""Of the prior's guidance, with the decoder's best."""
+_SPREAD_CAPTIONS, _SPREAD_IMAGES = 8, 32
+_NAMES = ("clip", "prior", "decoder", "upsampler")
+
+Shares = dict[str, float]
+"""Of images that are read as their captions say, by attribute, and "all"."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stack:
+    """What was measured.
+
+    Attributes:
+      retrieval: what `evaluate` says of the CLIP on held-out captions.
+      train_seconds: of each model.
+      by_scale: the whole stack on held-out captions, by the decoder's scale.
+      by_prior_scale: likewise by the prior's scale, at the decoder's best.
+      of_real: the decoder's images of real embeddings, without an upsampler, read at 32 x 32.
+      of_text: likewise of embeddings of texts in the place of those of images.
+      seen: the whole stack on captions of training, at the best scale.
+      shuffled: share of the stack's images that are read as another sample's caption.
+      upsampled: real images, made small and enlarged by the upsampler.
+      spread: deviation of the prior's embeddings within a caption over that of real ones, by the prior's scale.
+      images: pictures by name, uint8.
+    """
+
+    retrieval: dict[str, float]
+    train_seconds: dict[str, float]
+    by_scale: dict[float, Shares]
+    by_prior_scale: dict[float, Shares]
+    of_real: Shares
+    of_text: Shares
+    seen: Shares
+    shuffled: float
+    upsampled: Shares
+    spread: dict[float, float]
+    images: dict[str, np.ndarray]
+
+    @property
+    def best(self) -> float:
+        """The decoder's scale with the most captions right."""
+        return best_scale(self.by_scale)
+
+
+def _captions(product: Product, split: str, count: int) -> list[str]:
+    config = load_config(product.folder("clip"))
+    config.data.eval_split = split
+    source = open_split(config, "eval_split")
+    return [source.caption(i) for i in range(min(count, len(source)))]
+
+
+def _prompts(product: Product, name: str, captions: list[str]) -> str:
+    file = product.out / f"{name}.txt"
+    file.write_text("\n".join(captions) + "\n")
+    return str(file.absolute())
+
+
+def _stack(product: Product, name: str, captions: list[str], scale: float, prior_scale: float) -> np.ndarray:
+    """Images of captions by prior, decoder and upsampler in one command."""
+    folder, runs = product.folder("stack") / name, [product.folder(run) for run in _NAMES[1:]]
+    words = [f"--config.cascade.stage{i}.workdir={run}" for i, run in enumerate(runs, start=1)]
+    words += [f"--config.cascade.stage1.guidance.scale={prior_scale}"]
+    words += [f"--config.cascade.stage2.guidance.scale={scale}"]
+    words += [f"--prompts={_prompts(product, name, captions)}", f"--config.sampling.num_samples={len(captions)}"]
+    own = ("--config=configs/unclip/small_cascade.py", f"--workdir={folder}", "--config.sampling.batch_size=96")
+    product(f"sample_{name}", "sample", *own, *words)
+    return np.load(folder / "samples.npz")["arr_0"]
+
+
+def _embeddings(product: Product, name: str, captions: list[str], scale: float, count: int) -> np.ndarray:
+    """Embeddings (n, d) that the prior draws, each of the next caption."""
+    out, run = product.folder("embeddings") / name, product.folder("prior")
+    words = (f"--guidance.scale={scale}", f"--prompts={_prompts(product, name, captions)}", f"--out={out}")
+    own = (f"--config.sampling.num_samples={count}", "--config.sampling.batch_size=64")
+    product(f"sample_{name}", "sample", f"--workdir={run}", *words, *own)
+    return np.load(out / "samples.npz")["arr_0"].reshape(count, -1)
+
+
+class _Decoder:
+    """The decoder and its CLIP, asked directly: for embeddings that no command draws."""
+
+    def __init__(self, product: Product, scale: float):
+        config = load_config(product.folder("decoder"))
+        config.guidance.scale = scale
+        self._experiment, self._mesh = builder.experiment(config), make_mesh()
+        self._params, _ = restore_params(config, self._experiment, product.folder("decoder"), self._mesh)
+        clip, frozen = self._experiment.frozen["clip"], self._params["frozen"]["clip"]
+        self.of_images = jax.jit(lambda images: clip.encode_image(frozen, images))
+        self.of_texts = jax.jit(lambda ids: clip.encode_text(frozen, ids))
+
+    def __call__(self, embeddings: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """Images of 16 x 16 of these embeddings and captions."""
+        given = Given(conditions={"image_embedding": embeddings, "tokens": ids})
+        count = len(ids)
+        return draw_samples(
+            self._experiment, self._params, self._mesh, range(count), batch_size=96, seed=0, given=given
+        ).images
+
+
+def _enlarged(product: Product, name: str, images: np.ndarray) -> np.ndarray:
+    """Images of 16 x 16 by the upsampler."""
+    out = product.folder("enlarged") / name
+    write_arrays(out / "small.npz", {"arr_0": images})
+    words = (f"--base={out / 'small.npz'}", f"--config.sampling.num_samples={len(images)}", f"--out={out}")
+    product(f"enlarge_{name}", "sample", f"--workdir={product.folder('upsampler')}", *words)
+    return np.load(out / "samples.npz")["arr_0"]
+
+
+def _spread(groups: np.ndarray) -> float:
+    """Root mean square deviation within captions, of embeddings (captions, images, d) over their length."""
+    directions = groups / np.linalg.norm(groups, axis=-1, keepdims=True)
+    return float(np.sqrt(directions.var(axis=1).mean()))
+
+
+def _real_groups(decoder: _Decoder) -> tuple[list[str], np.ndarray]:
+    """Some held-out captions, and embeddings of images that are drawn anew of each."""
+    rng, labels = np.random.default_rng(0), sorted(held_out("one"))[:: 96 // _SPREAD_CAPTIONS][:_SPREAD_CAPTIONS]
+    every = combinations("one")
+    drawn = [draw(every[label], draw_jitter(rng)) for label in labels for _ in range(_SPREAD_IMAGES)]
+    embeddings = np.asarray(decoder.of_images(jnp.asarray(np.stack(drawn))))
+    return [every[label].captions[0] for label in labels], embeddings.reshape(len(labels), _SPREAD_IMAGES, -1)
+
+
+def train(product: Product) -> dict[str, float]:
+    """The four models, each in its workdir; returns their seconds."""
+    clip = (f"--config.training.clip={product.folder('clip')}",)
+    return {
+        name: product.train(name, f"configs/unclip/small_{name}.py", *(clip if name in ("prior", "decoder") else ()))
+        for name in _NAMES
+    }
+
+
+def retrieval(product: Product) -> dict[str, float]:
+    """What `evaluate` says of the CLIP on captions that training never saw."""
+    product("evaluate_clip", "evaluate", f"--workdir={product.folder('clip')}", "--config.data.eval_split=held_out")
+    return json.loads((product.folder("clip") / "retrieval.json").read_text())
+
+
+def stack(product: Product) -> Stack:
+    """Trains the stack, and measures it on captions that training never saw."""
+    product.out.mkdir(parents=True, exist_ok=True)
+    seconds, found = train(product), retrieval(product)
+    count = product.budget.drawn
+    captions = _captions(product, "held_out", count)
+    images = {f"scale_{s:g}": _stack(product, f"held_out_{s:g}", captions, s, 1.0) for s in SCALES}
+    by_scale = {s: share_right(images[f"scale_{s:g}"], captions) for s in SCALES}
+    best = best_scale(by_scale)
+    by_prior = {1.0: by_scale[best]}
+    for s in PRIOR_SCALES[1:]:
+        images[f"prior_{s:g}"] = _stack(product, f"prior_{s:g}", captions, best, s)
+        by_prior[s] = share_right(images[f"prior_{s:g}"], captions)
+    seen = _captions(product, "test", count)
+    config = load_config(product.folder("decoder"))
+    config.data.eval_split = "held_out"
+    source = open_split(config, "eval_split")
+    rows = [source[i] for i in range(len(captions))]
+    shown, ids = (np.stack([row[name] for row in rows]) for name in ("shown", "tokens"))
+    decoder = _Decoder(product, best)
+    of_real = decoder(np.asarray(decoder.of_images(jnp.asarray(shown))), ids)
+    of_text = decoder(np.asarray(decoder.of_texts(jnp.asarray(ids))), ids)
+    images |= {"real": shown, "of_real": _enlarged(product, "of_real", of_real)}
+    images["of_text"] = _enlarged(product, "of_text", of_text)
+    images["upsampled"] = _enlarged(product, "real", np.stack([row["image"] for row in rows]))
+    named, real = _real_groups(decoder)
+    spreads = {}
+    for s in PRIOR_SCALES:
+        drawn = _embeddings(product, f"spread_{s:g}", named, s, len(named) * _SPREAD_IMAGES)
+        groups = drawn.reshape(_SPREAD_IMAGES, len(named), -1).swapaxes(0, 1)
+        spreads[s] = _spread(groups) / _spread(real)
+    whole = images[f"scale_{best:g}"]
+    others = [*captions[len(captions) // 2 :], *captions[: len(captions) // 2]]
+    return Stack(
+        retrieval=found,
+        train_seconds=seconds,
+        by_scale=by_scale,
+        by_prior_scale=by_prior,
+        of_real=share_right(images["of_real"], captions),
+        of_text=share_right(images["of_text"], captions),
+        seen=share_right(_stack(product, "seen", seen, best, 1.0), seen),
+        shuffled=share_right(whole, others)["all"],
+        upsampled=share_right(images["upsampled"], captions),
+        spread=spreads,
+        images=images,
+    )
+
+
+def folder_of(out: Path, factor: int, *, quick: bool) -> Path:
+    """Where the runs of a budget are kept."""
+    return out / ("quick" if quick else f"budget_{factor}")

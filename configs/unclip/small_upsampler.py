@@ -1,0 +1,43 @@
+"""From 16 x 16 to 32 x 32 on two CPU cores: the upsampler of captioned_shapes, which sees neither text nor embedding.
+
+python -m score_jax train --config=configs/unclip/small_upsampler.py --workdir=runs/small_upsampler
+python -m score_jax sample --workdir=runs/small_upsampler --base=runs/small_decoder/samples.npz
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+    """0.3 M parameters, convolutions alone; trained on small images that are a little blurred (section 2.3)."""
+    config = base.get_config()
+    base.set_data(config, "captioned_shapes")
+    config.data.update(image_size=32, low_resolution=16, degradation="blurred")
+    base.replace_section(config, "process", name="vp_chain", schedule="cosine", num_levels=1000)
+    base.replace_section(config, "prediction", output="v", label="index")
+    base.replace_section(
+        config,
+        "network",
+        name="adm",
+        channels=32,
+        channel_mult=(1, 1),
+        num_res_blocks=1,
+        attention_resolutions=(),
+        dropout=0.0,
+        learn_sigma=False,
+        scale_shift_norm=False,
+        resblock_updown=True,
+        super_resolution=True,
+        low_res_filter="cubic",
+        middle_attention=False,
+        norm_groups=8,
+        dtype="float32",
+        remat=(),
+    )
+    config.loss.weighting = "v"
+    config.sampler.update(name="ddim", num_steps=15, threshold="clip")
+    config.optimizer.update(learning_rate=1e-3, warmup_steps=100, decay="cosine")
+    config.ema.update(decay=0.995, warmup=True)
+    config.training.update(batch_size=16, steps=1000, log_every=20, checkpoint_every=500, keep=2, sample_every=0)
+    return config

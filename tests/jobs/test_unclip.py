@@ -1,0 +1,151 @@
+"""unCLIP through the verbs: a prior, a decoder and an upsampler are trained, and drawn from one after another."""
+
+import json
+
+import numpy as np
+import pytest
+from clip_runs import write_config
+from unclip_runs import write_configs
+
+from score_jax import builder
+from score_jax.cli.config_flags import config_of_file
+from score_jax.errors import InputError
+from score_jax.jobs.cascades import stage_seed
+from tiny import here
+
+PROMPT = "red square"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("configs")
+    clip = write_config(folder)
+    return {"clip": clip} | write_configs(folder, clip)
+
+
+@pytest.fixture(scope="module")
+def runs(files, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    found = {name: folder / name for name in files}
+    for name, run in found.items():
+        words = [f"--config.training.clip={found['clip']}"] if name in ("prior", "decoder") else []
+        assert here("train", f"--config={files[name]}", f"--workdir={run}", "--config.training.steps=2", *words) == 0
+    return found
+
+
+@pytest.fixture(scope="module")
+def cascade(runs):
+    path = runs["clip"].parent / "cascade.py"
+    named = ", ".join(repr(str(runs[name])) for name in ("prior", "decoder", "upsampler"))
+    path.write_text(
+        "from configs import base\n\ndef get_config():\n"
+        f"    config = base.get_cascade({named})\n    config.data.update(image_size=8)\n"
+        "    config.sampling.update(num_samples=8, batch_size=8)\n    return config\n"
+    )
+    return path
+
+
+def arrays(folder):
+    with np.load(folder / "samples.npz") as z:
+        return z["arr_0"]
+
+
+@pytest.mark.slow
+def test_workdirs_are_whole_and_know_the_statistics(runs):
+    for name, parts in {"prior": ("clip", "embedding_statistics"), "decoder": ("clip",)}.items():
+        for part in parts:
+            assert (runs[name] / part / "params.safetensors").is_file()
+    assert not (runs["decoder"] / "embedding_statistics").exists()
+
+
+@pytest.mark.slow
+def test_the_cascade_is_its_stages_one_after_another(runs, cascade, tmp_path):
+    prompt = f"--prompt={PROMPT}"
+    whole = tmp_path / "whole"
+    assert here("sample", f"--config={cascade}", f"--workdir={whole}", prompt) == 0
+    assert arrays(whole).shape == (8, 8, 8, 3) and arrays(whole).dtype == np.uint8
+    assert len(json.loads((whole / "samples.json").read_text())["stages"]) == 3
+    assert here("sample", f"--workdir={runs['prior']}", prompt, f"--out={tmp_path / 'prior'}") == 0
+    assert arrays(tmp_path / "prior").shape == (8, 1, 1, 8) and arrays(tmp_path / "prior").dtype == np.float32
+    two = tmp_path / "two.py"
+    two.write_text(
+        cascade.read_text().replace(f", {str(runs['upsampler'])!r}", "").replace("=8)\n    c", "=4)\n    c", 1)
+    )
+    assert here("sample", f"--config={two}", f"--workdir={tmp_path / 'two'}", prompt) == 0
+    words = [f"--base={tmp_path / 'two' / 'samples.npz'}", f"--config.sampling.seed={stage_seed(0, 2)}"]
+    assert here("sample", f"--workdir={runs['upsampler']}", *words, f"--out={tmp_path / 'up'}") == 0
+    np.testing.assert_array_equal(arrays(tmp_path / "up"), arrays(whole))
+
+
+@pytest.mark.slow
+def test_guidance_and_candidates_change_what_a_prior_draws(runs, tmp_path):
+    found = []
+    for words in ([], ["--guidance.scale=3"], ["--guidance.candidates=2"], ["--prompt=blue circle"]):
+        out = tmp_path / str(len(found))
+        own = [f"--prompt={PROMPT}"] if "--prompt=blue circle" not in words else []
+        assert here("sample", f"--workdir={runs['prior']}", f"--out={out}", *own, *words) == 0
+        found.append(arrays(out))
+    assert not any(np.array_equal(found[0], other) for other in found[1:])
+    same = (found[0] == found[2]).all(axis=(1, 2, 3))
+    assert same.any() or not same.all()
+
+
+@pytest.mark.slow
+def test_a_decoder_alone_draws_the_images_of_its_eval_split(runs, tmp_path):
+    assert here("sample", f"--workdir={runs['decoder']}", f"--out={tmp_path}") == 0
+    assert arrays(tmp_path).shape == (8, 4, 4, 3)
+
+
+@pytest.mark.slow
+def test_a_prior_has_a_density_of_embeddings(runs):
+    own = ("num_examples=8", "batch_size=8", "rtol=1e-2", "atol=1e-2", "sensitivity_batches=0")
+    words = [f"--config.likelihood.{each}" for each in own]
+    assert here("likelihood", f"--workdir={runs['prior']}", *words) == 0
+    found = json.loads((runs["prior"] / "likelihood.json").read_text())
+    assert found["of"] == "embeddings" and found["dimensions"] == 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["evaluate"], "This run has no images"),
+        (["sample", "--base=x.npz"], "--base is only for super-resolution models"),
+    ],
+)
+def test_what_a_prior_is_not_asked(runs, words, message, capsys):
+    assert here(words[0], f"--workdir={runs['prior']}", *words[1:]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_stages_that_do_not_fit(runs, cascade, tmp_path, capsys):
+    swapped = tmp_path / "swapped.py"
+    swapped.write_text(cascade.read_text().replace(repr(str(runs["prior"])) + ", ", ""))
+    assert here("sample", f"--config={swapped}", f"--workdir={tmp_path / 'run'}", f"--prompt={PROMPT}") == 2
+    assert "takes embeddings of 8 numbers, but no stage is before it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "values", "message"),
+    [
+        ("prior", "network", {"text_width": 9}, "This network's condition context has the shape (4, 9)"),
+        ("prior", "clip", None, "codec.name=embeddings needs the section clip"),
+        ("prior", "condition_encoder", {"width": 3}, "Unknown key of condition_encoder: 'width'"),
+        ("prior", "clip", {"image_size": 16}, "data.image_size=8, but the CLIP sees images of 16"),
+        ("decoder", "network", {"image_features": 9}, "network.image_features=9, but clip.features=8"),
+        ("decoder", "clip", None, "needs the section clip"),
+        ("decoder", "guidance", {"candidates": 2}, "guidance.candidates=2 is for a prior"),
+        ("upsampler", "loss", {"caption_dropout": 0.5}, "loss.caption_dropout is for models of captions"),
+    ],
+)
+def test_mistakes_in_configs(files, name, section, values, message):
+    config = config_of_file(str(files[name]))
+    with config.unlocked():
+        if values is None:
+            del config[section]
+        else:
+            config[section].update(values)
+    with pytest.raises(InputError) as found:
+        _ = builder.experiment(config).candidates
+    assert message in str(found.value) and "\n" not in str(found.value)

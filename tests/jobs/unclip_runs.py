@@ -1,0 +1,60 @@
+"""Configs of a tiny stack of captioned images: prior, decoder and upsampler, whose CLIP is that of `clip_runs.py`."""
+
+from pathlib import Path
+
+_CONFIG = """
+from ml_collections import ConfigDict
+
+from configs import base
+from configs.unclip.shared import of_embeddings, of_images, text_sizes
+from score_jax.cli.config_flags import config_of_file
+
+def get_config():
+    clip = config_of_file({clip!r})
+    config = {make}
+    config.optimizer.warmup_steps = 0
+    config.training.update(batch_size=16, steps=2, log_every=1, checkpoint_every=2, sample_every=0)
+    config.sampler.num_steps = 2
+    config.sampling.update(num_samples=8, batch_size=8)
+    return config
+
+def prior(clip):
+    config = of_embeddings(clip)
+    sizes = dict(width=8, layers=1, heads=1) | text_sizes(clip)
+    base.replace_section(config, "network", name="prior_transformer", dtype="float32", **sizes)
+    return config
+
+def decoder(clip):
+    config = of_images(clip)
+    with config.unlocked():
+        config.clip.image_size = config.data.image_size
+    config.data.update(image_size=4, resize_filter="bicubic")
+    base.replace_section(
+        config, "network", name="unclip_decoder", channels=8, channel_mult=(1,), num_res_blocks=1,
+        attention_factors=(), image_features=clip.network.features, context_width=8, learn_sigma=False,
+        num_head_channels=8, norm_groups=4, dtype="float32", remat=(), **text_sizes(clip),
+    )
+    config.loss.caption_dropout = 0.5
+    return config
+
+def upsampler(clip):
+    config = base.get_config()
+    config.data = ConfigDict(clip.data.to_dict() | dict(tokenizer="", low_resolution=4, degradation="blurred"))
+    base.replace_section(config, "process", name="vp_chain", schedule="cosine", num_levels=1000)
+    base.replace_section(config, "prediction", output="eps", label="index")
+    base.replace_section(
+        config, "network", name="adm", channels=8, channel_mult=(1, 1), num_res_blocks=1, attention_resolutions=(),
+        dropout=0.0, learn_sigma=False, resblock_updown=True, super_resolution=True, middle_attention=False,
+        norm_groups=4, dtype="float32", remat=(),
+    )
+    config.sampler.name = "ddim"
+    return config
+"""
+
+
+def write_configs(folder: Path, clip: Path) -> dict[str, Path]:
+    """A config file for each of the three, by name, beside the config of a CLIP."""
+    files = {name: folder / f"{name}.py" for name in ("prior", "decoder", "upsampler")}
+    for name, file in files.items():
+        file.write_text(_CONFIG.format(clip=str(clip), make=f"{name}(clip)"))
+    return files
