@@ -127,6 +127,7 @@ VALUES = {
     **dict.fromkeys(("attention_factors", "stages"), _COUNT),
     **dict.fromkeys(("context_width", "concat_channels", "text_length"), Values(least=0)),
     **dict.fromkeys(("image_features", "extra_tokens", "text_features"), Values(least=0)),
+    **dict.fromkeys(("num_timesteps", "time_tokens", "image_tokens", "text_tokens", "mlp_ratio"), _COUNT),
     "bumps": Values(least=2),
     **dict.fromkeys(("width", "bump_width"), Values(above=0.0)),
     **dict.fromkeys(("features", "dense", "upper"), _COUNT),

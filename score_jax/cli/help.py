@@ -95,7 +95,8 @@ def _constructed(section: str) -> Mapping[str, Callable]:
         "network": networks.NETWORKS,
         "prediction": PRECONDITIONINGS,
         "first_stage": networks.AUTOENCODERS,
-        "condition_encoder": networks.ENCODERS,
+        "clip": {networks.CLIP: networks.NETWORKS[networks.CLIP]},
+        "condition_encoder": {**networks.ENCODERS, networks.CLIP: networks.ClipFeatures},
     }
     if section == "prediction":
         return {"none": _without_preconditioning, **PRECONDITIONINGS}

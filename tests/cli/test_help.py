@@ -102,7 +102,7 @@ def test_a_key_has_its_default_meaning_and_values(capsys):
         (
             ["samplr"],
             "Unknown section of the config 'samplr'. Did you mean 'sampler'? "
-            "Known: cascade, codec, condition_encoder, data,",
+            "Known: cascade, clip, codec, condition_encoder, data,",
         ),
         (["sampler", "hun"], "Unknown sampler.name 'hun'. Did you mean 'heun'?"),
         (["network", "ncsn+"], "Unknown network.name 'ncsn+'. Did you mean 'ncsn'?"),
