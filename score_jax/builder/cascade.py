@@ -116,7 +116,8 @@ def _check_fit(config: ConfigDict, stages: Mapping[str, Experiment]) -> None:
     for name, found in stages.items():
         run, takes = config.cascade[name].workdir, _takes(found)
         if takes != before:
-            what = f"takes {_words(takes)}" if takes else "draws from noise"
+            verb = "enlarges" if found.config.data.low_resolution else "takes"
+            what = f"{verb} {_words(takes)}" if takes else "draws from noise"
             comes = f"the stage before draws {_words(before)}" if before else "no stage is before it"
             raise InputError(
                 f"cascade.{name}: {run} {what}, but {comes}: give another run, or the stages in another order."

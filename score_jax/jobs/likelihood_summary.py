@@ -8,6 +8,7 @@ import numpy as np
 from score_jax.builder import Experiment
 from score_jax.builder.likelihood import divergence_of
 from score_jax.builder.likelihood_options import Exact
+from score_jax.codecs.embeddings import ImageEmbeddings
 from score_jax.codecs.latents import Latents
 from score_jax.codecs.pixels import BITS, Pixels
 from score_jax.jobs.likelihood_calibration import Calibration
@@ -51,19 +52,23 @@ def _of_probes(columns: Columns, c: Exact, per_nat: float) -> dict[str, Any]:
 
 
 def of_what(experiment: Experiment) -> dict[str, Any]:
-    """What the density of x0 is one of, "data" or "latents", and in how many dimensions."""
+    """What the density of x0 is one of, "data", "latents" or "embeddings", and in how many dimensions."""
     codec = experiment.codec
     found: dict[str, Any] = {"of": "data", "dimensions": math.prod(codec.shape(experiment.image_shape))}
     if isinstance(codec, Latents):
         draws = "a draw of the encoder's q(z | x)" if codec.stochastic else "what the encoder says before its codebook"
         found |= {"of": "latents", "x0": f"{codec.scale:g} z, where z is {draws}"}
+    if isinstance(codec, ImageEmbeddings):
+        found |= {"of": "embeddings", "x0": "embeddings of images, each number less its mean and over its deviation"}
     return found
 
 
 def _conventions(experiment: Experiment) -> dict[str, Any]:
     c, codec = experiment.likelihood, experiment.codec
     return {
-        "dequantisation": NO_LEVELS if isinstance(codec, Latents) else getattr(c, "dequantization", "uniform"),
+        "dequantisation": NO_LEVELS
+        if isinstance(codec, Latents | ImageEmbeddings)
+        else getattr(c, "dequantization", "uniform"),
         "levels": 2**codec.bits if isinstance(codec, Pixels) else None,
         "data_range": list(codec.bounds),
         "offset_bits_per_dim": -codec.log_bin_width / float(np.log(2)),
