@@ -16,6 +16,7 @@ def get_config() -> ConfigDict:
     """0.5 M parameters: a causal transformer of four blocks over 16 tokens, which predicts x0."""
     clip = small_clip.get_config()
     config = of_embeddings(clip)
+    config.loss.weighting = "v"
     sizes = {"width": 96, "layers": 4, "heads": 3} | text_sizes(clip)
     base.replace_section(config, "network", name="prior_transformer", dtype="float32", **sizes)
     config.sampler.num_steps = 64

@@ -19,7 +19,7 @@ from score_jax.runtime.parts import Columns
 
 LATENT_NAME = "latent_bits_per_dim"
 """Of a density of latents in a summary; that of data is called bits per dimension of the data, `bpd_...`."""
-NO_LEVELS = "none: latents are numbers"
+NO_LEVELS = "none: numbers without levels"
 
 
 def _mean(name: str, values: np.ndarray) -> dict[str, Any]:
