@@ -59,6 +59,6 @@ def test_the_loader_adds_them_and_conditioners_take_them():
     batch, codec = {name: jnp.asarray(array) for name, array in next(loader).items()}, Pixels()
     assert batch["low_res"].shape == (2, 16, 16, 3) and not np.array_equal(*batch["low_res"])
     condition = low_resolution(16, "bsrgan_light")
-    np.testing.assert_allclose(condition(batch, None, codec), batch["low_res"] / 127.5 - 1, atol=1e-6)
+    np.testing.assert_allclose(condition(batch, None, codec, {}), batch["low_res"] / 127.5 - 1, atol=1e-6)
     with pytest.raises(InputError, match="data.degradation=bsrgan_light makes images small at random, in training"):
         condition({"image": batch["image"]}, codec.encode(batch["image"]), codec)

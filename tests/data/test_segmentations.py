@@ -51,9 +51,9 @@ def test_they_are_mirrored_with_the_images(folders):
 
 def test_a_channel_for_each_class():
     numbers = np.array([[[0, 2], [255, 1]]], np.uint8)
-    channels = one_hot("segmentation", 3)({"segmentation": jnp.asarray(numbers)}, None, Pixels())
+    channels = one_hot("segmentation", 3)({"segmentation": jnp.asarray(numbers)}, None, Pixels(), {})
     np.testing.assert_array_equal(channels[0], [[[1, 0, 0], [0, 0, 1]], [[0, 0, 0], [0, 1, 0]]])
-    np.testing.assert_array_equal(one_hot("segmentation", 3)({"segmentation": channels}, None, Pixels()), channels)
+    np.testing.assert_array_equal(one_hot("segmentation", 3)({"segmentation": channels}, None, Pixels(), {}), channels)
 
 
 def test_what_is_none_is_one_line(folders):
