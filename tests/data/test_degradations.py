@@ -61,4 +61,4 @@ def test_the_loader_adds_them_and_conditioners_take_them():
     condition = low_resolution(16, "bsrgan_light")
     np.testing.assert_allclose(condition(batch, None, codec, {}), batch["low_res"] / 127.5 - 1, atol=1e-6)
     with pytest.raises(InputError, match="data.degradation=bsrgan_light makes images small at random, in training"):
-        condition({"image": batch["image"]}, codec.encode(batch["image"]), codec)
+        condition({"image": batch["image"]}, codec.encode(batch["image"]), codec, {})
