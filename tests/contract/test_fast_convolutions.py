@@ -101,7 +101,9 @@ def training(config, *, accumulate=2):
     accumulate = 1 if config.loss.name in ("first_stage", "contrastive") else accumulate
     config.training.update(batch_size=4, accumulate=accumulate)
     experiment = builder.experiment(config)
-    declared = experiment.network.conditions
+    declared = {
+        name: each for name, each in experiment.network.conditions.items() if name != "low_res"
+    }  # made of images
     batch = {name: abstract((4, *each.shape), each.dtype) for name, each in declared.items()} | {
         "image": abstract((4, *experiment.image_shape), jnp.uint8),
         "label": abstract((4,), jnp.int32),
