@@ -171,7 +171,10 @@ def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: 
             initial=rows.get("latents"),
             conditions=asked,
         )
-        samples = best_of(lambda key: draw_by(key=key), experiment.fit(params, conditions), key, candidates)
+        if candidates == 1:
+            samples = draw_by(key=key)
+        else:
+            samples = best_of(lambda key: draw_by(key=key), experiment.fit(params, conditions), key, candidates)
         finite = jnp.isfinite(samples.x).all(axis=(1, 2, 3)) & samples.ok
         # The last denoising moves what is known a little, too.
         x = samples.x if known is None or known.noise else replace(known.measurement, samples.x, known.y)
