@@ -3,16 +3,12 @@
 from latent_runs import DIGIT_SCALES, Digits, Shapes
 from lineage_pages import DOCS, labelled, save_against_scale
 from matplotlib.figure import Figure
-from pages import made_by, put_into_page
+from pages import made_by, put_into_page, row
 
 from report import Estimate
 
 _COLUMNS = 16
 _IMAGES = DOCS / "images"
-
-
-def _line(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _pm(value: Estimate, digits: int) -> str:
@@ -23,11 +19,11 @@ def digits_table(found: Digits) -> str:
     """Markdown: the model of latents beside that of pixels."""
     head = ("model", "parameters", "training, s", "ms per image", "bits/dim")
     head += tuple(f"fid_digits, scale {scale:g}" for scale in DIGIT_SCALES)
-    lines = [_line(*head), "|---|" + "---:|" * (len(head) - 1)]
+    lines = [row(*head), "|---|" + "---:|" * (len(head) - 1)]
     for name, sign, model in (("latents, with their autoencoder", "<= ", found.latent), ("pixels", "", found.pixels)):
         cells = (f"{model.parameters / 1e6:.2f} M", f"{model.train_seconds:.0f}", f"{model.milliseconds:.1f}")
         fids = (_pm(model.fids[scale], 1) for scale in DIGIT_SCALES)
-        lines.append(_line(name, *cells, sign + _pm(model.bits, 2), *fids))
+        lines.append(row(name, *cells, sign + _pm(model.bits, 2), *fids))
     return "\n".join(lines)
 
 
@@ -35,12 +31,12 @@ def captions_table(found: Shapes) -> str:
     """Markdown: shares of captions that are right, by scale and attribute."""
     attributes = [name for name in found.seen if name != "all"]
     head = ("captions", "scale", *attributes, "all right", "Frechet distance")
-    lines = [_line(*head), "|---|" + "---:|" * (len(head) - 1)]
+    lines = [row(*head), "|---|" + "---:|" * (len(head) - 1)]
     rows = [("held out", scale, shares, _pm(found.fids[scale], 1)) for scale, shares in found.held_out.items()]
     rows.append(("of training", found.best, found.seen, ""))
     for name, scale, shares, fid in rows:
         cells = (f"{shares[each]:.3f}" for each in [*attributes, "all"])
-        lines.append(_line(name, f"{scale:g}", *cells, fid))
+        lines.append(row(name, f"{scale:g}", *cells, fid))
     return "\n".join(lines)
 
 

@@ -25,6 +25,11 @@ def put_into_page(page: Path, name: str, parts: list[str]) -> None:
         temporary.write_text(text)
 
 
+def row(*cells: str) -> str:
+    """A row of a table of Markdown."""
+    return f"| {' | '.join(cells)} |"
+
+
 def made_by(command: str) -> str:
     """The line that says what made a page's numbers, and on which machine."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("jax", "flax", "diffrax"))

@@ -1,22 +1,18 @@
 """The results of `unclip.py` as a page: tables, and strips of pictures."""
 
 from lineage_pages import DOCS, labelled
-from pages import made_by, put_into_page
+from pages import made_by, put_into_page, row
 from unclip_runs import Stack
 
 _COLUMNS = 16
 _IMAGES = DOCS / "images"
 
 
-def _line(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def captions_table(found: Stack) -> str:
     """Markdown: shares of held-out captions that are right, by what the decoder is given and by scale."""
     attributes = [name for name in found.seen if name != "all"]
     head = ("embedding", "prior's scale", "decoder's scale", *attributes, "all right")
-    lines = [_line(*head), "|---|" + "---:|" * (len(head) - 1)]
+    lines = [row(*head), "|---|" + "---:|" * (len(head) - 1)]
     best = f"{found.best:g}"
     rows = [("of the prior", "1", f"{scale:g}", shares) for scale, shares in found.by_scale.items()]
     rows += [("of the prior", f"{s:g}", best, shares) for s, shares in found.by_prior_scale.items() if s != 1.0]
@@ -24,7 +20,7 @@ def captions_table(found: Stack) -> str:
     rows += [("of real images", "", best, found.of_real), ("of the text itself", "", best, found.of_text)]
     rows += [("none: real images, made small and enlarged", "", "", found.upsampled)]
     for name, prior, scale, shares in rows:
-        lines.append(_line(name, prior, scale, *(f"{shares[each]:.3f}" for each in [*attributes, "all"])))
+        lines.append(row(name, prior, scale, *(f"{shares[each]:.3f}" for each in [*attributes, "all"])))
     return "\n".join(lines)
 
 

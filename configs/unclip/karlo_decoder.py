@@ -6,13 +6,13 @@ See karlo_prior.py. The optimizer is that of unCLIP's decoder (Ramesh et al. 202
 from ml_collections import ConfigDict
 
 from configs import base
-from configs.unclip.shared import as_published, of_images, text_sizes, vit_l_14
+from configs.unclip.shared import as_published, text_sizes, vit_l_14, with_clip
 
 
 def get_config() -> ConfigDict:
     """ADM's blocks, the variance learned; 25 steps with a guidance of 8. Captions are left out more often."""
     clip = vit_l_14()
-    config = of_images(clip)
+    config = with_clip(clip)
     config.data.image_size = 64
     base.replace_section(
         config,

@@ -10,7 +10,7 @@ def of_embeddings(clip: ConfigDict) -> ConfigDict:
 
     The data and the network of the run become sections here; training.clip names its workdir.
     """
-    config = _with_clip(clip)
+    config = with_clip(clip)
     config.codec.name = "embeddings"
     config.prediction.output = "x0"
     config.loss.weighting = "x0"
@@ -18,12 +18,8 @@ def of_embeddings(clip: ConfigDict) -> ConfigDict:
     return config
 
 
-def of_images(clip: ConfigDict) -> ConfigDict:
-    """A decoder of images of the embeddings of a CLIP's run (section 2.1)."""
-    return _with_clip(clip)
-
-
-def _with_clip(clip: ConfigDict) -> ConfigDict:
+def with_clip(clip: ConfigDict) -> ConfigDict:
+    """A model that is given captions by the CLIP of a run, and embeddings of images if it takes them (section 2.1)."""
     config = base.get_config()
     config.data = ConfigDict(clip.data.to_dict())
     with config.unlocked():

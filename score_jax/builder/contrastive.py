@@ -15,7 +15,8 @@ from score_jax.builder.options import Options
 from score_jax.errors import InputError
 from score_jax.losses import contrastive
 from score_jax.models.clip.clip import directions
-from score_jax.models.clip.image_text import TEMPERATURE, TOKENS, ImageText
+from score_jax.models.clip.image_text import TEMPERATURE, ImageText
+from score_jax.models.conditions import TOKENS
 from score_jax.training.objective import Batch, Group, Groups, Objective, Outcome, Surroundings
 from score_jax.training.optimizer import at_most
 from score_jax.typing import KeyArray, KeyBatch, Params, Time

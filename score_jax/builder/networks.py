@@ -16,7 +16,7 @@ from score_jax.builder.processes import NONE, build_process, kind_of
 from score_jax.builder.sections import completed, made
 from score_jax.codecs.bits import Bits
 from score_jax.codecs.codec import Codec
-from score_jax.codecs.embeddings import ImageEmbeddings
+from score_jax.codecs.embeddings import CLIP, ImageEmbeddings
 from score_jax.codecs.latents import Latents
 from score_jax.codecs.numbers import Numbers
 from score_jax.codecs.pixels import Pixels
@@ -38,7 +38,7 @@ from score_jax.models.clip.clip import POOLS as TEXT_POOLS
 from score_jax.models.clip.image_text import ImageText, clip
 from score_jax.models.conditioners.class_embedding import ClassEmbedder
 from score_jax.models.conditioners.rescaler import SpatialRescaler
-from score_jax.models.conditions import DeclaredConditions, declared, of_text
+from score_jax.models.conditions import TOKENS, DeclaredConditions, declared, of_text, token_ids
 from score_jax.models.network import Encoder, Network
 from score_jax.models.priors.dalle2 import Dalle2Prior
 from score_jax.models.priors.prior_transformer import PriorTransformer
@@ -62,9 +62,8 @@ from score_jax.tiles import check_tiles
 
 AUTOENCODERS = {"autoencoder_kl": AutoencoderKL, "autoencoder_vq": AutoencoderVQ}
 """First stages, which are trained without a process."""
-CLIP = "clip"
-"""The network of images and texts, which is trained without a process too."""
 WITHOUT_PROCESS = (*AUTOENCODERS, CLIP)
+"""Those, and the network of images and texts."""
 NETWORKS: dict[str, Callable[..., Any]] = {
     "ncsnpp": NCSNpp,
     "ddpm": DDPM,
@@ -167,18 +166,16 @@ def codec_of(config: ConfigDict) -> Codec:
             tile=options.tile,
             overlap=options.overlap,
         )
+    if "first_stage" in config:
+        raise InputError("The section first_stage is not read by this codec: give codec.name=latents, or leave it out.")
     if isinstance(options, EmbeddingOptions):
-        clip = clip_of(config)
-        if clip is None:
-            raise InputError("codec.name=embeddings needs the section clip: give the section network of its CLIP.")
+        clip = _needed_clip(config, "codec.name=embeddings")
         if shown_size(config):
             raise InputError(
                 f"data.image_size={config.data.image_size}, but the CLIP sees images of {shown_size(config)}: give "
                 "that."
             )
         return ImageEmbeddings(clip)
-    if "first_stage" in config:
-        raise InputError("The section first_stage is not read by this codec: give codec.name=latents, or leave it out.")
     return _CODECS[type(options)](options)
 
 
@@ -193,6 +190,18 @@ def clip_of(config: ConfigDict) -> ImageText | None:
     values = {"image_size": config.data.image_size} | config.clip.to_dict()
     module = construct(CLIP, {CLIP: clip}, values, VALUES)
     return _image_text(config, CLIP, module)
+
+
+def _needed_clip(config: ConfigDict, by: str) -> ImageText:
+    """The CLIP of the section `clip`.
+
+    Raises:
+      InputError: there is no such section, and `by` needs it.
+    """
+    found = clip_of(config)
+    if found is None:
+        raise InputError(f"{by} needs the section clip: give the section network of its CLIP.")
+    return found
 
 
 def shown_size(config: ConfigDict) -> int:
@@ -275,9 +284,7 @@ def _clip_of_decoder(config: ConfigDict, features: int) -> ImageText:
     Raises:
       InputError: the config has none, or its embeddings have another length.
     """
-    clip = clip_of(config)
-    if clip is None:
-        raise InputError("network.name=unclip_decoder needs the section clip: give the section network of its CLIP.")
+    clip = _needed_clip(config, "network.name=unclip_decoder")
     if clip.features != features:
         raise InputError(f"network.image_features={features}, but clip.features={clip.features}: make them the same.")
     return clip
@@ -289,33 +296,33 @@ def _encoder(config: ConfigDict, shape: tuple[int, int, int]) -> Encoder | None:
         return None
     values = config.condition_encoder.to_dict()
     if values.get("name") == CLIP:
-        return _clip_encoder(config, shape, values)
+        return _clip_encoder(config, values)
     module = construct("condition_encoder", ENCODERS, values, VALUES, choices={"dtype": DTYPES})
-    raw = dict(module.conditions(shape))
+    raw = module.conditions(shape)
     if not raw:
         raise InputError("condition_encoder.num_classes=0: give the number of classes, at least 1.")
     tokenizer = text_tokenizer(config.data.tokenizer, config.data.max_tokens)
-    if "tokens" in raw and tokenizer is not None:
+    if TOKENS in raw and tokenizer is not None:
         sizes = {"vocabulary": module.vocabulary, "length": module.length}
         _check_tokenizer(config, "condition_encoder", sizes, tokenizer)
-        raw["tokens"] = dataclasses.replace(raw["tokens"], shape=(tokenizer.length,), null=tokenizer.encode(""))
+        raw = _texts_by(tokenizer)
     return Encoder(module, raw, values["name"] not in NOT_TRAINED)
 
 
-def _clip_encoder(config: ConfigDict, shape: tuple[int, int, int], values: Mapping[str, Any]) -> Encoder:
+def _texts_by(tokenizer: TextTokenizer) -> DeclaredConditions:
+    """Texts as a tokenizer writes them; the empty one stands for none."""
+    return {TOKENS: dataclasses.replace(token_ids(tokenizer.length)[TOKENS], null=tokenizer.encode(""))}
+
+
+def _clip_encoder(config: ConfigDict, values: Mapping[str, Any]) -> Encoder:
     """The encoder of texts of the section `clip`."""
-    found = clip_of(config)
-    if found is None:
-        raise InputError("condition_encoder.name=clip needs the section clip: give the section network of its CLIP.")
+    found = _needed_clip(config, "condition_encoder.name=clip")
     for key in values:
         if key != "name":
             raise unknown_name("key of condition_encoder:", key, ("name",))
     module, tokenizer = ClipFeatures(found), text_tokenizer(config.data.tokenizer, config.data.max_tokens)
     assert tokenizer is not None, "a CLIP has been refused without one"
-    raw = dict(module.conditions(shape))
-    (name,) = raw
-    raw[name] = dataclasses.replace(raw[name], shape=(tokenizer.length,), null=tokenizer.encode(""))
-    return Encoder(module, raw, trained=False, frozen_as=CLIP)
+    return Encoder(module, _texts_by(tokenizer), trained=False, frozen_as=CLIP)
 
 
 def _check_tokenizer(config: ConfigDict, section: str, sizes: Mapping[str, int], tokenizer: TextTokenizer) -> None:

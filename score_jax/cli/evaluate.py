@@ -4,10 +4,17 @@ from pathlib import Path
 
 from absl import flags
 
-from score_jax import builder
 from score_jax.builder.sections import is_cascade
 from score_jax.cli.extractors import imported, inception
-from score_jax.cli.verb import define_step, load_drawing, load_trained, parse_flags, with_aliases
+from score_jax.cli.verb import (
+    Trained,
+    define_step,
+    drawing_of,
+    load_drawing,
+    load_trained,
+    parse_flags,
+    with_aliases,
+)
 from score_jax.errors import InputError
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, Protocol, protocol_of
@@ -89,11 +96,13 @@ def main(argv: list[str]) -> int:
     values = parse_flags(with_aliases(argv), _DESCRIPTION, _define)
     if values is None:
         return 0
-    if not is_cascade(values.config) and "clip" in builder.experiment(values.config).parts:
-        return _retrieval(values)
+    model = None if is_cascade(values.config) else load_trained(values)
+    if model is not None and "clip" in model.experiment.parts:
+        return _retrieval(model, values)
     if values.prompt_template is not None:
         raise InputError("--prompt_template is only for runs of a CLIP: leave it out.")
-    models, count = load_drawing(values, values.config.evaluation.num_samples)
+    asked = values.config.evaluation.num_samples
+    models, count = load_drawing(values, asked) if model is None else drawing_of(model, values, asked)
     for role in ("sampler", "images"):
         models.stages[-1].experiment.part(role)
     models.config.evaluation.num_samples = count
@@ -119,12 +128,11 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _retrieval(values: flags.FlagValues) -> int:
+def _retrieval(model: Trained, values: flags.FlagValues) -> int:
     """Measures a CLIP."""
     for name in _OF_SAMPLES:
         if values[name].value:
             raise InputError(f"--{name} is about samples, and this run is a CLIP, which draws none: leave it out.")
-    model = load_trained(values)
     template = PLAIN_TEMPLATE if values.prompt_template is None else values.prompt_template
     with stop_on_signals() as stop:
         try:

@@ -139,7 +139,15 @@ def load_drawing(values: flags.FlagValues, count: int) -> tuple[Cascade, int]:
         models = load_cascade(config, make_mesh(), count, _prompts(values))
         on_first_process(lambda: claim_folder(config, workdir))
         return models, count
-    model = load_trained(values)
+    return drawing_of(load_trained(values), values, count)
+
+
+def drawing_of(model: Trained, values: flags.FlagValues, count: int) -> tuple[Cascade, int]:
+    """The same of a model that is loaded already.
+
+    Raises:
+      InputError: it draws nothing, or `--base` or texts are not of it.
+    """
     model.experiment.part("sampler")
     prompts = _prompts(values)
     given, count = enlarging(load_classifier(model.experiment, model.mesh), model.experiment, values.base, count)

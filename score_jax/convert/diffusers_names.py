@@ -4,6 +4,7 @@ A name that is not known stays as it is, so that the tables of the originals ref
 """
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -54,21 +55,21 @@ def _unet_name(name: str, per_level: int, attending: set[int]) -> str:
         if resamples:
             inside, inner = 0 if way == "down" else 1 + (level in attending), rest.removeprefix("conv.")
             if inner == rest:  # a residual block that resamples
-                return f"{place}.{inside}.{_renamed(rest, _UNET_RESIDUAL)}"
+                return f"{place}.{inside}.{renamed(rest, _UNET_RESIDUAL)}"
             return f"{place}.{inside}.{'op' if way == 'down' else 'conv'}.{inner}"
-        return f"{place}.0.{_renamed(rest, _UNET_RESIDUAL)}" if kind == "resnets" else f"{place}.1.{rest}"
+        return f"{place}.0.{renamed(rest, _UNET_RESIDUAL)}" if kind == "resnets" else f"{place}.1.{rest}"
     for theirs, ours in _UNET.items():
         if name.startswith(f"{theirs}."):
             rest = name.removeprefix(f"{theirs}.")
-            return f"{ours}.{_renamed(rest, _UNET_RESIDUAL) if 'resnets' in theirs else rest}"
+            return f"{ours}.{renamed(rest, _UNET_RESIDUAL) if 'resnets' in theirs else rest}"
     return name
 
 
-def _renamed(name: str, names: dict[str, str]) -> str:
-    """A name whose beginning is called otherwise."""
+def renamed(name: str, names: Mapping[str, str]) -> str:
+    """A name of which the beginning, or all, is called otherwise."""
     for theirs, ours in names.items():
-        if name.startswith(f"{theirs}."):
-            return f"{ours}.{name.removeprefix(f'{theirs}.')}"
+        if name == theirs or name.startswith(f"{theirs}."):
+            return ours + name.removeprefix(theirs)
     return name
 
 
@@ -117,7 +118,7 @@ def _first_stage_name(name: str, levels: int) -> str:
 
 
 def _in_block(name: str, kind: str) -> str:
-    return _renamed(name, _ATTENTION if kind.startswith("attentions") else {"conv_shortcut": "nin_shortcut"})
+    return renamed(name, _ATTENTION if kind.startswith("attentions") else {"conv_shortcut": "nin_shortcut"})
 
 
 _BERT = {"model.embed_tokens": "token_emb", "model.embed_positions": "pos_emb.emb", "model.layer_norm": "norm"}
@@ -144,4 +145,4 @@ def _bert_name(name: str) -> str:
         if module in _BERT_LAYER:
             half, place = _BERT_LAYER[module]
             return f"attn_layers.layers.{2 * int(layer) + half}.{place}.{leaf}"
-    return _renamed(name, _BERT)
+    return renamed(name, _BERT)

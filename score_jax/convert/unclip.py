@@ -6,12 +6,12 @@ Karlo fuses the projections of attention per head as [q, k, v]; diffusers has th
 import dataclasses
 import functools
 import re
-from collections.abc import Mapping
 
 import numpy as np
 
 from score_jax.convert import adm, diffusers_names
 from score_jax.convert.correspondence import LINEAR, SAME, Counterpart, Path, StateDict, Table
+from score_jax.convert.diffusers_names import renamed
 from score_jax.models.priors.prior_transformer import PriorTransformer
 from score_jax.models.unets.karlo_upsampler import KarloUpsampler, unet_of
 from score_jax.models.unets.unclip import UnCLIPDecoder
@@ -153,8 +153,8 @@ def prior_state(state: StateDict, head_channels: int) -> dict[str, np.ndarray]:
 def _prior_name(name: str) -> str:
     if match := re.fullmatch(r"transformer_blocks\.(\d+)\.(.+)", name):
         rest = match[2].replace("attn1.c_qkv", "attn.c_qkv")
-        return f"transformer.resblocks.{match[1]}.{_renamed(rest, _BLOCK_OF_DIFFUSERS)}"
-    return _renamed(name, _PRIOR_OF_DIFFUSERS)
+        return f"transformer.resblocks.{match[1]}.{renamed(rest, _BLOCK_OF_DIFFUSERS)}"
+    return renamed(name, _PRIOR_OF_DIFFUSERS)
 
 
 def decoder_state(text_proj: StateDict, unet: StateDict, head_channels: int) -> dict[str, np.ndarray]:
@@ -162,18 +162,10 @@ def decoder_state(text_proj: StateDict, unet: StateDict, head_channels: int) -> 
     fuse = functools.partial(_fused, head_channels=head_channels)
     parts = fuse(unet, ("to_q", "to_k", "to_v"), "qkv")
     parts = diffusers_names.unet_state(fuse(parts, ("add_k_proj", "add_v_proj"), "encoder_kv"))
-    found = {_renamed(name, _TEXT_OF_DIFFUSERS): np.asarray(tensor) for name, tensor in text_proj.items()}
+    found = {renamed(name, _TEXT_OF_DIFFUSERS): np.asarray(tensor) for name, tensor in text_proj.items()}
     for name, tensor in parts.items():
         match = re.fullmatch(r"((?:(?:in|out)put_blocks\.\d+|middle_block)\.1)\.(.+)", name)
-        own = f"{match[1]}.{_renamed(match[2], _ATTENTION_OF_DIFFUSERS)}" if match else name
+        own = f"{match[1]}.{renamed(match[2], _ATTENTION_OF_DIFFUSERS)}" if match else name
         of_attention = re.search(r"\.1\.(qkv|encoder_kv|proj_out)\.weight$", own)
         found[own] = tensor[:, :, None] if of_attention and np.ndim(tensor) == 2 else tensor
     return found
-
-
-def _renamed(name: str, names: Mapping[str, str]) -> str:
-    """A name of which the beginning, or all, is called otherwise."""
-    for theirs, ours in names.items():
-        if name == theirs or name.startswith(f"{theirs}."):
-            return ours + name.removeprefix(theirs)
-    return name

@@ -16,7 +16,7 @@ from score_jax.evaluation.retrieval import recalls, zero_shot_accuracy
 from score_jax.jobs.open_split import open_split
 from score_jax.jobs.per_example import over_examples
 from score_jax.models.clip.clip import directions
-from score_jax.models.clip.image_text import TOKENS
+from score_jax.models.conditions import TOKENS
 from score_jax.runtime.multihost import on_first_process, print_once
 from score_jax.runtime.parts import Columns, Parts, parts_of
 from score_jax.runtime.results import check_result, provenance, write_json

@@ -49,18 +49,24 @@ def class_label(num_classes: int | None) -> DeclaredConditions:
     return {"label": Condition((), jnp.int32, null=num_classes - 1, num_values=num_classes)}
 
 
-def of_text(length: int, width: int, features: int) -> DeclaredConditions:
+def token_ids(length: int) -> DeclaredConditions:
+    """The ids of a text's tokens, so many of them."""
+    return {TOKENS: Condition((length,), jnp.int32)}
+
+
+def of_text(length: int, width: int, features: int, null: float | None = None) -> DeclaredConditions:
     """What an encoder says of a text.
 
     Args:
       length: tokens of a text, padding among them.
       width: channels of each token's vector, in `context`.
       features: of the vector of the whole text, `text_embedding`; `context_mask` says which tokens are no padding.
+      null: of both vectors' numbers where there is no text; None: there is always one.
     """
     return {
-        "context": Condition((length, width)),
+        "context": Condition((length, width), null=null),
         "context_mask": Condition((length,), jnp.bool_),
-        "text_embedding": Condition((features,)),
+        "text_embedding": Condition((features,), null=null),
     }
 
 

@@ -6,7 +6,7 @@ _CONFIG = """
 from ml_collections import ConfigDict
 
 from configs import base
-from configs.unclip.shared import of_embeddings, of_images, text_sizes
+from configs.unclip.shared import of_embeddings, text_sizes, with_clip
 from score_jax.cli.config_flags import config_of_file
 
 def get_config():
@@ -25,7 +25,7 @@ def prior(clip):
     return config
 
 def decoder(clip):
-    config = of_images(clip)
+    config = with_clip(clip)
     with config.unlocked():
         config.clip.image_size = config.data.image_size
     config.data.update(image_size=4, resize_filter="bicubic")

@@ -178,5 +178,4 @@ def run_prior(file, dtype) -> dict:
     )
 
 
-HANDLERS = {("unclip", "dalle2_pytorch_prior"): run_prior, ("unclip", "dalle2_prior"): run_prior}
-"""By the file's case and by its kind."""
+HANDLERS = {("unclip", "dalle2_prior"): run_prior}

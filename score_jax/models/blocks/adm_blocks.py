@@ -265,6 +265,11 @@ def embed_with_class(
     return nn.swish(embedding)
 
 
+def heights_at(factors: tuple[int, ...], height: int, levels: int) -> tuple[int, ...]:
+    """The heights of a UNet's levels that are smaller than its input's by one of these factors."""
+    return tuple(height // 2**level for level in range(levels) if 2**level in factors)
+
+
 def through_unet(
     down: UNetBlocks,
     up: UNetBlocks,

@@ -12,7 +12,7 @@ from score_jax.errors import InputError
 from score_jax.models.clip.clip import CLIP, Features, Ids, TextTransformer
 from score_jax.models.clip.clip_input import from_pixels
 from score_jax.models.clip.clip_vision import VisionTransformer
-from score_jax.models.conditions import TOKENS, Condition, DeclaredConditions
+from score_jax.models.conditions import DeclaredConditions, token_ids
 from score_jax.typing import Image, KeyArray, Params
 
 TEMPERATURE = "logit_scale"
@@ -92,7 +92,7 @@ class ImageText:
     @property
     def conditions(self) -> DeclaredConditions:
         """What a batch gives it beside the images: the ids of their texts."""
-        return {TOKENS: Condition((self.module.text.context,), jnp.int32)}
+        return token_ids(self.module.text.context)
 
     @property
     def num_classes(self) -> int:

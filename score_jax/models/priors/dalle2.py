@@ -19,7 +19,7 @@ from score_jax.models.blocks.adm_blocks import linear
 from score_jax.models.blocks.embeddings import sinusoidal
 from score_jax.models.blocks.initializers import fan_in_uniform
 from score_jax.models.blocks.token_positions import DistanceBias, rotary_frequencies, rotate
-from score_jax.models.conditions import Condition, DeclaredConditions
+from score_jax.models.conditions import DeclaredConditions, of_text
 from score_jax.typing import Image, KeyArray, Time
 
 COSINE_SCALE = 16.0
@@ -183,12 +183,7 @@ class Dalle2Prior(nn.Module):
 
     def conditions(self, image_shape: tuple[int, int, int]) -> DeclaredConditions:
         """What an encoder of texts says: its tokens, which of them are no padding, and the whole text's embedding."""
-        channels = image_shape[-1]
-        return {
-            "context": Condition((self.text_length, channels), null=0.0),
-            "context_mask": Condition((self.text_length,), jnp.bool_),
-            "text_embedding": Condition((channels,), null=0.0),
-        }
+        return of_text(self.text_length, image_shape[-1], image_shape[-1], null=0.0)
 
     @nn.compact
     def __call__(

@@ -10,12 +10,7 @@ from score_jax.errors import InputError
 from score_jax.models.blocks.adm_blocks import linear
 from score_jax.models.blocks.layer_norm import layer_norm
 from score_jax.models.blocks.spatial_transformer import CrossAttention, Tokens
-from score_jax.models.conditions import Condition, DeclaredConditions
-
-
-def token_ids(length: int) -> DeclaredConditions:
-    """The ids of a text's tokens, so many of them."""
-    return {"tokens": Condition((length,), jnp.int32)}
+from score_jax.models.conditions import DeclaredConditions, token_ids
 
 
 def check_length(ids: Int[Array, "b n"], length: int) -> None:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from score_jax.models.clip.image_text import ImageText
-from score_jax.models.conditions import TOKENS, DeclaredConditions
+from score_jax.models.conditions import DeclaredConditions
 from score_jax.typing import KeyArray, Params
 
 
@@ -24,7 +24,7 @@ class ClipFeatures:
 
     def conditions(self, image_shape: tuple[int, int, int]) -> DeclaredConditions:
         """The ids of a text's tokens."""
-        return {TOKENS: self.clip.conditions[TOKENS]}
+        return self.clip.conditions
 
     def init(self, key: KeyArray, tokens: Int[Array, "b n"]) -> dict[str, Params]:
         """Fresh parameters, of the whole CLIP."""

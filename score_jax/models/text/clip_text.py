@@ -8,8 +8,8 @@ from jaxtyping import Array, Float, Int
 
 from score_jax.models.blocks.layer_norm import layer_norm
 from score_jax.models.clip.clip_transformer import Block, states
-from score_jax.models.conditions import DeclaredConditions
-from score_jax.models.text.bert import check_length, token_ids
+from score_jax.models.conditions import DeclaredConditions, token_ids
+from score_jax.models.text.bert import check_length
 
 
 class CLIPText(nn.Module):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from score_jax.errors import InputError
-from score_jax.models.blocks.adm_blocks import blocks_of, check_conditions, embed_with_class, through_unet
+from score_jax.models.blocks.adm_blocks import blocks_of, check_conditions, embed_with_class, heights_at, through_unet
 from score_jax.models.blocks.normalization import GROUPS
 from score_jax.models.blocks.remat import remat_blocks
 from score_jax.models.blocks.spatial_transformer import SpatialTransformer
@@ -113,8 +113,7 @@ class LatentUNet(nn.Module):
 
         both_ways = blocks.in_unet(embedding, train, None if self.context_width is None else attend)
         widths = tuple(mult * self.channels for mult in self.channel_mult)
-        factors = [2**level for level in range(len(widths))]
-        heights = tuple(x.shape[1] // factor for factor in factors if factor in self.attention_factors)
+        heights = heights_at(self.attention_factors, x.shape[1], len(widths))
         own = (self.num_res_blocks, heights, out_channels, self.dtype)
         y = through_unet(both_ways, both_ways, x, widths, *own, norm_groups=self.norm_groups)
         return y.astype(wide)

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from score_jax.models.blocks.adm_blocks import blocks_of, check_conditions, embed, linear, through_unet
+from score_jax.models.blocks.adm_blocks import blocks_of, check_conditions, embed, heights_at, linear, through_unet
 from score_jax.models.blocks.layer_norm import layer_norm
 from score_jax.models.blocks.normalization import GROUPS
 from score_jax.models.conditions import Condition, DeclaredConditions, of_text
@@ -146,7 +146,6 @@ class UnCLIPDecoder(nn.Module):
         embedding = nn.swish(embed(time_label.astype(wide), self.channels) + added)
         both_ways = blocks.in_unet(embedding, train, lambda h, name: blocks.attention(h, name, tokens, keep))
         widths = tuple(mult * self.channels for mult in self.channel_mult)
-        factors = [2**level for level in range(len(widths))]
-        heights = tuple(x.shape[1] // factor for factor in factors if factor in self.attention_factors)
+        heights = heights_at(self.attention_factors, x.shape[1], len(widths))
         unet = (self.num_res_blocks, heights, out_channels, self.dtype, self.norm_groups)
         return through_unet(both_ways, both_ways, x, widths, *unet).astype(wide)
