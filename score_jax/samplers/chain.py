@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
@@ -29,6 +30,15 @@ class Walk(NamedTuple):
     mean: Batch
     kept: Float[Array, "k b ..."]
     kept_means: Float[Array, "k b ..."]
+
+
+class _State(NamedTuple):
+    """Of a walk: the state, its mean, both at the kept steps so far, and what a multistep rule remembers."""
+
+    x: Batch
+    mean: Batch
+    kept: tuple[Float[Array, "k b ..."], Float[Array, "k b ..."]]
+    memory: PyTree = None
 
 
 class _Chain(diffrax.AbstractSolver):
@@ -85,29 +95,35 @@ def run_chain(
             f"{num_steps} steps are more than {grid.dtype} can count: give at most {largest_whole(grid.dtype)}."
         )
 
+    marks = jnp.asarray(save_at, int)
+
+    def keep(kept, i, state):
+        if not save_at:
+            return kept
+        slot = jnp.where(jnp.isin(i, marks), jnp.searchsorted(marks, i), len(save_at))
+        return tuple(of_one.at[slot].set(value, mode="drop") for of_one, value in zip(kept, state, strict=True))
+
     def advance(i, y):
         t, s = (jnp.full(x.shape[:1], grid[j], x.dtype) for j in (i, i + 1))
-        if memory is None:
-            return *step(path(i), y[0], t, s, predictor), None
-        return step(path(i), y[0], t, s, predictor, y[2])
+        told = (predictor,) if memory is None else (predictor, y.memory)
+        x_next, mean, *remembered = step(path(i), y.x, t, s, *told)
+        return _State(x_next, mean, keep(y.kept, i + 1, (x_next, mean)), *remembered)
 
-    subs = [diffrax.SubSaveAt(t1=True, fn=lambda t, y, args: y[:2])]
-    if save_at:
-        ts = jnp.asarray(save_at, grid.dtype)
-        subs.append(diffrax.SubSaveAt(ts=ts, fn=lambda t, y, args: y[:2]))
+    nothing = jnp.zeros((len(save_at), *x.shape), x.dtype)
+    # A constant step has no checks of its times, which would be callbacks that keep the program out of the compile
+    # cache; so would `ts` of SaveAt.
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda t, y, args: y),
         _Chain(advance),
         t0=0,
         t1=num_steps,
-        dt0=None,
-        y0=(x, x, memory),
-        stepsize_controller=diffrax.StepTo(ts=jnp.arange(num_steps + 1, dtype=grid.dtype)),
-        saveat=diffrax.SaveAt(subs=subs),
+        dt0=1,
+        y0=_State(x, x, keep((nothing, nothing), 0, (x, x)), memory),
+        stepsize_controller=diffrax.ConstantStepSize(),
+        saveat=diffrax.SaveAt(t1=True),
         adjoint=diffrax.ForwardMode(),
         max_steps=num_steps + 2,
         throw=False,
     )
-    nothing = jnp.zeros((0, *x.shape), x.dtype)
-    kept, kept_means = solution.ys[1] if save_at else (nothing, nothing)
-    return Walk(solution.ys[0][0][0], solution.ys[0][1][0], kept, kept_means)
+    end = jax.tree.map(lambda saved: saved[0], solution.ys)
+    return Walk(end.x, end.mean, *end.kept)
