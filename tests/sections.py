@@ -1,6 +1,6 @@
 """What sections of a config stand for, for a process, a network or predictions of the test's own."""
 
-from score_jax.builder.experiment import facts_of
+from score_jax.builder.learned import facts_of
 from score_jax.builder.networks import codec_of, conditioners_of
 from score_jax.builder.objective import build_loss
 from score_jax.builder.sampling import Sampling, build_sampling

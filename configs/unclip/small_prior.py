@@ -13,10 +13,13 @@ from configs.unclip.shared import of_embeddings, text_sizes
 
 
 def get_config() -> ConfigDict:
-    """0.5 M parameters: a causal transformer of four blocks over 16 tokens, which predicts x0."""
+    """0.5 M parameters: a causal transformer of four blocks over 16 tokens, which predicts v.
+
+    The paper predicts x0, which small priors answer with the mean of all images of a caption: their draws collapse.
+    """
     clip = small_clip.get_config()
     config = of_embeddings(clip)
-    config.loss.weighting = "v"
+    config.prediction.output, config.loss.weighting = "v", "v"
     sizes = {"width": 96, "layers": 4, "heads": 3} | text_sizes(clip)
     base.replace_section(config, "network", name="prior_transformer", dtype="float32", **sizes)
     config.sampler.num_steps = 64

@@ -122,7 +122,7 @@ def _check_fit(config: ConfigDict, stages: Mapping[str, Experiment]) -> None:
             raise InputError(
                 f"cascade.{name}: {run} {what}, but {comes}: give another run, or the stages in another order."
             )
-        before = found.codec.shape(found.image_shape) if "embeddings" in found.parts else found.image_shape
+        before = _hands_on(found)
     if before != (config.data.image_size, config.data.image_size, config.data.channels):
         raise InputError(
             f"The cascade draws {_words(before)}: give data.image_size={before[0]} and "
@@ -136,6 +136,12 @@ def _takes(stage: Experiment) -> tuple[int, ...]:
     if embedding is not None:
         return 1, 1, *embedding.shape
     return (size, size, stage.image_shape[2]) if size else ()
+
+
+def _hands_on(stage: Experiment) -> tuple[int, int, int]:
+    """The shape of what a stage gives the next one."""
+    codec = stage.parts.get("embeddings")
+    return stage.image_shape if codec is None else (1, 1, codec.clip.features)
 
 
 def _words(shape: tuple[int, ...]) -> str:

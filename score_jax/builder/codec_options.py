@@ -79,10 +79,24 @@ class EmbeddingOptions(Options):
     SECTION: ClassVar[str] = "codec"
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EmbeddingCodeOptions(Options):
+    """Codes of such embeddings: the buckets of their principal components, for process.name=autoregressive.
+
+    `train` measures components and buckets and keeps them in the workdir (unCLIP, section 2.2.1).
+    """
+
+    SECTION: ClassVar[str] = "codec"
+    components: int = count(319, "principal components that are kept, the largest first")
+    buckets: int = count(1024, "values of a component, which as many images have each", least=2)
+    alignments: int = count(16, "buckets of the cosine between an image and its text, which the model is told", least=2)
+
+
 CODECS: Mapping[str, type[Options]] = {
     "pixels": PixelRange,
     "numbers": NumberRange,
     "bits": BlackAndWhite,
     "latents": LatentOptions,
     "embeddings": EmbeddingOptions,
+    "embedding_codes": EmbeddingCodeOptions,
 }

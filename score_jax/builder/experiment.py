@@ -10,44 +10,45 @@ import optax
 from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
+from score_jax.builder.clips import clip_of
+from score_jax.builder.codes import CodeSampling
 from score_jax.builder.contrastive import build_contrastive
 from score_jax.builder.edit import Edit, Start
 from score_jax.builder.first_stage import MODEL, build_adversaries
 from score_jax.builder.guidance_options import ClassifierFree
-from score_jax.builder.kernels import KernelSampling, build_bound_loss, build_kernels
-from score_jax.builder.likelihood import Levels, divergence_of, flow_of, levels_of, ode_of
-from score_jax.builder.likelihood_options import Bound2015, ByLevels, Exact
-from score_jax.builder.loss_options import Bound, ClassifierOptions
+from score_jax.builder.kernels import KernelSampling
+from score_jax.builder.learned import Learned, facts_of, learns_of, no_model
+from score_jax.builder.likelihood import Levels, flow_of, levels_of, ode_of
+from score_jax.builder.likelihood_options import ByLevels, Exact
 from score_jax.builder.model_facts import ModelFacts
-from score_jax.builder.networks import build_network, clip_of, codec_of, conditioners_of, data_shape
-from score_jax.builder.objective import build_loss, history_of, log_variances
+from score_jax.builder.networks import build_network, codec_of, data_shape
+from score_jax.builder.objective import history_of, log_variances
 from score_jax.builder.options import Options
-from score_jax.builder.prediction import build_logits, build_predict
-from score_jax.builder.processes import Process, build_process
+from score_jax.builder.prediction import build_predict
+from score_jax.builder.processes import build_process
 from score_jax.builder.run_options import ON_NONFINITE, SECTIONS
-from score_jax.builder.sampling import Guide, Known, Sampling, build_sampling, scale_of
+from score_jax.builder.sampling import Guide, Known, Sampling, build_sampling
 from score_jax.builder.sections import DEFAULT_METHODS, METHODS, completed, made, refuse_cascade
 from score_jax.builder.unread import refuse_unread
 from score_jax.codecs.codec import Codec
-from score_jax.codecs.embeddings import CLIP, STATISTICS, ImageEmbeddings, Statistics
+from score_jax.codecs.embedding_codes import EmbeddingCodes
+from score_jax.codecs.embeddings import CLIP, STATISTICS, ImageEmbeddings
 from score_jax.codecs.latents import Latents
 from score_jax.codecs.pixels import Pixels
 from score_jax.conditioning.conditioners import Conditioner, conditions_of
 from score_jax.conditioning.dropout import without_conditions
 from score_jax.conditioning.image_embedding import IMAGE_EMBEDDING
-from score_jax.errors import InputError, unknown_name
-from score_jax.guidance.classifier_free import Pair, with_reference
+from score_jax.errors import InputError
+from score_jax.guidance.classifier_free import Pair
 from score_jax.models.autoencoders.first_stage import FIRST_STAGE, FirstStage
 from score_jax.models.clip.image_text import ImageText
 from score_jax.models.network import ENCODER, Network
 from score_jax.prediction.predictor import Conditions, with_params
-from score_jax.processes.binomial import BinomialChain
 from score_jax.processes.gaussian import NoiseSchedule
-from score_jax.processes.learned import LearnedChain
 from score_jax.samplers.best_of import cosine
 from score_jax.samplers.ode import ODE
 from score_jax.tiles import check_tiles
-from score_jax.training.objective import Group, Groups, Objective
+from score_jax.training.objective import Group, Groups
 from score_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from score_jax.training.state import TrainState, create_state
 from score_jax.training.step import make_train_step
@@ -63,7 +64,8 @@ class Experiment:
       network: the model's `Network`, or the `FirstStage` or the `ImageText` that a run without a process trains.
       predict: `predict(params, x, t, **conditions) -> Prediction`, of a classifier `-> logits`, and of a model that
         learns reverse kernels what `Kernels.reverse` says.
-      model: of parameters: `model(x, t, conditions) -> Prediction`, or `Kernels`.
+      model: of parameters: `model(x, t, conditions) -> Prediction`, or `Kernels`, or a `CodeModel`.
+      guided: `guided(model, options, process)`, the model under classifier-free guidance.
       image_shape: (h, w, c) of the data.
       codec: between images and x0.
       conditioners: from a batch to the network's conditions.
@@ -83,6 +85,7 @@ class Experiment:
     network: Any
     predict: Callable[..., Any]
     model: Callable[[Params], Any]
+    guided: Callable[[Any, ClassifierFree, Any], Any]
     image_shape: tuple[int, int, int]
     codec: Codec
     conditioners: Mapping[str, Conditioner]
@@ -132,13 +135,13 @@ class Experiment:
           InputError: this run has none.
         """
         if role not in self.parts:
-            of_kind = (why for kind, why in _WITHOUT_PROCESS.items() if kind in self.parts)
+            of_kind = (why for kind, why in _OF_KIND.items() if kind in self.parts)
             raise InputError(f"This run has no {role}: {next(of_kind, _WITHOUT[role])}")
         return self.parts[role]
 
     def predictor(self, params: Params, *, guided: bool = False) -> Any:
         """The model with its parameters: `predictor(x, t, conditions)`, conditions as `conditions` makes them; of one
-        that learns reverse kernels its `Kernels`.
+        that learns reverse kernels its `Kernels`, of one that draws codes a `CodeModel`.
 
         Args:
           params: as `with_frozen` returns them.
@@ -156,7 +159,7 @@ class Experiment:
                 f"guidance.scale={guidance.scale}, but this model has no unconditional prediction: train with "
                 "loss.condition_dropout, or use a classifier: --guidance.classifier=WORKDIR."
             )
-        return with_reference(model, scale_of(guidance, self.process))
+        return self.guided(model, guidance, self.process)
 
     @property
     def is_guided(self) -> bool:
@@ -234,7 +237,7 @@ class Experiment:
         known: Known | None = None,
         edit: Edit | None = None,
         start: Start | None = None,
-    ) -> Sampling | KernelSampling:
+    ) -> Sampling | KernelSampling | CodeSampling:
         """How to sample, as the `sampler` section says; with guidance, a measurement to hold, an edit by text, or
         images to begin with."""
         return build_sampling(self.part("sampler"), self.facts, guide=guide, known=known, edit=edit, start=start)
@@ -285,18 +288,13 @@ _WITHOUT = {
     "autoencoder": "it is no first stage. Train one with network.name=autoencoder_kl.",
     "clip": "it is no CLIP. Train one with network.name=clip.",
 }
-_WITHOUT_PROCESS = {
+_OF_KIND = {
+    "codes": "it draws codes of embeddings one after another. Give likelihood.name=codes and sampler.name=codes.",
     "autoencoder": "it is an autoencoder. Use `reconstruct`, or train a model of its latents with codec.name=latents "
     "and training.first_stage=WORKDIR.",
     "clip": "it is a CLIP. Use `evaluate`, which measures how well it finds the text of an image.",
 }
 """What a run is that lacks a part, and what helps; of runs that noise nothing by the part that they have."""
-
-
-def facts_of(config: ConfigDict, process: Process, codec: Codec) -> ModelFacts:
-    """Returns what a sampler and a likelihood must know of a model of this config."""
-    output, label = config.prediction.get("output", ""), config.prediction.get("label", "")
-    return ModelFacts(process, config.process.to_dict(), codec, output, label)
 
 
 def label_classes(config: ConfigDict, network: Network | FirstStage | ImageText) -> int:
@@ -305,57 +303,6 @@ def label_classes(config: ConfigDict, network: Network | FirstStage | ImageText)
     if config.loss.name == "classifier":
         return network.module.num_classes
     return max(0, network.num_classes - (config.loss.get("condition_dropout", 0.0) > 0))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Learned:
-    """What a model learns, and how; attributes are those of `Experiment`, and its objective."""
-
-    predict: Callable[..., Any]
-    model: Callable[[Params], Any]
-    conditioners: Mapping[str, Conditioner]
-    loss: Objective
-    parts: Mapping[str, Any]
-
-
-def _learns(config: ConfigDict, sections: Mapping[str, Any], network: Network, facts: ModelFacts) -> _Learned:
-    """Of a config whose sections are made.
-
-    Raises:
-      InputError: methods do not go with the process, or options with each other.
-    """
-    loss, likelihood, process = sections["loss"], sections["likelihood"], facts.process
-    conditioners = conditioners_of(config, network)
-    generative = {name: sections[name] for name in ("sampler", "likelihood")}
-    if isinstance(process, LearnedChain | BinomialChain):
-        for section, only in (("loss", Bound), ("likelihood", Bound2015)):
-            if not isinstance(sections[section], only):
-                name = config[section].name
-                raise unknown_name(f"{section}.name for process {facts.process_name!r}:", name, ("bound",))
-        build_sampling(sections["sampler"], facts)  # so that a mistake in it is found now
-        model = build_kernels(config, network, process)
-        objective = build_bound_loss(loss, process, facts.codec, model, dequantize=config.data.dequantize)
-        return _Learned(lambda params, x, t: model(params).reverse(x, t), model, conditioners, objective, generative)
-    predict: Any
-    parts: dict[str, Any]
-    if isinstance(loss, ClassifierOptions):
-        predict = build_logits(config, network, process)
-        parts = {"classifier": predict}
-    else:
-        predict = build_predict(config, network, process)
-        parts = generative | {"predictor": predict}
-        build_sampling(sections["sampler"], facts)
-        if isinstance(likelihood, Exact):
-            divergence_of(likelihood, "forward" if likelihood.derivative == "auto" else likelihood.derivative)
-    sigma_data = config.prediction.get("sigma_data", 0.5)
-    objective = build_loss(
-        loss, facts, network, predict, conditioners, dequantize=config.data.dequantize, sigma_data=sigma_data
-    )
-    return _Learned(predict, functools.partial(with_params, predict), conditioners, objective, parts)
-
-
-def _no_model(*_: Any) -> Any:
-    raise AssertionError("without a process there are no noisy images")
 
 
 def experiment(config: ConfigDict) -> Experiment:
@@ -383,14 +330,14 @@ def experiment(config: ConfigDict) -> Experiment:
     if isinstance(network, FirstStage):
         _refuse_unread_without_process(config, "an autoencoder")
         groups, statistics = build_adversaries(sections["loss"], network, codec, tx, of_group)
-        learns = _Learned(_no_model, _no_model, {}, groups[MODEL].objective, {"autoencoder": network})
+        learns = Learned(no_model, no_model, {}, groups[MODEL].objective, {"autoencoder": network})
     elif isinstance(network, ImageText):
         _refuse_unread_without_process(config, "a CLIP")
         groups = build_contrastive(sections["loss"], network, tx, of_group)
-        learns = _Learned(_no_model, _no_model, {}, groups[MODEL].objective, {"clip": network})
+        learns = Learned(no_model, no_model, {}, groups[MODEL].objective, {"clip": network})
     else:
         network = dataclasses.replace(network, beside=log_variances(sections["loss"], process))
-        learns = _learns(config, sections, network, facts)
+        learns = learns_of(config, sections, network, facts)
         history = history_of(sections["loss"], process)
         groups = {MODEL: Group(network.init, tx, learns.loss, history=history, **of_group)}
     frozen = _frozen(network, codec, _used_clip(config, network, codec))
@@ -402,6 +349,7 @@ def experiment(config: ConfigDict) -> Experiment:
         network=network,
         predict=learns.predict,
         model=learns.model,
+        guided=learns.guided,
         image_shape=data_shape(config),
         codec=codec,
         conditioners=learns.conditioners,
@@ -451,7 +399,7 @@ def _optimizer(config: ConfigDict) -> optax.GradientTransformation:
 def _of_codec(codec: Codec) -> dict[str, Codec]:
     """The parts that are the codec's to have."""
     images: dict[str, Codec] = {"images": codec} if isinstance(codec, Pixels | Latents) else {}
-    if isinstance(codec, ImageEmbeddings):
+    if isinstance(codec, ImageEmbeddings | EmbeddingCodes):
         return {"embeddings": codec}
     return images | ({"pixels": codec} if isinstance(codec, Pixels) else {})
 
@@ -459,8 +407,8 @@ def _of_codec(codec: Codec) -> dict[str, Codec]:
 def _frozen(network: Network | FirstStage | ImageText, codec: Codec, clip: ImageText | None) -> dict[str, Any]:
     """The networks that take part and are not trained."""
     found: dict[str, Any] = {FIRST_STAGE: codec.first_stage} if isinstance(codec, Latents) else {}
-    if isinstance(codec, ImageEmbeddings):
-        found[STATISTICS] = Statistics(codec.clip.features)
+    if isinstance(codec, ImageEmbeddings | EmbeddingCodes):
+        found[STATISTICS] = codec.statistics
     if clip is not None:
         found[CLIP] = clip
     encoder = network.encoder if isinstance(network, Network) else None
@@ -480,7 +428,7 @@ def _used_clip(config: ConfigDict, network: Network | FirstStage | ImageText, co
         return None
     encoder = network.encoder if isinstance(network, Network) else None
     of_text = encoder is not None and encoder.frozen_as == CLIP
-    if not (of_text or isinstance(codec, ImageEmbeddings) or IMAGE_EMBEDDING in network.conditions):
+    if not (of_text or isinstance(codec, ImageEmbeddings | EmbeddingCodes) or IMAGE_EMBEDDING in network.conditions):
         raise InputError(
             "The section clip is not read here: give codec.name=embeddings, network.name=unclip_decoder or "
             "condition_encoder.name=clip, or leave it out."

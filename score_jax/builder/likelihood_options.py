@@ -147,9 +147,15 @@ class Bound2015(ByLevels):
     """
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OfCodes(LikelihoodOptions):
+    """The exact log-probability of the codes of embeddings, which a model of codes says."""
+
+
 LIKELIHOODS: Mapping[str, type[LikelihoodOptions]] = {
     "ode": OfData,
     "vlb": VLB,
     "bound": Bound2015,
     "images": OfImages,
+    "codes": OfCodes,
 }

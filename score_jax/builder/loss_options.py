@@ -142,6 +142,16 @@ class ContrastiveOptions(Options):
     )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CrossEntropy(Options):
+    """Minus the log-probability of codes, each from those before it, in nats per code (unCLIP, section 2.2.1)."""
+
+    SECTION: ClassVar[str] = "loss"
+    condition_dropout: float = option(
+        0.0, "share of texts that are left out, for classifier-free guidance", least=0.0, below=1.0
+    )
+
+
 LOSSES: Mapping[str, type[Options]] = {
     "denoising": Denoising,
     "by_level": ByLevel,
@@ -153,4 +163,5 @@ LOSSES: Mapping[str, type[Options]] = {
     "bound": Bound,
     "first_stage": FirstStageOptions,
     "contrastive": ContrastiveOptions,
+    "codes": CrossEntropy,
 }

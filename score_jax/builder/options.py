@@ -20,8 +20,9 @@ _BOUNDS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
     "most": (lambda value, bound: value <= bound, "at most {}"),
     "below": (lambda value, bound: value < bound, "less than {}"),
 }
-CONTINUOUS, CHAIN, KERNELS = KINDS = ("continuous", "chain", "kernels")
-"""Of processes: in continuous time, of levels, and of levels whose reverse kernels are what a model learns."""
+CONTINUOUS, CHAIN, KERNELS, CODES = KINDS = ("continuous", "chain", "kernels", "codes")
+"""Of processes: in continuous time, of levels, of levels whose reverse kernels are what a model learns, and none, where
+codes are drawn one after another."""
 _OF_KINDS = {
     (CONTINUOUS,): "only in continuous time",
     (CONTINUOUS, CHAIN): "only for models that predict x0",
@@ -30,6 +31,7 @@ _OF_KINDS = {
 _KIND = {
     CHAIN: "the process is a chain of levels",
     KERNELS: "this model learns the reverse kernels of a chain of levels",
+    CODES: "this model draws codes one after another",
 }
 _TYPES = {int: "a whole number", float: "a number", str: "a text", bool: "True or False"}
 

@@ -7,7 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from score_jax.builder.naming import construct
-from score_jax.builder.options import CHAIN, CONTINUOUS, KERNELS, Values
+from score_jax.builder.options import CHAIN, CODES, CONTINUOUS, KERNELS, Values
 from score_jax.errors import InputError
 from score_jax.processes.binomial import BinomialChain, binomial_chain
 from score_jax.processes.chain import ve_chain, vp_chain
@@ -17,6 +17,8 @@ from score_jax.processes.schedules import BETAS
 
 NONE = "none"
 """The process of runs that noise nothing: autoencoders and CLIPs."""
+AUTOREGRESSIVE = "autoregressive"
+"""The process of models of codes, which noise nothing either."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +26,12 @@ class NoProcess:
     """What stands in the place of a process where nothing is noised."""
 
 
-Process = NoiseSchedule | LearnedChain | BinomialChain | NoProcess
+@dataclasses.dataclass(frozen=True)
+class Autoregression:
+    """What stands in the place of a process where codes are drawn one after another."""
+
+
+Process = NoiseSchedule | LearnedChain | BinomialChain | Autoregression | NoProcess
 PROCESSES: dict[str, Callable[..., Process]] = {
     "ve": VE,
     "vp": VP,
@@ -37,9 +44,14 @@ PROCESSES: dict[str, Callable[..., Process]] = {
     "ve_chain": ve_chain,
     "learned_chain": LearnedChain,
     "binomial_chain": binomial_chain,
+    AUTOREGRESSIVE: Autoregression,
     NONE: NoProcess,
 }
-_KINDS = dict.fromkeys(("vp_chain", "ve_chain"), CHAIN) | dict.fromkeys(("learned_chain", "binomial_chain"), KERNELS)
+_KINDS = {
+    **dict.fromkeys(("vp_chain", "ve_chain"), CHAIN),
+    **dict.fromkeys(("learned_chain", "binomial_chain"), KERNELS),
+    AUTOREGRESSIVE: CODES,
+}
 SPACINGS = ("geometric", "uniform")
 VALUES = {
     **dict.fromkeys(("beta_min", "beta_max", "sigma_min", "sigma_max", "rho"), Values(above=0.0)),

@@ -206,6 +206,22 @@ class ReverseKernels(Options):
     )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OneByOne(Options):
+    """Draws codes one after another, each from its law given those before it (unCLIP, section 2.2.1)."""
+
+    SECTION: ClassVar[str] = "sampler"
+    softmax_temperature: float = option(
+        1.0, "by which logits are divided; below 1: likelier codes and less variety", above=0.0
+    )
+    top_p: float = option(
+        1.0, "draw from the likeliest codes alone, as few as have this probability together", above=0.0, most=1.0
+    )
+    alignment_above: float = option(
+        0.5, "tell the model that image and text go together better than in this share of images", least=0.0, below=1.0
+    )
+
+
 SAMPLERS: Mapping[str, type[Options]] = {
     "euler_maruyama": EulerMaruyama,
     "reverse_diffusion": ReverseDiffusion,
@@ -220,4 +236,5 @@ SAMPLERS: Mapping[str, type[Options]] = {
     "predictor_corrector": PredictorCorrector,
     "ode": ProbabilityFlow,
     "reverse_kernels": ReverseKernels,
+    "codes": OneByOne,
 }

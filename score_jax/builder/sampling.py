@@ -12,12 +12,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from score_jax.builder import edit as edits
+from score_jax.builder.codes import CodeSampling, build_code_sampling
 from score_jax.builder.edit import Edit, Start
 from score_jax.builder.grid import check_half_score
 from score_jax.builder.guidance_options import ClassifierFree
 from score_jax.builder.kernels import KernelSampling, build_kernel_sampling
 from score_jax.builder.model_facts import ModelFacts
-from score_jax.builder.options import CHAIN, CONTINUOUS, KERNELS, Options
+from score_jax.builder.options import CHAIN, CODES, CONTINUOUS, KERNELS, Options
 from score_jax.builder.processes import NoProcess, kind_of
 from score_jax.builder.sampler_options import (
     DDIM,
@@ -31,6 +32,7 @@ from score_jax.builder.sampler_options import (
     Heun,
     Karras,
     Langevin,
+    OneByOne,
     PredictorCorrector,
     ProbabilityFlow,
     ReverseDiffusion,
@@ -39,6 +41,7 @@ from score_jax.builder.sampler_options import (
     Stepping,
 )
 from score_jax.builder.walk import Walk, number, walk_of
+from score_jax.codecs.embedding_codes import EmbeddingCodes
 from score_jax.codecs.latents import Latents
 from score_jax.errors import InputError, unknown_name
 from score_jax.guidance import classifier, classifier_free
@@ -309,9 +312,10 @@ def _check_possible(c: Options, model: ModelFacts) -> None:
         )
     kind = kind_of(model.process_name)
     other = {
-        CONTINUOUS: {Langevin, ReverseKernels},
-        CHAIN: {ProbabilityFlow, EulerMaruyama, ReverseKernels},
+        CONTINUOUS: {Langevin, ReverseKernels, OneByOne},
+        CHAIN: {ProbabilityFlow, EulerMaruyama, ReverseKernels, OneByOne},
         KERNELS: set(SAMPLERS.values()) - {ReverseKernels},
+        CODES: set(SAMPLERS.values()) - {OneByOne},
     }[kind]
     if kind == CHAIN and isinstance(c, Stepping) and c.discretisation == "score_sde":
         other = other - {EulerMaruyama}
@@ -380,7 +384,7 @@ def build_sampling(
     known: Known | None = None,
     edit: Edit | None = None,
     start: Start | None = None,
-) -> Sampling | KernelSampling:
+) -> Sampling | KernelSampling | CodeSampling:
     """Builds how a model is sampled.
 
     Args:
@@ -404,6 +408,14 @@ def build_sampling(
         return build_kernel_sampling(
             c, model.process, None if known is None else (known.measurement, known.y, known.noise)
         )
+    if isinstance(c, OneByOne):
+        if any(given is not None for given in (guide, known, edit, start)):
+            raise InputError(
+                "A model of codes cannot be guided by a classifier, hold a measurement or begin with an image: leave "
+                "them out."
+            )
+        assert isinstance(model.codec, EmbeddingCodes)
+        return build_code_sampling(c, model.codec)
     assert isinstance(c, SamplerOptions) and isinstance(model.process, NoiseSchedule)
     _check_fits(c, known, edit, start)
     walk = _walk(c, model)

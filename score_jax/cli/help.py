@@ -87,16 +87,18 @@ def _shared(lines: Mapping[str, list[str]]) -> list[str]:
 
 def _constructed(section: str) -> Mapping[str, Callable]:
     """What the names of a section of arguments stand for. Imported here: the other sections need no network."""
-    from score_jax.builder import networks, processes
+    from score_jax.builder import network_tables, processes
+    from score_jax.codecs.embeddings import CLIP
+    from score_jax.models.text.clip_features import ClipFeatures
     from score_jax.prediction.preconditioning import PRECONDITIONINGS
 
     tables: dict[str, Mapping[str, Callable]] = {
         "process": processes.PROCESSES,
-        "network": networks.NETWORKS,
+        "network": network_tables.NETWORKS,
         "prediction": PRECONDITIONINGS,
-        "first_stage": networks.AUTOENCODERS,
-        "clip": {networks.CLIP: networks.NETWORKS[networks.CLIP]},
-        "condition_encoder": {**networks.ENCODERS, networks.CLIP: networks.ClipFeatures},
+        "first_stage": network_tables.AUTOENCODERS,
+        "clip": {CLIP: network_tables.NETWORKS[CLIP]},
+        "condition_encoder": {**network_tables.ENCODERS, CLIP: ClipFeatures},
     }
     if section == "prediction":
         return {"none": _without_preconditioning, **PRECONDITIONINGS}
@@ -116,23 +118,23 @@ def _without_preconditioning(output: str, label: str) -> None:
 def _described(section: str, made: Any) -> list[str]:
     if section in METHODS:
         return described(made)
-    from score_jax.builder import networks, prediction, processes
+    from score_jax.builder import network_tables, prediction, processes
     from score_jax.builder.naming import arguments_of
 
     of_sections = {"process": processes.VALUES, "prediction": prediction.VALUES}
-    possible = of_sections.get(section, networks.VALUES)
+    possible = of_sections.get(section, network_tables.VALUES)
     possible = possible | (prediction.CHOICES if section == "prediction" else {})
     meanings, parameters = _meanings(made), inspect.signature(made).parameters
     lines = []
     for key in arguments_of(made):
-        if key in networks.FROM_OTHERS:
+        if key in network_tables.FROM_OTHERS:
             continue
         default = parameters[key].default
         stated = key if default is inspect.Parameter.empty else f"{key}={default!r}"
         values = possible.get(key, Values()).described()
         line = f"{stated}  {meanings.get(key, '')}".rstrip()
         lines.append(line + (f" ({values})" if values else ""))
-    for key, table in networks.CHOICES.items() if section not in of_sections else ():
+    for key, table in network_tables.CHOICES.items() if section not in of_sections else ():
         if key in parameters:
             lines.append(f"{key}  {meanings.get(key, '')} ({', '.join(table)})")
     return lines

@@ -35,16 +35,20 @@ class Statistics:
     """
 
     features: int
+    least: ClassVar[int] = 4096
+    """Images that are measured at least."""
 
     def shapes(self) -> PyTree:
         """Shapes and dtypes of both."""
         each = jax.ShapeDtypeStruct((self.features,), jnp.float32)
         return {"mean": each, "std": each}
 
-    def measured(self, embeddings: Float[Array, "n _"]) -> dict[str, Float[Array, "_"]]:
-        """Those of embeddings; a number that is always the same gets a deviation of 1."""
-        std = jnp.std(embeddings, axis=0)
-        return {"mean": jnp.mean(embeddings, axis=0), "std": jnp.where(std > 0, std, 1.0)}
+    def measured(
+        self, of_images: Float[np.ndarray, "n d"], of_texts: Float[np.ndarray, "n d"] | None
+    ) -> dict[str, Float[Array, "_"]]:
+        """Those of embeddings of images; a number that is always the same gets a deviation of 1."""
+        std = jnp.std(of_images, axis=0)
+        return {"mean": jnp.mean(of_images, axis=0), "std": jnp.where(std > 0, std, 1.0)}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,6 +76,11 @@ class ImageEmbeddings:
     log_bin_width: ClassVar[float] = 0.0
     levels_per_unit: ClassVar[float] = 1.0
     stochastic: ClassVar[bool] = False
+
+    @property
+    def statistics(self) -> Statistics:
+        """What is measured of embeddings."""
+        return Statistics(self.clip.features)
 
     def at(self, frozen: PyTree) -> "ImageEmbeddings":
         """The codec with the parameters of its network and the statistics."""

@@ -1,9 +1,10 @@
-"""`likelihood`: bits per dimension of a data set under a trained model, every example once, by one of four methods.
+"""`likelihood`: bits per dimension of a data set under a trained model, every example once, by one of five methods.
 
 ode     exact, by the probability-flow ODE (Song et al. 2021, eq. 39); of a model of latents, the density of latents
 vlb     the variational bound of the chain of levels (Ho et al. 2020, eq. 5)
 bound   K of the same chain (Sohl-Dickstein et al. 2015, eq. 14), whose first step is not learned
 images  a bound on the probability of images under a model of latents, see `jobs.likelihood_images`
+codes   the exact probability of the codes of embeddings (Ramesh et al. 2022, section 2.2.1)
 """
 
 import dataclasses
@@ -22,7 +23,7 @@ from jaxtyping import Array, Bool, Int
 from score_jax.arrays import fold_in_each
 from score_jax.builder import Experiment
 from score_jax.builder.kernels import law_of
-from score_jax.builder.likelihood_options import VLB, Bound2015, OfImages
+from score_jax.builder.likelihood_options import VLB, Bound2015, OfCodes, OfImages
 from score_jax.codecs.codec import Codec
 from score_jax.codecs.latents import Latents
 from score_jax.codecs.pixels import Pixels
@@ -44,6 +45,7 @@ from score_jax.jobs.likelihood_ode import (
 from score_jax.jobs.per_example import BatchFunction, over_examples
 from score_jax.likelihood.bits import bits_per_dim, importance_weighted
 from score_jax.losses import bound, variational
+from score_jax.prediction.codes import log_prob
 from score_jax.prediction.coordinates import seen
 from score_jax.prediction.predictor import (
     Predictor,
@@ -62,6 +64,7 @@ FILES = {
     "vlb": "likelihood_vlb",
     "bound": "likelihood_bound",
     "images": "likelihood_images",
+    "codes": "likelihood_codes",
 }
 """Names of the result files, without their suffixes."""
 
@@ -209,6 +212,19 @@ def _by_learned_kernels(experiment: Experiment) -> Measure:
     return measure
 
 
+def _by_codes(experiment: Experiment) -> Measure:
+    codec = experiment.codec
+    count = math.prod(codec.shape(experiment.image_shape))
+
+    def measure(params: Params, keys, batch):
+        x0 = experiment.codec_with(params).encode(batch["image"])
+        conditions = experiment.conditions(params, batch, x0)
+        found = log_prob(experiment.predictor(params), x0, conditions)
+        return {"log_prob": found, bits_name(codec): bits_per_dim(found, count, codec.log_bin_width)}
+
+    return measure
+
+
 def _of_batch(experiment: Experiment, params: Params, mesh: Mesh, measure: Measure) -> BatchFunction:
     jitted, c = likelihood_program(mesh, measure), experiment.likelihood
 
@@ -284,6 +300,9 @@ def measure(
     if isinstance(c, Bound2015):
         columns = run((_by_bound if "predictor" in experiment.parts else _by_learned_kernels)(experiment), count)
         return Likelihood(columns, likelihood_summary.of_bound(columns, experiment), kept_parts)
+    if isinstance(c, OfCodes):
+        columns = run(_by_codes(experiment), count)
+        return Likelihood(columns, likelihood_summary.of_codes(columns, experiment), kept_parts)
     if isinstance(c, OfImages):
         assert calibration is not None, "the bound on images has a calibration"
         of_images = functools.partial(by_images, experiment, calibration)

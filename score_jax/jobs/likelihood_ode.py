@@ -14,6 +14,7 @@ from score_jax.builder import Experiment
 from score_jax.builder.likelihood import divergence_of
 from score_jax.builder.likelihood_options import LikelihoodOptions
 from score_jax.codecs.codec import Codec
+from score_jax.codecs.embedding_codes import EmbeddingCodes
 from score_jax.codecs.latents import Latents
 from score_jax.likelihood.divergence import cheaper_derivative
 from score_jax.likelihood.ode import log_prob, truncation_bound
@@ -27,13 +28,13 @@ Measure = Callable[..., dict[str, Array]]
 """`measure(params, keys, batch)`: values (b, ...) of a batch, one of `BITS_NAMES` among them."""
 Density = Callable[[Batch, Int[Array, ""]], tuple[Float[Array, "b"], dict[str, Array]]]
 """`density(x0, k)`: the log density of draw k of the examples, nats, and what else the solve says."""
-BITS_NAMES = ("bits_per_dim", "latent_bits_per_dim")
-"""What a value per example is called: of data, or of the latents of data."""
+BITS_NAMES = ("bits_per_dim", "latent_bits_per_dim", "bits_per_code")
+"""What a value per example is called: of data, of the latents of data, or of codes of data."""
 
 
 def bits_name(codec: Codec) -> str:
     """Returns which of `BITS_NAMES` a density of x0 has."""
-    return BITS_NAMES[isinstance(codec, Latents)]
+    return BITS_NAMES[2 if isinstance(codec, EmbeddingCodes) else isinstance(codec, Latents)]
 
 
 def in_dtype(c: LikelihoodOptions, predictor: Callable[..., Any]) -> Callable[..., Any]:

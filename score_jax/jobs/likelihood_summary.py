@@ -8,6 +8,7 @@ import numpy as np
 from score_jax.builder import Experiment
 from score_jax.builder.likelihood import divergence_of
 from score_jax.builder.likelihood_options import Exact
+from score_jax.codecs.embedding_codes import EmbeddingCodes
 from score_jax.codecs.embeddings import ImageEmbeddings
 from score_jax.codecs.latents import Latents
 from score_jax.codecs.pixels import BITS, Pixels
@@ -52,7 +53,7 @@ def _of_probes(columns: Columns, c: Exact, per_nat: float) -> dict[str, Any]:
 
 
 def of_what(experiment: Experiment) -> dict[str, Any]:
-    """What the density of x0 is one of, "data", "latents" or "embeddings", and in how many dimensions."""
+    """What the density of x0 is one of, "data", "latents", "embeddings" or "codes", and in how many dimensions."""
     codec = experiment.codec
     found: dict[str, Any] = {"of": "data", "dimensions": math.prod(codec.shape(experiment.image_shape))}
     if isinstance(codec, Latents):
@@ -60,6 +61,9 @@ def of_what(experiment: Experiment) -> dict[str, Any]:
         found |= {"of": "latents", "x0": f"{codec.scale:g} z, where z is {draws}"}
     if isinstance(codec, ImageEmbeddings):
         found |= {"of": "embeddings", "x0": "embeddings of images, each number less its mean and over its deviation"}
+    if isinstance(codec, EmbeddingCodes):
+        components, buckets = codec.statistics.components, codec.statistics.buckets
+        found |= {"of": "codes", "x0": f"{components} principal components, each in one of {buckets} buckets"}
     return found
 
 
@@ -67,7 +71,7 @@ def _conventions(experiment: Experiment) -> dict[str, Any]:
     c, codec = experiment.likelihood, experiment.codec
     return {
         "dequantisation": NO_LEVELS
-        if isinstance(codec, Latents | ImageEmbeddings)
+        if isinstance(codec, Latents | ImageEmbeddings | EmbeddingCodes)
         else getattr(c, "dequantization", "uniform"),
         "levels": 2**codec.bits if isinstance(codec, Pixels) else None,
         "data_range": list(codec.bounds),
@@ -217,6 +221,13 @@ def of_bound(columns: Columns, experiment: Experiment) -> dict[str, Any]:
     k, null = (-dim * (columns[name] + offset) for name in ("equation_14_bits_per_dim", "null_bits_per_dim"))
     summary |= _mean("K_bits", k) | _mean("K_over_null_bits", k - null)
     return summary | _of_chain(columns, experiment)
+
+
+def of_codes(columns: Columns, experiment: Experiment) -> dict[str, Any]:
+    """Summarises the probability of codes, of which each could have at most log2 of the number of buckets."""
+    found, name = of_what(experiment), bits_name(experiment.codec)
+    summary = {"method": "codes", **_mean(name, columns[name]), **found, "count": len(columns[name]), "nfe_mean": 1.0}
+    return summary | _mean("log_prob_nats", columns["log_prob"]) | {"conventions": _conventions(experiment)}
 
 
 def headline(summary: dict[str, Any]) -> tuple[float, float | None]:

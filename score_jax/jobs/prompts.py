@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from score_jax.builder import Experiment, shown_size
+from score_jax.conditioning.alignment import ALIGNMENT
 from score_jax.conditioning.image_embedding import IMAGE_EMBEDDING, SHOWN
 from score_jax.data.text_tokenizers import TextTokenizer, text_tokenizer
 from score_jax.errors import InputError, quoted
@@ -16,8 +17,8 @@ from score_jax.jobs.sample import Given
 from score_jax.models.conditions import TOKENS
 from score_jax.runtime.multihost import print_once
 
-_ELSEWHERE = {"label", "low_res", "concat"}
-"""Conditions of images and classes, which have flags of their own."""
+_ELSEWHERE = {"label", "low_res", "concat", ALIGNMENT}
+"""Conditions of images and classes, which have flags of their own, and one that a sampler draws."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -162,9 +162,10 @@ def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: 
         sampling = experiment.sampling(guide=guide, known=known, edit=edit, start=start)
         conditions = experiment.conditions(params, rows, guided=guide is None)
         asked = {"model": conditions} | ({} if guide is None else {"target": guide.target})
+        predictor: Any = sampling.see(_predictor(experiment, params, guided=guide is None))
         draw_by = functools.partial(
             sampling.draw,
-            sampling.see(_predictor(experiment, params, guided=guide is None)),
+            predictor,
             indices=batch_indices,
             shape=codec.shape(experiment.image_shape),
             num_saved=num_saved,

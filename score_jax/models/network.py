@@ -110,8 +110,14 @@ class Network:
 
     def apply(self, params: Params, x: Batch, time_label: Time, **kwargs: Any) -> Any:
         """The network's output; kwargs are its conditions as `encode` makes them, `train` and `rngs`."""
-        own = params[NETWORK] if self._trains_others else params
-        return self.module.apply({"params": own}, x, time_label, **kwargs)
+        return self.module.apply({"params": self._own(params)}, x, time_label, **kwargs)
+
+    def call(self, params: Params, method: str, *args: Any, **kwargs: Any) -> Any:
+        """What another method of the module returns, with the parameters of `apply`."""
+        return self.module.apply({"params": self._own(params)}, *args, method=method, **kwargs)
+
+    def _own(self, params: Params) -> Params:
+        return params[NETWORK] if self._trains_others else params
 
     def example(self, batch_size: int = 1) -> dict[str, Array]:
         """Conditions of so many examples as `apply` takes them, zeros."""

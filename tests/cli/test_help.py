@@ -9,7 +9,7 @@ import time
 import pytest
 
 from score_jax.builder.cascade_options import SETTINGS, StageOptions
-from score_jax.builder.networks import FROM_OTHERS, NETWORKS
+from score_jax.builder.network_tables import FROM_OTHERS, NETWORKS
 from score_jax.builder.options import keys_of
 from score_jax.builder.processes import PROCESSES
 from score_jax.builder.run_options import SECTIONS

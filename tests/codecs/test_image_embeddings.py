@@ -21,7 +21,9 @@ class Means:
 
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (16, 4, 4, 3)), jnp.uint8)
 EMBEDDINGS = Means().encode_image(jnp.float32(2), IMAGES)
-CODEC = ImageEmbeddings(Means()).at({CLIP: jnp.float32(2), STATISTICS: Statistics(3).measured(EMBEDDINGS)})
+CODEC = ImageEmbeddings(Means()).at(
+    {CLIP: jnp.float32(2), STATISTICS: Statistics(3).measured(np.asarray(EMBEDDINGS), None)}
+)
 
 
 def test_embeddings_of_training_have_mean_zero_and_deviation_one():
@@ -39,6 +41,6 @@ def test_decoding_is_encoding_backwards_in_the_networks_own_units():
 
 
 def test_a_number_that_never_changes_is_not_divided_by_zero():
-    found = Statistics(2).measured(jnp.array([[1.0, 5.0], [3.0, 5.0]]))
+    found = Statistics(2).measured(np.array([[1.0, 5.0], [3.0, 5.0]]), None)
     assert found["std"].tolist() == [1.0, 1.0] and found["mean"].tolist() == [2.0, 5.0]
     assert {name: leaf.shape for name, leaf in Statistics(2).shapes().items()} == {"mean": (2,), "std": (2,)}

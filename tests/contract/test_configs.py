@@ -161,6 +161,7 @@ ENCODERS = {
     # The whole CLIP, as published: ViT-L/14.
     "unclip/karlo_decoder": 427_616_513,
     "unclip/karlo_prior": 427_616_513,
+    "unclip/small_autoregressive": 444_449,
     "unclip/small_decoder": 444_449,
     "unclip/small_prior": 444_449,
 }
@@ -178,6 +179,7 @@ UNCOUNTED = (
     "ldm/shapes_text",
     "lineage",
     "score_sde/vp/ddpm/cifar10_unconditional",
+    "unclip/small_autoregressive",
     "unclip/small_clip",
     "unclip/small_decoder",
     "unclip/small_prior",

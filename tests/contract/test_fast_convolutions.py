@@ -49,7 +49,7 @@ SHIPPED = {
     "clip": "unclip.small_clip",
 }
 """A config of each kind of network with convolutions."""
-WITHOUT = {"rbf", "bit_mlp", "prior_transformer", "dalle2_prior"}
+WITHOUT = {"rbf", "bit_mlp", "prior_transformer", "dalle2_prior", "autoregressive_prior"}
 SMALL = {
     "channels": 32,
     "channel_mult": (1, 2),

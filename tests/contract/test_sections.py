@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 from shipped import shipped_configs
 
 from score_jax import builder
-from score_jax.builder import kernels, networks, prediction, processes
-from score_jax.builder.experiment import facts_of
+from score_jax.builder import kernels, network_tables, networks, prediction, processes
+from score_jax.builder.learned import facts_of
 from score_jax.builder.naming import arguments_of
 from score_jax.builder.options import KERNELS, Options, Values, defaults_of, keys_of, make, make_method
 from score_jax.builder.run_options import SECTIONS
@@ -27,8 +27,8 @@ from score_jax.prediction.preconditioning import PRECONDITIONINGS
 
 SHIPPED = shipped_configs()
 COMPLETED = {name: completed(config).to_dict() for name, config in SHIPPED.items()}
-TABLES = {"process": processes.PROCESSES, "network": networks.NETWORKS, "prediction": PRECONDITIONINGS}
-POSSIBLE = {"process": processes.VALUES, "network": networks.VALUES, "prediction": prediction.VALUES}
+TABLES = {"process": processes.PROCESSES, "network": network_tables.NETWORKS, "prediction": PRECONDITIONINGS}
+POSSIBLE = {"process": processes.VALUES, "network": network_tables.VALUES, "prediction": prediction.VALUES}
 OPTIONS = [(section, None, options) for section, options in SECTIONS.items()] + [
     (section, name, options) for section, table in METHODS.items() for name, options in table.items()
 ]
@@ -162,7 +162,7 @@ def built(config: ConfigDict) -> None:
     network = networks.build_network(config)
     if processes.kind_of(config.process.name) == KERNELS:
         kernels.build_kernels(config, network, process)
-    elif config.network.name in networks.WITHOUT_PROCESS:
+    elif config.network.name in (*network_tables.WITHOUT_PROCESS, *network_tables.OF_CODES):
         assert not config.prediction
     elif config.loss.name == "classifier":
         prediction.build_logits(config, network, process)
@@ -181,9 +181,9 @@ def cases_of(section: str, config: ConfigDict) -> Iterator[tuple[str, Any, Value
         return
     name = values["preconditioning" if section == "prediction" else "name"]
     for key, hint in arguments_of(TABLES[section][name]).items():
-        if key not in networks.FROM_OTHERS:
+        if key not in network_tables.FROM_OTHERS:
             yield key, hint, POSSIBLE[section].get(key, Values())
-    for key, table in networks.CHOICES.items() if section == "network" else ():
+    for key, table in network_tables.CHOICES.items() if section == "network" else ():
         if key in inspect.signature(TABLES[section][name]).parameters:
             yield key, str, Values(one_of=tuple(table))
 
@@ -218,6 +218,8 @@ def test_values_of_arguments_that_are_not_possible(section):
 def test_numbers_among_arguments_have_bounds_and_tuples_of_choices_a_list(section):
     for name, made_of in TABLES[section].items():
         for key, hint in arguments_of(made_of).items():
+            if section == "network" and key in network_tables.FROM_OTHERS:
+                continue
             if {int, float} & {hint, *typing.get_args(hint)} or "tuple" in str(hint):
                 assert key in POSSIBLE[section], (name, key)
 

@@ -1,4 +1,4 @@
-"""unCLIP through the verbs: a prior, a decoder and an upsampler are trained, and drawn from one after another."""
+"""unCLIP through the verbs: two priors, a decoder and an upsampler are trained, and drawn from one after another."""
 
 import json
 
@@ -28,7 +28,7 @@ def runs(files, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     found = {name: folder / name for name in files}
     for name, run in found.items():
-        words = [f"--config.training.clip={found['clip']}"] if name in ("prior", "decoder") else []
+        words = [f"--config.training.clip={found['clip']}"] if name not in ("clip", "upsampler") else []
         assert here("train", f"--config={files[name]}", f"--workdir={run}", "--config.training.steps=2", *words) == 0
     return found
 
@@ -52,7 +52,8 @@ def arrays(folder):
 
 @pytest.mark.slow
 def test_workdirs_are_whole_and_know_the_statistics(runs):
-    for name, parts in {"prior": ("clip", "embedding_statistics"), "decoder": ("clip",)}.items():
+    of_priors = ("clip", "embedding_statistics")
+    for name, parts in {"prior": of_priors, "autoregressive": of_priors, "decoder": ("clip",)}.items():
         for part in parts:
             assert (runs[name] / part / "params.safetensors").is_file()
     assert not (runs["decoder"] / "embedding_statistics").exists()
@@ -106,6 +107,41 @@ def test_a_prior_has_a_density_of_embeddings(runs):
 
 
 @pytest.mark.slow
+def test_an_autoregressive_prior_draws_embeddings_that_the_decoder_takes(runs, tmp_path):
+    prompt = f"--prompt={PROMPT}"
+    drawn = {}
+    for name, words in {
+        "plain": [],
+        "guided": ["--guidance.scale=3"],
+        "likeliest": ["--config.sampler.top_p=0.1"],
+    }.items():
+        out = tmp_path / name
+        assert here("sample", f"--workdir={runs['autoregressive']}", prompt, f"--out={out}", *words) == 0
+        drawn[name] = arrays(out)
+        assert drawn[name].shape == (8, 1, 1, 8) and drawn[name].dtype == np.float32
+    assert not np.array_equal(drawn["plain"], drawn["guided"])
+    assert len(np.unique(drawn["likeliest"], axis=0)) <= 2  # of two alignments above the half, one; and of no noise
+    two = tmp_path / "two.py"
+    two.write_text(
+        "from configs import base\n\ndef get_config():\n"
+        f"    config = base.get_cascade({str(runs['autoregressive'])!r}, {str(runs['decoder'])!r})\n"
+        "    config.data.update(image_size=4)\n    config.sampling.update(num_samples=8, batch_size=8)\n"
+        "    return config\n"
+    )
+    assert here("sample", f"--config={two}", f"--workdir={tmp_path / 'two'}", prompt) == 0
+    assert arrays(tmp_path / "two").shape == (8, 4, 4, 3)
+
+
+@pytest.mark.slow
+def test_an_autoregressive_prior_has_a_probability_of_codes(runs):
+    words = ("--config.likelihood.num_examples=8", "--config.likelihood.batch_size=8")
+    assert here("likelihood", f"--workdir={runs['autoregressive']}", *words) == 0
+    found = json.loads((runs["autoregressive"] / "likelihood_codes.json").read_text())
+    assert found["of"] == "codes" and found["dimensions"] == 4 and 0 < found["bits_per_code"] < 4
+    assert found["bits_per_code"] == pytest.approx(-found["log_prob_nats"] / 4 / np.log(2), rel=1e-5)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -133,6 +169,26 @@ def test_stages_that_do_not_fit(runs, cascade, tmp_path, capsys):
         ("prior", "clip", None, "codec.name=embeddings needs the section clip"),
         ("prior", "condition_encoder", {"width": 3}, "Unknown key of condition_encoder: 'width'"),
         ("prior", "clip", {"image_size": 16}, "data.image_size=8, but the CLIP sees images of 16"),
+        ("autoregressive", "codec", {"components": 9}, "codec.components=9, but clip.features=8"),
+        ("autoregressive", "codec", {"name": "embeddings"}, "codec.name=embeddings has none: give"),
+        ("autoregressive", "process", {"name": "vp"}, "Unknown network.name for process 'vp': 'autoregressive_prior'"),
+        (
+            "autoregressive",
+            "loss",
+            {"name": "denoising"},
+            "Unknown loss.name for process 'autoregressive':",
+        ),
+        ("autoregressive", "sampler", {"name": "ddim"}, "Unknown sampler.name for process 'autoregressive': 'ddim'"),
+        ("autoregressive", "prediction", {"output": "x0"}, "prediction.output is not read by a model of codes"),
+        ("autoregressive", "guidance", {"scale": 2.0, "sigma_low": 1.0}, "codes have no noise levels"),
+        ("prior", "likelihood", {"name": "codes"}, "likelihood.name=codes is for process.name=autoregressive"),
+        ("prior", "loss", {"name": "codes"}, "loss.name=codes is for process.name=autoregressive"),
+        (
+            "prior",
+            "codec",
+            {"name": "embedding_codes", "components": 8},
+            "codec.name=embedding_codes are no numbers",
+        ),
         ("decoder", "network", {"image_features": 9}, "network.image_features=9, but clip.features=8"),
         ("decoder", "clip", None, "needs the section clip"),
         ("decoder", "guidance", {"candidates": 2}, "guidance.candidates=2 is for a prior"),

@@ -1,4 +1,4 @@
-"""Configs of a tiny stack of captioned images: prior, decoder and upsampler, whose CLIP is that of `clip_runs.py`."""
+"""Configs of a tiny stack of captioned images: two priors, a decoder and an upsampler of the CLIP of `clip_runs.py`."""
 
 from pathlib import Path
 
@@ -14,7 +14,8 @@ def get_config():
     config = {make}
     config.optimizer.warmup_steps = 0
     config.training.update(batch_size=16, steps=2, log_every=1, checkpoint_every=2, sample_every=0)
-    config.sampler.num_steps = 2
+    if config.sampler.name != "codes":
+        config.sampler.num_steps = 2
     config.sampling.update(num_samples=8, batch_size=8)
     return config
 
@@ -22,6 +23,17 @@ def prior(clip):
     config = of_embeddings(clip)
     sizes = dict(width=8, layers=1, heads=1) | text_sizes(clip)
     base.replace_section(config, "network", name="prior_transformer", dtype="float32", **sizes)
+    return config
+
+def autoregressive(clip):
+    config = with_clip(clip)
+    base.replace_section(config, "process", name="autoregressive")
+    base.replace_section(config, "prediction")
+    config.codec.update(name="embedding_codes", components=4, buckets=4, alignments=2)
+    sizes = dict(width=8, layers=1, heads=1) | text_sizes(clip)
+    base.replace_section(config, "network", name="autoregressive_prior", dtype="float32", **sizes)
+    config.loss.update(name="codes", condition_dropout=0.1)
+    config.sampler.name = config.likelihood.name = "codes"
     return config
 
 def decoder(clip):
@@ -53,8 +65,8 @@ def upsampler(clip):
 
 
 def write_configs(folder: Path, clip: Path) -> dict[str, Path]:
-    """A config file for each of the three, by name, beside the config of a CLIP."""
-    files = {name: folder / f"{name}.py" for name in ("prior", "decoder", "upsampler")}
+    """A config file for each of them, by name, beside the config of a CLIP."""
+    files = {name: folder / f"{name}.py" for name in ("prior", "autoregressive", "decoder", "upsampler")}
     for name, file in files.items():
         file.write_text(_CONFIG.format(clip=str(clip), make=f"{name}(clip)"))
     return files
