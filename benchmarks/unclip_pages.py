@@ -2,6 +2,7 @@
 
 from lineage_pages import DOCS, labelled
 from pages import made_by, put_into_page, row
+from unclip_edits import Edits
 from unclip_runs import Stack
 
 _COLUMNS = 16
@@ -16,11 +17,26 @@ def captions_table(found: Stack) -> str:
     best = f"{found.best:g}"
     rows = [("of the prior", "1", f"{scale:g}", shares) for scale, shares in found.by_scale.items()]
     rows += [("of the prior", f"{s:g}", best, shares) for s, shares in found.by_prior_scale.items() if s != 1.0]
+    rows += [("of the autoregressive prior", "1", best, found.by_autoregressive)]
     rows += [("of the prior, captions of training", "1", best, found.seen)]
     rows += [("of real images", "", best, found.of_real), ("of the text itself", "", best, found.of_text)]
     rows += [("none: real images, made small and enlarged", "", "", found.upsampled)]
     for name, prior, scale, shares in rows:
         lines.append(row(name, prior, scale, *(f"{shares[each]:.3f}" for each in [*attributes, "all"])))
+    return "\n".join(lines)
+
+
+def edits_table(edits: Edits) -> str:
+    """Markdown: what becomes of held-out images that are edited."""
+    lines = [row("edit", "setting", "share"), "|---|---:|---:|", row("drawn again", "", f"{edits.drawn_again:.3f}")]
+    for name, by in (
+        ("text diff: the caption in another colour", edits.diff),
+        ("text diff: all but the colour kept", edits.diff_kept),
+    ):
+        lines += [row(name, f"theta {theta:g}", f"{share:.3f}") for theta, share in by.items()]
+    lines += [row("variation: caption kept", f"eta {eta:g}", f"{share:.3f}") for eta, share in edits.kept.items()]
+    counts = edits.of_components.items()
+    lines += [row("components: caption kept", f"first {count}", f"{share:.3f}") for count, share in counts]
     return "\n".join(lines)
 
 
@@ -39,4 +55,14 @@ def write(found: Stack, command: str) -> None:
         f"{found.shuffled:.3f} are right. Training took: {seconds}."
     )
     picture = "![Real shapes, and those of the stack for held-out captions](images/unclip_shapes.png)"
-    put_into_page(DOCS / "results.md", "unclip", [made_by(command), captions_table(found), facts, picture])
+    edited = {name: images[:_COLUMNS] for name, images in found.edits.pictures.items()}
+    labelled(_IMAGES / "unclip_edits.png", list(edited), list(edited.values()))
+    labelled(_IMAGES / "unclip_path.png", list(found.path), list(found.path.values()))
+    edits = "![Held-out images, and what the decoder makes of them](images/unclip_edits.png)"
+    path = "![From one image to another](images/unclip_path.png)"
+    of_codes = (
+        f"The autoregressive prior takes {found.bits_per_code:.2f} bits for a code of held-out images, and within a "
+        f"caption its embeddings deviate by {found.autoregressive_spread:.2f} of what real ones do."
+    )
+    parts = [captions_table(found), facts, of_codes, picture, edits_table(found.edits), edits, path]
+    put_into_page(DOCS / "results.md", "unclip", [made_by(command), *parts])

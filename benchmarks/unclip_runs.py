@@ -1,22 +1,27 @@
 """The runs of `unclip.py`: commands of the product, each run once, and what their files say."""
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import unclip_edits
 from latent_runs import Product, best_scale
+from unclip_edits import Edits
 
 from score_jax import builder
 from score_jax.builder.workdirs import load_config
+from score_jax.cli.verb import trained_of
 from score_jax.data.captioned_checker import share_right
 from score_jax.data.captioned_shapes import combinations, draw, draw_jitter, held_out
 from score_jax.jobs.open_split import open_split
 from score_jax.jobs.sample import Given
 from score_jax.jobs.sample import draw as draw_samples
 from score_jax.jobs.train import restore_params
+from score_jax.jobs.variations import Pair, decoder_of, pair_of
 from score_jax.runtime.results import write_arrays
 from score_jax.runtime.sharding import make_mesh
 
@@ -25,7 +30,9 @@ SCALES = (1.0, 2.0, 4.0)
 PRIOR_SCALES = (1.0, 2.0, 4.0)
 """Of the prior's guidance, with the decoder's best."""
 _SPREAD_CAPTIONS, _SPREAD_IMAGES = 8, 32
-_NAMES = ("clip", "prior", "decoder", "upsampler")
+_NAMES = ("clip", "prior", "autoregressive", "decoder", "upsampler")
+_DRAWN, _EDITED = 192, 96
+"""Captions of each sweep, two of each held-out combination, and images that are edited."""
 
 Shares = dict[str, float]
 """Of images that are read as their captions say, by attribute, and "all"."""
@@ -46,6 +53,11 @@ class Stack:
       shuffled: share of the stack's images that are read as another sample's caption.
       upsampled: real images, made small and enlarged by the upsampler.
       spread: deviation of the prior's embeddings within a caption over that of real ones, by the prior's scale.
+      by_autoregressive: the whole stack with the autoregressive prior, at the decoder's best scale.
+      autoregressive_spread: as `spread`, of it.
+      bits_per_code: of held-out images under it.
+      edits: what is done with held-out images.
+      path: pictures from one image to another.
       images: pictures by name, uint8.
     """
 
@@ -59,6 +71,11 @@ class Stack:
     shuffled: float
     upsampled: Shares
     spread: dict[float, float]
+    by_autoregressive: Shares
+    autoregressive_spread: float
+    bits_per_code: float
+    edits: Edits
+    path: dict[str, np.ndarray]
     images: dict[str, np.ndarray]
 
     @property
@@ -80,9 +97,11 @@ def _prompts(product: Product, name: str, captions: list[str]) -> str:
     return str(file.absolute())
 
 
-def _stack(product: Product, name: str, captions: list[str], scale: float, prior_scale: float) -> np.ndarray:
+def _stack(
+    product: Product, name: str, captions: list[str], scale: float, prior_scale: float, prior: str = "prior"
+) -> np.ndarray:
     """Images of captions by prior, decoder and upsampler in one command."""
-    folder, runs = product.folder("stack") / name, [product.folder(run) for run in _NAMES[1:]]
+    folder, runs = product.folder("stack") / name, [product.folder(run) for run in (prior, "decoder", "upsampler")]
     words = [f"--config.cascade.stage{i}.workdir={run}" for i, run in enumerate(runs, start=1)]
     words += [f"--config.cascade.stage1.guidance.scale={prior_scale}"]
     words += [f"--config.cascade.stage2.guidance.scale={scale}"]
@@ -92,9 +111,11 @@ def _stack(product: Product, name: str, captions: list[str], scale: float, prior
     return np.load(folder / "samples.npz")["arr_0"]
 
 
-def _embeddings(product: Product, name: str, captions: list[str], scale: float, count: int) -> np.ndarray:
-    """Embeddings (n, d) that the prior draws, each of the next caption."""
-    out, run = product.folder("embeddings") / name, product.folder("prior")
+def _embeddings(
+    product: Product, name: str, captions: list[str], scale: float, count: int, prior: str = "prior"
+) -> np.ndarray:
+    """Embeddings (n, d) that a prior draws, each of the next caption."""
+    out, run = product.folder("embeddings") / name, product.folder(prior)
     words = (f"--guidance.scale={scale}", f"--prompts={_prompts(product, name, captions)}", f"--out={out}")
     own = (f"--config.sampling.num_samples={count}", "--config.sampling.batch_size=64")
     product(f"sample_{name}", "sample", f"--workdir={run}", *words, *own)
@@ -137,6 +158,11 @@ def _spread(groups: np.ndarray) -> float:
     return float(np.sqrt(directions.var(axis=1).mean()))
 
 
+def _by_caption(drawn: np.ndarray, captions: int) -> np.ndarray:
+    """Embeddings (captions, images, d) of those of one caption after another in turn."""
+    return drawn.reshape(-1, captions, drawn.shape[-1]).swapaxes(0, 1)
+
+
 def _real_groups(decoder: _Decoder) -> tuple[list[str], np.ndarray]:
     """Some held-out captions, and embeddings of images that are drawn anew of each."""
     rng, labels = np.random.default_rng(0), sorted(held_out("one"))[:: 96 // _SPREAD_CAPTIONS][:_SPREAD_CAPTIONS]
@@ -150,7 +176,7 @@ def train(product: Product) -> dict[str, float]:
     """The four models, each in its workdir; returns their seconds."""
     clip = (f"--config.training.clip={product.folder('clip')}",)
     return {
-        name: product.train(name, f"configs/unclip/small_{name}.py", *(clip if name in ("prior", "decoder") else ()))
+        name: product.train(name, f"configs/unclip/small_{name}.py", *(() if name in ("clip", "upsampler") else clip))
         for name in _NAMES
     }
 
@@ -161,11 +187,30 @@ def retrieval(product: Product) -> dict[str, float]:
     return json.loads((product.folder("clip") / "retrieval.json").read_text())
 
 
+def _bits(product: Product) -> float:
+    """Bits per code of held-out images under the autoregressive prior."""
+    run = product.folder("autoregressive")
+    product("likelihood", "likelihood", f"--workdir={run}", "--config.data.eval_split=held_out")
+    return json.loads((run / "likelihood_codes.json").read_text())["bits_per_code"]
+
+
+def _edits(product: Product, rows: list[dict[str, np.ndarray]], captions: list[str]) -> tuple[Edits, dict]:
+    """Edits of images of the data, and pictures on the way from one to another."""
+    model = trained_of(product.folder("decoder"))
+    decoder = decoder_of(model.experiment, model.params, model.mesh)
+    pair = pair_of(decoder, *(np.stack([row[name] for row in rows]) for name in ("image", "shown")))
+    source = open_split(model.config, "train_split")
+    of_training = np.asarray(decoder.embed(np.stack([source[i]["shown"] for i in range(1024)])))
+    found = unclip_edits.measure(decoder, pair, captions, of_training, functools.partial(_enlarged, product))
+    two = Pair(pair.images[:2], pair.z[:2], pair.latents[:2])
+    return found, unclip_edits.path(decoder, two, functools.partial(_enlarged, product))
+
+
 def stack(product: Product) -> Stack:
     """Trains the stack, and measures it on captions that training never saw."""
     product.out.mkdir(parents=True, exist_ok=True)
     seconds, found = train(product), retrieval(product)
-    count = product.budget.drawn
+    count = min(_DRAWN * product.budget.training, product.budget.drawn)
     captions = _captions(product, "held_out", count)
     images = {f"scale_{s:g}": _stack(product, f"held_out_{s:g}", captions, s, 1.0) for s in SCALES}
     by_scale = {s: share_right(images[f"scale_{s:g}"], captions) for s in SCALES}
@@ -190,9 +235,12 @@ def stack(product: Product) -> Stack:
     spreads = {}
     for s in PRIOR_SCALES:
         drawn = _embeddings(product, f"spread_{s:g}", named, s, len(named) * _SPREAD_IMAGES)
-        groups = drawn.reshape(_SPREAD_IMAGES, len(named), -1).swapaxes(0, 1)
-        spreads[s] = _spread(groups) / _spread(real)
+        spreads[s] = _spread(_by_caption(drawn, len(named))) / _spread(real)
+    autoregressive = _stack(product, "autoregressive", captions, best, 1.0, "autoregressive")
+    drawn = _embeddings(product, "spread_ar", named, 1.0, len(named) * _SPREAD_IMAGES, "autoregressive")
+    images["autoregressive"] = autoregressive
     whole = images[f"scale_{best:g}"]
+    edited, path = _edits(product, rows[:_EDITED], captions[:_EDITED])
     others = [*captions[len(captions) // 2 :], *captions[: len(captions) // 2]]
     return Stack(
         retrieval=found,
@@ -205,6 +253,11 @@ def stack(product: Product) -> Stack:
         shuffled=share_right(whole, others)["all"],
         upsampled=share_right(images["upsampled"], captions),
         spread=spreads,
+        by_autoregressive=share_right(autoregressive, captions),
+        autoregressive_spread=_spread(_by_caption(drawn, len(named))) / _spread(real),
+        bits_per_code=_bits(product),
+        edits=edited,
+        path=path,
         images=images,
     )
 

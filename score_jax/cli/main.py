@@ -20,6 +20,7 @@ _VERBS = {
     "train": "train a model, or resume its training",
     "sample": "draw images from a trained model or a cascade",
     "edit": "complete, colour, denoise or repaint an image with a trained model",
+    "variations": "make other images of an image by a decoder of CLIP's embeddings (unCLIP)",
     "likelihood": "measure bits per dimension of held-out data, exactly or by a bound",
     "reconstruct": "encode and decode images by an autoencoder, and measure what is lost",
     "encode": "encode images to latents, decode them, and interpolate between them",

@@ -35,6 +35,21 @@ def alignment_of(
     return jnp.sum(of_images * of_texts, axis=-1) / lengths
 
 
+def principal_components(
+    embeddings: Float[np.ndarray, "n d"],
+) -> tuple[Float[np.ndarray, "d"], Float[np.ndarray, "d d"]]:
+    """The mean of embeddings, and their principal components in columns, in float64, the largest variance first.
+
+    Of a component's two directions, the one is taken whose largest number is positive.
+    """
+    mean = embeddings.astype(np.float64).mean(axis=0)
+    centred = embeddings.astype(np.float64) - mean
+    _, directions = np.linalg.eigh(centred.T @ centred)  # by increasing variance
+    basis = directions[:, ::-1]
+    largest = np.take_along_axis(basis, np.abs(basis).argmax(axis=0)[None], axis=0)
+    return mean, basis * np.sign(largest)
+
+
 @dataclasses.dataclass(frozen=True)
 class CodeStatistics:
     """Principal components of embeddings and the buckets of each, measured once on images of training.
@@ -73,16 +88,11 @@ class CodeStatistics:
     def measured(
         self, of_images: Float[np.ndarray, "n d"], of_texts: Float[np.ndarray, "n d"] | None
     ) -> dict[str, Float[Array, "..."]]:
-        """Those of embeddings of images and of their texts. Of a component's two directions, the one is taken whose
-        largest number is positive."""
+        """Those of embeddings of images and of their texts."""
         assert of_texts is not None, "codes are of images with texts"
-        mean = of_images.astype(np.float64).mean(axis=0)
-        centred = of_images.astype(np.float64) - mean
-        _, directions = np.linalg.eigh(centred.T @ centred)  # by increasing variance
-        basis = directions[:, ::-1][:, : self.components]
-        largest = np.take_along_axis(basis, np.abs(basis).argmax(axis=0)[None], axis=0)
-        basis = basis * np.sign(largest)
-        values = centred @ basis
+        mean, basis = principal_components(of_images)
+        basis = basis[:, : self.components]
+        values = (of_images.astype(np.float64) - mean) @ basis
         edges = np.quantile(values, np.arange(1, self.buckets) / self.buckets, axis=0).T
         centres = [_means(own, at, self.buckets) for own, at in zip(values.T, edges, strict=True)]
         cosines = np.asarray(alignment_of(of_images, of_texts))

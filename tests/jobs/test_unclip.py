@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 from clip_runs import write_config
+from PIL import Image as PILImage
 from unclip_runs import write_configs
 
 from score_jax import builder
 from score_jax.cli.config_flags import config_of_file
+from score_jax.data.images import fit
 from score_jax.errors import InputError
 from score_jax.jobs.cascades import stage_seed
 from tiny import here
@@ -95,6 +97,71 @@ def test_guidance_and_candidates_change_what_a_prior_draws(runs, tmp_path):
 def test_a_decoder_alone_draws_the_images_of_its_eval_split(runs, tmp_path):
     assert here("sample", f"--workdir={runs['decoder']}", f"--out={tmp_path}") == 0
     assert arrays(tmp_path).shape == (8, 4, 4, 3)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for name, colour in {"a": (255, 0, 0), "b": (0, 0, 255)}.items():
+        image = np.full((16, 16, 3), 255, np.uint8)
+        image[2:11, 4:9] = colour
+        PILImage.fromarray(image).save(folder / f"{name}.png")
+    return folder
+
+
+VARIATIONS = {
+    "variations": (["--eta=0,1"], (2, 8, 8)),
+    "interpolate": (["--to={}/b.png"], (8, 8, 8)),
+    "text_diff": (["--text=blue square", "--from_text=red square"], (8,)),
+    "components": (["--components=1,8"], (2,)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", VARIATIONS)
+def test_variations_of_an_image(task, runs, pictures, tmp_path):
+    words, counts = VARIATIONS[task]
+    words = [word.format(pictures) for word in words]
+    own = [f"--workdir={runs['decoder']}", f"--task={task}", f"--image={pictures / 'a.png'}", f"--out={tmp_path}"]
+    assert here("variations", *own, *words) == 0
+    rows = list(json.loads((tmp_path / "variations.json").read_text())["rows"].values())
+    with np.load(tmp_path / "variations.npz") as z:
+        images = z["arr_0"].astype(int)
+    assert tuple(rows) == counts and images.shape == (sum(counts), 4, 4, 3)
+    assert (tmp_path / "variations.png").is_file()
+    original = fit(np.asarray(PILImage.open(pictures / "a.png")), 4, 3, "bicubic", "a.png").astype(int)
+    if task == "variations":
+        np.testing.assert_array_equal(images[0], original)
+        assert np.abs(images[1] - original).max() <= 2  # drawn again
+        assert (images[2:10] == images[2]).all()  # no noise is added
+        assert len(np.unique(images[10:], axis=0)) == 8
+    elif task == "interpolate":
+        assert np.abs(images[0] - original).max() <= 2 and np.abs(images[7] - images[0]).max() > 20
+        assert not np.array_equal(images[8], images[16])  # of other noise
+    elif task == "text_diff":
+        assert np.abs(images[0] - original).max() <= 2 and not np.array_equal(images[0], images[7])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("run", "words", "message"),
+    [
+        ("decoder", [], "--image is missing"),
+        ("decoder", ["--image=none.png"], "none.png"),
+        ("decoder", ["--image={}/a.png", "--task=mix"], "Unknown --task 'mix'"),
+        ("decoder", ["--image={}/a.png", "--theta=0.3"], "--theta is only for --task=text_diff"),
+        ("decoder", ["--image={}/a.png", "--task=interpolate"], "--to is missing"),
+        ("decoder", ["--image={}/a.png", "--task=text_diff"], "--text is missing"),
+        ("decoder", ["--image={}/a.png", "--eta=-1"], "--eta=-1: give numbers of at least 0"),
+        ("decoder", ["--image={}/a.png", "--task=components", "--components=9"], "has 1 to 8"),
+        ("decoder", ["--image={}/a.png", "--guidance.scale=2"], "Guidance does not lead back to an image"),
+        ("prior", ["--image={}/a.png"], "This run draws no images of embeddings"),
+    ],
+)
+def test_mistakes_of_variations(run, words, message, runs, pictures, capsys):
+    assert here("variations", f"--workdir={runs[run]}", *(word.format(pictures) for word in words)) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message in error, error
 
 
 @pytest.mark.slow
