@@ -52,6 +52,12 @@ class Generative(LossOptions):
         least=-1.0,
         below=1.0,
     )
+    crop: int = count(
+        0,
+        "height and width of the squares of images, at random places, that a network of convolutions alone is trained "
+        "on (unCLIP's upsamplers: a quarter of the size); 0: whole images",
+        least=0,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

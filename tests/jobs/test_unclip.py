@@ -259,6 +259,7 @@ def test_stages_that_do_not_fit(runs, cascade, tmp_path, capsys):
         ("decoder", "network", {"image_features": 9}, "network.image_features=9, but clip.features=8"),
         ("decoder", "clip", None, "needs the section clip"),
         ("decoder", "guidance", {"candidates": 2}, "guidance.candidates=2 is for a prior"),
+        ("upsampler", "loss", {"crop": 6}, "loss.crop=6: give a multiple of 4, at most 8, or 0 for whole images"),
         ("upsampler", "loss", {"caption_dropout": 0.5}, "loss.caption_dropout is for models of captions"),
     ],
 )

@@ -61,6 +61,7 @@ def upsampler(clip):
         norm_groups=4, dtype="float32", remat=(),
     )
     config.sampler.name = "ddim"
+    config.loss.crop = 4
     return config
 """
 
