@@ -46,16 +46,19 @@ def test_the_functions_and_tests_that_a_page_names_exist(page):
 
 
 EXAMPLES = (
+    "score_jax.codecs.embedding_codes",
     "score_jax.codecs.pixels",
     "score_jax.conditioning.dropout",
     "score_jax.evaluation.frechet",
     "score_jax.guidance.classifier_free",
+    "score_jax.guidance.embedding_paths",
     "score_jax.likelihood.bits",
     "score_jax.likelihood.ode",
     "score_jax.losses.contrastive",
     "score_jax.prediction.coordinates",
     "score_jax.prediction.predictor",
     "score_jax.processes.gaussian",
+    "score_jax.samplers.codes",
     "score_jax.samplers.sample",
     "score_jax.training.sharpness",
     "score_jax.training.step",

@@ -27,8 +27,8 @@ class Choice(NamedTuple):
 def nucleus(logits: Float[Array, "*batch buckets"], top_p: Scalar) -> Float[Array, "*batch buckets"]:
     """Logits with minus infinity for all codes but the likeliest, as few as have the probability `top_p` together.
 
-    >>> print(nucleus(jnp.log(jnp.array([0.5, 0.3, 0.2])), 0.6).round(2))
-    [-0.69 -1.2   -inf]
+    >>> print(jnp.exp(nucleus(jnp.log(jnp.array([0.5, 0.25, 0.2])), 0.6)).round(2))
+    [0.5  0.25 0.  ]
     """
     decreasing = jnp.sort(logits, axis=-1)[..., ::-1]
     before = jnp.cumsum(jax.nn.softmax(decreasing), axis=-1) - jax.nn.softmax(decreasing)
