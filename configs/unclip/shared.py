@@ -70,3 +70,35 @@ def as_published(config: ConfigDict, respacing: str, *, batch_size: int) -> None
     config.training.update(batch_size=batch_size, steps=1_000_001)
     config.sampler.update(name="ancestral", respacing=respacing, variance="fixed_small", threshold="clip")
     config.sampling.update(num_samples=4, batch_size=4)
+
+
+def upsampler(*, image_size: int, low_resolution: int, degradation: str, schedule: str) -> ConfigDict:
+    """What the paper's two upsamplers have in common. Their sizes say no learned variance and no scale and shift."""
+    config = base.get_config()
+    base.set_data(config, "folder:images")
+    config.data.update(image_size=image_size, resize_filter="bicubic", low_resolution=low_resolution)
+    config.data.degradation = degradation
+    base.replace_section(config, "process", name="vp_chain", schedule=schedule, num_levels=1000)
+    base.replace_section(config, "prediction", output="eps", label="index")
+    base.replace_section(
+        config,
+        "network",
+        name="adm",
+        channels=1,
+        channel_mult=(1,),
+        num_res_blocks=1,
+        attention_resolutions=(),
+        middle_attention=False,
+        dropout=0.0,
+        learn_sigma=False,
+        scale_shift_norm=False,
+        resblock_updown=True,
+        super_resolution=True,
+        low_res_filter="cubic",
+        remat=("residual",),
+        dtype="bfloat16",
+    )
+    config.optimizer.update(name="adamw", b2=0.999, eps=1e-8, warmup_steps=0, clip_norm=0.0)
+    config.ema.update(decay=0.9999, warmup=True)
+    config.sampling.update(num_samples=4, batch_size=4)
+    return config

@@ -11,8 +11,8 @@ from score_jax.builder.sampler_options import DDIM, Ancestral, SamplerOptions
 from score_jax.errors import InputError
 from score_jax.guidance.measurements import Measurement, blended_after, ending_in_x0
 from score_jax.guidance.text import Loss, pulled
+from score_jax.prediction.analytic_variance import Moments, variance_of
 from score_jax.prediction.predictor import Predictor
-from score_jax.prediction.reverse import VARIANCES
 from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.samplers import steps
 from score_jax.samplers.sample import FixedSteps
@@ -91,10 +91,15 @@ def noised(process: NoiseSchedule, grid: Grid, images: Batch) -> Callable[[KeyBa
     return initial
 
 
-def blending(c: Ancestral | DDIM, process: NoiseSchedule, grid: Grid, edit: Edit) -> FixedSteps:
-    """Returns the sampler, with what is kept blended in after every step; it ends in the predicted x0."""
+def blending(
+    c: Ancestral | DDIM, process: NoiseSchedule, grid: Grid, edit: Edit, moments: Moments | None = None
+) -> FixedSteps:
+    """Returns the sampler, with what is kept blended in after every step; it ends in the predicted x0.
+
+    `moments` are what an analytic variance needs.
+    """
     if isinstance(c, Ancestral):
-        rule = steps.pulled_ancestral(process, edit.loss, VARIANCES[c.variance])
+        rule = steps.pulled_ancestral(process, edit.loss, variance_of(c.variance, moments))
     else:
         rule = ending_in_x0(steps.ddim(process, c.eta))
     y = edit.kept.operator(edit.images)

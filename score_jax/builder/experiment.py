@@ -43,6 +43,7 @@ from score_jax.guidance.classifier_free import Pair
 from score_jax.models.autoencoders.first_stage import FIRST_STAGE, FirstStage
 from score_jax.models.clip.image_text import ImageText
 from score_jax.models.network import ENCODER, Network
+from score_jax.prediction.analytic_variance import ANALYTIC, Moments
 from score_jax.prediction.predictor import Conditions, with_params
 from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.samplers.best_of import cosine
@@ -79,6 +80,7 @@ class Experiment:
       frozen: networks that take part and are not trained, by name; each says the `shapes` of its parameters.
       sections: the options of each section of the config.
       config: what it was built from, with every key.
+      moments: of the model's eps, which `sampler.variance=analytic` needs; None until they are measured.
     """
 
     process: Any
@@ -97,6 +99,7 @@ class Experiment:
     frozen: Mapping[str, Any]
     sections: Mapping[str, Options]
     config: ConfigDict
+    moments: Moments | None = None
 
     def with_frozen(self, params: PyTree, frozen: PyTree) -> PyTree:
         """The parameters as the methods take them: the trained ones, and beside them those that are not, if any."""
@@ -160,6 +163,11 @@ class Experiment:
                 "loss.condition_dropout, or use a classifier: --guidance.classifier=WORKDIR."
             )
         return self.guided(model, guidance, self.process)
+
+    @property
+    def needs_moments(self) -> bool:
+        """Whether the sampler takes moments, and the experiment has none."""
+        return getattr(self.parts.get("sampler"), "variance", None) == ANALYTIC and self.moments is None
 
     @property
     def is_guided(self) -> bool:
@@ -240,7 +248,9 @@ class Experiment:
     ) -> Sampling | KernelSampling | CodeSampling:
         """How to sample, as the `sampler` section says; with guidance, a measurement to hold, an edit by text, or
         images to begin with."""
-        return build_sampling(self.part("sampler"), self.facts, guide=guide, known=known, edit=edit, start=start)
+        return build_sampling(
+            self.part("sampler"), self.facts, guide=guide, known=known, edit=edit, start=start, moments=self.moments
+        )
 
     def ode(self, process: NoiseSchedule, *, closer: bool = False) -> ODE:
         """The solve of the likelihood from t_min to the end of a process in continuous time.

@@ -11,6 +11,7 @@ from score_jax.builder.likelihood_options import ByLevels, Exact
 from score_jax.builder.model_facts import ModelFacts
 from score_jax.errors import InputError
 from score_jax.likelihood.divergence import Divergence
+from score_jax.prediction.analytic_variance import ANALYTIC
 from score_jax.prediction.coordinates import View, itself
 from score_jax.prediction.reverse import VARIANCES, Variance, decoding
 from score_jax.processes.chain import Chain, chain_at
@@ -102,8 +103,16 @@ def levels_of(c: ByLevels, model: ModelFacts, own_variance: str) -> Levels:
       c: the options.
       model: facts of the model.
       own_variance: with which the model samples or was trained, for "auto".
+
+    Raises:
+      InputError: it samples with the analytic variance, which is measured at the times of a sampler's walk alone.
     """
     process = model.process
+    if c.variance == "auto" and own_variance == ANALYTIC:
+        raise InputError(
+            "likelihood.variance=auto is that of the sampler, and sampler.variance=analytic is known at the sampler's "
+            f"times alone: give likelihood.variance={' or '.join(VARIANCES)}."
+        )
     variance = VARIANCES[own_variance if c.variance == "auto" else c.variance]
     if isinstance(process, Chain):
         return Levels(process, itself(), variance)

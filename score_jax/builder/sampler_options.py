@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from score_jax.builder.options import Options, count, option
+from score_jax.prediction.analytic_variance import ANALYTIC
 from score_jax.prediction.reverse import VARIANCES
 from score_jax.samplers.ode import SOLVERS
 
@@ -19,6 +20,7 @@ RULES = ("none", "ddim", "reverse_diffusion", "ancestral", "euler_maruyama")
 SHARES = ("constant", "remaining")
 CORRECTORS = ("none", "langevin", "ald")
 _EXACT = {"discretisation": ("exact",)}
+_ANALYTIC = {"variance": (ANALYTIC,)}
 _STEP_TEMPERATURE = "factor of the noise that each step adds; temperature is that of the initial noise"
 _LIKE_LATENT_DIFFUSION = (
     "latent_diffusion: the levels 1, 1 + c, 1 + 2c, ... of that code, the end at level 0 with its noise, and known "
@@ -90,7 +92,15 @@ class ReverseDiffusion(Stepping):
 class Ancestral(Stepping):
     """Draws from the learned reverse kernel (Ho et al. 2020, algorithm 2)."""
 
-    variance: str = option("fixed_small", "variance of the reverse kernel", one_of=VARIANCES, where=_EXACT)
+    variance: str = option(
+        "fixed_small",
+        "variance of the reverse kernel; analytic: the optimal one, measured once on training data (Bao et al. 2022)",
+        one_of=(*VARIANCES, ANALYTIC),
+        where=_EXACT,
+    )
+    variance_examples: int = count(
+        1024, "number of training examples on which the analytic variance is measured", where=_ANALYTIC
+    )
     step_temperature: float = option(1.0, _STEP_TEMPERATURE, where=_EXACT, least=0.0)
 
 

@@ -47,9 +47,9 @@ from score_jax.errors import InputError, unknown_name
 from score_jax.guidance import classifier, classifier_free
 from score_jax.guidance.measurements import Measurement, held_after, held_before, noised, replace
 from score_jax.prediction import coordinates, predictor
+from score_jax.prediction.analytic_variance import Moments, variance_of
 from score_jax.prediction.coordinates import log_prob_seen
 from score_jax.prediction.predictor import ConditionalPredictor, Predictor
-from score_jax.prediction.reverse import VARIANCES
 from score_jax.processes.chain import Chain
 from score_jax.processes.gaussian import VP, GaussianProcess, NoiseSchedule
 from score_jax.processes.noise import Noise, later
@@ -132,12 +132,14 @@ class _Setting:
       walk: where it walks.
       gradient: of a guide, at its targets; None without one.
       known: a measurement to hold.
+      moments: what an analytic variance needs.
     """
 
     model: ModelFacts
     walk: Walk
     gradient: classifier.Gradient | None
     known: Known | None
+    moments: Moments | None
 
     def held(self, rule: Rule) -> Rule:
         """The rule, with what is known held after each step, or as the walk's original holds it."""
@@ -188,7 +190,7 @@ def _ancestral(s: _Setting, *, variance: str, temperature: float = 1.0) -> Rule:
     original = s.walk.original
     if original is not None:
         return steps.ancestral_of_score(original.kernels, large=isinstance(original.process, VP)), 1, 1
-    return steps.ancestral(s.walk.process, VARIANCES[variance], s.gradient, temperature), 1, 1
+    return steps.ancestral(s.walk.process, variance_of(variance, s.moments), s.gradient, temperature), 1, 1
 
 
 def _ddim(s: _Setting, *, eta: float, temperature: float = 1.0) -> Rule:
@@ -376,6 +378,16 @@ def _walk(c: SamplerOptions, model: ModelFacts) -> Walk:
         return walk_of(c, model)
 
 
+def _check_moments(moments: Moments, walk: Walk) -> None:
+    """Raises InputError where moments were not measured at the times from which the walk steps."""
+    times = np.asarray(walk.grid)[:-1]
+    if times.shape != moments.times.shape or not np.allclose(times, moments.times, rtol=1e-6):
+        raise InputError(
+            f"Moments for sampler.variance=analytic were measured at {len(moments.times)} other times than the "
+            f"{len(times)} of this walk: measure them anew."
+        )
+
+
 def build_sampling(
     c: Options,
     model: ModelFacts,
@@ -384,6 +396,7 @@ def build_sampling(
     known: Known | None = None,
     edit: Edit | None = None,
     start: Start | None = None,
+    moments: Moments | None = None,
 ) -> Sampling | KernelSampling | CodeSampling:
     """Builds how a model is sampled.
 
@@ -394,9 +407,11 @@ def build_sampling(
       known: a measurement to hold.
       edit: images to begin with, and what guides them; without `guide`, `known` and `start`.
       start: images to begin with.
+      moments: what `sampler.variance=analytic` needs at the times of the whole walk. Without them such a sampler is
+        built, and says at its first step that they are missing.
 
     Raises:
-      InputError: the method does not go with the process, or an option with another.
+      InputError: the method does not go with the process, an option with another, or the moments with the walk.
     """
     _check_possible(c, model)
     if isinstance(c, ReverseKernels):
@@ -419,6 +434,8 @@ def build_sampling(
     assert isinstance(c, SamplerOptions) and isinstance(model.process, NoiseSchedule)
     _check_fits(c, known, edit, start)
     walk = _walk(c, model)
+    if moments is not None:
+        _check_moments(moments, walk)
     gradient: Gradient | None = None if guide is None else _gradient_of(guide, walk)
     initial: Callable[[KeyBatch, Batch], Batch] | None = _INITIAL[c.initial]
     denoise = walk.denoise
@@ -428,7 +445,7 @@ def build_sampling(
         if c.step_temperature != 1.0:
             raise InputError(f"sampler.step_temperature={c.step_temperature:g}: a blend takes 1 alone. Leave it out.")
         walk = dataclasses.replace(walk, grid=edits.sdedit_start(walk.grid, edit.skip))
-        method = edits.blending(c, walk.process, walk.grid, edit)
+        method = edits.blending(c, walk.process, walk.grid, edit, moments)
         # A blend ends in the predicted x0 already.
         initial = edits.noised(walk.process, walk.grid, edit.images)
         denoise = False
@@ -440,7 +457,7 @@ def build_sampling(
             walk = dataclasses.replace(walk, grid=edits.sdedit_start(walk.grid, skip))
             initial = edits.noised(walk.process, walk.grid, start.images)
         at_target = None if guide is None or gradient is None else _at(gradient, guide.target)
-        method = STEPPING[type(c)](c, _Setting(model, walk, at_target, known))
+        method = STEPPING[type(c)](c, _Setting(model, walk, at_target, known, moments))
     bounded = _bounded(c, model, walk.process)
     guided: Guidance = unchanged
     if edit is not None:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from score_jax.cli.verb import Trained, define_step, load_trained, parse_flags, with_aliases
+from score_jax.cli.verb import Trained, define_step, load_trained, measured, parse_flags, with_aliases
 from score_jax.errors import InputError
 from score_jax.evaluation.image_grid import save_png
 from score_jax.evaluation.pictures import picture
@@ -112,7 +112,7 @@ def main(argv: list[str]) -> int:
     model.experiment.part("sampler")
     c = model.config.sampling
     task = read_task(model.config, values.task, values.image, values.mask, values.noise, values.strength)
-    given = _given(model, task, values)
+    given, model = _given(model, task, values), measured(model)
     drawn = draw(
         model.experiment,
         model.params,

@@ -13,6 +13,7 @@ from score_jax.builder.sections import is_cascade
 from score_jax.builder.workdirs import load_config, respace
 from score_jax.cli import config_flags
 from score_jax.errors import InputError
+from score_jax.jobs.analytic_variance import with_measured
 from score_jax.jobs.cascades import Cascade, Stage, claim_folder, load_cascade
 from score_jax.jobs.enlarge import enlarging
 from score_jax.jobs.guide import load_classifier
@@ -152,8 +153,18 @@ def drawing_of(model: Trained, values: flags.FlagValues, count: int) -> tuple[Ca
     prompts = _prompts(values)
     given, count = enlarging(load_classifier(model.experiment, model.mesh), model.experiment, values.base, count)
     given = conditioned(given, model.experiment, model.workdir, count, prompts)
-    stage = Stage(model.experiment, model.params, model.workdir, model.step, given)
+    stage = Stage(measured(model).experiment, model.params, model.workdir, model.step, given)
     return Cascade(model.config, (stage,), model.mesh), count
+
+
+def measured(model: Trained) -> Trained:
+    """The model with what its sampler must know of it, measured on training data where its workdir has it not.
+
+    Raises:
+      InputError: the training data is not there.
+    """
+    experiment = with_measured(model.experiment, model.params, model.workdir, model.step, model.mesh)
+    return dataclasses.replace(model, experiment=experiment)
 
 
 def trained_of(workdir: Path) -> Trained:

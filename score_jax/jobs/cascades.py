@@ -8,9 +8,12 @@ a cascade gives what `sample` of its base gives and `sample --base` of the other
 """
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Int
@@ -20,9 +23,11 @@ from score_jax.builder.cascade import errors_of_stage, stage_experiments
 from score_jax.builder.experiment import Experiment
 from score_jax.builder.sections import is_cascade, stage_names
 from score_jax.builder.workdirs import load_config
+from score_jax.codecs.embeddings import CLIP
 from score_jax.conditioning.image_embedding import IMAGE_EMBEDDING
 from score_jax.data.sources import Source
 from score_jax.errors import InputError, quoted
+from score_jax.jobs.analytic_variance import with_measured
 from score_jax.jobs.guide import classifier_of, load_classifier
 from score_jax.jobs.open_split import open_labelled, open_split
 from score_jax.jobs.prompts import Prompts, conditioned
@@ -249,7 +254,8 @@ def load_cascade(config: ConfigDict, mesh: Mesh, count: int = 0, prompts: Prompt
       prompts: what these are to show; every stage that takes texts is given the same.
 
     Raises:
-      InputError: as `fitting_experiments`, or a run has no parameters; or there are texts and no stage takes any.
+      InputError: as `fitting_experiments`, or a run has no parameters; stages were trained with different CLIPs; or
+        there are texts and no stage takes any.
     """
     stages: list[Stage] = []
     for name, experiment in fitting_experiments(config).items():
@@ -257,14 +263,30 @@ def load_cascade(config: ConfigDict, mesh: Mesh, count: int = 0, prompts: Prompt
         workdir, step = Path(stage.workdir), None if stage.step < 0 else stage.step
         with errors_of_stage(name):
             params, found = restore_params(experiment.config, experiment, workdir, mesh, step)
+            experiment = with_measured(experiment, params, workdir, found, mesh)
             given = load_classifier(experiment, mesh)
             if TOKENS in experiment.network.conditions:
                 handed = {IMAGE_EMBEDDING} if stages else set()
                 given = conditioned(given, experiment, workdir, count, prompts, handed)
             stages.append(Stage(experiment, params, workdir, found, given))
+    _check_one_clip(stages)
     if prompts != _NO_TEXTS and all(TOKENS not in stage.experiment.network.conditions for stage in stages):
         raise InputError("No stage of this cascade takes text: leave out --prompt, --prompts and --negative_prompt.")
     return Cascade(config, tuple(stages), mesh)
+
+
+def _check_one_clip(stages: Sequence[Stage]) -> None:
+    """Raises InputError where a stage was trained with another CLIP than the first that has one."""
+    clips = [(stage.workdir, stage.params["frozen"][CLIP]) for stage in stages if CLIP in stage.experiment.frozen]
+    for workdir, params in clips[1:]:
+        first, expected = clips[0]
+        shapes, others = (jax.tree.map(lambda leaf: leaf.shape, tree) for tree in (expected, params))
+        same = shapes == others and all(jax.tree.leaves(jax.tree.map(jnp.array_equal, expected, params)))
+        if not same:
+            raise InputError(
+                f"{workdir} was trained with another CLIP than {first}, whose embeddings mean something else: name "
+                "runs of one CLIP."
+            )
 
 
 def claim_folder(config: ConfigDict, workdir: Path) -> None:

@@ -22,6 +22,7 @@ from score_jax.evaluation.neighbours import nearest_neighbours
 from score_jax.evaluation.protocols import PLAIN
 from score_jax.evaluation.report import Number, ReportData, write_report
 from score_jax.jobs import evaluate, likelihood
+from score_jax.jobs.analytic_variance import with_measured
 from score_jax.jobs.feature_sets import array_features
 from score_jax.jobs.open_split import open_split
 from score_jax.jobs.sample import Drawn, draw
@@ -209,6 +210,7 @@ def demo(config: ConfigDict, workdir: Path) -> Stop | None:
         return stop
     mesh, experiment = make_mesh(), builder.experiment(config)
     params, step = restore_params(config, experiment, workdir, mesh)
+    experiment = with_measured(experiment, params, workdir, step, mesh)
     model, c = (experiment, params, mesh), config.evaluation
 
     _say(f"2/5 Sampling {c.num_samples} images with {config.sampler.name}")

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from score_jax import builder
 from score_jax.errors import InputError, unknown_name
+from score_jax.jobs.analytic_variance import supposed
 from score_jax.jobs.frozen import frozen_shapes, needs_lpips
 from score_jax.jobs.guide import classifier_of
 from score_jax.jobs.likelihood import by_ode, likelihood_program, precision
@@ -143,6 +144,7 @@ def lower_training(experiment: builder.Experiment, mesh: Mesh) -> tuple[Any, int
 def lower_sampling(experiment: builder.Experiment, mesh: Mesh) -> tuple[Any, int, int]:
     """Returns the same of the sampler that `sample` runs, with the classifier that guides it, if one does."""
     params, b = _params(experiment, mesh), experiment.config.sampling.batch_size
+    experiment = supposed(experiment)
     classifier = classifier_of(experiment)
     guide = None if classifier is None else _params(classifier, mesh)
     program: Any = sampling_program(experiment, mesh, 0, Given(classifier=classifier), "truncated")

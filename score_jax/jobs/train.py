@@ -85,15 +85,17 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
     agree("data", {"images": len(source), "classes": source.classes})
     directory = directory_of(workdir, c.checkpoints)
     _bring_frozen(experiment, workdir)
-    bring_statistics(experiment, workdir, functools.partial(_batches, config, source), mesh)
+    open_batches = functools.partial(training_batches, config, source, c.batch_size)
+    bring_statistics(experiment, workdir, open_batches, mesh)
     read = load_frozen(experiment, workdir, mesh)
     _check_latents(experiment, read)
     experiment = with_scale(experiment, workdir, source, mesh, read)
     config = experiment.config
     on_first_process(lambda: claim_workdir(config, workdir, directory, source))
-    batches, frozen = _batches(config, source), _frozen(experiment, read, mesh)
+    batches, frozen = training_batches(config, source, c.batch_size), _frozen(experiment, read, mesh)
     train_steps = compiled_steps(experiment, mesh)
     if c.sample_every and _draws_pictures(experiment):
+        _refuse_moments(experiment)
         _given_of_pictures(experiment, workdir, _num_pictures(mesh))  # so that what it lacks is said before training
     with Checkpoints(directory, c.keep, c.keep_every, about=_identity(config)) as checkpoints:
         if checkpoints.latest is None:
@@ -158,11 +160,12 @@ def _check_latents(experiment: builder.Experiment, frozen: Mapping[str, PyTree])
         )
 
 
-def _batches(config: ConfigDict, source: Source) -> TrainingBatches:
+def training_batches(config: ConfigDict, source: Source, batch_size: int) -> TrainingBatches:
+    """Returns the batches of a run from the first on, of `batch_size` examples over all processes."""
     degrade, size = RANDOM_DEGRADATIONS.get(config.data.degradation), config.data.low_resolution
     return make_loader(
         source,
-        batch_size=config.training.batch_size,
+        batch_size=batch_size,
         seed=config.seed,
         flip=config.data.flip,
         process_index=jax.process_index(),
@@ -214,7 +217,8 @@ def with_scale(
     if first_says((workdir / "config.json").exists()):
         scale = load_config(workdir).codec.get("scale", 0.0)
     else:
-        batch, _ = next(prefetch_to_device(_batches(config, source), over_batch(mesh), depth=1))
+        batches = training_batches(config, source, config.training.batch_size)
+        batch, _ = next(prefetch_to_device(batches, over_batch(mesh), depth=1))
 
         def measured(frozen: PyTree, images: Array) -> Array:
             keys = keys_per_example(jax.random.key(config.seed), jnp.arange(len(images)))
@@ -289,6 +293,16 @@ def _draws_pictures(experiment: builder.Experiment) -> bool:
     """Whether samples can be drawn while it trains: not without images to enlarge or to fill."""
     data = experiment.config.data
     return "sampler" in experiment.parts and not data.low_resolution and not data.holes
+
+
+def _refuse_moments(experiment: builder.Experiment) -> None:
+    """Raises InputError where pictures would be drawn of a model that is not measured yet."""
+    if experiment.needs_moments:
+        raise InputError(
+            f"training.sample_every={experiment.config.training.sample_every} draws pictures while the model trains, "
+            "and sampler.variance=analytic is measured of a trained one: give training.sample_every=0, or the variance "
+            "to `sample` alone."
+        )
 
 
 def _num_pictures(mesh: Mesh) -> int:

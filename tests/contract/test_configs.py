@@ -141,6 +141,8 @@ PARAMETERS = {
     "unclip/karlo_decoder": 893_318_086,
     "unclip/karlo_prior": 1_022_028_544,
     "unclip/karlo_upsampler": 2 * 691_579_523,
+    "unclip/paper_upsampler256": 691_579_523,
+    "unclip/paper_upsampler1024": 267_146_691,
 }
 # Of the encoders of conditions, of which text_transformer is without the layer to the vocabulary.
 ENCODERS = {
@@ -161,6 +163,9 @@ ENCODERS = {
     # The whole CLIP, as published: ViT-L/14.
     "unclip/karlo_decoder": 427_616_513,
     "unclip/karlo_prior": 427_616_513,
+    "unclip/paper_autoregressive": 986_523_137,
+    "unclip/paper_decoder": 986_523_137,
+    "unclip/paper_prior": 986_523_137,
     "unclip/small_autoregressive": 444_449,
     "unclip/small_decoder": 444_449,
     "unclip/small_prior": 444_449,
@@ -179,6 +184,10 @@ UNCOUNTED = (
     "ldm/shapes_text",
     "lineage",
     "score_sde/vp/ddpm/cifar10_unconditional",
+    "unclip/paper_autoregressive",
+    "unclip/paper_clip",
+    "unclip/paper_decoder",
+    "unclip/paper_prior",
     "unclip/small_autoregressive",
     "unclip/small_clip",
     "unclip/small_decoder",

@@ -53,6 +53,11 @@ def experiment(process="vp", value_range=(-1.0, 1.0), predict=None, **options):
     }
     config.likelihood.update({"batch_size": 8} | chosen.get(options.get("name", "ode"), {}) | options)
     config.sampler.name = "ancestral"
+    return of_config(config)
+
+
+def of_config(config):
+    """The exact model of a config as `experiment` makes them."""
     built = builder.experiment(config)
     return _Exact(**{field.name: getattr(built, field.name) for field in dataclasses.fields(built)})
 

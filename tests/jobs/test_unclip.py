@@ -1,11 +1,16 @@
 """unCLIP through the verbs: two priors, a decoder and an upsampler are trained, and drawn from one after another."""
 
 import json
+import shutil
+import signal
+import subprocess
+import time
 
 import numpy as np
 import pytest
 from clip_runs import write_config
 from PIL import Image as PILImage
+from safetensors.numpy import load_file, save_file
 from unclip_runs import write_configs
 
 from score_jax import builder
@@ -13,7 +18,7 @@ from score_jax.cli.config_flags import config_of_file
 from score_jax.data.images import fit
 from score_jax.errors import InputError
 from score_jax.jobs.cascades import stage_seed
-from tiny import here
+from tiny import ROOT, command, environment, here, run
 
 PROMPT = "red square"
 
@@ -29,9 +34,9 @@ def files(tmp_path_factory):
 def runs(files, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     found = {name: folder / name for name in files}
-    for name, run in found.items():
+    for name, folder in found.items():
         words = [f"--config.training.clip={found['clip']}"] if name not in ("clip", "upsampler") else []
-        assert here("train", f"--config={files[name]}", f"--workdir={run}", "--config.training.steps=2", *words) == 0
+        assert here("train", f"--config={files[name]}", f"--workdir={folder}", "--config.training.steps=2", *words) == 0
     return found
 
 
@@ -78,6 +83,20 @@ def test_the_cascade_is_its_stages_one_after_another(runs, cascade, tmp_path):
     words = [f"--base={tmp_path / 'two' / 'samples.npz'}", f"--config.sampling.seed={stage_seed(0, 2)}"]
     assert here("sample", f"--workdir={runs['upsampler']}", *words, f"--out={tmp_path / 'up'}") == 0
     np.testing.assert_array_equal(arrays(tmp_path / "up"), arrays(whole))
+
+
+@pytest.mark.slow
+def test_a_cascade_that_is_killed_goes_on_to_the_same_pictures(cascade, tmp_path):
+    own = ("--config.sampling.batch_size=1", f"--prompt={PROMPT}")
+    words = {name: ("sample", f"--config={cascade}", f"--workdir={tmp_path / name}", *own) for name in ("whole", "cut")}
+    assert run(*words["whole"], devices=1).returncode == 0
+    process = subprocess.Popen(command(*words["cut"]), env=environment(1), cwd=ROOT, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not any((tmp_path / "cut").glob("sample_parts/**/*.npz")):
+        time.sleep(0.05)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL and not (tmp_path / "cut" / "samples.npz").exists()
+    assert run(*words["cut"], devices=1).returncode == 0
+    np.testing.assert_array_equal(arrays(tmp_path / "cut"), arrays(tmp_path / "whole"))
 
 
 @pytest.mark.slow
@@ -219,6 +238,19 @@ def test_an_autoregressive_prior_has_a_probability_of_codes(runs):
 def test_what_a_prior_is_not_asked(runs, words, message, capsys):
     assert here(words[0], f"--workdir={runs['prior']}", *words[1:]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_prior_of_another_clip_is_refused(runs, cascade, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(runs["prior"], other)
+    params = load_file(other / "clip" / "params.safetensors")
+    name = next(iter(params))
+    save_file({**params, name: params[name] + 1}, other / "clip" / "params.safetensors")
+    file = tmp_path / "other.py"
+    file.write_text(cascade.read_text().replace(repr(str(runs["prior"])), repr(str(other))))
+    assert here("sample", f"--config={file}", f"--workdir={tmp_path / 'run'}", f"--prompt={PROMPT}") == 2
+    assert f"{runs['decoder']} was trained with another CLIP than {other}" in capsys.readouterr().err
 
 
 @pytest.mark.slow
