@@ -13,9 +13,9 @@ from score_jax.guidance.embedding_paths import from_components, text_difference,
 from score_jax.jobs import variations
 from score_jax.jobs.variations import Decoder, Pair
 
-THETAS = (0.0, 0.25, 0.5, 0.75)
-ETAS = (0.0, 0.5, 1.0)
-COMPONENTS = (2, 4, 8, 11, 16, 64)
+THETAS = (0.0, 0.25, 0.5)
+ETAS = (0.5, 1.0)
+COMPONENTS = (4, 11, 64)
 
 Enlarge = Callable[[str, np.ndarray], np.ndarray]
 """`enlarge(name, images)`: images of 16 x 16 at 32 x 32."""

@@ -31,7 +31,7 @@ PRIOR_SCALES = (1.0, 2.0, 4.0)
 """Of the prior's guidance, with the decoder's best."""
 _SPREAD_CAPTIONS, _SPREAD_IMAGES = 8, 32
 _NAMES = ("clip", "prior", "autoregressive", "decoder", "upsampler")
-_DRAWN, _EDITED = 192, 96
+_DRAWN, _EDITED = 192, 32
 """Captions of each sweep, two of each held-out combination, and images that are edited."""
 
 Shares = dict[str, float]
