@@ -29,7 +29,7 @@ from score_jax.builder.naming import choose
 from score_jax.builder.options import Options
 from score_jax.codecs.codec import Codec
 from score_jax.conditioning.conditioners import Conditioner, conditions_of
-from score_jax.conditioning.crops import random_squares, scale_of
+from score_jax.conditioning.crops import random_squares
 from score_jax.conditioning.dropout import with_dropout
 from score_jax.errors import InputError, unknown_name
 from score_jax.likelihood.bits import bits_per_dim
@@ -263,10 +263,10 @@ def _crop(c: Options, network: Network) -> int:
     """The size of the squares that are trained on; 0: whole images.
 
     Raises:
-      InputError: they are larger than the images, or do not split into pixels of a condition or a network's levels.
+      InputError: they are larger than the images, or do not split into a network's levels.
     """
     size, height = getattr(c, "crop", 0), network.image_shape[0]
-    unit = scale_of(network.conditions, height) * 2 ** (len(getattr(network.module, "channel_mult", (1,))) - 1)
+    unit = 2 ** (len(getattr(network.module, "channel_mult", (1,))) - 1)
     if size and (size > height or size % unit):
         raise InputError(f"loss.crop={size}: give a multiple of {unit}, at most {height}, or 0 for whole images.")
     return size
@@ -303,7 +303,7 @@ def build_loss(
         dim = math.prod(network.image_shape)
         criterion = _criterion(c, model, dim, dequantized=dequantize, sigma_data=sigma_data)
     rates = _dropout_rates(c, network)
-    crop, scale = _crop(c, network), scale_of(network.conditions, network.image_shape[0])
+    crop = _crop(c, network)
 
     drawn = dequantize or codec.stochastic
 
@@ -317,7 +317,7 @@ def build_loss(
         given = conditions_of(network.conditions, conditioners, batch, x0, coder, around.frozen)
         given = with_dropout(fold_in_each(keys, 2), given, network.conditions, rates)
         if crop:
-            x0, given = random_squares(fold_in_each(keys, 4), x0, given, crop, scale)
+            x0, given = random_squares(fold_in_each(keys, 4), x0, given, crop)
         noise = normal_per_example(fold_in_each(keys, 1), x0)
         conditions: Conditions = network.encode(params, around.frozen, given)
 

@@ -10,27 +10,32 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Shaped
 
-from score_jax.models.conditions import DeclaredConditions
+from score_jax.errors import InputError
 from score_jax.typing import Image, KeyBatch, Resized
 
 
-def scale_of(declared: DeclaredConditions, height: int) -> int:
-    """Pixels of x0, of which there are `height` to a side, for one of the coarsest condition; 1 without such ones."""
-    return max((height // each.shape[0] for each in declared.values() if len(each.shape) == 3), default=1)
-
-
 def random_squares(
-    keys: KeyBatch, x0: Image, given: Mapping[str, Array], size: int, scale: int
+    keys: KeyBatch, x0: Image, given: Mapping[str, Array], size: int
 ) -> tuple[Resized, dict[str, Array]]:
     """Returns a square of each example and of its images among the conditions, which show the same place.
+
+    Places are multiples of the pixels of x0 for which the coarsest of these images has one.
 
     Args:
       keys: one per example.
       x0: (b, h, w, c).
       given: conditions (b, ...) by name; those (b, h / s, w / s, c) are cut, others stay.
-      size: of the squares, a multiple of `scale`.
-      scale: their places are multiples of it.
+      size: of the squares.
+
+    Raises:
+      InputError: the size is no multiple of the pixels for one of a condition.
     """
+    scale = max((x0.shape[1] // array.shape[1] for array in given.values() if array.ndim == 4), default=1)
+    if size % scale:
+        raise InputError(
+            f"loss.crop={size} does not split into {scale} x {scale} pixels, of which a condition has one: give a "
+            f"multiple of {scale}."
+        )
 
     def place(key: Array) -> Array:
         largest = [(side - size) // scale for side in x0.shape[1:3]]
