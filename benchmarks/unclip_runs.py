@@ -5,11 +5,10 @@ import functools
 import json
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import unclip_edits
 from latent_runs import Product, best_scale
+from ml_collections import ConfigDict
 from unclip_edits import Edits
 
 from score_jax import builder
@@ -20,10 +19,8 @@ from score_jax.data.captioned_shapes import combinations, draw, draw_jitter, hel
 from score_jax.jobs.open_split import open_split
 from score_jax.jobs.sample import Given
 from score_jax.jobs.sample import draw as draw_samples
-from score_jax.jobs.train import restore_params
-from score_jax.jobs.variations import Pair, decoder_of, pair_of
+from score_jax.jobs.variations import Decoder, Embeddings, Pair, decoder_of, pair_of
 from score_jax.runtime.results import write_arrays
-from score_jax.runtime.sharding import make_mesh
 
 SCALES = (1.0, 2.0, 4.0)
 """Of the decoder's guidance."""
@@ -122,25 +119,19 @@ def _embeddings(
     return np.load(out / "samples.npz")["arr_0"].reshape(count, -1)
 
 
-class _Decoder:
+def _decoder(product: Product) -> Decoder:
     """The decoder and its CLIP, asked directly: for embeddings that no command draws."""
+    model = trained_of(product.folder("decoder"))
+    return decoder_of(model.experiment, model.params, model.mesh)
 
-    def __init__(self, product: Product, scale: float):
-        config = load_config(product.folder("decoder"))
-        config.guidance.scale = scale
-        self._experiment, self._mesh = builder.experiment(config), make_mesh()
-        self._params, _ = restore_params(config, self._experiment, product.folder("decoder"), self._mesh)
-        clip, frozen = self._experiment.frozen["clip"], self._params["frozen"]["clip"]
-        self.of_images = jax.jit(lambda images: clip.encode_image(frozen, images))
-        self.of_texts = jax.jit(lambda ids: clip.encode_text(frozen, ids))
 
-    def __call__(self, embeddings: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        """Images of 16 x 16 of these embeddings and captions."""
-        given = Given(conditions={"image_embedding": embeddings, "tokens": ids})
-        count = len(ids)
-        return draw_samples(
-            self._experiment, self._params, self._mesh, range(count), batch_size=96, seed=0, given=given
-        ).images
+def _images_of(decoder: Decoder, scale: float, embeddings: Embeddings, ids: np.ndarray) -> np.ndarray:
+    """Images of 16 x 16 of these embeddings and captions, with guidance."""
+    config = ConfigDict(decoder.experiment.config.to_dict())
+    config.guidance.scale = scale
+    given = Given(conditions={"image_embedding": np.asarray(embeddings), "tokens": ids})
+    own, indices = builder.experiment(config), range(len(ids))
+    return draw_samples(own, decoder.params, decoder.mesh, indices, batch_size=96, seed=0, given=given).images
 
 
 def _enlarged(product: Product, name: str, images: np.ndarray) -> np.ndarray:
@@ -163,12 +154,12 @@ def _by_caption(drawn: np.ndarray, captions: int) -> np.ndarray:
     return drawn.reshape(-1, captions, drawn.shape[-1]).swapaxes(0, 1)
 
 
-def _real_groups(decoder: _Decoder) -> tuple[list[str], np.ndarray]:
+def _real_groups(decoder: Decoder) -> tuple[list[str], np.ndarray]:
     """Some held-out captions, and embeddings of images that are drawn anew of each."""
     rng, labels = np.random.default_rng(0), sorted(held_out("one"))[:: 96 // _SPREAD_CAPTIONS][:_SPREAD_CAPTIONS]
     every = combinations("one")
     drawn = [draw(every[label], draw_jitter(rng)) for label in labels for _ in range(_SPREAD_IMAGES)]
-    embeddings = np.asarray(decoder.of_images(jnp.asarray(np.stack(drawn))))
+    embeddings = np.asarray(decoder.embed(np.stack(drawn)))
     return [every[label].captions[0] for label in labels], embeddings.reshape(len(labels), _SPREAD_IMAGES, -1)
 
 
@@ -194,12 +185,12 @@ def _bits(product: Product) -> float:
     return json.loads((run / "likelihood_codes.json").read_text())["bits_per_code"]
 
 
-def _edits(product: Product, rows: list[dict[str, np.ndarray]], captions: list[str]) -> tuple[Edits, dict]:
+def _edits(
+    product: Product, decoder: Decoder, rows: list[dict[str, np.ndarray]], captions: list[str]
+) -> tuple[Edits, dict]:
     """Edits of images of the data, and pictures on the way from one to another."""
-    model = trained_of(product.folder("decoder"))
-    decoder = decoder_of(model.experiment, model.params, model.mesh)
     pair = pair_of(decoder, *(np.stack([row[name] for row in rows]) for name in ("image", "shown")))
-    source = open_split(model.config, "train_split")
+    source = open_split(decoder.experiment.config, "train_split")
     of_training = np.asarray(decoder.embed(np.stack([source[i]["shown"] for i in range(1024)])))
     found = unclip_edits.measure(decoder, pair, captions, of_training, functools.partial(_enlarged, product))
     two = Pair(pair.images[:2], pair.z[:2], pair.latents[:2])
@@ -225,9 +216,9 @@ def stack(product: Product) -> Stack:
     source = open_split(config, "eval_split")
     rows = [source[i] for i in range(len(captions))]
     shown, ids = (np.stack([row[name] for row in rows]) for name in ("shown", "tokens"))
-    decoder = _Decoder(product, best)
-    of_real = decoder(np.asarray(decoder.of_images(jnp.asarray(shown))), ids)
-    of_text = decoder(np.asarray(decoder.of_texts(jnp.asarray(ids))), ids)
+    decoder = _decoder(product)
+    of_real = _images_of(decoder, best, decoder.embed(shown), ids)
+    of_text = _images_of(decoder, best, decoder.embed_texts(captions), ids)
     images |= {"real": shown, "of_real": _enlarged(product, "of_real", of_real)}
     images["of_text"] = _enlarged(product, "of_text", of_text)
     images["upsampled"] = _enlarged(product, "real", np.stack([row["image"] for row in rows]))
@@ -240,7 +231,7 @@ def stack(product: Product) -> Stack:
     drawn = _embeddings(product, "spread_ar", named, 1.0, len(named) * _SPREAD_IMAGES, "autoregressive")
     images["autoregressive"] = autoregressive
     whole = images[f"scale_{best:g}"]
-    edited, path = _edits(product, rows[:_EDITED], captions[:_EDITED])
+    edited, path = _edits(product, decoder, rows[:_EDITED], captions[:_EDITED])
     others = [*captions[len(captions) // 2 :], *captions[: len(captions) // 2]]
     return Stack(
         retrieval=found,

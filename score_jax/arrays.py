@@ -30,6 +30,12 @@ def fold_in_each(keys: KeyBatch, data: int | Int[Array, ""]) -> KeyBatch:
     return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, data)
 
 
+def cosine(a: Float[Array, "b d"], b: Float[Array, "b d"]) -> Float[Array, "b"]:
+    """The cosine of the angle between vectors, example by example."""
+    lengths = jnp.linalg.norm(a, axis=-1) * jnp.linalg.norm(b, axis=-1)
+    return jnp.sum(a * b, axis=-1) / lengths
+
+
 def normal_per_example(keys: KeyBatch, x: Batch) -> Batch:
     """Standard normal noise like `x` (b, ...), each example drawn from its own key."""
     return jax.vmap(lambda key: jax.random.normal(key, x.shape[1:], x.dtype))(keys)

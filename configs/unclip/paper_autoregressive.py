@@ -5,23 +5,15 @@ The paper's sequence has 384 places, too few for a caption's 256 tokens and 319 
 
 from ml_collections import ConfigDict
 
-from configs import base
 from configs.unclip import paper_clip
-from configs.unclip.shared import text_sizes, with_clip
+from configs.unclip.shared import of_codes
 
 
 def get_config() -> ConfigDict:
     """319 components in 1024 buckets; the dot product from the upper half, as was best in all of its experiments."""
-    clip = paper_clip.get_config()
-    config = with_clip(clip)
-    base.replace_section(config, "process", name="autoregressive")
-    base.replace_section(config, "prediction")
-    config.codec.update(name="embedding_codes", components=319, buckets=1024, alignments=16)
-    sizes = {"width": 1664, "layers": 24, "heads": 26} | text_sizes(clip)
-    base.replace_section(config, "network", name="autoregressive_prior", dtype="bfloat16", **sizes)
-    config.loss.update(name="codes", condition_dropout=0.1)
-    config.sampler.update(name="codes", alignment_above=0.5)
-    config.likelihood.name = "codes"
+    codes = {"components": 319, "buckets": 1024, "alignments": 16}
+    config = of_codes(paper_clip.get_config(), codes, width=1664, layers=24, heads=26, dtype="bfloat16")
+    config.sampler.alignment_above = 0.5
     config.optimizer.update(name="adamw", learning_rate=1.6e-4, b2=0.91, eps=1e-10, weight_decay=4e-2, warmup_steps=0)
     config.optimizer.clip_norm = 0.0
     config.ema.update(decay=0.999, warmup=True)

@@ -5,20 +5,15 @@ Data: a folder of images with captions; the paper's 650 M pairs are not public. 
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs.unclip.shared import of_pairs
 
 
 def get_config() -> ConfigDict:
     """Heads have 64 channels in texts and 80 in images, as in other ViT-H; the paper states neither."""
-    config = base.get_config()
-    base.set_data(config, "folder:images")
-    config.data.update(image_size=256, resize_filter="bicubic", tokenizer="clip", max_tokens=256)
-    base.replace_section(config, "process", name="none")
-    base.replace_section(config, "prediction")
-    base.replace_section(
-        config,
-        "network",
-        name="clip",
+    config = of_pairs(
+        "folder:images",
+        "clip",
+        256,
         features=1024,
         patch=16,
         width=1280,
@@ -31,7 +26,7 @@ def get_config() -> ConfigDict:
         text_heads=16,
         text_pool="largest",
     )
-    config.loss.update(name="contrastive")
+    config.data.update(image_size=256, resize_filter="bicubic")
     config.optimizer.update(name="adamw", learning_rate=3e-4, b2=0.98, eps=1e-6, weight_decay=0.2, decayed="matrices")
     config.optimizer.update(sam_rho=0.1, warmup_steps=2000, decay="cosine")
     config.training.update(batch_size=32768, steps=500_000)

@@ -2,15 +2,14 @@
 
 from ml_collections import ConfigDict
 
-from configs.unclip.shared import upsampler
+from configs.unclip.shared import paper_upsampler
 
 
 def get_config() -> ConfigDict:
     """Convolutions alone, trained on squares of 256 pixels; 15 steps of DDIM."""
-    config = upsampler(image_size=1024, low_resolution=256, degradation="bsrgan_light", schedule="linear")
-    config.network.update(channels=192, channel_mult=(1, 1, 2, 2, 4, 4), num_res_blocks=2, dropout=0.0)
-    config.loss.crop = 256
+    sizes = {"channels": 192, "channel_mult": (1, 1, 2, 2, 4, 4), "num_res_blocks": 2, "dropout": 0.0}
+    config = paper_upsampler(256, 1024, "bsrgan_light", "linear", **sizes)
     config.optimizer.learning_rate = 1e-4
-    config.training.update(batch_size=512, steps=1_000_000)
+    config.training.batch_size = 512
     config.sampler.update(name="ddim", respacing="ddim15", threshold="clip")
     return config

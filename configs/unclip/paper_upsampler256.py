@@ -2,15 +2,14 @@
 
 from ml_collections import ConfigDict
 
-from configs.unclip.shared import upsampler
+from configs.unclip.shared import paper_upsampler
 
 
 def get_config() -> ConfigDict:
     """Convolutions alone, trained on squares of 64 pixels; 27 steps of DDIM."""
-    config = upsampler(image_size=256, low_resolution=64, degradation="blurred", schedule="cosine")
-    config.network.update(channels=320, channel_mult=(1, 2, 3, 4), num_res_blocks=3, dropout=0.1)
-    config.loss.crop = 64
+    sizes = {"channels": 320, "channel_mult": (1, 2, 3, 4), "num_res_blocks": 3, "dropout": 0.1}
+    config = paper_upsampler(64, 256, "blurred", "cosine", **sizes)
     config.optimizer.learning_rate = 1.2e-4
-    config.training.update(batch_size=1024, steps=1_000_000)
+    config.training.batch_size = 1024
     config.sampler.update(name="ddim", respacing="ddim27", threshold="clip")
     return config

@@ -9,23 +9,14 @@ python -m score_jax sample --workdir=runs/small_autoregressive \\
 
 from ml_collections import ConfigDict
 
-from configs import base
 from configs.unclip import small_clip
-from configs.unclip.shared import text_sizes, with_clip
+from configs.unclip.shared import of_codes
 
 
 def get_config() -> ConfigDict:
     """0.5 M parameters, as many as `small_prior` has: 24 components of 64, of which 11 hold 99 % of the variance."""
-    clip = small_clip.get_config()
-    config = with_clip(clip)
-    base.replace_section(config, "process", name="autoregressive")
-    base.replace_section(config, "prediction")
-    config.codec.update(name="embedding_codes", components=24, buckets=32, alignments=8)
-    sizes = {"width": 96, "layers": 4, "heads": 3} | text_sizes(clip)
-    base.replace_section(config, "network", name="autoregressive_prior", dtype="float32", **sizes)
-    config.loss.update(name="codes", condition_dropout=0.1)
-    config.sampler.name = "codes"
-    config.likelihood.name = "codes"
+    codes = {"components": 24, "buckets": 32, "alignments": 8}
+    config = of_codes(small_clip.get_config(), codes, width=96, layers=4, heads=3, dtype="float32")
     config.optimizer.update(learning_rate=1e-3, warmup_steps=100, decay="cosine")
     config.ema.update(decay=0.998, warmup=True)
     config.training.update(batch_size=64, steps=1500, log_every=50, checkpoint_every=500, keep=2, sample_every=0)

@@ -6,7 +6,7 @@ python -m score_jax evaluate --workdir=runs/small_clip --config.data.eval_split=
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs.unclip.shared import of_pairs
 
 
 def get_config() -> ConfigDict:
@@ -14,15 +14,10 @@ def get_config() -> ConfigDict:
 
     unCLIP's own CLIP is trained with SAM: optimizer.sam_rho=0.1, which takes twice the time.
     """
-    config = base.get_config()
-    base.set_data(config, "captioned_shapes")
-    config.data.update(image_size=32, tokenizer="words", max_tokens=12)
-    base.replace_section(config, "process", name="none")
-    base.replace_section(config, "prediction")
-    base.replace_section(
-        config,
-        "network",
-        name="clip",
+    config = of_pairs(
+        "captioned_shapes",
+        "words",
+        12,
         features=64,
         patch=8,
         stem=32,
@@ -36,7 +31,7 @@ def get_config() -> ConfigDict:
         text_heads=2,
         text_pool="last",
     )
-    config.loss.update(name="contrastive")
+    config.data.update(image_size=32)
     config.optimizer.update(name="adamw", learning_rate=2e-3, b2=0.98, eps=1e-6, weight_decay=0.1, decayed="matrices")
     config.optimizer.update(warmup_steps=50, decay="cosine")
     config.ema.update(decay=0.99, warmup=True)

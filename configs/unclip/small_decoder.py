@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from configs.unclip import small_clip
-from configs.unclip.shared import text_sizes, with_clip
+from configs.unclip.shared import of_size, text_sizes
 
 
 def get_config() -> ConfigDict:
@@ -19,10 +19,8 @@ def get_config() -> ConfigDict:
     count for nothing. The variance is fixed: small networks learn it badly.
     """
     clip = small_clip.get_config()
-    config = with_clip(clip)
-    with config.unlocked():
-        config.clip.image_size = config.data.image_size
-    config.data.update(image_size=16, resize_filter="bicubic")
+    config = of_size(clip, 16)
+    config.data.resize_filter = "bicubic"
     base.replace_section(
         config,
         "network",

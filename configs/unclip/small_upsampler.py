@@ -6,35 +6,26 @@ python -m score_jax sample --workdir=runs/small_upsampler --base=runs/small_deco
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs.unclip.shared import upsampler
 
 
 def get_config() -> ConfigDict:
     """0.3 M parameters, convolutions alone; trained on squares of 16 pixels, and on small images a little blurred."""
-    config = base.get_config()
-    base.set_data(config, "captioned_shapes")
-    config.data.update(image_size=32, low_resolution=16, degradation="blurred")
-    base.replace_section(config, "process", name="vp_chain", schedule="cosine", num_levels=1000)
-    base.replace_section(config, "prediction", output="v", label="index")
-    base.replace_section(
-        config,
-        "network",
-        name="adm",
+    config = upsampler(
+        "captioned_shapes",
+        image_size=32,
+        low_resolution=16,
+        degradation="blurred",
+        schedule="cosine",
         channels=32,
         channel_mult=(1, 1),
         num_res_blocks=1,
-        attention_resolutions=(),
         dropout=0.0,
-        learn_sigma=False,
-        scale_shift_norm=False,
-        resblock_updown=True,
-        super_resolution=True,
-        low_res_filter="cubic",
-        middle_attention=False,
         norm_groups=8,
-        dtype="float32",
         remat=(),
+        dtype="float32",
     )
+    config.prediction.output = "v"
     config.loss.update(weighting="v", crop=16)
     config.sampler.update(name="ddim", num_steps=15, threshold="clip")
     config.optimizer.update(learning_rate=1e-3, warmup_steps=100, decay="cosine")

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from score_jax.arrays import fold_in_each, keys_per_example
-from score_jax.builder.guidance_options import ClassifierFree
 from score_jax.builder.loss_options import CrossEntropy
 from score_jax.builder.options import Options
 from score_jax.builder.sampler_options import OneByOne
@@ -17,7 +16,6 @@ from score_jax.conditioning.alignment import ALIGNMENT
 from score_jax.conditioning.conditioners import Conditioner, conditions_of
 from score_jax.conditioning.dropout import with_dropout
 from score_jax.errors import InputError
-from score_jax.guidance import code_guidance
 from score_jax.guidance.classifier_free import Pair
 from score_jax.models.network import Network
 from score_jax.prediction.codes import CodeModel, log_prob, of_network
@@ -47,11 +45,6 @@ def build_code_loss(
         return Outcome(values, {}, around.statistics)
 
     return Objective(outcome)
-
-
-def guided(model: CodeModel, c: ClassifierFree) -> CodeModel:
-    """The model under classifier-free guidance."""
-    return code_guidance.guided(model, c.scale)
 
 
 def check_guidance(c: Options) -> None:

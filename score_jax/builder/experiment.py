@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
+from score_jax.arrays import cosine
 from score_jax.builder.clips import clip_of
 from score_jax.builder.codes import CodeSampling
 from score_jax.builder.contrastive import build_contrastive
@@ -17,7 +18,7 @@ from score_jax.builder.edit import Edit, Start
 from score_jax.builder.first_stage import MODEL, build_adversaries
 from score_jax.builder.guidance_options import ClassifierFree
 from score_jax.builder.kernels import KernelSampling
-from score_jax.builder.learned import Learned, facts_of, learns_of, no_model
+from score_jax.builder.learned import Learned, facts_of, learns_of, no_model, refuse_prediction
 from score_jax.builder.likelihood import Levels, flow_of, levels_of, ode_of
 from score_jax.builder.likelihood_options import ByLevels, Exact
 from score_jax.builder.model_facts import ModelFacts
@@ -46,7 +47,6 @@ from score_jax.models.network import ENCODER, Network
 from score_jax.prediction.analytic_variance import ANALYTIC, Moments
 from score_jax.prediction.predictor import Conditions, with_params
 from score_jax.processes.gaussian import NoiseSchedule
-from score_jax.samplers.best_of import cosine
 from score_jax.samplers.ode import ODE
 from score_jax.tiles import check_tiles
 from score_jax.training.objective import Group, Groups
@@ -380,8 +380,7 @@ def experiment(config: ConfigDict) -> Experiment:
 
 def _refuse_unread_without_process(config: ConfigDict, what: str) -> None:
     """Raises InputError where a section says something that a run which noises nothing does not read."""
-    for key in config.prediction:
-        raise InputError(f"prediction.{key} is not read by {what}, which predicts no noise: leave it out.")
+    refuse_prediction(config, what)
     for key in ("low_resolution", "holes"):
         if config.data[key]:
             raise InputError(f"data.{key} is not read by {what}, which has no condition: leave it out.")

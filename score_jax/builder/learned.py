@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from score_jax.builder.codes import build_code_loss, check_guidance, guided
+from score_jax.builder.codes import build_code_loss, check_guidance
 from score_jax.builder.guidance_options import ClassifierFree
 from score_jax.builder.kernels import build_bound_loss, build_kernels
 from score_jax.builder.likelihood import divergence_of
@@ -24,6 +24,7 @@ from score_jax.codecs.embedding_codes import EmbeddingCodes
 from score_jax.conditioning.conditioners import Conditioner
 from score_jax.errors import InputError, unknown_name
 from score_jax.guidance.classifier_free import with_reference
+from score_jax.guidance.code_guidance import guided
 from score_jax.models.network import Network
 from score_jax.prediction.codes import of_network
 from score_jax.prediction.predictor import with_params
@@ -66,10 +67,7 @@ def learns_of(config: ConfigDict, sections: Mapping[str, Any], network: Network,
     conditioners = conditioners_of(config, network)
     generative = {name: sections[name] for name in ("sampler", "likelihood")}
     if isinstance(process, LearnedChain | BinomialChain):
-        for section, only in (("loss", Bound), ("likelihood", Bound2015)):
-            if not isinstance(sections[section], only):
-                name = config[section].name
-                raise unknown_name(f"{section}.name for process {facts.process_name!r}:", name, ("bound",))
+        _check_methods(config, sections, "bound", loss=Bound, likelihood=Bound2015)
         build_sampling(sections["sampler"], facts)  # so that a mistake in it is found now
         model = build_kernels(config, network, process)
         objective = build_bound_loss(loss, process, facts.codec, model, dequantize=config.data.dequantize)
@@ -97,6 +95,20 @@ def learns_of(config: ConfigDict, sections: Mapping[str, Any], network: Network,
     return Learned(predict, functools.partial(with_params, predict), conditioners, objective, parts)
 
 
+def _check_methods(config: ConfigDict, sections: Mapping[str, Any], name: str, **only: type) -> None:
+    """Raises InputError where a section is not of the only method, called `name`, that goes with the process."""
+    for section, method in only.items():
+        if not isinstance(sections[section], method):
+            of = f"{section}.name for process {config.process.name!r}:"
+            raise unknown_name(of, config[section].name, (name,))
+
+
+def refuse_prediction(config: ConfigDict, what: str) -> None:
+    """Raises InputError where the section `prediction` says something, and `what` predicts no noise."""
+    for key in config.prediction:
+        raise InputError(f"prediction.{key} is not read by {what}, which predicts no noise: leave it out.")
+
+
 def _draws_codes(
     config: ConfigDict,
     sections: Mapping[str, Any],
@@ -106,18 +118,15 @@ def _draws_codes(
 ) -> Learned:
     """Of a model of codes; as `learns_of`."""
     loss, likelihood = sections["loss"], sections["likelihood"]
-    for section, only in (("loss", CrossEntropy), ("likelihood", OfCodes)):
-        if not isinstance(sections[section], only):
-            raise unknown_name(f"{section}.name for process {facts.process_name!r}:", config[section].name, ("codes",))
-    for key in config.prediction:
-        raise InputError(f"prediction.{key} is not read by a model of codes, which predicts no noise: leave it out.")
+    _check_methods(config, sections, "codes", loss=CrossEntropy, likelihood=OfCodes)
+    refuse_prediction(config, "a model of codes")
     check_guidance(sections["guidance"])
     sampling = build_sampling(sections["sampler"], facts)
     assert isinstance(facts.codec, EmbeddingCodes)
     objective = build_code_loss(loss, facts.codec, network, conditioners)
     model = functools.partial(of_network, network)
     parts = {"sampler": sections["sampler"], "likelihood": likelihood, "codes": sampling}
-    return Learned(no_model, model, conditioners, objective, parts, lambda model, c, _: guided(model, c))
+    return Learned(no_model, model, conditioners, objective, parts, lambda model, c, _: guided(model, c.scale))
 
 
 def no_model(*_: Any) -> Any:

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 
-from score_jax.codecs.embeddings import CLIP, STATISTICS, ImageEncoder
+from score_jax.arrays import cosine
+from score_jax.codecs.embeddings import CLIP, STATISTICS, ImageEncoder, embeddings_of
 from score_jax.typing import KeyBatch, Params, Resized, Rounding
 
 Edges = Float[Array, "... buckets"]
@@ -25,14 +26,6 @@ def bucket(values: Float[Array, "*batch"], edges: Edges) -> Int[Array, "*batch"]
     [0 1 2]
     """
     return jnp.sum(values[..., None] > jnp.broadcast_to(edges, (*values.shape, edges.shape[-1])), axis=-1)
-
-
-def alignment_of(
-    of_images: Float[Array, "b d"] | np.ndarray, of_texts: Float[Array, "b d"] | np.ndarray
-) -> Float[Array, "b"]:
-    """The cosines of images' and texts' embeddings, the dot product of vectors of length 1."""
-    lengths = jnp.linalg.norm(of_images, axis=-1) * jnp.linalg.norm(of_texts, axis=-1)
-    return jnp.sum(of_images * of_texts, axis=-1) / lengths
 
 
 def principal_components(
@@ -95,7 +88,7 @@ class CodeStatistics:
         values = (of_images.astype(np.float64) - mean) @ basis
         edges = np.quantile(values, np.arange(1, self.buckets) / self.buckets, axis=0).T
         centres = [_means(own, at, self.buckets) for own, at in zip(values.T, edges, strict=True)]
-        cosines = np.asarray(alignment_of(of_images, of_texts))
+        cosines = np.asarray(cosine(jnp.asarray(of_images), jnp.asarray(of_texts)))
         alignment_edges = np.quantile(cosines, np.arange(1, self.alignments) / self.alignments)
         found = {
             "mean": mean,
@@ -158,11 +151,8 @@ class EmbeddingCodes:
         return 1, 1, self.statistics.components
 
     def embed(self, images: Shaped[Array, "b h w c"]) -> Float[Array, "b _"]:
-        """Embeddings in the network's own units; floating point is that already."""
-        if jnp.issubdtype(images.dtype, jnp.floating):
-            return images.reshape(len(images), -1).astype(jnp.result_type(float))
-        assert self.params is not None, "a codec of embeddings is used with its parameters, `at` them"
-        return self.clip.encode_image(self.params, images)
+        """As `embeddings_of`."""
+        return embeddings_of(self.clip, self.params, images)
 
     def encode(self, images: Shaped[Array, "b h w c"]) -> Resized:
         """Codes of images, or of embeddings (b, 1, 1, d) in the network's own units."""
@@ -187,7 +177,7 @@ class EmbeddingCodes:
 
     def alignment(self, of_images: Float[Array, "b d"], of_texts: Float[Array, "b d"]) -> Int[Array, "b"]:
         """The bucket of the cosine of images and their texts."""
-        return bucket(alignment_of(of_images, of_texts), self._measured["alignment_edges"])
+        return bucket(cosine(of_images, of_texts), self._measured["alignment_edges"])
 
     @property
     def _measured(self) -> PyTree:

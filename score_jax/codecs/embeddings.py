@@ -26,6 +26,20 @@ class ImageEncoder(Protocol):
         """Embeddings of images in uint8."""
 
 
+def embeddings_of(clip: ImageEncoder, params: Params | None, images: Shaped[Array, "b h w c"]) -> Float[Array, "b _"]:
+    """Embeddings in the network's own units; floating point is that already.
+
+    Args:
+      clip: the network.
+      params: of it; None: of a codec that was not given any, which can take no images.
+      images: in uint8, or embeddings (b, 1, 1, d).
+    """
+    if jnp.issubdtype(images.dtype, jnp.floating):
+        return images.reshape(len(images), -1).astype(jnp.result_type(float))
+    assert params is not None, "a codec of embeddings is used with its parameters, `at` them"
+    return clip.encode_image(params, images)
+
+
 @dataclasses.dataclass(frozen=True)
 class Statistics:
     """The mean and the standard deviation of each number of an embedding, measured once on images of training.
@@ -92,11 +106,8 @@ class ImageEmbeddings:
         return 1, 1, self.clip.features
 
     def embed(self, images: Shaped[Array, "b h w c"]) -> Float[Array, "b _"]:
-        """Embeddings in the network's own units; floating point is that already."""
-        if jnp.issubdtype(images.dtype, jnp.floating):
-            return images.reshape(len(images), -1).astype(jnp.result_type(float))
-        assert self.params is not None, "a codec of embeddings is used with its parameters, `at` them"
-        return self.clip.encode_image(self.params, images)
+        """As `embeddings_of`."""
+        return embeddings_of(self.clip, self.params, images)
 
     def encode(self, images: Shaped[Array, "b h w c"]) -> Resized:
         """x0 of images, or of embeddings (b, 1, 1, d) in the network's own units."""

@@ -279,12 +279,12 @@ def open_source(
         beside["context"] = dataclasses.replace(any_shape, shape=first.shape).of
     source = dataclasses.replace(source, beside=beside)
     if shown_size:
-        own = functools.partial(_shown, size=shown_size, crop=crop)
+        own = functools.partial(shown, size=shown_size, crop=crop)
         source = dataclasses.replace(source, prepare_shown=own)
     return source if tokenizer is None else source.with_captions(tokenizer)
 
 
-def _shown(image: np.ndarray, what: str, *, size: int, crop: int) -> np.ndarray:
+def shown(image: np.ndarray, what: str, *, size: int, crop: int = 0) -> np.ndarray:
     """As CLIP's images are prepared: the central square, bicubically."""
     return fit(image, size, 3, "bicubic", what, crop)
 

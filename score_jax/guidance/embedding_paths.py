@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from score_jax.guidance.measurements import slerp
+from score_jax.models.clip.clip import directions
 from score_jax.typing import Scalar
 
 Embeddings = Float[Array, "b d"]
@@ -21,7 +22,7 @@ def between(z: Embeddings, other: Embeddings, weight: Scalar) -> Embeddings:
     >>> print(between(jnp.array([[2.0, 0.0]]), jnp.array([[0.0, 4.0]]), 0.5).round(3))
     [[2.121 2.121]]
     """
-    turned = slerp(z / _length(z), other / _length(other), weight)
+    turned = slerp(directions(z), directions(other), weight)
     return turned * ((1 - weight) * _length(z) + weight * _length(other))
 
 
@@ -32,8 +33,7 @@ def text_difference(new: Embeddings, base: Embeddings) -> Embeddings:
       new: embeddings of texts.
       base: of the texts that describe the images as they are.
     """
-    moved = new / _length(new) - base / _length(base)
-    return moved / _length(moved)
+    return directions(directions(new) - directions(base))
 
 
 def towards(z: Embeddings, direction: Embeddings, theta: Scalar) -> Embeddings:

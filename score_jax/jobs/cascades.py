@@ -275,13 +275,18 @@ def load_cascade(config: ConfigDict, mesh: Mesh, count: int = 0, prompts: Prompt
     return Cascade(config, tuple(stages), mesh)
 
 
+@jax.jit
+def _equal(some: Params, others: Params) -> Bool[Array, ""]:
+    return jnp.stack(jax.tree.leaves(jax.tree.map(jnp.array_equal, some, others))).all()
+
+
 def _check_one_clip(stages: Sequence[Stage]) -> None:
     """Raises InputError where a stage was trained with another CLIP than the first that has one."""
     clips = [(stage.workdir, stage.params["frozen"][CLIP]) for stage in stages if CLIP in stage.experiment.frozen]
     for workdir, params in clips[1:]:
         first, expected = clips[0]
         shapes, others = (jax.tree.map(lambda leaf: leaf.shape, tree) for tree in (expected, params))
-        same = shapes == others and all(jax.tree.leaves(jax.tree.map(jnp.array_equal, expected, params)))
+        same = shapes == others and bool(_equal(expected, params))
         if not same:
             raise InputError(
                 f"{workdir} was trained with another CLIP than {first}, whose embeddings mean something else: name "

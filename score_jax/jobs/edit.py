@@ -144,6 +144,16 @@ def _check_strength(task: str, strength: float | None) -> None:
         )
 
 
+def _resize_of(data: ConfigDict) -> str:
+    """The filter for images that are given, also where those of the data need none."""
+    return data.resize_filter if data.resize_filter != "none" else "bicubic"
+
+
+def fitted(image: UInt8[np.ndarray, "_ _ _"], data: ConfigDict, name: str) -> UInt8[np.ndarray, "_ _ c"]:
+    """A given image at the size and with the channels of the section `data`; `name` is for messages."""
+    return images.fit(image, data.image_size, data.channels, _resize_of(data), name)
+
+
 def _held_in(codec: Codec, painted: Float[np.ndarray, "h w _"]) -> measurements.Measurement:
     """What is known of x0 where a part of the image is painted: of latents those of whose pixels none is."""
     height, width, _ = codec.shape((*painted.shape[:2], 1))
@@ -181,10 +191,9 @@ def read_task(
     _check_noise(config, task, noise)
     _check_strength(task, strength)
     data, codec = config.data, codec_of(config)
-    resize = data.resize_filter if data.resize_filter != "none" else "bicubic"
     as_array = data.name in TOYS
     whole = _read_example(image, data) if as_array else images.decode(Path(image), image)
-    pixels = whole if as_array else images.fit(whole, data.image_size, data.channels, resize, image)
+    pixels = whole if as_array else fitted(whole, data, image)
     everywhere = np.ones(pixels.shape, np.float32)
     if task == "sdedit":
         return Task(None, pixels, pixels, everywhere, strength=strength)
@@ -208,7 +217,7 @@ def read_task(
         painted = (
             (_read_array(mask, data) > 0).astype(np.float32)
             if as_array
-            else read_mask(Path(mask), whole, data.image_size, resize)
+            else read_mask(Path(mask), whole, data.image_size, _resize_of(data))
         )
     if not painted.any():
         raise InputError(

@@ -42,7 +42,7 @@ def bring_statistics(
     clip = experiment.frozen[CLIP]
 
     def embed(params: Params, batch: dict[str, Array]) -> tuple[Array, Array | None]:
-        texts = clip.encode_text(params, batch[TOKENS]) if TOKENS in batch else None
+        texts = clip.encode_text(params, batch[TOKENS]) if isinstance(codec, EmbeddingCodes) else None
         return clip.encode_image(params, batch["image"]), texts
 
     program = jax.jit(embed, out_shardings=replicated(mesh))

@@ -34,7 +34,8 @@ BITS_NAMES = ("bits_per_dim", "latent_bits_per_dim", "bits_per_code")
 
 def bits_name(codec: Codec) -> str:
     """Returns which of `BITS_NAMES` a density of x0 has."""
-    return BITS_NAMES[2 if isinstance(codec, EmbeddingCodes) else isinstance(codec, Latents)]
+    of_data, of_latents, of_codes = BITS_NAMES
+    return {Latents: of_latents, EmbeddingCodes: of_codes}.get(type(codec), of_data)
 
 
 def in_dtype(c: LikelihoodOptions, predictor: Callable[..., Any]) -> Callable[..., Any]:

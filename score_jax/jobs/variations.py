@@ -22,10 +22,12 @@ from score_jax.codecs.embedding_codes import principal_components
 from score_jax.codecs.embeddings import CLIP
 from score_jax.conditioning.image_embedding import IMAGE_EMBEDDING
 from score_jax.data import images as image_files
+from score_jax.data.sources import shown
 from score_jax.data.text_tokenizers import text_tokenizer
 from score_jax.errors import InputError
 from score_jax.guidance.embedding_paths import between, from_components, text_difference, towards
 from score_jax.guidance.measurements import slerp
+from score_jax.jobs.edit import fitted
 from score_jax.jobs.encode import Coder
 from score_jax.jobs.open_split import open_split
 from score_jax.jobs.sample import Given, draw
@@ -34,6 +36,7 @@ from score_jax.typing import Params
 
 Images = UInt8[np.ndarray, "n h w c"]
 Shown = UInt8[np.ndarray, "n s s 3"]
+Embeddings = Float[Array, "n d"]
 WEIGHTS = tuple(float(weight) for weight in np.linspace(0.0, 1.0, 8))
 """Of the steps of a path."""
 _MEASURED = 1024
@@ -63,7 +66,7 @@ class Decoder:
         data = self.experiment.config.data
         return text_tokenizer(data.tokenizer, data.max_tokens)
 
-    def _batch(self, z: Float[Array, "n d"]) -> dict[str, Array]:
+    def _batch(self, z: Embeddings) -> dict[str, Array]:
         """The conditions of embeddings, without a caption."""
         batch: dict[str, Array] = {IMAGE_EMBEDDING: z}
         if TOKENS in self.experiment.network.conditions:
@@ -71,12 +74,12 @@ class Decoder:
             batch[TOKENS] = _repeated(jnp.asarray(self._tokenizer.encode(""))[None], len(z))
         return batch
 
-    def embed(self, shown: Shown) -> Float[Array, "n d"]:
+    def embed(self, shown: Shown) -> Embeddings:
         """Embeddings of images at the CLIP's own size."""
         clip = self.experiment.frozen[CLIP]
         return jax.jit(clip.encode_image)(self.params["frozen"][CLIP], jnp.asarray(shown))
 
-    def embed_texts(self, texts: Sequence[str]) -> Float[Array, "n d"]:
+    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
         """Embeddings of texts.
 
         Raises:
@@ -87,20 +90,20 @@ class Decoder:
         ids = np.stack([self._tokenizer.encode(text) for text in texts])
         return jax.jit(self.experiment.frozen[CLIP].encode_text)(self.params["frozen"][CLIP], jnp.asarray(ids))
 
-    def invert(self, images: Images, z: Float[Array, "n d"]) -> tuple[Float[Array, "n h w c"], Bool[Array, "n"]]:
+    def invert(self, images: Images, z: Embeddings) -> tuple[Float[Array, "n h w c"], Bool[Array, "n"]]:
         """The noise x_T of images and their embeddings, and whether each solve came to its end."""
         x0 = self.experiment.codec_with(self.params).encode(jnp.asarray(images))
         with jax.default_matmul_precision("highest"):
             solved = jax.jit(self._coder.encode)(x0, self._batch(z))
         return solved.y, solved.ok
 
-    def draw(self, latents: Float[Array, "n h w c"], z: Float[Array, "n d"]) -> Images:
+    def draw(self, latents: Float[Array, "n h w c"], z: Embeddings) -> Images:
         """Images of noise and embeddings, by the same ODE: those of an image's own pair are the image again."""
         with jax.default_matmul_precision("highest"):
             solved = jax.jit(self._coder.decode)(latents, self._batch(z))
         return np.asarray(self.experiment.codec_with(self.params).decode(solved.y, "rounded"))
 
-    def vary(self, latents: Float[Array, "n h w c"], z: Float[Array, "n d"], eta: float, seed: int) -> Images:
+    def vary(self, latents: Float[Array, "n h w c"], z: Embeddings, eta: float, seed: int) -> Images:
         """Images of noise and embeddings by DDIM, with new noise in its steps: the more, the larger eta is."""
         own = ConfigDict(self.experiment.config.to_dict())
         steps = {key: own.sampler[key] for key in ("num_steps", "threshold") if key in own.sampler}
@@ -144,7 +147,7 @@ class Pair:
     """
 
     images: Images
-    z: Float[Array, "n d"]
+    z: Embeddings
     latents: Float[Array, "n h w c"]
 
 
@@ -155,13 +158,11 @@ def read(decoder: Decoder, files: Sequence[str]) -> Pair:
       InputError: a file is no image, or its noise is not found.
     """
     config = decoder.experiment.config
-    data, size = config.data, builder.shown_size(config) or config.data.image_size
+    size = builder.shown_size(config) or config.data.image_size
     whole = [image_files.decode(Path(file), file) for file in files]
-    resize = data.resize_filter if data.resize_filter != "none" else "bicubic"
     named = list(zip(whole, files, strict=True))
-    fitted = [image_files.fit(each, data.image_size, data.channels, resize, file) for each, file in named]
-    shown = [image_files.fit(each, size, 3, "bicubic", file) for each, file in named]
-    return pair_of(decoder, np.stack(fitted), np.stack(shown), names=files)
+    images = np.stack([fitted(each, config.data, file) for each, file in named])
+    return pair_of(decoder, images, np.stack([shown(each, file, size=size) for each, file in named]), names=files)
 
 
 def pair_of(decoder: Decoder, images: Images, shown: Shown, names: Sequence[str] = ()) -> Pair:

@@ -12,12 +12,6 @@ from score_jax.typing import Batch, KeyArray
 _STREAM = 0xBE57
 
 
-def cosine(a: Float[Array, "b d"], b: Float[Array, "b d"]) -> Float[Array, "b"]:
-    """Returns the cosine of the angle between vectors, example by example."""
-    lengths = jnp.linalg.norm(a, axis=-1) * jnp.linalg.norm(b, axis=-1)
-    return jnp.sum(a * b, axis=-1) / lengths
-
-
 def best_of(
     draw: Callable[[KeyArray], Samples], fit: Callable[[Batch], Float[Array, "b"]], key: KeyArray, count: int
 ) -> Samples:

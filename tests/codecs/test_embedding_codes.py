@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from test_image_embeddings import Means
 
+from score_jax.arrays import cosine
 from score_jax.codecs.codec import Codec
-from score_jax.codecs.embedding_codes import CodeStatistics, EmbeddingCodes, alignment_of, bucket
+from score_jax.codecs.embedding_codes import CodeStatistics, EmbeddingCodes, bucket
 from score_jax.codecs.embeddings import CLIP, STATISTICS
 
 RNG = np.random.default_rng(0)
@@ -67,7 +68,7 @@ def test_a_bucket_stands_for_the_mean_of_its_values():
 def test_alignments_are_quantiles_of_cosines():
     codec = codec_of(1, 4)
     images, texts = jnp.asarray(EMBEDDINGS), jnp.asarray(TEXTS)
-    cosines = np.asarray(alignment_of(images, texts))
+    cosines = np.asarray(cosine(images, texts))
     expected = (EMBEDDINGS * TEXTS).sum(-1) / np.linalg.norm(EMBEDDINGS, axis=-1) / np.sqrt(3)
     np.testing.assert_allclose(cosines, expected, rtol=1e-5)
     places = np.asarray(codec.alignment(images, texts))

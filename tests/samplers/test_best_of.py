@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from score_jax.samplers.best_of import best_of, cosine
+from score_jax.arrays import cosine
+from score_jax.samplers.best_of import best_of
 from score_jax.samplers.sample import Samples
 
 B, K = 6, 2

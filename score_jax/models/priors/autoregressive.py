@@ -16,6 +16,7 @@ from score_jax.models.blocks.adm_blocks import linear
 from score_jax.models.blocks.layer_norm import layer_norm
 from score_jax.models.clip.clip_transformer import Block, Past, Tokens, states
 from score_jax.models.conditions import Condition, DeclaredConditions, of_text
+from score_jax.models.priors.text_prefix import Seen, causal, check_length, without_padding
 from score_jax.typing import Image, Time
 
 Logits = Float[Array, "b buckets"]
@@ -147,10 +148,7 @@ class AutoregressivePrior(nn.Module):
         return self._say(h[:, -1]), tuple(kept)
 
     def _prefix(self, context, text_embedding, alignment) -> Tokens:
-        if context.shape[1] != self.text_length:
-            raise InputError(
-                f"This prior's texts have {self.text_length} tokens, not {context.shape[1]}: cut or pad them."
-            )
+        check_length(context, self.text_length)
         text = self.of_text_tokens(context)
         whole, aligned = self.of_text(text_embedding), self.of_alignment(alignment)
         return jnp.concatenate([text, jnp.stack([whole, aligned.astype(whole.dtype)], axis=1)], axis=1)
@@ -160,14 +158,9 @@ class AutoregressivePrior(nn.Module):
         own = jnp.take(self.position, first + jnp.arange(tokens.shape[1]), axis=0)
         return tokens + own[None].astype(tokens.dtype)
 
-    def _mask(self, context_mask: Bool[Array, "b n"] | None) -> Bool[Array, "_ 1 m m"]:
+    def _mask(self, context_mask: Bool[Array, "b n"] | None) -> Seen:
         """Which places (columns) each of them (rows) sees."""
-        m = len(self.position)
-        before = jnp.tril(jnp.ones((m, m), bool))[None, None]
-        if context_mask is None:
-            return before
-        keys = jnp.pad(context_mask, ((0, 0), (0, m - self.text_length)), constant_values=True)
-        return before & keys[:, None, None]
+        return without_padding(causal(len(self.position)), context_mask)
 
     def _say(self, h: Float[Array, "b *places width"]) -> Float[Array, "b *places buckets"]:
         wide = jnp.promote_types(h.dtype, jnp.float32)

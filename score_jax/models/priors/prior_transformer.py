@@ -15,6 +15,7 @@ from score_jax.models.blocks.embeddings import sinusoidal_cos_first
 from score_jax.models.blocks.layer_norm import layer_norm
 from score_jax.models.clip.clip_transformer import Block, states
 from score_jax.models.conditions import DeclaredConditions, of_text
+from score_jax.models.priors.text_prefix import causal, check_length, without_padding
 from score_jax.typing import Image, Time
 
 EXTRA_TOKENS = 4
@@ -69,11 +70,10 @@ class PriorTransformer(nn.Module):
         Raises:
           InputError: x has more than one pixel, or the text is longer than the network's.
         """
-        wide, features, n = jnp.promote_types(x.dtype, jnp.float32), x.shape[-1], context.shape[1]
+        wide, features = jnp.promote_types(x.dtype, jnp.float32), x.shape[-1]
         if x.shape[1:3] != (1, 1):
             raise InputError(f"A prior draws embeddings (1, 1, d), not arrays {x.shape[1:]}: give it those of a CLIP.")
-        if n != self.text_length:
-            raise InputError(f"This prior's texts have {self.text_length} tokens, not {n}: cut or pad them.")
+        check_length(context, self.text_length)
         time = linear(self.width, self.width, "time_1", self.dtype)(
             sinusoidal_cos_first(time_label.astype(wide), self.width)
         )
@@ -96,8 +96,6 @@ class PriorTransformer(nn.Module):
     def _mask(self, context_mask: Bool[Array, "b n"] | None) -> Bool[Array, "_ 1 m m"] | None:
         """Which tokens (columns) each of them (rows) sees; None: all."""
         m = self.text_length + EXTRA_TOKENS
-        before = jnp.tril(jnp.ones((m, m), bool)) if self.causal else jnp.ones((m, m), bool)
-        if context_mask is None:
-            return before[None, None] if self.causal else None
-        keys = jnp.pad(context_mask, ((0, 0), (0, EXTRA_TOKENS)), constant_values=True)
-        return before[None, None] & keys[:, None, None]
+        if not self.causal and context_mask is None:
+            return None
+        return without_padding(causal(m) if self.causal else jnp.ones((1, 1, m, m), bool), context_mask)
