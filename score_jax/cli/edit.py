@@ -65,7 +65,7 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "negative_prompt", "", "Text that guidance leads a model of texts away from.", flag_values=values
     )
-    flags.DEFINE_string("clip", None, "For blend: file of CLIP's weights.", flag_values=values)
+    flags.DEFINE_string("clip", None, "For blend: CLIP's weights, or a trained CLIP's workdir.", flag_values=values)
     flags.DEFINE_string(
         "lpips_vgg", None, "File of VGG16's weights, for config.edit.perceptual_scale.", flag_values=values
     )
@@ -87,7 +87,7 @@ def _given(model: Trained, task: Task, values: flags.FlagValues) -> Given:
     if values.negative_prompt:
         raise InputError("--negative_prompt is not read by --task=blend, where CLIP leads to --prompt: leave it out.")
     files = blend.Weights(*(Path(f) if f else None for f in (values.clip, values.lpips_vgg, values.lpips_heads)))
-    guide = blend.load_guide(model.config, values.prompt, task, files)
+    guide = blend.load_guide(model.config, [values.prompt], task, files, model.mesh)
     return dataclasses.replace(task.given(Given(), count), text=guide)
 
 

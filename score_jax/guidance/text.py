@@ -61,14 +61,15 @@ def distance_to_text(
 
     Args:
       embed: features of images in [0, 1].
-      text: features (1, d) of the text.
+      text: features (1, d) of the text, or (b, d) of each image's own.
       views: `views(images, t)`: n views of each of b images in [-1, 1], (n b, h, w, c), the first view of all of them
         first.
     """
 
     def distance(image: Image, t: Time) -> Float[Array, "b"]:
         features = embed((views(image, t) + 1) / 2)
-        return reduce(spherical_distance(features, text), "(n b) -> b", "mean", b=image.shape[0])
+        texts = jnp.tile(text, (len(features) // len(text), 1))
+        return reduce(spherical_distance(features, texts), "(n b) -> b", "mean", b=image.shape[0])
 
     return distance
 

@@ -105,15 +105,15 @@ def conditioned(
         raise InputError("--negative_prompt needs guidance: give --guidance.scale above 1 too.")
     made: dict[str, np.ndarray] = {}
     if TOKENS in needed and prompts.texts:
-        made[TOKENS] = _rows(tokenizer_of(experiment), prompts.texts, count)
+        made[TOKENS] = ids_of(tokenizer_of(experiment), prompts.texts, count)
     if lacking := [name for name in needed if name not in made]:
         made |= _of_data(experiment, workdir, lacking, count)
     if prompts.negative:
-        made[f"negative_{TOKENS}"] = _rows(tokenizer_of(experiment), (prompts.negative,), count)
+        made[f"negative_{TOKENS}"] = ids_of(tokenizer_of(experiment), (prompts.negative,), count)
     return dataclasses.replace(given, conditions={**given.conditions, **made})
 
 
-def _rows(tokenizer: TextTokenizer, texts: tuple[str, ...], count: int) -> Int32[np.ndarray, "{count} _"]:
+def ids_of(tokenizer: TextTokenizer, texts: tuple[str, ...], count: int) -> Int32[np.ndarray, "{count} _"]:
     """The ids of texts, in turn; says which are cut."""
     for text in texts:
         if tokenizer.is_cut(text):
@@ -131,7 +131,7 @@ def _of_data(experiment: Experiment, workdir: Path, names: list[str], count: int
         raise InputError(f"This model needs the condition {missing[0]!r}, which {source.name} does not have: {hint}.")
     if names == [TOKENS]:  # without a look at the images
         return {
-            TOKENS: _rows(tokenizer_of(experiment), tuple(map(source.caption, range(min(count, len(source))))), count)
+            TOKENS: ids_of(tokenizer_of(experiment), tuple(map(source.caption, range(min(count, len(source))))), count)
         }
     rows = [source[i % len(source)] for i in range(count)]
     return {name: np.stack([row[name] for row in rows]) for name in names}

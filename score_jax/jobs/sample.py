@@ -91,13 +91,16 @@ class Given:
     def rows(self, places: Int[np.ndarray, "b"]) -> dict[str, np.ndarray]:
         """The arrays of these samples, by name."""
         arrays = {"known": self.known, "latents": self.latents, **self.conditions}
-        return {name: array[places] for name, array in arrays.items() if array is not None}
+        texts = {} if self.text is None else {_TEXTS: self.text.texts(places)}
+        return {name: array[places] for name, array in arrays.items() if array is not None} | texts
 
     def digests(self, count: int) -> dict[str, str]:
         """Hashes of the first `count` rows of the arrays, by name: what tells these conditions from others."""
         return {n: hashlib.sha256(rows.tobytes()).hexdigest() for n, rows in self.rows(np.arange(count)).items()}
 
 
+_TEXTS = "texts"
+"""Among the rows of samples: the features of what guides each."""
 _NOTHING = Given()
 _NO_ARRAYS: Mapping[str, Array] = types.MappingProxyType({})
 
@@ -154,7 +157,7 @@ def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: 
                 known = Known(given.measurement, given.measurement.operator(images), noise)
             else:
                 views = keys_per_example(jax.random.fold_in(key, _VIEW_STREAM), batch_indices)
-                loss = given.text.loss(guide_params, views, images)
+                loss = given.text.loss(guide_params, views, images, rows[_TEXTS])
                 edit = Edit(images, given.measurement, given.text.options.skip, loss)
         if given.classifier is not None:
             scale = experiment.config.guidance.scale

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from score_jax.builder.run_options import EditOptions
 from score_jax.guidance.text import Features, Loss, background_loss, distance_to_text, edit_loss
@@ -28,7 +28,7 @@ class TextGuide:
       embed: CLIP's image tower.
       perceptual: LPIPS; 0 where the background is not held by it.
       params: of both, what `embed` and `perceptual` are given.
-      text: features (1, d) of the text.
+      text: features (1, d) of the text of all samples, or (n, d) of those of each.
       size: side of the images that CLIP takes.
       mask: 1 where the image is edited.
       options: the strengths.
@@ -37,18 +37,23 @@ class TextGuide:
     embed: Embed
     perceptual: Perceptual
     params: Params
-    text: Features
+    text: Float[np.ndarray, "_ d"]
     size: int
     mask: Float[np.ndarray, "1 h w 1"]
     options: EditOptions
 
-    def loss(self, params: Params, keys: KeyBatch, images: Image) -> Loss:
+    def texts(self, places: Int[np.ndarray, "b"]) -> Float[np.ndarray, "b d"]:
+        """The features of the texts of these samples."""
+        return self.text[places] if len(self.text) > 1 else np.repeat(self.text, len(places), axis=0)
+
+    def loss(self, params: Params, keys: KeyBatch, images: Image, texts: Features) -> Loss:
         """What an edit of the images makes small; an example's views depend on its key and the time alone.
 
         Args:
           params: those of the guide, traced.
           keys: of the examples (b,).
           images: that are edited (b, h, w, c), in [-1, 1].
+          texts: features (b, d), as `texts` has them.
         """
         o, mask = self.options, jnp.asarray(self.mask, images.dtype)
 
@@ -56,7 +61,7 @@ class TextGuide:
             of_time = jax.lax.bitcast_convert_type(t.astype(jnp.float32), jnp.uint32)
             return clip_views(jax.vmap(jax.random.fold_in)(keys, of_time), x, self.size, o.views)
 
-        distance = distance_to_text(lambda x: self.embed(params, x), self.text, views)
+        distance = distance_to_text(lambda x: self.embed(params, x), texts, views)
         wanted = edit_loss(distance, mask, text_scale=o.text_scale, range_scale=o.range_scale)
         if not o.perceptual_scale and not o.square_scale:
             return wanted

@@ -37,14 +37,18 @@ def _multipliers(shape: tuple[int, ...]) -> UInt32[Array, "..."]:
 
 
 @jax.jit
-def _sums(leaves: list[Array]) -> list[UInt32[Array, ""]]:
-    return [jnp.sum(_words(leaf) * _multipliers(_words(leaf).shape), dtype=jnp.uint32) for leaf in leaves]
+def _number(array: Array) -> UInt32[Array, ""]:
+    words = _words(array)
+    return jnp.sum(words * _multipliers(words.shape), dtype=jnp.uint32)
 
 
 def fingerprint(tree: PyTree) -> dict[str, int]:
-    """Returns a number below 2^32 for each array of a tree, by its path ("params.Dense_0.kernel")."""
+    """Returns a number below 2^32 for each array of a tree, by its path ("params.Dense_0.kernel").
+
+    A program takes one array: states have few shapes, so there is little to compile, and little memory is filled.
+    """
     paths, leaves = zip(*jax.tree_util.tree_leaves_with_path(tree), strict=True)
-    numbers = jax.device_get(_sums(list(leaves)))
+    numbers = jax.device_get([_number(leaf) for leaf in leaves])
     names = (jax.tree_util.keystr(path, simple=True, separator=".") for path in paths)
     return {name: int(np.asarray(number)) for name, number in zip(names, numbers, strict=True)}
 

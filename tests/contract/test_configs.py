@@ -174,6 +174,7 @@ ENCODERS = {
 UNCOUNTED = (
     "adm/ablation",
     "base",
+    "blended_diffusion/small_shapes",
     "demo/mnist",
     "demo/mnist_accelerator",
     "ldm/mnist_class",

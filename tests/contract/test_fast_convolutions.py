@@ -173,7 +173,7 @@ def test_a_blend_guided_by_a_convolutional_clip_and_lpips(solver, tmp_path):
         PILImage.fromarray(pixels, mode).save(tmp_path / f"{name}.png")
     task = read_task(config, "blend", str(tmp_path / "picture.png"), str(tmp_path / "mask.png"))
     files = blend.Weights(tmp_path / "clip.npz", tmp_path / "lpips.npz", tmp_path / "lpips.npz")
-    guide = blend.load_guide(config, "a red collar", task, files)
+    guide = blend.load_guide(config, ["a red collar"], task, files, make_mesh())
     given = dataclasses.replace(task.given(Given(), 1), text=guide)
     assert not slow_forms(sampling(config, given, given.guide_params, given.rows(np.zeros(1, int))))
 

@@ -53,6 +53,11 @@ def test_an_image_has_the_mean_distance_of_its_own_views(x64):
     expected = ((angles[:, None] + turns[None]) ** 2 / 2).mean(axis=1)
     np.testing.assert_allclose(distance(images, jnp.zeros(2)), expected, rtol=1e-9)
 
+    own = jnp.stack([jnp.array([1.0, 0.0]), jnp.array([jnp.cos(0.5), jnp.sin(0.5)])])
+    distance = text_guidance.distance_to_text(lambda x: x.reshape(len(x), -1), own, views)
+    expected = ((angles[:, None] + turns[None] - jnp.array([[0.0], [0.5]])) ** 2 / 2).mean(axis=1)
+    np.testing.assert_allclose(distance(images, jnp.zeros(2)), expected, rtol=1e-9)
+
 
 def test_the_gradient_goes_through_the_model_and_stays_within_the_mask(x64):
     """Of a quadratic in what is seen, c x_t with c = sigma alpha + 1 - sigma where data are N(0, 1)."""

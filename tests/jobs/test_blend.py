@@ -8,14 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from clip_runs import write_config as write_clip
 from PIL import Image as PILImage
 
 from configs import base
 from score_jax import builder
+from score_jax.arrays import cosine
 from score_jax.cli import main as cli
+from score_jax.cli.config_flags import config_of_file
 from score_jax.convert.clip import random_state
 from score_jax.convert.lpips import load_lpips
 from score_jax.convert.lpips import random_state as random_lpips
+from score_jax.data.text_tokenizers import text_tokenizer
 from score_jax.jobs import blend
 from score_jax.jobs.edit import read_task
 from score_jax.jobs.sample import Given, draw
@@ -94,6 +98,27 @@ def test_the_command_paints_within_the_mask_and_ranks(folder, tmp_path, cli_main
     assert (tmp_path / "edit.png").is_file()
 
 
+def test_a_clip_that_train_has_trained_guides_too(folder, tmp_path, cli_main, capsys):
+    config = config_of_file(str(write_clip(folder)))
+    clip = builder.experiment(config).part("clip")
+    params = clip.init(jax.random.key(1))
+    save_config(folder / "clip_run", config)
+    save_params(folder / "clip_run", params)
+    words = (f"--clip={folder / 'clip_run'}", "--prompt=a red circle", f"--out={tmp_path}")
+    assert cli_main(arguments(folder, *words)) == 0
+    with np.load(tmp_path / "edit.npz") as z:
+        images, distance = z["arr_0"], z["distance"]
+    picture = np.asarray(PILImage.open(folder / "picture.png"))
+    np.testing.assert_array_equal(images[0, :, : SIZE // 2], picture[:, : SIZE // 2])
+    painted = jnp.asarray(images / np.float32(255)).at[:, :, : SIZE // 2].set(0.0)
+    embeddings = clip.encode_image(params, jax.image.resize(painted, (8, 8, 8, 3), "bilinear"))
+    text = clip.encode_text(params, np.repeat(text_tokenizer("words", 4).encode("a red circle")[None], 8, axis=0))
+    np.testing.assert_allclose(distance, 2 * (jnp.arccos(cosine(embeddings, text)) / 2) ** 2, rtol=1e-4)
+
+    assert cli_main(arguments(folder, f"--clip={folder / 'model'}")) == 2
+    assert "This run has no clip" in capsys.readouterr().err
+
+
 def test_a_negative_prompt_is_refused(folder, cli_main, capsys):
     assert cli_main(arguments(folder, "--negative_prompt=a dog")) == 2
     assert "--negative_prompt is not read by --task=blend" in capsys.readouterr().err
@@ -102,7 +127,7 @@ def test_a_negative_prompt_is_refused(folder, cli_main, capsys):
 def guide_of(folder, config):
     task = read_task(config, "blend", str(folder / "picture.png"), str(folder / "mask.png"))
     files = blend.Weights(folder / "clip.npz", folder / "lpips.npz", folder / "lpips.npz")
-    return blend.load_guide(config, PROMPT, task, files), task
+    return blend.load_guide(config, [PROMPT], task, files, make_mesh()), task
 
 
 def drawn(folder, batch_size=8, devices=None, **edit):
@@ -134,7 +159,7 @@ def test_the_background_losses_are_lpips_and_the_mean_square_outside_the_mask(fo
     values = {}
     for scales in ((0.0, 0.0), (3.0, 5.0)):
         guide = guide_of(folder, config_of(perceptual_scale=scales[0], square_scale=scales[1]))[0]
-        values[scales] = guide.loss(guide.params, keys, images)(seen, seen, t)
+        values[scales] = guide.loss(guide.params, keys, images, jnp.asarray(guide.texts(np.arange(2))))(seen, seen, t)
     lpips = load_lpips(folder / "lpips.npz", folder / "lpips.npz")
     outside = seen.at[:, :, SIZE // 2 :].set(0.0)
     expected = 3 * lpips.distance(lpips.params, outside, images) + 5 * jnp.mean((outside - images) ** 2, (1, 2, 3))
