@@ -1,4 +1,8 @@
-"""The benchmarks' claims hold, in their quick form."""
+"""The benchmarks' claims hold, in their quick form.
+
+Ratios of times are not here: `benchmarks/guard.py` measures those of training's loops, of samplers and of the loader
+after all tests, when nothing else runs.
+"""
 
 import json
 import os
@@ -11,28 +15,19 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def measured(name: str, *arguments: str, devices: int = 8) -> dict[str, dict]:
-    """The claims of a benchmark's quick form; a claim that does not hold is the one way in which it may fail."""
+def quick(name: str, *arguments: str) -> dict[str, dict]:
+    """The claims of a benchmark's quick form, all of which hold."""
     result = subprocess.run(
         [sys.executable, f"benchmarks/{name}.py", "--json", "--quick", *arguments],
         cwd=ROOT,
-        env=os.environ
-        | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"},  # optimised, as users have it
+        env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"},  # optimised, as users have it
         capture_output=True,
         text=True,
         timeout=580,
     )
     assert result.stdout, result.stderr
     claims = {claim["name"]: claim for claim in json.loads(result.stdout)["claims"]}
-    failing = not all(claim["holds"] for claim in claims.values())
-    assert result.returncode == failing, result.stdout + result.stderr
-    return claims
-
-
-def quick(name: str, *arguments: str, **how: int) -> dict[str, dict]:
-    """The same, all of which hold."""
-    claims = measured(name, *arguments, **how)
-    assert all(claim["holds"] for claim in claims.values()), claims
+    assert result.returncode == 0 and all(claim["holds"] for claim in claims.values()), result.stdout + result.stderr
     return claims
 
 
@@ -61,27 +56,11 @@ def test_the_toys_of_2015_are_learnt():
 
 @pytest.mark.slow
 def test_the_lineage_runs(tmp_path):
-    """The system without a config, one with; that they learn is what the whole benchmark shows."""
-    claims = quick("lineage", "--only=dpm2015,flow", f"--out={tmp_path}")
-    assert {"fid_digits_dpm2015", "bits_per_dim_flow", "inpainting_error_flow"} <= claims.keys()
-    again = quick("lineage", "--only=dpm2015,flow", f"--out={tmp_path}")  # what is done is kept
+    """That its systems learn is what the whole benchmark shows."""
+    claims = quick("lineage", "--only=flow", f"--out={tmp_path}")
+    assert {"fid_digits_flow", "bits_per_dim_flow", "inpainting_error_flow"} <= claims.keys()
+    again = quick("lineage", "--only=flow", f"--out={tmp_path}")  # what is done is kept
     assert again == claims
-
-
-@pytest.mark.slow
-def test_what_runs_in_a_loop_is_as_fast_as_outside():
-    """Medians of rounds in turns; a ratio above its bound has been measured again in more of them."""
-    claims = quick("train_step", devices=2)
-    assert list(claims) == ["loop_ratio", "loop_ratio_dispatch", "loop_ratio_accumulate"]
-    assert all(claim["target"] == 1.1 and claim["value"] > 0.3 for claim in claims.values())
-
-
-@pytest.mark.slow
-def test_the_input_keeps_ahead():
-    """Its rates are of a calm machine; here they are measured at all."""
-    claims = measured("input_pipeline")
-    assert {"input_arrays", "input_jpegs", "waiting", "dispatch"} == claims.keys()
-    assert claims["input_arrays"]["value"] > 100 and claims["input_jpegs"]["value"] > 10
 
 
 @pytest.mark.slow

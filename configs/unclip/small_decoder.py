@@ -44,7 +44,7 @@ def get_config() -> ConfigDict:
     config.sampler.update(name="ddim", num_steps=25, threshold="clip")
     config.optimizer.update(learning_rate=1e-3, warmup_steps=100, decay="cosine")
     config.ema.update(decay=0.998, warmup=True)
-    config.training.update(batch_size=32, steps=2500, log_every=50, checkpoint_every=500, keep=2, sample_every=0)
+    config.training.update(batch_size=32, steps=8000, log_every=50, checkpoint_every=500, keep=2, sample_every=0)
     config.likelihood.update(rtol=1e-3, atol=1e-3)  # of `variations`, whose images have 8 bits
     config.evaluation.update(num_samples=960, batch_size=192)
     return config

@@ -16,6 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from jax.sharding import Mesh
+from orbax.checkpoint import type_handlers
 
 from score_jax.errors import InputError
 from score_jax.runtime.multihost import any_says
@@ -59,6 +60,16 @@ def directory_of(workdir: Path, elsewhere: str) -> epath.Path:
     return epath.Path(Path(elsewhere or workdir / "checkpoints").absolute())
 
 
+_LEAST_SLICE = 2**20
+"""Bytes that a device writes at least of an array that several devices hold."""
+
+
+def _write_small_arrays_whole() -> None:
+    """Tells orbax that one device writes a small array: that each cuts out a slice takes longer than the writing."""
+    handler = type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=_LEAST_SLICE)
+    type_handlers.register_type_handler(jax.Array, handler, override=True)
+
+
 class Checkpoints:
     """The checkpoints of one run; a context manager that waits for saves in flight.
 
@@ -74,6 +85,7 @@ class Checkpoints:
     ):
         self.directory = epath.Path(directory)
         self._about = about or {}
+        _write_small_arrays_whole()
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every or None, create=True)
         self._manager = ocp.CheckpointManager(self.directory, options=options)
 

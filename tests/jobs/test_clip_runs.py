@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 from clip_runs import write_config
-from processes import finished, local
+from processes import in_two_processes
 
 from score_jax import builder
 from score_jax.cli.config_flags import config_of_file
@@ -151,10 +151,10 @@ def test_the_temperature_keeps_its_bound(config):
 def test_two_processes_train_and_measure_it_as_one_does(tmp_path):
     found, curves = [], []
     file = write_config(tmp_path, steps=3)
-    for processes, devices in ((2, 4), (1, 1)):
-        folder = tmp_path / f"run_{processes}"
+    for run in (in_two_processes, here):
+        folder = tmp_path / run.__name__
         for words in (("train", f"--config={file}"), ("evaluate",)):
-            finished(local(*words, f"--workdir={folder}", processes=processes, devices=devices))
+            run(*words, f"--workdir={folder}")
         found.append(json.loads((folder / "retrieval.json").read_text()))
         curves.append(list(read_curve(folder).values()))
     np.testing.assert_allclose(*curves, rtol=1e-4)

@@ -1,30 +1,27 @@
-"""Two processes of four devices train an autoencoder and a model of its latents, and sample, as one device does."""
+"""Two processes of four devices train an autoencoder and a model of its latents, and sample, as one of eight does."""
 
 import json
 
 import numpy as np
 import pytest
 from latent_runs import write_configs
-from processes import finished, local
+from processes import in_two_processes
 
 from score_jax.builder.workdirs import load_config
 from score_jax.training.log import read_curve
+from tiny import here
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The workdirs of autoencoder and model, by so many processes and devices of each."""
+    """The workdirs of autoencoder and model, by two processes and by one."""
     folder = tmp_path_factory.mktemp("latent_processes")
     of_autoencoder, of_model = write_configs(folder)
     found = []
-    for processes, devices in ((2, 4), (1, 1)):
-        first, model = (folder / f"{name}_{processes}" for name in ("autoencoder", "model"))
-
-        def run(*words, processes=processes, devices=devices):
-            finished(local(*words, processes=processes, devices=devices))
-
+    for run in (in_two_processes, here):
+        first, model = (folder / f"{name}_{run.__name__}" for name in ("autoencoder", "model"))
         run("train", f"--config={of_autoencoder}", f"--workdir={first}")
         run("train", f"--config={of_model}", f"--workdir={model}", f"--config.training.first_stage={first}")
         run("sample", f"--workdir={model}")

@@ -176,7 +176,7 @@ def test_what_has_no_likelihood_is_refused():
     with pytest.raises(InputError, match="no score between them, so it has no ODE.*--method=vlb"):
         measured(builder.experiment(config))
     for key, value, message in (
-        ("name", "ods", "Did you mean 'ode'"),
+        ("name", "odee", "Did you mean 'ode'"),
         ("truncation", "some", "Unknown likelihood.truncation"),
         ("importance_samples", 0, "give at least 1"),
         ("control", "each", "Unknown likelihood.control"),

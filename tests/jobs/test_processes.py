@@ -8,25 +8,23 @@ import time
 
 import numpy as np
 import pytest
-from processes import finished, local
+from processes import finished, in_two_processes, local
 
 from score_jax.training.checkpoint import Checkpoints
 from score_jax.training.log import read_curve
-from tiny import write_config
+from tiny import here, write_config
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The same training by two processes of one device, and by one process of two."""
+    """The same training by two processes of four devices, and by one process of eight."""
     folder = tmp_path_factory.mktemp("processes")
     config = write_config(folder)
     workdirs = folder / "two", folder / "one"
-    for workdir, processes in zip(workdirs, (2, 1), strict=True):
-        finished(
-            local("train", f"--config={config}", f"--workdir={workdir}", processes=processes, devices=3 - processes)
-        )
+    for workdir, run in zip(workdirs, (in_two_processes, here), strict=True):
+        run("train", f"--config={config}", f"--workdir={workdir}")
     return workdirs
 
 
@@ -48,14 +46,15 @@ def test_two_processes_train_as_one_does(trained):
 def test_two_processes_sample_and_measure_as_one_does(trained):
     two, one = trained
     results = {}
-    for processes in (2, 1):
-        out = two.parent / f"samples_{processes}"
-        finished(local("sample", f"--workdir={one}", f"--out={out}", processes=processes, devices=3 - processes))
-        finished(local("likelihood", f"--workdir={one}", processes=processes, devices=3 - processes))
+    for run in (in_two_processes, here):
+        out = two.parent / f"samples_{run.__name__}"
+        run("sample", f"--workdir={one}", f"--out={out}")
+        run("likelihood", f"--workdir={one}")
         images = np.load(out / "samples.npz")["arr_0"]
-        results[processes] = images, np.load(one / "likelihood.npz")["bits_per_dim"]
-    np.testing.assert_array_equal(results[2][0], results[1][0])
-    np.testing.assert_allclose(results[2][1], results[1][1], rtol=1e-5)
+        results[run] = images, np.load(one / "likelihood.npz")["bits_per_dim"]
+    (images, bits), (ours, own_bits) = results[in_two_processes], results[here]
+    np.testing.assert_array_equal(images, ours)
+    np.testing.assert_allclose(bits, own_bits, rtol=1e-5)
     assert not (one / "sample_parts").exists() and not (one / "likelihood_parts").exists()
 
 

@@ -4,7 +4,7 @@ import json
 import shutil
 import signal
 import subprocess
-import time
+import sys
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from score_jax.cli.config_flags import config_of_file
 from score_jax.data.images import fit
 from score_jax.errors import InputError
 from score_jax.jobs.cascades import stage_seed
-from tiny import ROOT, command, environment, here, run
+from tiny import ROOT, environment, here, run
 
 PROMPT = "red square"
 
@@ -85,16 +85,31 @@ def test_the_cascade_is_its_stages_one_after_another(runs, cascade, tmp_path):
     np.testing.assert_array_equal(arrays(tmp_path / "up"), arrays(whole))
 
 
+KILLED = """
+import os, signal, sys
+from score_jax.cli import main
+from score_jax.runtime.parts import Parts
+
+write = Parts.write
+
+def write_two(parts, start, columns):
+    write(parts, start, columns)
+    if start == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Parts.write = write_two
+sys.exit(main.main(["score_jax", *sys.argv[1:]]))
+"""
+
+
 @pytest.mark.slow
 def test_a_cascade_that_is_killed_goes_on_to_the_same_pictures(cascade, tmp_path):
     own = ("--config.sampling.batch_size=1", f"--prompt={PROMPT}")
     words = {name: ("sample", f"--config={cascade}", f"--workdir={tmp_path / name}", *own) for name in ("whole", "cut")}
     assert run(*words["whole"], devices=1).returncode == 0
-    process = subprocess.Popen(command(*words["cut"]), env=environment(1), cwd=ROOT, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not any((tmp_path / "cut").glob("sample_parts/**/*.npz")):
-        time.sleep(0.05)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL and not (tmp_path / "cut" / "samples.npz").exists()
+    killed = subprocess.run([sys.executable, "-c", KILLED, *words["cut"]], env=environment(1), cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL and not (tmp_path / "cut" / "samples.npz").exists()
+    assert len(list((tmp_path / "cut").glob("sample_parts/**/*.npz"))) == 2
     assert run(*words["cut"], devices=1).returncode == 0
     np.testing.assert_array_equal(arrays(tmp_path / "cut"), arrays(tmp_path / "whole"))
 
