@@ -6,15 +6,15 @@ import subprocess
 from tiny import ROOT, environment
 
 
-def local(*arguments):
-    """A job of two processes of four devices, not waited for; its output in one.
+def local(*arguments, devices=4):
+    """A job of two processes of so many devices, not waited for; its output in one.
 
     With as many devices as the process of the tests has, results are the same to the bit.
     """
     return subprocess.Popen(
         ["launch/local.sh", "2", "--", *map(str, arguments)],
         cwd=ROOT,
-        env=environment(4) | {"VIRTUAL_ENV": os.environ.get("VIRTUAL_ENV", "none"), "GRACE": "60"},
+        env=environment(devices) | {"VIRTUAL_ENV": os.environ.get("VIRTUAL_ENV", "none"), "GRACE": "60"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -66,7 +66,7 @@ def running(folder, *arguments):
         "--config.training.checkpoint_every=20",
         "--config.training.log_every=10",
     )
-    job = local("train", f"--config={config}", f"--workdir={folder / 'run'}", *endless, *arguments)
+    job = local("train", f"--config={config}", f"--workdir={folder / 'run'}", *endless, *arguments, devices=1)
     end = time.monotonic() + 200
     while not (folder / "run" / "checkpoints" / "20").exists():
         if time.monotonic() >= end:
