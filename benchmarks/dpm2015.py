@@ -114,7 +114,7 @@ def leaves_claims(size: int, levels: int, steps: int, images: int, target: float
 
 def measure(*, quick: bool) -> list[Claim]:
     """All claims; in the quick form trainings are cut short, and so are the targets."""
-    points = swiss_roll(jax.random.key(99), 4096 if quick else 65_536)
+    points = swiss_roll(jax.random.key(99), 1024 if quick else 65_536)
     if quick:
         claims = heartbeat_claims(200, 1000, 256, (-3.2, 0.85, 0.85))
         claims += roll_claims(points, 1000, 0.8, 0.0)

@@ -64,10 +64,11 @@ _LEAST_SLICE = 2**20
 """Bytes that a device writes at least of an array that several devices hold."""
 
 
-def _write_small_arrays_whole() -> None:
-    """Tells orbax that one device writes a small array: that each cuts out a slice takes longer than the writing."""
-    handler = type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=_LEAST_SLICE)
-    type_handlers.register_type_handler(jax.Array, handler, override=True)
+def _state_handler() -> ocp.PyTreeCheckpointHandler:
+    """Has one device write a small array: that each which holds it cuts out a slice takes longer than writing it."""
+    arrays = type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=_LEAST_SLICE)
+    registry = type_handlers.create_type_handler_registry((jax.Array, arrays))
+    return ocp.PyTreeCheckpointHandler(type_handler_registry=registry)
 
 
 class Checkpoints:
@@ -85,9 +86,13 @@ class Checkpoints:
     ):
         self.directory = epath.Path(directory)
         self._about = about or {}
-        _write_small_arrays_whole()
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every or None, create=True)
-        self._manager = ocp.CheckpointManager(self.directory, options=options)
+        handlers = {
+            "state": _state_handler(),
+            "data": ocp.JsonCheckpointHandler(),
+            "about": ocp.JsonCheckpointHandler(),
+        }
+        self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -113,7 +118,7 @@ class Checkpoints:
         """
         about = self._about | {"fingerprint": fingerprint(state)}
         items = {
-            "state": ocp.args.StandardSave(state),
+            "state": ocp.args.PyTreeSave(state),
             "data": ocp.args.JsonSave(data_state),
             "about": ocp.args.JsonSave(about),
         }
@@ -174,7 +179,8 @@ class Checkpoints:
 
     def _read(self, step: int, like: TrainState) -> tuple[Any, dict, str]:
         """State, data and what is wrong, "" if nothing."""
-        items = {"state": ocp.args.StandardRestore(like), "data": ocp.args.JsonRestore()}
+        where = ocp.checkpoint_utils.construct_restore_args(like)
+        items = {"state": ocp.args.PyTreeRestore(like, restore_args=where), "data": ocp.args.JsonRestore()}
         if (self.directory / str(step) / "about").exists():  # absent before version 0.4
             items["about"] = ocp.args.JsonRestore()
         try:
