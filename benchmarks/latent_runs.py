@@ -29,8 +29,6 @@ from score_jax.runtime.results import write_arrays, write_json
 ROOT = Path(__file__).parents[1]
 DIGIT_SCALES = (1.0, 2.0)
 """Of classifier-free guidance."""
-_TWO_DEVICES = f"--xla_force_host_platform_device_count={min(2, os.cpu_count() or 1)}"
-"""On CPUs one fills 1.3 cores."""
 COMPLETED = 3
 """Held-out digits that are completed from their left halves."""
 
@@ -96,8 +94,7 @@ class Product:
         command = [sys.executable, "-m", "score_jax", verb, *words]
         print(f"== {' '.join(command[1:])}", file=sys.stderr, flush=True)
         began = time.monotonic()
-        own = {"JAX_COMPILATION_CACHE_DIR": str(self.out.absolute() / "compiled"), "XLA_FLAGS": _TWO_DEVICES}
-        environment = own | os.environ
+        environment = {"JAX_COMPILATION_CACHE_DIR": str(self.out.absolute() / "compiled")} | os.environ
         found = subprocess.run(command, cwd=ROOT, env=environment, stdout=sys.stderr, check=False)
         if found.returncode:
             sys.exit(f"`{' '.join(command)}` failed with exit code {found.returncode}.")
