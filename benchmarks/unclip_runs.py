@@ -22,7 +22,7 @@ from score_jax.jobs.sample import draw as draw_samples
 from score_jax.jobs.variations import Decoder, Embeddings, Pair, decoder_of, pair_of
 from score_jax.runtime.results import write_arrays
 
-SCALES = (1.0, 2.0, 4.0)
+SCALES = (1.0, 2.0, 3.0, 4.0)
 """Of the decoder's guidance."""
 PRIOR_SCALES = (1.0, 2.0, 4.0)
 """Of the prior's guidance, with the decoder's best."""

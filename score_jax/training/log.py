@@ -1,6 +1,9 @@
-"""TensorBoard events, a metrics file, and a progress bar, on the first process only."""
+"""TensorBoard events, a metrics file, and a progress bar or lines of a log, on the first process only."""
 
+import datetime
 import json
+import socket
+import sys
 from pathlib import Path
 
 import jax
@@ -14,12 +17,23 @@ from score_jax.training.throughput import Meter
 FILE_NAME = "loss.jsonl"
 
 
+def log_line(step: int, total_steps: int, values: dict[str, float]) -> str:
+    """Returns a line that says when (UTC), on which machine, at which step, and the numbers."""
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    numbers = " ".join(f"{name}={value:.4g}" for name, value in values.items())
+    return f"{now} {socket.gethostname()} step {step}/{total_steps} {numbers}"
+
+
 class TrainingLog:
-    """Writes scalars and images of a run; a context manager."""
+    """Writes scalars and images of a run; a context manager.
+
+    On a terminal there is a progress bar. Elsewhere, as in the log of a job, each call of `scalars` writes a line.
+    """
 
     def __init__(self, workdir: Path, total_steps: int, initial_step: int, meter: Meter):
-        self._meter = meter
+        self._meter, self._total_steps = meter, total_steps
         self._active = jax.process_index() == 0
+        self._on_terminal = sys.stderr.isatty()
         if self._active:
             self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=initial_step)
             _drop_cut_line(workdir / FILE_NAME)
@@ -31,7 +45,7 @@ class TrainingLog:
             unit="step",
             smoothing=0.05,
             dynamic_ncols=True,
-            disable=not self._active,
+            disable=not (self._active and self._on_terminal),
         )
 
     def __enter__(self) -> "TrainingLog":
@@ -48,7 +62,9 @@ class TrainingLog:
         self._bar.update(steps)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        """To TensorBoard and beside the bar, with the rates since the last call; `values` to loss.jsonl too."""
+        """To TensorBoard, and beside the bar or into a line, with the rates since the last call; `values` to loss.jsonl
+        too.
+        """
         shown = values | self._meter.read(step)
         if not self._active:
             return
@@ -57,7 +73,14 @@ class TrainingLog:
         if values:
             self._curve.write(json.dumps({"step": step, **values}) + "\n")
             self._curve.flush()
-        self._bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()})
+        if self._on_terminal:
+            self._bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()})
+        else:
+            print(log_line(step, self._total_steps, shown), file=sys.stderr, flush=True)
+
+    def waited(self, seconds: float) -> None:
+        """So long the devices were not handed anything because data were not there."""
+        self._meter.waited(seconds)
 
     def pause(self) -> None:
         """What follows is not training, and is not counted in its rates."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -145,7 +146,9 @@ def run_training(
     watch, stopping = _Watch(workdir, checkpoints), False
     data_state: dict = {}
     while step < end and not stopping:
+        began = time.perf_counter()
         taken = [next(batches) for _ in range(schedule.next_steps(step))]
+        log.waited(time.perf_counter() - began)
         data_state = taken[-1][1]
         state, metrics = train_steps(state, tuple(batch for batch, _ in taken))
         steps = range(step + 1, step + 1 + len(taken))

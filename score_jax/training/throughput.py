@@ -31,19 +31,26 @@ class Meter:
     peak_flops: float = 0.0
     _step: int | None = None
     _time: float = 0.0
+    _waited: float = 0.0
+
+    def waited(self, seconds: float) -> None:
+        """So long this process had nothing to hand to the devices, because its data were not there."""
+        self._waited += seconds
 
     def read(self, step: int) -> dict[str, float]:
-        """Steps and images per second, model FLOP utilisation and peak memory; the first reading has memory only.
+        """Steps and images per second, the share of time that this process waited for data, model FLOP utilisation and
+        peak memory; the first reading has memory only.
 
         What lies before the first reading (compilation) and between `pause` and the next reading is not counted.
         """
         now, values = time.perf_counter(), {"memory_gib": peak_memory_gib()}
         if self._step is not None and step > self._step:
-            rate = (step - self._step) / (now - self._time)
-            values |= {"steps_per_s": rate, "images_per_s": rate * self.batch_size}
+            seconds = now - self._time
+            rate = (step - self._step) / seconds
+            values |= {"steps_per_s": rate, "images_per_s": rate * self.batch_size, "data_wait": self._waited / seconds}
             if self.flops_per_step and self.peak_flops:
                 values["mfu"] = rate * self.flops_per_step / self.peak_flops
-        self._step, self._time = step, now
+        self._step, self._time, self._waited = step, now, 0.0
         return values
 
     def pause(self) -> None:
