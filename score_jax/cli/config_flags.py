@@ -110,7 +110,7 @@ def define(values: flags.FlagValues, argv: list[str], default_config: str | None
       The arguments that are left to parse.
 
     Raises:
-      InputError: no workdir is given, or there is no config to be had, or a key that is set is unknown.
+      InputError: no workdir is given, or one in a bucket; there is no config to be had, or a key that is set is unknown.
     """
     flags.DEFINE_string(
         "workdir", None, "Folder of the run, with its config, checkpoints, logs and results.", flag_values=values
@@ -120,6 +120,11 @@ def define(values: flags.FlagValues, argv: list[str], default_config: str | None
         flags.DEFINE_string("config", default_config, text, flag_values=values)
         return argv
     workdir, config_file = _argument(argv, "workdir"), _argument(argv, "config") or default_config
+    if workdir is not None and "://" in workdir:
+        raise InputError(
+            f"--workdir={workdir}: a workdir is a folder of this machine. Give one, and keep the checkpoints there by "
+            f"--config.training.checkpoints={workdir}."
+        )
     if config_file is not None:
         config = config_of_file(config_file)
     elif workdir is not None:

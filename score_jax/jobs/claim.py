@@ -1,6 +1,8 @@
 """The workdir of a training run: whose it is, and what it goes on with."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from etils import epath
 from ml_collections import ConfigDict
@@ -10,7 +12,8 @@ from score_jax.builder.workdirs import load_config
 from score_jax.data.sources import Source
 from score_jax.errors import InputError
 from score_jax.training import data_facts
-from score_jax.training.run_config import check_same_config, save_config
+from score_jax.training.checkpoint import said_of_run
+from score_jax.training.run_config import check_same_config, config_of, save_config
 
 
 def claim_workdir(config: ConfigDict, workdir: Path, directory: epath.Path, source: Source) -> None:
@@ -23,7 +26,7 @@ def claim_workdir(config: ConfigDict, workdir: Path, directory: epath.Path, sour
       source: the images that it is to be trained on.
 
     Raises:
-      InputError: the workdir is that of another run, or of one that was trained on other images.
+      InputError: the workdir or the checkpoints are those of another run, or of one that was trained on other images.
     """
     config, kept = completed(config), data_facts.load_facts(workdir)
     if (workdir / "config.json").exists():
@@ -34,20 +37,37 @@ def claim_workdir(config: ConfigDict, workdir: Path, directory: epath.Path, sour
     elif (workdir / "checkpoints").exists():
         raise InputError(f"{workdir} has checkpoints but no config.json: use a new --workdir.")
     trained = directory.is_dir() and any(path.name.isdigit() for path in directory.iterdir())
-    now = data_facts.facts_of(source)
+    now, said = data_facts.facts_of(source), said_of_run(directory)
     if trained and kept is not None:
         data_facts.check_same_data(workdir, kept, now)
-    elif trained:
+    elif trained and "data" not in said:
         _check_old_numbers(config, workdir, now)
         print(
             f"{workdir} does not say which images it was trained on. It is assumed that they are those of {now.data}.",
             flush=True,
         )
+    _check_checkpoints(config, directory, said, now)
     save_config(workdir, config)
     data_facts.save_facts(workdir, now)
     if now.classes:
         print(f"Classes: {data_facts.describe_classes(now.classes)}.", flush=True)
     print(f"Checkpoints in {directory}, every {config.training.checkpoint_every} steps.", flush=True)
+
+
+def _check_checkpoints(
+    config: ConfigDict, directory: epath.Path, said: Mapping[str, Any], now: data_facts.DataFacts
+) -> None:
+    """Refuses checkpoints that say that they are of another run; a workdir need not know of them.
+
+    Those from before they said what they were trained on are taken for ones of the same data.
+
+    Raises:
+      InputError: another config, or other images.
+    """
+    if "config" in said:
+        check_same_config(directory, completed(config_of(said["config"])), config, ("data.name", "data.train_split"))
+    if "data" in said:
+        data_facts.check_same_data(directory, data_facts.facts_from(said["data"]), now)
 
 
 def _free_data_keys(old: ConfigDict, new: ConfigDict, kept: data_facts.DataFacts | None) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ from score_jax.runtime.sharding import (
     sharded_by_size,
 )
 from score_jax.runtime.stop import Stop, any_process_asks
-from score_jax.training import weights
+from score_jax.training import data_facts, weights
 from score_jax.training.checkpoint import Checkpoints, abstract_state, directory_of
 from score_jax.training.log import TrainingLog
 from score_jax.training.loop import Schedule, run_training
@@ -97,7 +97,7 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
     if c.sample_every and _draws_pictures(experiment):
         _refuse_moments(experiment)
         _given_of_pictures(experiment, workdir, _num_pictures(mesh))  # so that what it lacks is said before training
-    with Checkpoints(directory, c.keep, c.keep_every, about=_identity(config)) as checkpoints:
+    with Checkpoints(directory, c.keep, c.keep_every, about=_about(config, workdir)) as checkpoints:
         if checkpoints.latest is None:
             state = _initial_state(experiment, workdir, mesh)
         else:
@@ -239,6 +239,12 @@ def with_scale(
 def _identity(config: ConfigDict) -> dict[str, Any]:
     """What is trained, and by which code."""
     return {"config": config.to_dict(), "score_jax": score_jax.__version__, "jax": jax.__version__}
+
+
+def _about(config: ConfigDict, workdir: Path) -> dict[str, Any]:
+    """What a checkpoint, which the first process writes, says of its run."""
+    facts = data_facts.load_facts(workdir) if jax.process_index() == 0 else None
+    return _identity(config) | ({} if facts is None else {"data": dataclasses.asdict(facts)})
 
 
 def compiled_step(experiment: builder.Experiment, mesh: Mesh) -> Any:

@@ -7,6 +7,7 @@ damaged_checkpoints/        beside it: what could not be read, and was passed ov
 """
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,6 +59,17 @@ def directory_of(workdir: Path, elsewhere: str) -> epath.Path:
     if "://" in elsewhere:
         return epath.Path(elsewhere)
     return epath.Path(Path(elsewhere or workdir / "checkpoints").absolute())
+
+
+def said_of_run(directory: epath.Path) -> dict[str, Any]:
+    """Returns what the newest checkpoint that can be read says of its run; {} where none says anything."""
+    steps = [int(path.name) for path in directory.iterdir() if path.name.isdigit()] if directory.is_dir() else []
+    for step in sorted(steps, reverse=True):
+        try:
+            return json.loads((directory / str(step) / "about" / "metadata").read_text())
+        except (OSError, ValueError):  # damaged, or of a version before 0.4
+            continue
+    return {}
 
 
 _LEAST_SLICE = 2**20

@@ -3,7 +3,9 @@
 import dataclasses
 import itertools
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 from score_jax.data.sources import Source
 from score_jax.errors import InputError, quoted
@@ -52,20 +54,24 @@ def load_facts(workdir: Path) -> DataFacts | None:
     """
     path = workdir / _FILE
     try:
-        found = json.loads(path.read_bytes())
-        classes = found["classes"]
-        return DataFacts(
-            str(found["data"]),
-            int(found["count"]),
-            None if classes is None else tuple(map(str, classes)),
-            str(found["content"]),
-        )
+        return facts_from(json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(
             f"{path} is damaged: restore it, or remove it to go on with the data as it is now, unchecked."
         ) from None
+
+
+def facts_from(found: dict[str, Any]) -> DataFacts:
+    """Returns the facts that `dataclasses.asdict` made JSON of.
+
+    Raises:
+      KeyError, TypeError, ValueError: they are none.
+    """
+    classes = found["classes"]
+    names = None if classes is None else tuple(map(str, classes))
+    return DataFacts(str(found["data"]), int(found["count"]), names, str(found["content"]))
 
 
 def describe_classes(classes: tuple[str, ...]) -> str:
@@ -75,7 +81,7 @@ def describe_classes(classes: tuple[str, ...]) -> str:
     return ", ".join([*named[:_SHOWN], " ".join(middle)] if middle else named)
 
 
-def check_same_data(workdir: Path, kept: DataFacts, now: DataFacts) -> None:
+def check_same_data(workdir: os.PathLike, kept: DataFacts, now: DataFacts) -> None:
     """Refuses to resume with other data; where it lies is free.
 
     Raises:

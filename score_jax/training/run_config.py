@@ -1,6 +1,7 @@
 """The config of a run, beside its checkpoints in the workdir, and what a resumed run may not change."""
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def stored_config(workdir: Path) -> ConfigDict:
             f"{path} is no config of ours, it has no section {sections[0]!r}: restore it or train into a new --workdir."
         )
     try:
-        return ConfigDict(_tuples(found)).lock()
+        return config_of(found)
     except (ValueError, TypeError) as error:
         raise InputError(f"{path} is no config ({named(str(error).splitlines()[0])}): restore it.") from None
 
@@ -86,13 +87,18 @@ def _flatten(config: ConfigDict) -> dict[str, Any]:
     return flat
 
 
-def check_same_config(workdir: Path, old: ConfigDict, config: ConfigDict, free_keys: Iterable[str] = ()) -> None:
+def config_of(found: dict[str, Any]) -> ConfigDict:
+    """Returns the config that JSON was made of, locked."""
+    return ConfigDict(_tuples(found)).lock()
+
+
+def check_same_config(workdir: os.PathLike, old: ConfigDict, config: ConfigDict, free_keys: Iterable[str] = ()) -> None:
     """Refuses to resume a run with another config; what does not change the trained parameters is free.
 
     `training.steps` is free too while the learning rate does not decay towards it.
 
     Args:
-      workdir: of the run.
+      workdir: of the run, or of its checkpoints.
       old: its config.
       config: to go on with, with the same keys.
       free_keys: keys besides that may differ, such as "data.name".

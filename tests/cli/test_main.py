@@ -19,6 +19,7 @@ ARGUMENTS = [
     (["train"], "Neither --config nor --workdir is given"),
     (["train", "--config=configs/no.py", "--workdir=x"], "No config file configs/no.py"),
     (["train", "--config={config}"], "--workdir is missing"),
+    (["train", "--config={config}", "--workdir=gs://b/run"], "a workdir is a folder of this machine"),
     (
         ["train", "--config={config}", "--workdir=x", "--config.training.batchsize=3"],
         "key of training: 'batchsize'. Did you mean 'batch_size'?",

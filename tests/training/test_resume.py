@@ -71,6 +71,26 @@ def test_kill_9_then_resume_is_bit_identical(undisturbed, tmp_path, capsys):
     assert read_curve(reference) == read_curve(workdir)
 
 
+def test_checkpoints_elsewhere_are_of_their_run_alone(undisturbed, tmp_path, capsys):
+    """A fresh workdir, as a new machine has it, knows the run by its checkpoints."""
+    config, reference = undisturbed
+    kept, fresh = tmp_path / "kept", tmp_path / "fresh"
+    shutil.copytree(reference / "checkpoints", kept)
+    words = ("train", f"--config={config}", f"--workdir={fresh}", f"--config.training.checkpoints={kept}")
+    for change, said in (
+        ("--config.seed=1", "kept holds a run of another config: seed (42 there, 1 here)"),
+        ("--config.optimizer.learning_rate=0.5", "optimizer.learning_rate (0.001 there, 0.5 here)"),
+        ("--config.data.train_split=train[:48]", "it has 48 images where there were 64"),
+    ):
+        assert here(*words, change) == 2
+        assert said in capsys.readouterr().err
+        assert not (fresh / "config.json").exists()
+    assert here(*words) == 0
+    said = capsys.readouterr().out
+    assert "Resuming at step 6" in said and "does not say" not in said
+    assert sorted(path.name for path in kept.iterdir()) == ["2", "4", "6"]
+
+
 @pytest.mark.parametrize(("number", "code", "cause"), [(signal.SIGTERM, 0, "SIGTERM"), (signal.SIGINT, 130, "Ctrl-C")])
 def test_sigterm_and_ctrl_c_save(undisturbed, tmp_path, number, code, cause):
     config, reference = undisturbed
