@@ -18,6 +18,8 @@ cd "${SLURM_SUBMIT_DIR:?start it with sbatch, from the repository}" || exit 1
 # shellcheck source=launch/env.sh
 source launch/env.sh cuda || exit 1
 
+# srun takes the CPUs of a task from here alone.
+export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
 srun --kill-on-bad-exit=1 launch/node.sh "$@" &
 step=$! told=
 trap 'told=1; kill -s TERM "$step" 2>/dev/null' TERM
@@ -27,8 +29,8 @@ while true; do
   code=$?
   kill -0 "$step" 2>/dev/null || break
 done
-if [[ -n $told ]]; then
-  echo "slurm.sh: stopped before the work was done; queueing again."
+if [[ -n $told ]] || ((code == 75 || code == 143)); then
+  echo "slurm.sh: ended with $code before the work was done; queueing again."
   scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$code"

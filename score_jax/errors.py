@@ -1,4 +1,4 @@
-"""The one exception that is a message to the user rather than a bug."""
+"""The two exceptions that are messages to the user rather than bugs."""
 
 import difflib
 import re
@@ -14,6 +14,14 @@ class InputError(Exception):
     """Bad input (config, file, shape, checkpoint): what was wrong, what was expected, how to mend it.
 
     The message is one line. The command line prints it without a traceback and exits with code 2.
+    """
+
+
+class Outage(Exception):
+    """What failed is neither the input nor the code, but a network, a service or another process of the job.
+
+    The message is one line. The command line prints it without a traceback and exits with code 75: later, the same
+    command goes on from what is saved.
     """
 
 

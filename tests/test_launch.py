@@ -98,7 +98,7 @@ def until(path, text, seconds=20):
 
 
 SLOW = """
-trap 'echo told >>"$CALLS${JAX_PROCESS_ID:-}"; kill %1; exit 0' TERM
+trap 'echo told >>"$CALLS${JAX_PROCESS_ID:-}"; kill %1; exit 143' TERM
 echo "$*" >>"$CALLS${JAX_PROCESS_ID:-}"
 sleep 60 &
 wait
@@ -141,7 +141,7 @@ def test_local_passes_sigterm_on(tmp_path, stand_in):
     time.sleep(0.2)  # for the traps to be set
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
-    assert process.returncode == 0
+    assert process.returncode == 143
     assert all("told" in (tmp_path / f"calls{i}").read_text() for i in range(2))
 
 
@@ -171,11 +171,14 @@ def test_a_slurm_job_that_is_told_to_end_queues_again(tmp_path, stand_in):
     assert "queueing again" in out and "scontrol requeue 7" in (tmp_path / "calls").read_text()
 
 
-def test_a_slurm_job_that_fails_does_not_queue_again(tmp_path, stand_in):
-    stand_in("srun", "exit 2")
+@pytest.mark.parametrize(("code", "again"), [(0, False), (1, False), (2, False), (75, True), (143, True)])
+def test_a_slurm_job_queues_again_where_another_try_is_worth_it(tmp_path, stand_in, code, again):
+    stand_in("srun", f'echo "$SRUN_CPUS_PER_TASK" >"$CALLS.cpus"; exit {code}')
     stand_in("scontrol", 'echo "scontrol $*" >>"$CALLS"')
-    code, _, _ = run(tmp_path, "bash", "launch/slurm.sh", "train", SLURM_SUBMIT_DIR=str(tmp_path), SLURM_JOB_ID="7")
-    assert code == 2 and not (tmp_path / "calls").exists()
+    there = {"SLURM_SUBMIT_DIR": str(tmp_path), "SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "8"}
+    assert run(tmp_path, "bash", "launch/slurm.sh", "train", **there)[0] == code
+    assert (tmp_path / "calls").exists() == again
+    assert (tmp_path / "calls.cpus").read_text() == "8\n"
 
 
 @pytest.mark.parametrize(
@@ -258,7 +261,7 @@ def test_a_preempted_pod_is_made_again(tmp_path, cloud):
 
 
 def test_a_run_that_lost_a_process_starts_again_and_bad_input_ends_it(tmp_path, cloud):
-    (tmp_path / "codes").write_text("3 2\n")
+    (tmp_path / "codes").write_text("75 2\n")
     code, out, _ = cloud("keep", "train")
     assert code == 2 and out.count("starting again") == 1
     assert (tmp_path / "calls").read_text().count("queued-resources create") == 1

@@ -110,7 +110,7 @@ def define(values: flags.FlagValues, argv: list[str], default_config: str | None
       The arguments that are left to parse.
 
     Raises:
-      InputError: no workdir is given, or one in a bucket; there is no config to be had, or a key that is set is unknown.
+      InputError: no workdir is given, or one in a bucket; there is no config, or a key that is set is unknown.
     """
     flags.DEFINE_string(
         "workdir", None, "Folder of the run, with its config, checkpoints, logs and results.", flag_values=values

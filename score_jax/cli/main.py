@@ -11,10 +11,12 @@ from collections.abc import Callable
 import jax
 
 from score_jax.cli.sections import sections
-from score_jax.errors import InputError, unknown_name
+from score_jax.errors import InputError, Outage, unknown_name
 from score_jax.runtime import cluster
+from score_jax.runtime.exit_codes import AGAIN, BUG, INTERRUPTED, MEND
 from score_jax.runtime.host_memory import keep_freed_memory
 from score_jax.runtime.jax_versions import refuse_known_wrong
+from score_jax.runtime.outages import is_outage
 
 _VERBS = {
     "train": "train a model, or resume its training",
@@ -87,7 +89,7 @@ def _quiet_libraries() -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Runs a verb; returns the exit code: 0 done, 2 bad input, 3 another process is gone, 1 anything else."""
+    """Runs a verb; returns its exit code, one of `runtime.exit_codes`."""
     verb = argv[1] if len(argv) > 1 else "--help"
     if verb in ("--help", "-h") or argv[1:] == ["help"]:
         print(_help())
@@ -124,14 +126,18 @@ def _code_of(verb: str, error: BaseException) -> int:
         return code
 
     if isinstance(error, InputError):
-        return said(str(error), 2)
+        return said(str(error), MEND)
+    if isinstance(error, Outage):
+        return said(str(error), AGAIN)
     if isinstance(error, KeyboardInterrupt):
-        return said("interrupted. Run the same command again to resume.", 130)
+        return said("interrupted. Run the same command again to resume.", INTERRUPTED)
     if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
-        return said(f"cannot write {error.filename or ''}: {error.strerror}.", 2)
+        return said(f"cannot write {error.filename or ''}: {error.strerror}.", MEND)
+    if isinstance(error, OSError) and is_outage(error):
+        return said(f"{' '.join(str(error).split())}. The same command goes on from what is saved.", AGAIN)
     if not cluster.is_joined():
         raise error
     if isinstance(error, Exception) and (lost := cluster.lost_peer(error)):
-        return said(lost, 3)
+        return said(lost, AGAIN)
     traceback.print_exception(error)
-    return 1
+    return BUG

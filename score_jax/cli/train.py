@@ -14,7 +14,8 @@ _DESCRIPTION = """Trains a model. The same command again resumes the training fr
   python -m score_jax train --config=... --workdir=... --config.training.batch_size=64
   python -m score_jax train --config=... --workdir=... --config.training.checkpoints=gs://BUCKET/RUN
 
-SIGTERM and Ctrl-C save a checkpoint and end the training. The exit code is 0 after SIGTERM, 130 after Ctrl-C."""
+SIGTERM and Ctrl-C save a checkpoint and end the training. The exit code is then 143 or 130, as the work
+is not done; 75 says that a network, a service or another process failed, and that the same command may go on later."""
 
 
 def _define(values: flags.FlagValues) -> None:

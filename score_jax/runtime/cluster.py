@@ -18,7 +18,7 @@ from typing import Any
 
 import jax
 
-from score_jax.errors import InputError
+from score_jax.errors import InputError, Outage
 
 HEARTBEAT_SECONDS = 30
 """A process that was silent for so long is dead; the coordinator then ends the others."""
@@ -68,7 +68,8 @@ def join(environment: Mapping[str, str] = os.environ) -> None:
     """Joins the job that this process is part of, if it is; before anything of JAX is computed.
 
     Raises:
-      InputError: the variables are not usable, or the others did not come within five minutes.
+      InputError: the variables are not usable.
+      Outage: the others did not come within five minutes.
     """
     found = launcher(environment, has_tpu=_has_tpu())
     if found is None or jax.distributed.is_initialized():
@@ -83,7 +84,7 @@ def join(environment: Mapping[str, str] = os.environ) -> None:
         if found == "tpu" and "should be defined" in str(error):
             return  # one machine, and no service that numbers it
         reason = str(error).strip().splitlines()[0][:200]
-        raise InputError(
+        raise Outage(
             f"Cannot join the other processes (started by {found}): {reason}. Start all of them at once, and see that "
             "they reach each other."
         ) from error

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from score_jax.runtime.exit_codes import INTERRUPTED, STOPPED
 from score_jax.runtime.sharding import over_batch, replicated
 
 IMPATIENCE_SECONDS = 1.0
@@ -40,7 +41,7 @@ class Stop:
             self._interrupted = now
             print(" Stopping at the next safe point; Ctrl-C again ends at once.", file=sys.stderr, flush=True)
         elif now - self._interrupted > IMPATIENCE_SECONDS:
-            os._exit(128 + signal.SIGINT)
+            os._exit(INTERRUPTED)
         self.ask()
 
     @property
@@ -50,8 +51,8 @@ class Stop:
 
     @property
     def exit_code(self) -> int:
-        """Of a command that ends as asked: as a shell has it after Ctrl-C, so that a script ends too; 0 otherwise."""
-        return 0 if self._interrupted is None else 128 + signal.SIGINT
+        """Of a command that ends as asked, before its work is done."""
+        return STOPPED if self._interrupted is None else INTERRUPTED
 
 
 @contextlib.contextmanager

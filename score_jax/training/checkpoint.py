@@ -19,8 +19,9 @@ from etils import epath
 from jax.sharding import Mesh
 from orbax.checkpoint import type_handlers
 
-from score_jax.errors import InputError
+from score_jax.errors import InputError, Outage
 from score_jax.runtime.multihost import any_says
+from score_jax.runtime.outages import is_outage
 from score_jax.runtime.sharding import sharded_by_size
 from score_jax.training.fingerprint import differing, fingerprint
 from score_jax.training.state import TrainState
@@ -127,6 +128,7 @@ class Checkpoints:
 
         Raises:
           InputError: this save could not begin, or the one before failed.
+          Outage: likewise, because a service or a network fails.
         """
         about = self._about | {"fingerprint": fingerprint(state)}
         items = {
@@ -143,6 +145,7 @@ class Checkpoints:
 
         Raises:
           InputError: a save failed.
+          Outage: likewise, because a service or a network fails.
         """
         with self._one_line():
             self._manager.wait_until_finished()
@@ -150,12 +153,17 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _one_line(self) -> Iterator[None]:
-        """Turns whatever a failed save raises into an InputError."""
+        """Turns whatever a failed save raises into one line: of an outage, or else of what is to be mended."""
         try:
             yield
         except jax.errors.JaxRuntimeError:  # another process is gone
             raise
         except Exception as error:
+            if is_outage(error):
+                raise Outage(
+                    f"Cannot write a checkpoint in {self.directory} now: {_first_line(error)}. The same command goes "
+                    f"on from step {self.latest or 0}."
+                ) from error
             raise InputError(
                 f"Cannot write a checkpoint in {self.directory}: {_first_line(error)}. Make room there; the same "
                 f"command then goes on from step {self.latest or 0}."

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from processes import finished, in_two_processes, local
 
+from score_jax.runtime.exit_codes import STOPPED
 from score_jax.training.checkpoint import Checkpoints
 from score_jax.training.log import read_curve
 from tiny import here, write_config
@@ -92,7 +93,7 @@ def test_a_notice_to_one_process_makes_all_save_after_the_same_step(tmp_path):
     job, pids = running(tmp_path)
     began = time.monotonic()
     os.kill(pids[1], signal.SIGTERM)
-    output = finished(job)
+    output = finished(job, code=STOPPED)
     assert time.monotonic() - began < 30
     assert "[0] Training stopped on SIGTERM at step" in output
     step = int(output.rpartition("Checkpoint at step ")[2].split()[0])

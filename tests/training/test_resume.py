@@ -91,7 +91,9 @@ def test_checkpoints_elsewhere_are_of_their_run_alone(undisturbed, tmp_path, cap
     assert sorted(path.name for path in kept.iterdir()) == ["2", "4", "6"]
 
 
-@pytest.mark.parametrize(("number", "code", "cause"), [(signal.SIGTERM, 0, "SIGTERM"), (signal.SIGINT, 130, "Ctrl-C")])
+@pytest.mark.parametrize(
+    ("number", "code", "cause"), [(signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 130, "Ctrl-C")]
+)
 def test_sigterm_and_ctrl_c_save(undisturbed, tmp_path, number, code, cause):
     config, reference = undisturbed
     workdir = tmp_path / "run"
