@@ -178,6 +178,7 @@ class Checkpoints:
 
         Raises:
           InputError: there is none, or it is damaged or of another network.
+          Outage: it cannot be read because a service or a network fails.
         """
         wanted = self.steps[::-1] if step is None else [step] if step in self.steps else []
         if not wanted:
@@ -206,6 +207,8 @@ class Checkpoints:
         try:
             found = self._manager.restore(step, args=ocp.args.Composite(**items))
         except Exception as error:  # whatever a damaged file makes a reader raise
+            if is_outage(error):
+                raise _unreadable_now(self.directory / str(step), error) from error
             return None, {}, _first_line(error)
         state = found["state"]
         if int(state.step) != step:
@@ -219,6 +222,7 @@ class Checkpoints:
 
         Raises:
           InputError: there is none, or it is damaged.
+          Outage: it cannot be read because a service or a network fails.
         """
         path = self.directory / str(step)
         if step not in self.steps:
@@ -232,6 +236,8 @@ class Checkpoints:
                 about = reader.restore(path / "about") if (path / "about").exists() else {}
                 data = reader.restore(path / "data")
         except Exception as error:  # whatever a damaged file makes a reader raise
+            if is_outage(error):
+                raise _unreadable_now(path, error) from error
             raise InputError(f"Checkpoint {path} is damaged: {_first_line(error)}.") from error
         arrays = {
             jax.tree_util.keystr(name, simple=True, separator="."): np.asarray(leaf)
@@ -256,6 +262,11 @@ class Checkpoints:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def _unreadable_now(path: epath.Path, error: Exception) -> Outage:
+    """Of a checkpoint that may be whole: nothing is passed over or moved for a service that fails."""
+    return Outage(f"Cannot read the checkpoint {path} now: {_first_line(error)}. The same command tries again.")
 
 
 def _problem(found: dict[str, int], about: dict[str, Any] | None) -> str:

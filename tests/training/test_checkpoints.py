@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 
-from score_jax.errors import InputError
+from score_jax.errors import InputError, Outage
 from score_jax.runtime.sharding import make_mesh, sharded_by_size
 from score_jax.training.checkpoint import Checkpoints, abstract_state
 from score_jax.training.fingerprint import differing, fingerprint
@@ -112,6 +113,24 @@ def test_a_damaged_checkpoint_is_passed_over_and_set_aside(saved, damage, capsys
         checkpoints.wait()
         assert checkpoints.steps == [1, 2]
     assert (saved.parent / "damaged_c" / "2").is_dir()
+
+
+def test_a_service_that_fails_is_no_damage(saved, monkeypatch):
+    def fails(*args, **kwargs):
+        raise ValueError("UNAVAILABLE: HTTP response code: 503")
+
+    for method, use in (
+        ("restore", lambda checkpoints: checkpoints.restore(abstract_state(create, make_mesh()))),
+        ("save", lambda checkpoints: checkpoints.save(at_step(placed(make_mesh()), 3), {})),
+    ):
+        with monkeypatch.context() as patch, Checkpoints(saved) as checkpoints:
+            patch.setattr(ocp.CheckpointManager, method, fails)
+            with pytest.raises(Outage, match="The same command"):
+                use(checkpoints)
+            assert checkpoints.steps == [1, 2]
+    assert not (saved.parent / "damaged_c").exists()
+    with Checkpoints(saved) as checkpoints:
+        assert int(checkpoints.restore(abstract_state(create, make_mesh())).state.step) == 2
 
 
 def test_some_checkpoints_are_kept_for_good(tmp_path):
