@@ -40,6 +40,18 @@ def edits_table(edits: Edits) -> str:
     return "\n".join(lines)
 
 
+def guidance_table(found: Stack) -> str:
+    """Markdown: what the decoder's guidance gains and costs."""
+    head = ("decoder's scale", "captions right", "Frechet distance", "spread within a caption")
+    lines = [row(*head), "|" + "---:|" * len(head)]
+    for scale, like in found.likeness.items():
+        right = f"{found.by_scale[scale]['all']:.3f}" if scale else ""
+        lines.append(
+            row(f"{scale:g}" if scale else "other real images", right, f"{like.frechet:.4f}", f"{like.spread:.2f}")
+        )
+    return "\n".join(lines)
+
+
 def write(found: Stack, command: str) -> None:
     """Puts what is known of the stack into docs/results.md and docs/images/."""
     step = max(1, len(found.images["real"]) // _COLUMNS)
@@ -64,5 +76,19 @@ def write(found: Stack, command: str) -> None:
         f"The autoregressive prior takes {found.bits_per_code:.2f} bits for a code of held-out images, and within a "
         f"caption its embeddings deviate by {found.autoregressive_spread:.2f} of what real ones do."
     )
-    parts = [captions_table(found), facts, of_codes, picture, edits_table(found.edits), edits, path]
+    likeness = (
+        "In the features of the CLIP, at length 1, against as many real images of the same captions; spread is that of "
+        "images of one caption, over that of real ones:"
+    )
+    parts = [
+        captions_table(found),
+        facts,
+        of_codes,
+        picture,
+        likeness,
+        guidance_table(found),
+        edits_table(found.edits),
+        edits,
+        path,
+    ]
     put_into_page(DOCS / "results.md", "unclip", [made_by(command), *parts])

@@ -15,7 +15,9 @@ from score_jax import builder
 from score_jax.builder.workdirs import load_config
 from score_jax.cli.verb import trained_of
 from score_jax.data.captioned_checker import share_right
-from score_jax.data.captioned_shapes import combinations, draw, draw_jitter, held_out
+from score_jax.data.captioned_shapes import combinations, draw, draw_jitter, held_out, parse_caption
+from score_jax.evaluation.frechet import frechet_distance
+from score_jax.evaluation.statistics import moments
 from score_jax.jobs.open_split import open_split
 from score_jax.jobs.sample import Given
 from score_jax.jobs.sample import draw as draw_samples
@@ -29,10 +31,23 @@ PRIOR_SCALES = (1.0, 2.0, 4.0)
 _SPREAD_CAPTIONS, _SPREAD_IMAGES = 8, 32
 _NAMES = ("clip", "prior", "autoregressive", "decoder", "upsampler")
 _DRAWN, _EDITED = 192, 32
-"""Captions of each sweep, two of each held-out combination, and images that are edited."""
+"""Captions of each sweep, of held-out combinations, and images that are edited."""
 
 Shares = dict[str, float]
 """Of images that are read as their captions say, by attribute, and "all"."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Likeness:
+    """Of images to real ones, in the features of the CLIP.
+
+    Attributes:
+      frechet: the Frechet distance to as many real images of the same captions.
+      spread: deviation within captions over that of real ones.
+    """
+
+    frechet: float
+    spread: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +69,7 @@ class Stack:
       autoregressive_spread: as `spread`, of it.
       bits_per_code: of held-out images under it.
       edits: what is done with held-out images.
+      likeness: of the whole stack's images to real ones, by the decoder's scale; at 0 of other real ones.
       path: pictures from one image to another.
       images: pictures by name, uint8.
     """
@@ -72,6 +88,7 @@ class Stack:
     autoregressive_spread: float
     bits_per_code: float
     edits: Edits
+    likeness: dict[float, Likeness]
     path: dict[str, np.ndarray]
     images: dict[str, np.ndarray]
 
@@ -163,6 +180,33 @@ def _real_groups(decoder: Decoder) -> tuple[list[str], np.ndarray]:
     return [every[label].captions[0] for label in labels], embeddings.reshape(len(labels), _SPREAD_IMAGES, -1)
 
 
+def _likeness(decoder: Decoder, sets: dict[float, np.ndarray], captions: list[str]) -> dict[float, Likeness]:
+    """Of sets of images (n, 32, 32, 3) of these captions to images that are drawn anew of each; at 0 of others like
+    these."""
+    rng = np.random.default_rng(1)
+
+    def features(images: np.ndarray) -> np.ndarray:
+        z = np.asarray(decoder.embed(images), np.float64)
+        return z / np.linalg.norm(z, axis=-1, keepdims=True)
+
+    def anew() -> np.ndarray:
+        return np.stack([draw(parse_caption(caption), draw_jitter(rng)) for caption in captions])
+
+    places = [np.flatnonzero(np.array(captions) == caption) for caption in dict.fromkeys(captions)]
+
+    def spread(z: np.ndarray) -> float:
+        within = [z[where].var(axis=0, ddof=1).sum() for where in places if len(where) > 1]
+        return float(np.sqrt(np.mean(within))) if within else float("nan")
+
+    real = features(anew())
+    of_real, wide = moments(real), spread(real)
+    found = {}
+    for scale, images in {0.0: anew(), **sets}.items():
+        z = features(images)
+        found[scale] = Likeness(frechet_distance(generated=moments(z), real=of_real), spread(z) / wide)
+    return found
+
+
 def train(product: Product) -> dict[str, float]:
     """The four models, each in its workdir; returns their seconds."""
     clip = (f"--config.training.clip={product.folder('clip')}",)
@@ -231,6 +275,7 @@ def stack(product: Product) -> Stack:
     drawn = _embeddings(product, "spread_ar", named, 1.0, len(named) * _SPREAD_IMAGES, "autoregressive")
     images["autoregressive"] = autoregressive
     whole = images[f"scale_{best:g}"]
+    likeness = _likeness(decoder, {s: images[f"scale_{s:g}"] for s in SCALES}, captions)
     edited, path = _edits(product, decoder, rows[:_EDITED], captions[:_EDITED])
     others = [*captions[len(captions) // 2 :], *captions[: len(captions) // 2]]
     return Stack(
@@ -248,6 +293,7 @@ def stack(product: Product) -> Stack:
         autoregressive_spread=_spread(_by_caption(drawn, len(named))) / _spread(real),
         bits_per_code=_bits(product),
         edits=edited,
+        likeness=likeness,
         path=path,
         images=images,
     )
