@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tiny import xla_flags_of_tests
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -20,7 +22,7 @@ def quick(name: str, *arguments: str) -> dict[str, dict]:
     result = subprocess.run(
         [sys.executable, f"benchmarks/{name}.py", "--json", "--quick", *arguments],
         cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"},  # optimised, as users have it
+        env=os.environ | {"XLA_FLAGS": xla_flags_of_tests(8)},
         capture_output=True,
         text=True,
         timeout=580,

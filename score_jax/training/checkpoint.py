@@ -80,7 +80,10 @@ _LEAST_SLICE = 2**20
 def _state_handler() -> ocp.PyTreeCheckpointHandler:
     """Has one device write a small array: that each which holds it cuts out a slice takes longer than writing it."""
     arrays = type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=_LEAST_SLICE)
-    registry = type_handlers.create_type_handler_registry((jax.Array, arrays))
+    numbers = [(each, type_handlers.ScalarHandler()) for each in (int, float, np.number)]
+    registry = type_handlers.create_type_handler_registry(
+        *numbers, (np.ndarray, type_handlers.NumpyHandler()), (jax.Array, arrays)
+    )
     return ocp.PyTreeCheckpointHandler(type_handler_registry=registry)
 
 
