@@ -6,15 +6,12 @@ import subprocess
 from tiny import ROOT, environment
 
 
-def local(*arguments, devices=4):
-    """A job of two processes of so many devices, not waited for; its output in one.
-
-    With as many devices as the process of the tests has, results are the same to the bit.
-    """
+def local(*arguments):
+    """A job of two processes of one device, not waited for; its output in one."""
     return subprocess.Popen(
         ["launch/local.sh", "2", "--", *map(str, arguments)],
         cwd=ROOT,
-        env=environment(devices) | {"VIRTUAL_ENV": os.environ.get("VIRTUAL_ENV", "none"), "GRACE": "60"},
+        env=environment(1) | {"VIRTUAL_ENV": os.environ.get("VIRTUAL_ENV", "none"), "GRACE": "60"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -23,7 +20,7 @@ def local(*arguments, devices=4):
 
 def finished(job, code=0):
     """The output of a job that ends with this exit code."""
-    output, _ = job.communicate(timeout=240)
+    output, _ = job.communicate(timeout=480)
     assert job.returncode == code, output
     return output
 

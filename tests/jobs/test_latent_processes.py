@@ -1,4 +1,4 @@
-"""Two processes of four devices train an autoencoder and a model of its latents, and sample, as one of eight does."""
+"""Two processes of one device train an autoencoder and a model of its latents, and sample, as one of eight does."""
 
 import json
 
