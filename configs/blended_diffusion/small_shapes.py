@@ -12,7 +12,7 @@ from configs import base
 
 
 def get_config() -> ConfigDict:
-    """0.4 M parameters at 32 x 32; 20 of the levels in an edit, of which the noisiest 2 are left out."""
+    """0.4 M parameters at 32 x 32; 50 of the levels in an edit, of which the noisiest 5 are left out."""
     config = base.get_config()
     base.set_data(config, "captioned_shapes")
     base.replace_section(config, "process", name="vp_chain", schedule="cosine", num_levels=1000)
@@ -35,8 +35,8 @@ def get_config() -> ConfigDict:
     config.loss.weighting = "v"
     config.optimizer.update(learning_rate=1e-3, warmup_steps=100, decay="cosine")
     config.ema.update(decay=0.995, warmup=True)
-    config.training.update(batch_size=32, steps=2000, log_every=50, checkpoint_every=500, keep=2, sample_every=0)
-    config.sampler.update(name="ancestral", respacing="20", variance="fixed_small", threshold="none")
+    config.training.update(batch_size=32, steps=6000, log_every=50, checkpoint_every=500, keep=2, sample_every=0)
+    config.sampler.update(name="ancestral", respacing="50", variance="fixed_small", threshold="none")
     config.sampling.update(num_samples=16, batch_size=16)
-    config.edit.update(skip=2, views=8)
+    config.edit.update(skip=5, views=8)
     return config
