@@ -15,7 +15,7 @@ from score_jax.evaluation.pictures import picture
 from score_jax.jobs import blend
 from score_jax.jobs.edit import Task, read_task
 from score_jax.jobs.guide import load_classifier
-from score_jax.jobs.prompts import TOKENS, Prompts, conditioned
+from score_jax.jobs.prompts import TOKENS, Prompts, conditioned, with_embeddings
 from score_jax.jobs.sample import Drawn, Given, draw
 from score_jax.runtime.results import provenance, write_arrays, write_json
 from score_jax.training.weights import parameters_name
@@ -28,6 +28,8 @@ changes an image by noising and denoising it.
   python -m score_jax edit --workdir=runs/leaves --task=denoise --image=noisy.png --noise=40
   python -m score_jax edit --workdir=runs/cifar10 --task=colorize --image=grey.png --config.sampling.num_samples=8
   python -m score_jax edit --workdir=runs/sd --task=sdedit --image=sketch.png --strength=0.75 --prompt="a castle"
+  python -m score_jax edit --workdir=runs/decoder --image=shape.png --mask=mask.png --prompt="a large blue circle" \\
+    --embeddings=runs/prior/samples.npz
   python -m score_jax edit --workdir=runs/blend256 --task=blend --image=dog.png --mask=mask.png --clip=ViT-B-16.pt \\
     --prompt="a red collar"
 
@@ -67,6 +69,9 @@ def _define(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_string("clip", None, "For blend: CLIP's weights, or a trained CLIP's workdir.", flag_values=values)
     flags.DEFINE_string(
+        "embeddings", None, "For unCLIP's decoder: samples.npz of its prior, drawn of the prompt.", flag_values=values
+    )
+    flags.DEFINE_string(
         "lpips_vgg", None, "File of VGG16's weights, for config.edit.perceptual_scale.", flag_values=values
     )
     flags.DEFINE_string(
@@ -83,6 +88,8 @@ def _given(model: Trained, task: Task, values: flags.FlagValues) -> Given:
         given = task.given(given, count, fills_holes=bool(model.config.data.holes))
         texts = (values.prompt,) if values.prompt or TOKENS in model.experiment.network.conditions else ()
         prompts = Prompts(texts, values.negative_prompt)
+        if values.embeddings:
+            given = with_embeddings(given, model.experiment, Path(values.embeddings), count)
         return conditioned(given, model.experiment, model.workdir, count, prompts)
     if values.negative_prompt:
         raise InputError("--negative_prompt is not read by --task=blend, where CLIP leads to --prompt: leave it out.")

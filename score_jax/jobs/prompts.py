@@ -15,6 +15,7 @@ from score_jax.errors import InputError, quoted
 from score_jax.jobs.open_split import open_split
 from score_jax.jobs.sample import Given
 from score_jax.models.conditions import TOKENS
+from score_jax.runtime.array_files import read_arrays
 from score_jax.runtime.multihost import print_once
 
 _ELSEWHERE = {"label", "low_res", "concat", ALIGNMENT}
@@ -111,6 +112,34 @@ def conditioned(
     if prompts.negative:
         made[f"negative_{TOKENS}"] = ids_of(tokenizer_of(experiment), (prompts.negative,), count)
     return dataclasses.replace(given, conditions={**given.conditions, **made})
+
+
+def with_embeddings(given: Given, experiment: Experiment, file: Path, count: int) -> Given:
+    """Returns `given` with embeddings that a prior has drawn, sample i with the one at i modulo their number.
+
+    Args:
+      given: what else the samples are given.
+      experiment: a decoder of such embeddings.
+      file: samples.npz of the prior.
+      count: of the samples.
+
+    Raises:
+      InputError: the model takes none, or the file is not to be read or holds others.
+    """
+    condition = experiment.network.conditions.get(IMAGE_EMBEDDING)
+    if condition is None:
+        raise InputError("This model takes no embedding of an image: leave out --embeddings.")
+    found, features = read_arrays(file).get("arr_0"), condition.shape[-1]
+    if found is None or found.dtype.kind != "f" or found.ndim < 2 or not found.size or found.shape[-1] != features:
+        held = "no array arr_0" if found is None else f"{found.dtype} of shape {found.shape}"
+        raise InputError(
+            f"--embeddings={file} holds {held}: expected embeddings of {features} numbers, as `sample` of a prior "
+            "writes them into samples.npz."
+        )
+    rows = found.reshape(-1, features).astype(np.float32)
+    return dataclasses.replace(
+        given, conditions={**given.conditions, IMAGE_EMBEDDING: rows[np.arange(count) % len(rows)]}
+    )
 
 
 def ids_of(tokenizer: TextTokenizer, texts: tuple[str, ...], count: int) -> Int32[np.ndarray, "{count} _"]:

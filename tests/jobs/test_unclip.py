@@ -115,6 +115,42 @@ def test_a_cascade_that_is_killed_goes_on_to_the_same_pictures(cascade, tmp_path
 
 
 @pytest.mark.slow
+def test_the_stack_completes_an_image(runs, tmp_path, capsys):
+    """The prior draws embeddings of a text, the decoder fills a hole by them, the upsampler enlarges what it drew."""
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 4, 3), np.uint8)
+    hole = np.where(np.arange(4) < 2, 0, 255).astype(np.uint8)[None].repeat(4, axis=0)
+    for name, each in (("image", pixels), ("mask", hole)):
+        PILImage.fromarray(each).save(tmp_path / f"{name}.png")
+    files = [f"--{name}={tmp_path / name}.png" for name in ("image", "mask")]
+    assert here("sample", f"--workdir={runs['prior']}", f"--prompt={PROMPT}", f"--out={tmp_path / 'prior'}") == 0
+    rng, decoder = np.random.default_rng(1), tmp_path / "decoder"
+    np.savez(tmp_path / "far.npz", arr_0=rng.normal(size=(3, 8)))
+    assert here("export", str(runs["decoder"]), str(decoder)) == 0
+    params = load_file(decoder / "params.safetensors")  # of two steps of training, which teach it to see no embedding
+    params = {
+        name: array + np.float32(0.3) * rng.normal(size=array.shape).astype("f4") for name, array in params.items()
+    }
+    save_file(params, decoder / "params.safetensors")
+    found = {}
+    for name, embeddings in (("near", tmp_path / "prior" / "samples.npz"), ("far", tmp_path / "far.npz")):
+        words = (f"--prompt={PROMPT}", f"--embeddings={embeddings}", f"--out={tmp_path / name}")
+        assert here("edit", f"--workdir={decoder}", *files, *words) == 0
+        with np.load(tmp_path / name / "edit.npz") as z:
+            found[name] = z["arr_0"]
+        np.testing.assert_array_equal(found[name][:, :, :2], np.broadcast_to(pixels[:, :2], (8, 4, 2, 3)))
+    assert (found["near"] != found["far"]).any()
+    base = f"--base={tmp_path / 'near' / 'edit.npz'}"
+    assert here("sample", f"--workdir={runs['upsampler']}", base, f"--out={tmp_path / 'large'}") == 0
+    assert arrays(tmp_path / "large").shape == (8, 8, 8, 3)
+    for name, file, said in (
+        ("decoder", tmp_path / "near" / "edit.npz", "expected embeddings of 8 numbers"),
+        ("upsampler", tmp_path / "far.npz", "takes no embedding of an image"),
+    ):
+        assert here("edit", f"--workdir={runs[name]}", *files, f"--embeddings={file}", f"--out={tmp_path / 'no'}") == 2
+        assert said in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_guidance_and_candidates_change_what_a_prior_draws(runs, tmp_path):
     found = []
     for words in ([], ["--guidance.scale=3"], ["--guidance.candidates=2"], ["--prompt=blue circle"]):
