@@ -5,6 +5,7 @@ from absl import flags
 from score_jax.cli.config_flags import required_workdir
 from score_jax.cli.verb import parse_flags
 from score_jax.jobs.train import train
+from score_jax.runtime.exit_codes import DONE
 from score_jax.runtime.multihost import print_once
 from score_jax.runtime.stop import stop_on_signals
 
@@ -36,4 +37,4 @@ def main(argv: list[str]) -> int:
     finished = step >= total
     done = "done" if finished else f"stopped on {stop.cause} at step {step} of {total} (the same command resumes)"
     print_once(f"Training {done}. Checkpoint at step {step} in {workdir}.")
-    return 0 if finished else stop.exit_code
+    return DONE if finished else stop.exit_code
