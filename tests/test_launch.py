@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -199,22 +200,36 @@ def test_the_tests_are_run_whole_fast_or_in_part(tmp_path, stand_in, arguments, 
     assert calls[3:] == [f"python {'benchmarks/guard.py' if call == 'guard' else call}" for call in expected]
 
 
-# One machine, whose home is a folder. Its slice is there once it is asked for; `preempted` takes it away.
+# One machine, whose home is a folder. Its slice is there once it is asked for; `preempted` takes it away after a run,
+# and `fails_WHAT` has so many calls of WHAT fail, as when the service or the network is away.
 GCLOUD = """
 echo "$*" >>"$CALLS"
 place=$PWD/cloud
+what=${4%% *}
+if [[ $what == ssh && "$*" == *exit_code* && "$*" == *cat* ]]; then what=look; fi
+left=$(cat "$place/fails_$what" 2>/dev/null || echo 0)
+if ((left)); then echo $((left - 1)) >"$place/fails_$what"; echo "ERROR: UNAVAILABLE" >&2; exit 1; fi
 case "$3 $4" in
   "queued-resources describe")
-    if [[ -e $place/preempted && -e $place/home/score_jax/ran ]]; then echo SUSPENDED
+    if [[ -e $place/deleting ]]; then rm "$place/deleting"; echo DELETING
+    elif [[ -e $place/preempted && -e $place/home/score_jax/ran ]]; then echo SUSPENDED
     elif [[ -d $place/home ]]; then echo ACTIVE
-    else exit 1; fi ;;
+    else echo "ERROR: NOT_FOUND" >&2; exit 1; fi ;;
   "queued-resources create") mkdir -p "$place/home" ;;
   "queued-resources delete") rm -rf "$place/home" "$place/preempted" ;;
   "tpu-vm scp") cp "$5" "$place/home/score_jax.tar.gz" ;;
   "tpu-vm ssh") cd "$place/home" && exec bash -c "${!##--command=}" ;;
 esac
 """
-TPU = {"PROJECT": "p", "ZONE": "z", "ACCELERATOR": "v5litepod-4", "RUNTIME": "r", "POLL": "0.1"}
+TPU = {
+    "PROJECT": "p",
+    "ZONE": "z",
+    "ACCELERATOR": "v5litepod-4",
+    "RUNTIME": "r",
+    "POLL": "0.1",
+    "PATIENCE": "3",
+    "TRIES": "2",
+}
 
 
 @pytest.fixture
@@ -253,18 +268,70 @@ def test_a_pod_is_made_and_trains(tmp_path, cloud):
 def test_a_preempted_pod_is_made_again(tmp_path, cloud):
     (tmp_path / "cloud" / "preempted").touch()
     (tmp_path / "codes").write_text("143 0\n")
-    code, out, err = cloud("keep", "train")
+    code, _, err = cloud("keep", "train")
     assert code == 0, err
-    assert out.count("starting again") == 1
+    assert err.count("starting again") == 1
     calls = (tmp_path / "calls").read_text()
-    assert calls.count("queued-resources create") == 2 and calls.count("queued-resources delete") == 1
+    assert calls.count("queued-resources create") == 2 and calls.count("queued-resources delete") == 2
 
 
 def test_a_run_that_lost_a_process_starts_again_and_bad_input_ends_it(tmp_path, cloud):
     (tmp_path / "codes").write_text("75 2\n")
-    code, out, _ = cloud("keep", "train")
-    assert code == 2 and out.count("starting again") == 1
+    code, _, err = cloud("keep", "train")
+    assert code == 2 and err.count("starting again") == 1
     assert (tmp_path / "calls").read_text().count("queued-resources create") == 1
+    assert not (tmp_path / "cloud" / "home").exists()
+
+
+def runs(tmp_path):
+    """How often the work was begun."""
+    return (tmp_path / "calls.python").read_text().count("score_jax train")
+
+
+@pytest.mark.parametrize(("what", "times"), [("describe", 1), ("describe", 3), ("scp", 1), ("look", 1), ("look", 2)])
+def test_a_hiccup_of_the_cloud_begins_nothing_twice(tmp_path, cloud, what, times):
+    (tmp_path / "cloud" / f"fails_{what}").write_text(f"{times}\n")
+    code, _, err = cloud("keep", "train")
+    assert code == 0, err
+    assert runs(tmp_path) == 1 and not (tmp_path / "cloud" / "home").exists()
+
+
+def test_a_machine_that_is_silent_is_not_waited_for_for_ever(tmp_path, cloud):
+    (tmp_path / "cloud" / "fails_look").write_text("1000\n")
+    code, _, err = cloud("keep", "train")
+    assert code == 75 and "no answer from machine 0 (3 of 3" in err and "giving up" in err
+    assert not (tmp_path / "cloud" / "home").exists()
+
+
+def test_a_crash_at_once_is_not_tried_for_ever(tmp_path, cloud):
+    (tmp_path / "codes").write_text("1 1 1 1 1 1\n")
+    code, _, err = cloud("keep", "train")
+    assert code == 1 and runs(tmp_path) == 2 and "2 runs in a row ended at once, the last with 1: giving up" in err
+    assert not (tmp_path / "cloud" / "home").exists()
+
+
+def test_a_slice_that_is_being_deleted_is_waited_for(tmp_path, cloud):
+    (tmp_path / "cloud" / "deleting").touch()
+    code, _, err = cloud("keep", "train")
+    assert code == 0 and "DELETING ..." in err and runs(tmp_path) == 1
+
+
+def test_a_slice_that_cannot_be_given_back_is_said(tmp_path, cloud):
+    (tmp_path / "cloud" / "fails_delete").write_text("9\n")
+    code, _, err = cloud("keep", "train")
+    assert code == 0 and "COULD NOT BE DELETED AND IS PAID FOR" in err
+
+
+def test_a_run_that_goes_on_is_waited_for_and_not_begun_again(tmp_path, cloud, stand_in):
+    home = tmp_path / "cloud" / "home" / "score_jax"
+    home.mkdir(parents=True)
+    with subprocess.Popen(["sleep", "60"]) as before:
+        (home / "pid").write_text(f"{before.pid}\n")
+        threading.Timer(1.0, lambda: (home / "exit_code").write_text("0\n")).start()
+        code, _, err = cloud("keep", "train")
+        before.kill()
+    assert code == 0, err
+    assert not (tmp_path / "calls.python").exists()
 
 
 def test_the_pod_script_names_what_is_missing(tmp_path, stand_in):
