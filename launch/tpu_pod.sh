@@ -185,7 +185,7 @@ insist() {
 
 # Gives the slice back, and says so where it cannot: it costs money.
 give_back() {
-  insist delete || say "THE SLICE $name COULD NOT BE DELETED AND IS PAID FOR: launch/tpu_pod.sh $name delete"
+  [[ $(state) == ABSENT ]] || insist delete || say "THE SLICE $name COULD NOT BE DELETED AND IS PAID FOR: launch/tpu_pod.sh $name delete"
 }
 
 # Success and bad input (2) end it; whatever else ended the run, the same command goes on. Runs that end at once are tried

@@ -322,6 +322,13 @@ def test_a_slice_that_cannot_be_given_back_is_said(tmp_path, cloud):
     assert code == 0 and "COULD NOT BE DELETED AND IS PAID FOR" in err
 
 
+def test_a_slice_that_is_not_to_be_had_is_not_asked_for_for_ever(tmp_path, cloud):
+    (tmp_path / "cloud" / "fails_create").write_text("1000\n")
+    code, _, err = cloud("keep", "train")
+    assert code == 75 and "giving up" in err and "PAID FOR" not in err
+    assert (tmp_path / "calls").read_text().count("queued-resources create") == 2
+
+
 def test_a_run_that_goes_on_is_waited_for_and_not_begun_again(tmp_path, cloud, stand_in):
     home = tmp_path / "cloud" / "home" / "score_jax"
     home.mkdir(parents=True)
