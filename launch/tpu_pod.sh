@@ -62,7 +62,7 @@ state() {
   fi
 }
 
-# Until the slice is there. What has failed or was taken away is given back and asked for again.
+# Until the slice is there, or has failed. What had failed or was taken away before is given back first.
 create() {
   local now asked='' unknown=0
   while true; do
@@ -80,9 +80,9 @@ create() {
         fi
         ;;
       FAILED | SUSPENDED)
-        say "the slice is $now: it is given back, and asked for again."
+        say "the slice is $now."
+        [[ -z $asked ]] || return 1
         delete || return 1
-        asked=''
         ;;
       UNKNOWN)
         unknown=$((unknown + 1))

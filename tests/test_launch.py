@@ -211,7 +211,8 @@ left=$(cat "$place/fails_$what" 2>/dev/null || echo 0)
 if ((left)); then echo $((left - 1)) >"$place/fails_$what"; echo "ERROR: UNAVAILABLE" >&2; exit 1; fi
 case "$3 $4" in
   "queued-resources describe")
-    if [[ -e $place/deleting ]]; then rm "$place/deleting"; echo DELETING
+    if [[ -e $place/failing && -d $place/home ]]; then echo FAILED
+    elif [[ -e $place/deleting ]]; then rm "$place/deleting"; echo DELETING
     elif [[ -e $place/preempted && -e $place/home/score_jax/ran ]]; then echo SUSPENDED
     elif [[ -d $place/home ]]; then echo ACTIVE
     else echo "ERROR: NOT_FOUND" >&2; exit 1; fi ;;
@@ -308,6 +309,13 @@ def test_a_crash_at_once_is_not_tried_for_ever(tmp_path, cloud):
     code, _, err = cloud("keep", "train")
     assert code == 1 and runs(tmp_path) == 2 and "2 runs in a row ended at once, the last with 1: giving up" in err
     assert not (tmp_path / "cloud" / "home").exists()
+
+
+def test_a_slice_that_fails_again_and_again_is_given_up(tmp_path, cloud):
+    (tmp_path / "cloud" / "failing").touch()
+    code, _, err = cloud("keep", "train")
+    assert code == 75 and "giving up" in err and not (tmp_path / "cloud" / "home").exists()
+    assert (tmp_path / "calls").read_text().count("queued-resources create") == 2
 
 
 def test_a_slice_that_is_being_deleted_is_waited_for(tmp_path, cloud):
