@@ -18,6 +18,7 @@ import numpy as np
 from latent_runs import Budget, Product
 from lineage_pages import DOCS, labelled
 from pages import made_by, put_into_page, row
+from unclip_edits import following
 from unclip_runs import folder_of
 
 from report import Claim, emit
@@ -62,12 +63,7 @@ class Edited:
 
 def changed(each: Placed) -> Placed:
     """The same place, size and background, with the next colour and the next shape."""
-    colours, shapes = list(COLOURS), list(SHAPES)
-    return dataclasses.replace(
-        each,
-        colour=colours[(colours.index(each.colour) + 1) % len(colours)],
-        shape=shapes[(shapes.index(each.shape) + 1) % len(shapes)],
-    )
+    return dataclasses.replace(each, colour=following(COLOURS, each.colour), shape=following(SHAPES, each.shape))
 
 
 def edit(model: Trained, clip: Path, images: np.ndarray, texts: list[str], task: Task, **options: float) -> Edited:
@@ -137,10 +133,8 @@ def claims_of(found: dict[tuple[int, float], Edited]) -> list[Claim]:
 def write(found: dict[tuple[int, float], Edited], command: str) -> None:
     """Puts a table and a strip of pictures into docs/results.md and docs/images/."""
     attributes = list(next(iter(found.values())).attributes)
-    lines = [
-        row("views", "text_scale", *attributes, "all right", "nearest of 4 right"),
-        "|---:" * 2 + "|" + "---:|" * 7,
-    ]
+    head = ("views", "text_scale", *attributes, "all right", f"nearest of {CANDIDATES} right")
+    lines = [row(*head), "|" + "---:|" * len(head)]
     for (views, scale), each in found.items():
         shares = (*each.attributes.values(), each.any, each.ranked)
         lines.append(row(str(views), f"{scale:g}", *(f"{share:.3f}" for share in shares)))

@@ -1,7 +1,7 @@
 """What `unclip.py` does with held-out images: text diffs, variations, paths and components, read by the checker."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -42,14 +42,20 @@ class Edits:
     pictures: dict[str, np.ndarray]
 
 
+def following(names: Iterable[str], name: str) -> str:
+    """The name after this one; the first after the last."""
+    ordered = list(names)
+    return ordered[(ordered.index(name) + 1) % len(ordered)]
+
+
 def recoloured(caption: str) -> str:
     """The caption of the same object in the next colour: "a small red circle ..." in green.
 
     >>> recoloured("a small red circle on the left of a white background").split()[2] in COLOURS
     True
     """
-    words, colours = caption.split(), list(COLOURS)
-    words[2] = colours[(colours.index(words[2]) + 1) % len(colours)]
+    words = caption.split()
+    words[2] = following(COLOURS, words[2])
     return " ".join(words)
 
 

@@ -12,7 +12,7 @@ from score_jax.builder.workdirs import load_config
 from score_jax.data.sources import Source
 from score_jax.errors import InputError
 from score_jax.training import data_facts
-from score_jax.training.checkpoint import said_of_run
+from score_jax.training.checkpoint import said_of_run, saved_steps
 from score_jax.training.run_config import check_same_config, config_of, save_config
 
 
@@ -36,8 +36,8 @@ def claim_workdir(config: ConfigDict, workdir: Path, directory: epath.Path, sour
         check_same_config(workdir, old, config, _free_data_keys(old, config, kept))
     elif (workdir / "checkpoints").exists():
         raise InputError(f"{workdir} has checkpoints but no config.json: use a new --workdir.")
-    trained = directory.is_dir() and any(path.name.isdigit() for path in directory.iterdir())
-    now, said = data_facts.facts_of(source), said_of_run(directory)
+    trained = saved_steps(directory)
+    now, said = data_facts.facts_of(source), said_of_run(directory, trained)
     if trained and kept is not None:
         data_facts.check_same_data(workdir, kept, now)
     elif trained and "data" not in said:

@@ -44,7 +44,7 @@ class TextGuide:
 
     def texts(self, places: Int[np.ndarray, "b"]) -> Float[np.ndarray, "b d"]:
         """The features of the texts of these samples."""
-        return self.text[places] if len(self.text) > 1 else np.repeat(self.text, len(places), axis=0)
+        return self.text[places % len(self.text)]
 
     def loss(self, params: Params, keys: KeyBatch, images: Image, texts: Features) -> Loss:
         """What an edit of the images makes small; an example's views depend on its key and the time alone.

@@ -8,7 +8,7 @@ damaged_checkpoints/        beside it: what could not be read, and was passed ov
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,10 +62,14 @@ def directory_of(workdir: Path, elsewhere: str) -> epath.Path:
     return epath.Path(Path(elsewhere or workdir / "checkpoints").absolute())
 
 
-def said_of_run(directory: epath.Path) -> dict[str, Any]:
-    """Returns what the newest checkpoint that can be read says of its run; {} where none says anything."""
-    steps = [int(path.name) for path in directory.iterdir() if path.name.isdigit()] if directory.is_dir() else []
-    for step in sorted(steps, reverse=True):
+def saved_steps(directory: epath.Path) -> list[int]:
+    """Returns the steps of the checkpoints in a folder, which need not be there, oldest first."""
+    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit()) if directory.is_dir() else []
+
+
+def said_of_run(directory: epath.Path, steps: Sequence[int]) -> dict[str, Any]:
+    """Returns what the newest of these checkpoints that can be read says of its run; {} where none says anything."""
+    for step in reversed(steps):
         try:
             return json.loads((directory / str(step) / "about" / "metadata").read_text())
         except (OSError, ValueError):  # damaged, or of a version before 0.4
