@@ -39,6 +39,7 @@ from score_jax.jobs.sample import Given, draw
 from score_jax.models.autoencoders.first_stage import FIRST_STAGE
 from score_jax.models.network import ENCODER
 from score_jax.planning.chips import peak_flops
+from score_jax.runtime.cluster import leave_hung
 from score_jax.runtime.multihost import agree, first_says, on_first_process, on_first_then_all, print_once
 from score_jax.runtime.sharding import (
     check_divisible,
@@ -57,6 +58,7 @@ from score_jax.training.profile import tracer
 from score_jax.training.state import TrainState
 from score_jax.training.step import TrainStep, in_sequence
 from score_jax.training.throughput import Meter, passes_of_a_step
+from score_jax.training.watchdog import Watchdog
 from score_jax.typing import Params
 
 _PREVIEWS = 64
@@ -105,7 +107,10 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
             checkpoints.set_aside(damaged)
             batches.set_state(data_state)
             print_once(f"Resuming at step {int(state.step)}.")
-        with TrainingLog(workdir, c.steps, int(state.step), _meter(experiment)) as log:
+        with (
+            TrainingLog(workdir, c.steps, int(state.step), _meter(experiment)) as log,
+            Watchdog(c.step_timeout, leave_hung) as watchdog,
+        ):
             return run_training(
                 state,
                 lambda state, taken: train_steps(state, taken, frozen),
@@ -116,6 +121,7 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
                 schedule=Schedule(c.steps, c.log_every, c.checkpoint_every, c.sample_every, c.steps_per_dispatch),
                 draw_samples=lambda state: _draw_samples(experiment, state, frozen, mesh, workdir, log),
                 post_stop=any_process_asks(stop, mesh),
+                watchdog=watchdog,
                 trace=tracer(workdir / "profile", int(state.step)) if profile else lambda step: None,
             )
 

@@ -16,6 +16,7 @@ from score_jax.training.checkpoint import Checkpoints
 from score_jax.training.log import TrainingLog
 from score_jax.training.state import TrainState
 from score_jax.training.step import TrainSteps
+from score_jax.training.watchdog import Watchdog
 
 MAX_SKIPPED = 100
 """Steps in a row that may be skipped before training ends all the same."""
@@ -119,6 +120,7 @@ def run_training(
     draw_samples: Callable[[TrainState], None],
     post_stop: Callable[[], Callable[[], bool]],
     trace: Callable[[int], None] = lambda step: None,
+    watchdog: Watchdog | None = None,
 ) -> TrainState:
     """Trains from `state` to `schedule.total_steps`, or until asked to stop.
 
@@ -133,6 +135,7 @@ def run_training(
       draw_samples: draws and logs a grid of samples.
       post_stop: `any_process_asks`'s; asked after every dispatch, answered one dispatch later.
       trace: called with the last step's number once a dispatch is under way.
+      watchdog: told when each dispatch begins and ends; None: steps may take for ever.
 
     Returns:
       The last state; its step is less than `total_steps` only where training was asked to stop.
@@ -142,12 +145,14 @@ def run_training(
         a loss that was not finite.
     """
     step, end = int(state.step), schedule.total_steps
+    watchdog = Watchdog(0.0, print) if watchdog is None else watchdog
     pending: _Pending | None = None
     watch, stopping = _Watch(workdir, checkpoints), False
     data_state: dict = {}
     while step < end and not stopping:
-        began = time.perf_counter()
-        taken = [next(batches) for _ in range(schedule.next_steps(step))]
+        began, size = time.perf_counter(), schedule.next_steps(step)
+        watchdog.begin(size)
+        taken = [next(batches) for _ in range(size)]
         log.waited(time.perf_counter() - began)
         data_state = taken[-1][1]
         state, metrics = train_steps(state, tuple(batch for batch, _ in taken))
@@ -165,11 +170,14 @@ def run_training(
             values, pending = watch.look(pending), dataclasses.replace(pending, metrics={})
             if logging:
                 log.scalars(step, values)
+            watchdog.end()
             if saving:
                 checkpoints.save(state, data_state)
         if schedule.sample_every and step % schedule.sample_every == 0:
+            watchdog.end()
             draw_samples(state)
             log.pause()
+    watchdog.end()
     if pending is not None:
         watch.look(pending)
         if checkpoints.latest != step:
