@@ -180,7 +180,6 @@ def run_training(
     watchdog.end()
     if pending is not None:
         watch.look(pending)
-        if checkpoints.latest != step:
-            checkpoints.save(state, data_state)
+        checkpoints.save_last(state, data_state)
     checkpoints.wait()
     return state

@@ -139,7 +139,11 @@ def test_all_end_as_the_one_that_fails(tmp_path):
 
 
 def test_a_process_that_never_comes_ends_the_wait(tmp_path):
-    one_of_two = {"JAX_COORDINATOR_ADDRESS": f"localhost:{free_port()}", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "0"}
+    one_of_two = {
+        "JAX_COORDINATOR_ADDRESS": f"localhost:{free_port()}",
+        "JAX_NUM_PROCESSES": "2",
+        "JAX_PROCESS_ID": "0",
+    }
     found = subprocess.run(
         command("train", f"--config={write_config(tmp_path)}", f"--workdir={tmp_path / 'run'}"),
         env=environment(1) | one_of_two | {"SCORE_JAX_JOIN_SECONDS": "4"},
