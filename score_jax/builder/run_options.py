@@ -139,7 +139,7 @@ class Training(Options):
     )
     step_timeout: float = option(
         600.0,
-        "seconds without the end of a step after which training ends, with code 75 and the stacks of its threads, where "
+        "seconds without the end of a step after which training ends, with code 75 and the stacks of its threads, if "
         "that is also more than 20 times the median; 0: it waits for ever",
         least=0.0,
     )

@@ -52,6 +52,7 @@ from score_jax.runtime.sharding import (
 from score_jax.runtime.stop import Stop, any_process_asks
 from score_jax.training import data_facts, weights
 from score_jax.training.checkpoint import Checkpoints, abstract_state, directory_of
+from score_jax.training.lease import Lease
 from score_jax.training.log import TrainingLog
 from score_jax.training.loop import Schedule, run_training
 from score_jax.training.profile import tracer
@@ -99,7 +100,10 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
     if c.sample_every and _draws_pictures(experiment):
         _refuse_moments(experiment)
         _given_of_pictures(experiment, workdir, _num_pictures(mesh))  # so that what it lacks is said before training
-    with Checkpoints(directory, c.keep, c.keep_every, about=_about(config, workdir)) as checkpoints:
+    lease = Lease(directory)
+    on_first_process(lease.take)
+    about = _about(config, workdir)
+    with lease, Checkpoints(directory, c.keep, c.keep_every, about=about, before_save=lease.check) as checkpoints:
         if checkpoints.latest is None:
             state = _initial_state(experiment, workdir, mesh)
         else:

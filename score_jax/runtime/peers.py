@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from score_jax.runtime.exit_codes import AGAIN
 
@@ -138,7 +138,7 @@ class _CoordinationService:
     def __init__(self):
         from jax._src import distributed
 
-        self._client = distributed.global_state.client
+        self._client: Any = distributed.global_state.client
 
     def put(self, key: str, text: str) -> None:
         self._client.key_value_set(key, text, allow_overwrite=True)

@@ -89,6 +89,7 @@ def said_of_run(directory: epath.Path, steps: Sequence[int]) -> dict[str, Any]:
     return {}
 
 
+_NOTHING: tuple[Any, dict, str] = (None, {}, "")
 _FAILURES = 3
 """Saves in a row that a service may fail before training ends."""
 _LEAST_SLICE = 2**20
@@ -113,12 +114,19 @@ class Checkpoints:
       keep: newest ones that are kept.
       keep_every: beside those, each whose step is a multiple of it; 0: none.
       about: what each says of the run, JSON-able.
+      before_save: raises where nothing may be written.
     """
 
     def __init__(
-        self, directory: epath.PathLike, keep: int = 3, keep_every: int = 0, about: dict[str, Any] | None = None
+        self,
+        directory: epath.PathLike,
+        keep: int = 3,
+        keep_every: int = 0,
+        about: dict[str, Any] | None = None,
+        before_save: Callable[[], None] = lambda: None,
     ):
         self.directory = epath.Path(directory)
+        self._before_save = before_save
         self._about = about or {}
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every or None, create=True)
         handlers = {
@@ -177,6 +185,7 @@ class Checkpoints:
             time.sleep(pause)
 
     def _begin(self, state: TrainState, data_state: dict) -> None:
+        self._before_save()
         about = self._about | {"fingerprint": fingerprint(state)}
         items = {
             "state": ocp.args.PyTreeSave(state),
@@ -276,7 +285,7 @@ class Checkpoints:
     def _read_patiently(self, step: int, like: TrainState) -> tuple[Any, dict, str]:
         """What `_read` does; all processes try again where a service or a network fails one of them."""
         for pause in (*PAUSES, None):
-            outage, found = None, (None, {}, "")
+            outage, found = None, _NOTHING
             try:
                 found = self._read(step, like)
             except Outage as error:

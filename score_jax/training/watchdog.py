@@ -61,8 +61,8 @@ class Watchdog:
             began, limit = self._began, self.limit
             if began is not None and self._size in self._known and time.monotonic() - began > limit:
                 self._end_process(
-                    f"no step ended for {limit:.0f} s, where one takes {self._usual:.3g} s: the stacks above say where it "
-                    "stands still. The same command goes on from the newest checkpoint; training.step_timeout says how "
-                    "long a step may take."
+                    f"no step ended for {limit:.0f} s, where one takes {self._usual:.3g} s: the stacks above say where "
+                    "it stands still. The same command goes on from the newest checkpoint; training.step_timeout says "
+                    "how long a step may take."
                 )
                 return

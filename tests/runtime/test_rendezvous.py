@@ -11,71 +11,18 @@ from score_jax.errors import InputError
 from score_jax.runtime import rendezvous
 from score_jax.runtime.rendezvous import connected, expected_hosts, missing_hosts, seconds_to_wait, waiting
 
-LISTENING = [
-    "0:",
-    "0100007F:1F90",
-    "00000000:0000",
-    "0A",
-    "00000000:00000000",
-    "00:00000000",
-    "00000000",
-    "0",
-    "0",
-    "77",
-    "1",
-]
-LISTENING_TOO = [
-    "0:",
-    "00000000000000000000000000000000:1F90",
-    "00000000000000000000000000000000:0000",
-    "0A",
-    "0",
-    "0",
-    "0",
-    "0",
-    "0",
-    "77",
-    "1",
-]
-FROM_HOST = [
-    "1:",
-    "0100007F:1F90",
-    "0700000A:8235",
-    "01",
-    "00000000:00000000",
-    "00:00000000",
-    "00000000",
-    "0",
-    "0",
-    "0",
-    "1",
-]
-FROM_MAPPED = [
-    "2:",
-    "0000000000000000FFFF00000100007F:1F90",
-    "0000000000000000FFFF00000900000A:8236",
-    "01",
-    "0",
-    "0",
-    "0",
-    "0",
-    "0",
-    "0",
-    "1",
-]
-TO_OTHER_PORT = [
-    "3:",
-    "0100007F:1F91",
-    "0800000A:8237",
-    "01",
-    "00000000:00000000",
-    "00:00000000",
-    "00000000",
-    "0",
-    "0",
-    "0",
-    "1",
-]
+
+def row(local, remote, state, number):
+    """As a line of /proc/net/tcp, split."""
+    return ["0:", local, remote, state, *["0"] * 5, number]
+
+
+ANY6, MAPPED = "0" * 32, "0000000000000000FFFF0000"
+LISTENING = row("0100007F:1F90", "00000000:0000", "0A", "77")
+LISTENING_TOO = row(f"{ANY6}:1F90", f"{ANY6}:0000", "0A", "77")
+FROM_HOST = row("0100007F:1F90", "0700000A:8235", "01", "0")
+FROM_MAPPED = row(f"{MAPPED}0100007F:1F90", f"{MAPPED}0900000A:8236", "01", "0")
+TO_OTHER_PORT = row("0100007F:1F91", "0800000A:8237", "01", "0")
 
 
 def test_who_is_connected_to_this_process_is_known():
