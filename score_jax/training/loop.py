@@ -16,7 +16,7 @@ from score_jax.training.checkpoint import Checkpoints
 from score_jax.training.log import TrainingLog
 from score_jax.training.state import TrainState
 from score_jax.training.step import TrainSteps
-from score_jax.training.watchdog import Watchdog
+from score_jax.training.step_clock import StepClock
 
 MAX_SKIPPED = 100
 """Steps in a row that may be skipped before training ends all the same."""
@@ -120,7 +120,8 @@ def run_training(
     draw_samples: Callable[[TrainState], None],
     post_stop: Callable[[], Callable[[], bool]],
     trace: Callable[[int], None] = lambda step: None,
-    watchdog: Watchdog | None = None,
+    clock: StepClock | None = None,
+    reached: Callable[[int], None] = lambda step: None,
 ) -> TrainState:
     """Trains from `state` to `schedule.total_steps`, or until asked to stop.
 
@@ -135,7 +136,8 @@ def run_training(
       draw_samples: draws and logs a grid of samples.
       post_stop: `any_process_asks`'s; asked after every dispatch, answered one dispatch later.
       trace: called with the last step's number once a dispatch is under way.
-      watchdog: told when each dispatch begins and ends; None: steps may take for ever.
+      clock: told when each dispatch begins and ends; None: one that nobody reads.
+      reached: called with the last step's number whenever there was a log line or is to be a checkpoint.
 
     Returns:
       The last state; its step is less than `total_steps` only where training was asked to stop.
@@ -145,13 +147,13 @@ def run_training(
         a loss that was not finite.
     """
     step, end = int(state.step), schedule.total_steps
-    watchdog = Watchdog(0.0, print) if watchdog is None else watchdog
+    clock = StepClock() if clock is None else clock
     pending: _Pending | None = None
     watch, stopping = _Watch(workdir, checkpoints), False
     data_state: dict = {}
     while step < end and not stopping:
         began, size = time.perf_counter(), schedule.next_steps(step)
-        watchdog.begin(size)
+        clock.begin(size)
         taken = [next(batches) for _ in range(size)]
         log.waited(time.perf_counter() - began)
         data_state = taken[-1][1]
@@ -170,16 +172,18 @@ def run_training(
             values, pending = watch.look(pending), dataclasses.replace(pending, metrics={})
             if logging:
                 log.scalars(step, values)
-            watchdog.end()
+            clock.end()
+            reached(step)
             if saving:
                 checkpoints.save(state, data_state)
         if schedule.sample_every and step % schedule.sample_every == 0:
-            watchdog.end()
+            clock.end()
             draw_samples(state)
             log.pause()
-    watchdog.end()
+    clock.end()
     if pending is not None:
         watch.look(pending)
+        reached(step)
         checkpoints.save_last(state, data_state)
     checkpoints.wait()
     return state

@@ -2,21 +2,37 @@
 
 import time
 
-from score_jax.training.watchdog import FACTOR, Watchdog
+import pytest
+
+from score_jax.training.step_clock import StepClock
+from score_jax.training.watchdog import FACTOR, limit_of, watchdog
 
 
 def ended(work, timeout=0.05):
     """What a watchdog says while `work` is done."""
-    lines = []
-    with Watchdog(timeout, lines.append) as watchdog:
-        work(watchdog)
+    lines, clock = [], StepClock()
+    with watchdog(clock, timeout, lines.append):
+        work(clock)
     return lines
 
 
-def standing_still(watchdog):
-    watchdog.begin(1)
-    watchdog.begin(1)
-    time.sleep(0.8)
+def standing_still(clock):
+    clock.begin(1)
+    clock.begin(1)
+    time.sleep(0.6)
+
+
+def compiling(clock):
+    clock.begin(1)
+    clock.begin(10)  # another size is another program
+    time.sleep(0.6)
+
+
+def saving(clock):
+    clock.begin(1)
+    clock.begin(1)
+    clock.end()
+    time.sleep(0.6)
 
 
 def test_a_step_that_stands_still_ends_the_process_once():
@@ -24,35 +40,18 @@ def test_a_step_that_stands_still_ends_the_process_once():
     assert line.startswith("no step ended for 0 s") and "training.step_timeout" in line
 
 
-def test_no_timeout_means_no_end():
-    assert ended(standing_still, timeout=0.0) == []
+@pytest.mark.parametrize(("work", "timeout"), [(standing_still, 0.0), (compiling, 0.05), (saving, 0.05)])
+def test_no_other_wait_does(work, timeout):
+    assert ended(work, timeout) == []
 
 
-def test_what_is_compiled_may_take_long():
-    def work(watchdog):
-        watchdog.begin(1)
-        watchdog.begin(10)  # another size is another program
-        time.sleep(0.8)
-
-    assert ended(work) == []
-
-
-def test_what_lies_between_steps_may_take_long():
-    def work(watchdog):
-        watchdog.begin(1)
-        watchdog.begin(1)
-        watchdog.end()
-        time.sleep(0.8)
-
-    assert ended(work) == []
-
-
-def test_slow_steps_may_take_longer_than_the_timeout(monkeypatch):
-    now = [0.0]
+def test_steps_are_counted_without_what_is_compiled_or_lies_between(monkeypatch):
+    now, clock = [0.0], StepClock()
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    watchdog = Watchdog(600.0, print)
-    for _ in range(3):
-        watchdog.begin(1)
-        now[0] += 100
-    watchdog.end()
-    assert watchdog.limit == FACTOR * 100
+    for seconds in (1000, 100, 120, 110):
+        clock.begin(1)
+        now[0] += seconds
+    clock.end()
+    now[0] += 5000
+    assert clock.seconds == 330 and clock.usual == 110
+    assert limit_of(clock, 600.0) == FACTOR * 110 and limit_of(clock, 1e5) == 1e5
