@@ -85,11 +85,12 @@ class Lease:
 
     Args:
       directory: of the checkpoints.
-      wait: seconds for which a writer that may be alive is waited for.
+      wait: seconds for which a writer that may be alive is waited for; None: `LOST_SECONDS`.
     """
 
-    def __init__(self, directory: epath.PathLike, wait: float = LOST_SECONDS):
-        self._file, self._wait = epath.Path(directory) / FILE_NAME, wait
+    def __init__(self, directory: epath.PathLike, wait: float | None = None):
+        self._file = epath.Path(directory) / FILE_NAME
+        self._wait = LOST_SECONDS if wait is None else wait
         self._own = Writer.here()
         self._over = threading.Event()
         self._active = jax.process_index() == 0
