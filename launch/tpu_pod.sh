@@ -13,7 +13,7 @@
 #                                                  the slice is given back
 # SPOT=1 asks for a slice that may be taken away. POLL is the seconds between looks (30), PATIENCE the looks in a row that
 # may fail (20), TRIES the runs in a row that may end within ten minutes, before `keep` gives up (5). PASS names the
-# variables that the run is given from here (XLA_FLAGS LIBTPU_INIT_ARGS).
+# variables that the run is given from here (XLA_FLAGS LIBTPU_INIT_ARGS JAX_COMPILATION_CACHE_DIR SCORE_JAX_JOIN_SECONDS).
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 

@@ -91,8 +91,9 @@ def _given(model: Trained, task: Task, values: flags.FlagValues) -> Given:
         if values.embeddings:
             given = with_embeddings(given, model.experiment, Path(values.embeddings), count)
         return conditioned(given, model.experiment, model.workdir, count, prompts)
-    if values.negative_prompt:
-        raise InputError("--negative_prompt is not read by --task=blend, where CLIP leads to --prompt: leave it out.")
+    for flag in ("negative_prompt", "embeddings"):
+        if values[flag].value:
+            raise InputError(f"--{flag} is not read by --task=blend, where CLIP leads to --prompt: leave it out.")
     files = blend.Weights(*(Path(f) if f else None for f in (values.clip, values.lpips_vgg, values.lpips_heads)))
     guide = blend.load_guide(model.config, [values.prompt], task, files, model.mesh)
     return dataclasses.replace(task.given(Given(), count), text=guide)

@@ -15,7 +15,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
+
+from orbax.checkpoint import multihost
 
 from score_jax.runtime.exit_codes import AGAIN
 
@@ -133,12 +135,10 @@ class Peers:
 
 
 class _CoordinationService:
-    """The texts of `jax.distributed`, which JAX has no public name for; Orbax uses them likewise."""
+    """The texts of `jax.distributed`, for which Orbax has a public name and JAX none."""
 
     def __init__(self):
-        from jax._src import distributed
-
-        self._client: Any = distributed.global_state.client
+        self._client = multihost.get_jax_distributed_client()
 
     def put(self, key: str, text: str) -> None:
         self._client.key_value_set(key, text, allow_overwrite=True)

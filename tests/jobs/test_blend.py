@@ -119,9 +119,10 @@ def test_a_clip_that_train_has_trained_guides_too(folder, tmp_path, cli_main, ca
     assert "This run has no clip" in capsys.readouterr().err
 
 
-def test_a_negative_prompt_is_refused(folder, cli_main, capsys):
-    assert cli_main(arguments(folder, "--negative_prompt=a dog")) == 2
-    assert "--negative_prompt is not read by --task=blend" in capsys.readouterr().err
+@pytest.mark.parametrize("flag", ["--negative_prompt=a dog", "--embeddings=samples.npz"])
+def test_flags_of_other_tasks_are_refused(folder, cli_main, capsys, flag):
+    assert cli_main(arguments(folder, flag)) == 2
+    assert f"{flag.partition('=')[0]} is not read by --task=blend" in capsys.readouterr().err
 
 
 def guide_of(folder, config):
