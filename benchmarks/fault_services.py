@@ -98,6 +98,6 @@ KINDS: dict[str, Callable[[], object]] = {
 
 
 if __name__ == "__main__":
-    outages.PAUSES = checkpoint.PAUSES = sources.PAUSES = (0.5, 0.5, 0.5)  # what fails here works again at once
+    outages.PAUSES = checkpoint.PAUSES = (0.5, 0.5, 0.5)  # what fails here works again at once
     KINDS[sys.argv[1]]()
     sys.exit(main([Path(sys.argv[0]).name, *sys.argv[2:]]))

@@ -298,7 +298,7 @@ def lost_curves(folder: Path, config: Path) -> int:
 
 def supervisor_rows() -> tuple[int, int]:
     """Tests of the script that keeps a slice that pass, and all of them."""
-    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_launch.py", "-k", "cloud or pod or slice"]
+    words = ["-m", "pytest", "-p", "no:cacheprovider", "tests/test_launch.py", "-k", "cloud or pod or slice"]
     found = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
     passed, failed = (
         int(number[1]) if (number := re.search(rf"(\d+) {what}", found.stdout)) else 0 for what in ("passed", "failed")

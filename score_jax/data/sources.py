@@ -24,8 +24,9 @@ from score_jax.data.splits import parse_split
 from score_jax.data.text_tokenizers import TextTokenizer
 from score_jax.data.tfds_names import open_tfds
 from score_jax.data.toys import draw_beats, draw_roll
-from score_jax.errors import InputError, quoted
+from score_jax.errors import InputError, Outage, quoted
 from score_jax.runtime.multihost import print_once
+from score_jax.runtime.outages import is_outage, patiently
 
 T = TypeVar("T")
 _DRAWN: dict[str, tuple[int, int]] = {"train": (0, 1_000_000), "test": (1, 10_000)}
@@ -45,27 +46,35 @@ WAITS = (0.1, 1.0, 5.0)
 
 
 def _patiently(read: Callable[[], T], name: str) -> T:
-    """What `read` returns, tried again where it fails.
+    """What `read` returns, tried again where it fails; for longer where a network or a service fails.
 
     Raises:
       InputError: it failed each time.
+      Outage: likewise, because a network or a service fails.
     """
+    try:
+        return patiently(lambda: _tried(read), f"read {name}")
+    except (InputError, IndexError):
+        raise
+    except Exception as error:  # whatever a file system or a reader raises
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        if is_outage(error):
+            raise Outage(f"Cannot read {name} now: {reason}. The same command goes on from what is saved.") from error
+        raise InputError(
+            f"Cannot read {name}, tried {len(WAITS) + 1} times: {reason}. Repair or remove it, or check the file "
+            "system; then the same command continues."
+        ) from error
+
+
+def _tried(read: Callable[[], T]) -> T:
     for wait in WAITS:
         try:
             return read()
         except (InputError, IndexError):
             raise
-        except Exception:  # whatever a file system or a reader raises
+        except Exception:
             time.sleep(wait)
-    try:
-        return read()
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise InputError(
-            f"Cannot read {name}, tried {len(WAITS) + 1} times: {reason}. Repair or remove it, or check the "
-            "file system; "
-            "then the same command continues."
-        ) from error
+    return read()
 
 
 @dataclasses.dataclass(frozen=True)
