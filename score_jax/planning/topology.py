@@ -20,7 +20,7 @@ _NOT_HERE = {
 
 
 def slice_devices(topology: str) -> tuple[Sequence[jax.Device], Chip]:
-    """The devices of a slice such as "v5e:4x4" or "v5p:2x2x2", to compile for, and what one chip can do.
+    """The devices of a slice such as "v5e:4x4" or "tpu7x:2x2x1", to compile for, and what one of them can do.
 
     Raises:
       InputError: there is no such slice, or libtpu is not installed or not the one that this jax needs.
