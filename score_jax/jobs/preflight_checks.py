@@ -207,10 +207,11 @@ def check_place(directory: epath.Path) -> Finding:
         finally:
             file.unlink(missing_ok=True)
     except Exception as error:  # whatever a file system or the client of a bucket raises
-        said = f"cannot write, read and remove a file in {file.parent}: {_line(error)}"
+        reason = (isinstance(error, OSError) and error.strerror) or _line(error)
+        said = f"cannot write, read and remove a file in {file.parent}: {reason}"
         if is_outage(error):
             return Finding("checkpoints", said, AGAIN)
-        return Finding("checkpoints", f"{said}. Give this machine the right to, or another place", MEND)
+        return Finding("checkpoints", f"{said}: let this machine write there, or give training.checkpoints", MEND)
     if not same:
         return Finding("checkpoints", f"a file in {file.parent} is not read as it was written", AGAIN)
     return Finding("checkpoints", f"a file in {file.parent} is written, read and removed")

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from types import SimpleNamespace
 
 import jax
 import pytest
@@ -122,6 +123,14 @@ def test_a_plan_is_kept_and_never_taken_for_another(tmp_path):
 def test_unknown_slices_are_said(name):
     with pytest.raises(InputError, match=r"expected CHIP:SHAPE|Unknown chip"):
         slice_devices(name)
+
+
+def test_a_slice_of_other_devices_than_the_chips_have_is_one_line(monkeypatch):
+    eight = SimpleNamespace(devices=jax.devices()[:1] * 8)
+    monkeypatch.setattr("jax.experimental.topologies.get_topology_desc", lambda platform, topology_name: eight)
+    assert len(slice_devices("tpu7x:2x2x1")[0]) == 8
+    with pytest.raises(InputError, match=r"8 devices for a v4:2x2x1 slice, which has 4: plan for another chip\.$"):
+        slice_devices("v4:2x2x1")
 
 
 @pytest.mark.slow
