@@ -28,7 +28,7 @@ RULE = {
         "name": {"type": "string", "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"},
         "action": {"enum": ["FailJobSet", "RestartJobSet", "RestartJobSetAndIgnoreMaxRestarts"]},
         "onJobFailureReasons": {"type": "array", "items": {"enum": ["BackoffLimitExceeded", "PodFailurePolicy"]}},
-        "onJobFailureMessagePatterns": {"type": "array", "items": {"type": "string", "format": "regex"}},
+        "onJobFailureMessagePatterns": {"type": "array", "items": {"type": "string"}},
     },
 }
 JOBSET = {

@@ -9,6 +9,7 @@ import pytest
 from etils import epath
 
 from score_jax.errors import InputError, Outage
+from score_jax.jobs import preflight_checks
 from score_jax.jobs.preflight import Report, differing
 from score_jax.jobs.preflight_checks import (
     Finding,
@@ -63,6 +64,24 @@ def test_a_place_that_cannot_be_written_is_named_and_one_that_can_is_left_empty(
     (tmp_path / "file").touch()
     found = check_place(epath.Path(tmp_path / "file" / "checkpoints"))
     assert found.code == MEND and str(tmp_path / "file") in found.said and "Not a directory" in found.said
+
+
+def test_a_bucket_that_fails_now_is_no_persons_to_mend(monkeypatch):
+    bucket = epath.Path("gs://bucket/run")
+    assert str(preflight_checks.own_file(bucket, "preflight")).startswith("gs://bucket/run/.preflight-")
+
+    class Away:
+        parent = bucket
+
+        def write_bytes(self, text):
+            raise OSError("503 Service Unavailable")
+
+        def unlink(self, missing_ok):
+            pass
+
+    monkeypatch.setattr(preflight_checks, "own_file", lambda directory, name: Away())
+    found = check_place(bucket)
+    assert found.code == AGAIN and "gs://bucket/run: 503 Service Unavailable" in found.said
 
 
 def test_places_that_are_not_one_are_found(tmp_path):
