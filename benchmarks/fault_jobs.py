@@ -42,6 +42,36 @@ def write_config(folder: Path) -> Path:
     return path
 
 
+def environment_of(folder: Path, devices: int) -> dict[str, str]:
+    """Of a process of a job with so many devices."""
+    return os.environ | {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PYTHONPATH": str(ROOT),
+        "VIRTUAL_ENV": sys.prefix,
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "SCORE_JAX_CACHE": str(folder / "cache"),
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+    }
+
+
+def alone(folder: Path, words: list[str], **more: str) -> tuple[int, float, str]:
+    """Runs Python with these words, of two devices; its exit code, its seconds and its output."""
+    began = time.monotonic()
+    found = subprocess.run(
+        [sys.executable, *words],
+        cwd=ROOT,
+        env=environment_of(folder, 2) | more,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    return found.returncode, time.monotonic() - began, found.stdout
+
+
 class Job:
     """A verb in one or several processes, at work.
 
@@ -49,22 +79,14 @@ class Job:
       folder: of all jobs; the job's output goes into a file there.
       arguments: verb and flags.
       processes: how many; they have two devices together.
+      output: name of that file.
     """
 
-    def __init__(self, folder: Path, arguments: list[str], processes: int):
+    def __init__(self, folder: Path, arguments: list[str], processes: int, output: str = "output.log"):
         self.processes = processes
-        self.output = folder / "output.log"
+        self.output = folder / output
         self._began = time.monotonic()
-        environment = os.environ | {
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-            "PYTHONPATH": str(ROOT),
-            "VIRTUAL_ENV": sys.prefix,
-            "JAX_PLATFORMS": "cpu",
-            "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "SCORE_JAX_CACHE": str(folder / "cache"),
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={2 // processes}",
-        }
+        environment = environment_of(folder, 2 // processes)
         with self.output.open("w") as output:
             self._process = subprocess.Popen(
                 ["launch/local.sh", str(processes), "--", *arguments],

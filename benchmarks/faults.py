@@ -13,6 +13,14 @@ sigterm_seconds       from the notice to the end of the job, the checkpoint writ
                       processes
 peer_death_seconds    from kill -9 of one process of two to the end of the other, with a message; the longest of either
 frozen_peer_seconds   the same where a process stands still, as a machine does that lost its network
+absent_peer_seconds   how much longer than it was told to a process waits for one that never comes
+hung_step_seconds     how much longer than it was told to a training waits for a step that stands still, here for a
+                      disk whose files do not answer
+transient_survived    of ten kinds of failures of services and disks that pass, in how many the training goes on by
+                      itself, and ends in the bits of the undisturbed one
+no_second_writer      whether a second run that writes the same checkpoints is refused, and the first not disturbed
+lost_curves           steps of the curve that are missing after the machine is gone, its checkpoints being elsewhere
+supervisor_rows       of the ways in which a cloud fails the script that keeps a slice, how many are failed
 topology_restore      arrays that differ after 8 -> 1 -> 4 devices, fully sharded, and as NumPy
 
 Each run is a job of launch/local.sh on this machine, its devices those of the CPU.
@@ -21,8 +29,11 @@ Each run is a job of launch/local.sh on this machine, its devices those of the C
 import argparse
 import os
 import random
+import re
 import shutil
 import signal
+import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -34,9 +45,11 @@ os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 
 import jax
 from fault_jobs import (
+    ROOT,
     SAVED_EVERY,
     STEPS,
     Job,
+    alone,
     arguments_of,
     committed,
     differing,
@@ -45,13 +58,16 @@ from fault_jobs import (
     workdir_of,
     write_config,
 )
+from fault_services import KINDS
+from PIL import Image
 
 from report import Claim, emit
 from score_jax import builder
-from score_jax.builder.completion import completed
+from score_jax.builder.workdirs import load_config
+from score_jax.runtime.exit_codes import AGAIN, MEND, STOPPED
 from score_jax.runtime.sharding import make_mesh
 from score_jax.training.checkpoint import Checkpoints, abstract_state
-from score_jax.training.run_config import load_config
+from score_jax.training.log import read_curve
 
 VERBS = ("train", "sample", "likelihood", "evaluate")
 
@@ -170,7 +186,7 @@ def sigterm_seconds(folder: Path, config: Path) -> float:
         job = _training(folder, config, processes)
         began = time.monotonic()
         job.tell(processes - 1, signal.SIGTERM)
-        job.done()
+        assert job.wait() == STOPPED, job.output.read_text()[-2000:]
         longest = max(longest, time.monotonic() - began)
         said = int(job.output.read_text().rpartition("Checkpoint at step ")[2].split()[0])
         assert said == committed(folder / "endless"), (said, committed(folder / "endless"))
@@ -190,14 +206,109 @@ def peer_seconds(folder: Path, config: Path, victim: int, what: signal.Signals) 
         job.tell(0, signal.SIGKILL)
     job.wait()
     text = job.output.read_text()
-    assert "another process of this job ended" in text or "another task died" in text, text[-2000:]
+    assert "another process of this job ended" in text or "gave no sign of life" in text, text[-2000:]
     return seconds
+
+
+def absent_peer_seconds(folder: Path, config: Path) -> float:
+    """Beyond the seconds that a process is told to wait for one that never comes, with the start of the process."""
+    with socket.create_server(("localhost", 0)) as server:
+        address = f"localhost:{server.getsockname()[1]}"
+    words = ["-m", "score_jax", *arguments_of("train", config, workdir_of("train", folder, "absent"))]
+    code, seconds, said = alone(
+        folder,
+        words,
+        JAX_COORDINATOR_ADDRESS=address,
+        JAX_NUM_PROCESSES="2",
+        JAX_PROCESS_ID="0",
+        SCORE_JAX_JOIN_SECONDS="10",
+    )
+    assert code == AGAIN and "waited 10 s for 2 processes" in said, (code, said[-2000:])
+    return seconds - 10
+
+
+def hung_step_seconds(folder: Path, config: Path) -> float:
+    """Beyond the seconds that a step may take, of a training whose image files become ones that never answer."""
+    images = folder / "images"
+    shutil.rmtree(images, ignore_errors=True)
+    images.mkdir()
+    for i in range(64):
+        Image.new("L", (8, 8), i).save(images / f"{i}.png")
+    workdir = workdir_of("train", folder, "hung")
+    words = [*arguments_of("train", config, workdir), f"--config.data.name=folder:{images}"]
+    words += ["--config.data.train_split=all", "--config.training.steps=1000000", "--config.training.step_timeout=5"]
+    job = Job(folder, [*words, "--config.optimizer.decay=constant"], 1)
+    job.until(workdir / "checkpoints" / str(SAVED_EVERY))
+    for file in images.iterdir():
+        pipe = file.with_suffix(".pipe")
+        os.mkfifo(pipe)
+        pipe.replace(file)  # who opens it waits for ever for what is written into it
+    began = time.monotonic()
+    code, seconds, said = job.wait(), time.monotonic() - began, job.output.read_text()
+    assert code == AGAIN and "no step ended for 5 s" in said and "Stacks of process" in said, (code, said[-2000:])
+    return seconds - 5
+
+
+def transient_survived(folder: Path, config: Path) -> int:
+    """How many kinds of failures that pass a training survives by itself."""
+    expected, survived = result_of("train", folder / "train_1"), 0
+    for kind in KINDS:
+        workdir = workdir_of("train", folder, "transient")
+        if "read" in kind and "record" not in kind:  # at the start of a run that goes on
+            job = Job(folder, arguments_of("train", config, workdir), 1)
+            job.until(workdir / "checkpoints" / str(4 * SAVED_EVERY))
+            job.tell(0, signal.SIGKILL)
+            job.wait()
+        words = [str(ROOT / "benchmarks" / "fault_services.py"), kind, *arguments_of("train", config, workdir)]
+        code, _, said = alone(folder, words)
+        well = code == 0 and not differing(result_of("train", workdir), expected)
+        survived += well
+        say(f"{kind}: {'survived' if well else f'NOT SURVIVED, exit code {code}: {said[-1500:]}'}")
+    return survived
+
+
+def no_second_writer(folder: Path, config: Path) -> int:
+    """Whether a second run beside one that writes is refused, the first not disturbed."""
+    first = _training(folder, config, 1)
+    place = folder / "endless" / "checkpoints"
+    words = [*arguments_of("train", config, workdir_of("train", folder, "second")), "--config.optimizer.decay=constant"]
+    words += ["--config.training.steps=1000000", f"--config.training.checkpoints={place}"]
+    code, _, said = alone(folder, ["-m", "score_jax", *words])
+    undisturbed = first.is_running()
+    first.tell(0, signal.SIGTERM)
+    went_on = first.wait() == STOPPED and undisturbed
+    refused = code == MEND and "Another run writes checkpoints" in said
+    say(f"a second writer is {'refused' if refused else 'NOT REFUSED'}, the first {'goes on' if went_on else 'ENDED'}")
+    return int(refused and went_on)
+
+
+def lost_curves(folder: Path, config: Path) -> int:
+    """Steps that are missing in the curve of a run whose machine is gone in the middle."""
+    workdir, place = workdir_of("train", folder, "moved"), folder / "bucket"
+    shutil.rmtree(place, ignore_errors=True)
+    words = [*arguments_of("train", config, workdir), f"--config.training.checkpoints={place}"]
+    job = Job(folder, words, 1)
+    job.until(place / str(8 * SAVED_EVERY))
+    job.tell(0, signal.SIGKILL)
+    job.wait()
+    shutil.rmtree(workdir)
+    Job(folder, words, 1).done()
+    return STEPS // SAVED_EVERY - len(read_curve(workdir))
+
+
+def supervisor_rows() -> tuple[int, int]:
+    """Tests of the script that keeps a slice that pass, and all of them."""
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_launch.py", "-k", "cloud or pod or slice"]
+    found = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    passed, failed = (
+        int(number[1]) if (number := re.search(rf"(\d+) {what}", found.stdout)) else 0 for what in ("passed", "failed")
+    )
+    return passed, passed + failed
 
 
 def topology_restore(folder: Path) -> int:
     """Arrays that differ after a state has moved over other meshes and back to the host."""
-    config = completed(load_config(folder / "train_1"))
-    create = builder.experiment(config).create_state
+    create = builder.experiment(load_config(folder / "train_1")).create_state
     directories = [folder / "train_1" / "checkpoints", *(folder / f"on_{count}" for count in (8, 1, 4))]
     for source, target, count in zip(directories, directories[1:], (8, 1, 4), strict=False):
         mesh = make_mesh(0, jax.devices()[:count])
@@ -226,6 +337,10 @@ def measure(folder: Path, *, quick: bool) -> list[Claim]:
     wanted = each * 2 * len(VERBS)
     deaths = max(peer_seconds(folder, config, victim, signal.SIGKILL) for victim in (0, 1))
     frozen = peer_seconds(folder, config, 1, signal.SIGSTOP)
+    supervised, rows = supervisor_rows()
+    absent, hung = absent_peer_seconds(folder, config), hung_step_seconds(folder, config)
+    transient = transient_survived(folder, config)
+    second, curves = no_second_writer(folder, config), lost_curves(folder, config)
     return [
         Claim("kills_survived", kills.survived, "kills", wanted, ">=", f"of {wanted}: the same bits in the end"),
         Claim("steps_lost", kills.steps_lost, "steps", 0, "<=", "behind the newest checkpoint on disk"),
@@ -239,7 +354,13 @@ def measure(folder: Path, *, quick: bool) -> list[Claim]:
         ),
         Claim("sigterm_seconds", sigterm_seconds(folder, config), "s", 10, "<=", "notice to end, 1 and 2 processes"),
         Claim("peer_death_seconds", deaths, "s", 40, "<=", "kill -9 of one of two to the end of the other"),
-        Claim("frozen_peer_seconds", frozen, "s", 90, "<=", "one of two stands still; to the end of the other"),
+        Claim("frozen_peer_seconds", frozen, "s", 45, "<=", "one of two stands still; to the end of the other"),
+        Claim("absent_peer_seconds", absent, "s", 30, "<=", "beyond the 10 s it was told, with its start"),
+        Claim("hung_step_seconds", hung, "s", 20, "<=", "beyond the 5 s it was told: stacks, exit code 75"),
+        Claim("transient_survived", transient, "kinds", len(KINDS), ">=", "failures that pass: the same bits"),
+        Claim("no_second_writer", second, "", 1, ">=", "refused, the first not disturbed"),
+        Claim("lost_curves", curves, "steps", 0, "<=", "of the curve, after the machine is gone"),
+        Claim("supervisor_rows", supervised, "rows", rows, ">=", "of a cloud that fails the script that keeps a slice"),
         Claim("topology_restore", topology_restore(folder), "arrays", 0, "<=", "that differ: 8 -> 1 -> 4 -> NumPy"),
     ]
 

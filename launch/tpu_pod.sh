@@ -115,7 +115,7 @@ install() {
 # What the run is given of the environment here.
 passed() {
   local variable
-  for variable in ${PASS:-XLA_FLAGS LIBTPU_INIT_ARGS}; do
+  for variable in ${PASS:-XLA_FLAGS LIBTPU_INIT_ARGS JAX_COMPILATION_CACHE_DIR SCORE_JAX_JOIN_SECONDS}; do
     if [[ -n ${!variable:-} ]]; then
       printf '%q ' "$variable=${!variable}"
     fi

@@ -137,6 +137,12 @@ class Training(Options):
         "what to do where the loss or the gradient is not finite: end the training, or skip the step",
         one_of=ON_NONFINITE,
     )
+    step_timeout: float = option(
+        600.0,
+        "seconds without the end of a step after which training ends, with code 75 and the stacks of its threads, if "
+        "that is also more than 20 times the median; 0: it waits for ever",
+        least=0.0,
+    )
     sample_every: int = count(50_000, "steps between pictures of samples; 0: none", least=0)
     first_stage: str = option(
         "", "workdir of the autoencoder whose latents are modelled (codec.name=latents); it is copied into the workdir"

@@ -101,10 +101,23 @@ def main(argv: list[str]) -> int:
     try:
         code = _prepared(verb, words)(words)
     except (Exception, KeyboardInterrupt) as error:
-        code = _code_of(verb, error)
-    if code and cluster.is_joined():
-        cluster.leave(code)
+        code, line = _code_of(verb, error)
+        if cluster.is_joined():
+            _leave_job(error, code, line)
+        return code
+    if cluster.is_joined():
+        cluster.leave_in_order(code) if code else cluster.finish()
     return code
+
+
+def _leave_job(error: BaseException, code: int, line: str) -> None:
+    """Ends this process of several, so that the others do not wait for it."""
+    if code == AGAIN and isinstance(error, Exception) and cluster.lost_peer(error):
+        cluster.leave_bereft()
+    elif code == INTERRUPTED:
+        cluster.leave_in_order(code)
+    else:
+        cluster.leave_failed(code, line)
 
 
 def _prepared(verb: str, words: list[str]) -> Callable[[list[str]], int]:
@@ -121,12 +134,12 @@ def _prepared(verb: str, words: list[str]) -> Callable[[list[str]], int]:
     return importlib.import_module(f"score_jax.cli.{verb}").main
 
 
-def _code_of(verb: str, error: BaseException) -> int:
-    """The exit code of what a verb raised, after one line on what the user can mend; a bug comes with its traceback."""
+def _code_of(verb: str, error: BaseException) -> tuple[int, str]:
+    """The exit code of what a verb raised, and the one line that was said of it; a bug comes with its traceback."""
 
-    def said(line: str, code: int) -> int:
-        print(f"score_jax {verb}{cluster.name_here()}: {line}", file=sys.stderr)
-        return code
+    def said(line: str, code: int) -> tuple[int, str]:
+        print(f"score_jax {verb}{cluster.name_here()}: {line}", file=sys.stderr, flush=True)
+        return code, line
 
     if isinstance(error, InputError):
         return said(str(error), MEND)
@@ -143,4 +156,4 @@ def _code_of(verb: str, error: BaseException) -> int:
     if isinstance(error, Exception) and (lost := cluster.lost_peer(error)):
         return said(lost, AGAIN)
     traceback.print_exception(error)
-    return BUG
+    return BUG, f"{type(error).__name__}: {error}"

@@ -10,6 +10,7 @@ from score_jax.runtime.cluster import is_joined
 from score_jax.runtime.exit_codes import DONE
 from score_jax.runtime.multihost import print_once
 from score_jax.runtime.stop import stop_on_signals
+from score_jax.training.goodput import goodput, read_runs
 
 _DESCRIPTION = """Trains a model. The same command again resumes the training from its newest checkpoint.
 
@@ -41,4 +42,6 @@ def main(argv: list[str]) -> int:
     finished = step >= total
     done = "done" if finished else f"stopped on {stop.cause} at step {step} of {total} (the same command resumes)"
     print_once(f"Training {done}. Checkpoint at step {step} in {workdir}.")
+    if (cost := goodput(read_runs(workdir))) is not None:
+        print_once(f"It took {cost}.")
     return DONE if finished else stop.exit_code

@@ -13,6 +13,7 @@ from score_jax.data.sources import Source
 from score_jax.errors import InputError
 from score_jax.training import data_facts
 from score_jax.training.checkpoint import said_of_run, saved_steps
+from score_jax.training.goodput import versions
 from score_jax.training.run_config import check_same_config, config_of, save_config
 
 
@@ -47,6 +48,7 @@ def claim_workdir(config: ConfigDict, workdir: Path, directory: epath.Path, sour
             flush=True,
         )
     _check_checkpoints(config, directory, said, now)
+    _say_other_versions(said.get("versions", {}))
     save_config(workdir, config)
     data_facts.save_facts(workdir, now)
     if now.classes:
@@ -68,6 +70,17 @@ def _check_checkpoints(
         check_same_config(directory, completed(config_of(said["config"])), config, ("data.name", "data.train_split"))
     if "data" in said:
         data_facts.check_same_data(directory, data_facts.facts_from(said["data"]), now)
+
+
+def _say_other_versions(then: Mapping[str, str]) -> None:
+    """Says where a run goes on with other versions of what computes it than its newest checkpoint was written with."""
+    now = versions()
+    other = [f"{name} {old} -> {now[name]}" for name, old in then.items() if now.get(name, old) != old]
+    if other:
+        print(
+            f"Other versions than this run had: {', '.join(other)}. Its numbers may differ in the last digits.",
+            flush=True,
+        )
 
 
 def _free_data_keys(old: ConfigDict, new: ConfigDict, kept: data_facts.DataFacts | None) -> tuple[str, ...]:

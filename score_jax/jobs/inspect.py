@@ -1,5 +1,6 @@
 """`inspect`: what a run's checkpoints hold, and whether they are whole; no config, network or accelerator is needed."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from safetensors import SafetensorError, safe_open
 from score_jax.builder.sections import refuse_cascade
 from score_jax.errors import InputError
 from score_jax.training.checkpoint import Checkpoints, Contents, directory_of
+from score_jax.training.goodput import goodput, read_runs
+from score_jax.training.mirror import FOLDER
 from score_jax.training.run_config import stored_config
 from score_jax.training.weights import FILE_NAME
 
@@ -60,7 +63,8 @@ def _told(step: int, contents: Contents) -> dict[str, Any]:
 
 
 def inspect(path: str, step: int | None = None) -> dict[str, Any]:
-    """What is there, JSON-able: "directory", and "checkpoints", a row each, newest first; "problem" where damaged.
+    """What is there, JSON-able: "directory", "checkpoints", a row each, newest first, with "problem" where damaged, and
+    "goodput", what the training cost, where that was written down.
 
     Args:
       path: a workdir, a folder of checkpoints, or one of them; local or gs://.
@@ -83,7 +87,12 @@ def inspect(path: str, step: int | None = None) -> dict[str, Any]:
                     raise
                 rows.append({"step": each, "whole": False, "problem": str(error)})
             rows[-1]["bytes_on_disk"] = _bytes_on_disk(directory / str(each))
-    return {"directory": str(directory), "checkpoints": rows}
+    cost = next(filter(None, (goodput(read_runs(place)) for place in (directory / FOLDER, directory.parent))), None)
+    return {
+        "directory": str(directory),
+        "checkpoints": rows,
+        "goodput": None if cost is None else dataclasses.asdict(cost) | {"said": str(cost)},
+    }
 
 
 def arrays_of(path: str, step: int | None = None) -> list[tuple[str, tuple[int, ...], str]]:
@@ -127,4 +136,6 @@ def table(found: dict[str, Any]) -> str:
             count, size = f"{group['elements']:,} numbers", f"{group['bytes'] / 2**20:.1f} MiB"
             dtypes = " ".join(group["dtypes"])
             lines.append(f"  {name:<12}{count:>22} in {group['arrays']:>5} arrays, {size:>14}, {dtypes}")
+    if found["goodput"] is not None:
+        lines += ["", found["goodput"]["said"]]
     return "\n".join(lines)

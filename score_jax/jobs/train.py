@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from etils import epath
 from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
@@ -39,6 +40,7 @@ from score_jax.jobs.sample import Given, draw
 from score_jax.models.autoencoders.first_stage import FIRST_STAGE
 from score_jax.models.network import ENCODER
 from score_jax.planning.chips import peak_flops
+from score_jax.runtime.cluster import leave_hung
 from score_jax.runtime.multihost import agree, first_says, on_first_process, on_first_then_all, print_once
 from score_jax.runtime.sharding import (
     check_divisible,
@@ -50,13 +52,24 @@ from score_jax.runtime.sharding import (
 )
 from score_jax.runtime.stop import Stop, any_process_asks
 from score_jax.training import data_facts, weights
-from score_jax.training.checkpoint import Checkpoints, abstract_state, directory_of
+from score_jax.training.checkpoint import (
+    Checkpoints,
+    abstract_state,
+    directory_of,
+    said_of_run,
+    saved_steps,
+)
+from score_jax.training.goodput import RunsFile, versions
+from score_jax.training.lease import Lease
 from score_jax.training.log import TrainingLog
 from score_jax.training.loop import Schedule, run_training
+from score_jax.training.mirror import Mirror
 from score_jax.training.profile import tracer
 from score_jax.training.state import TrainState
 from score_jax.training.step import TrainStep, in_sequence
+from score_jax.training.step_clock import StepClock
 from score_jax.training.throughput import Meter, passes_of_a_step
+from score_jax.training.watchdog import watchdog
 from score_jax.typing import Params
 
 _PREVIEWS = 64
@@ -97,7 +110,20 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
     if c.sample_every and _draws_pictures(experiment):
         _refuse_moments(experiment)
         _given_of_pictures(experiment, workdir, _num_pictures(mesh))  # so that what it lacks is said before training
-    with Checkpoints(directory, c.keep, c.keep_every, about=_about(config, workdir)) as checkpoints:
+    lease = Lease(directory)
+    on_first_process(lease.take)
+    about, mirror, clock = _about(config, workdir), Mirror(workdir, directory), StepClock()
+    on_first_process(mirror.bring_back)
+
+    def before_save() -> None:
+        lease.check()
+        mirror.copy()
+
+    with (
+        lease,
+        mirror,
+        Checkpoints(directory, c.keep, c.keep_every, about=about, before_save=before_save) as checkpoints,
+    ):
         if checkpoints.latest is None:
             state = _initial_state(experiment, workdir, mesh)
         else:
@@ -105,7 +131,11 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
             checkpoints.set_aside(damaged)
             batches.set_state(data_state)
             print_once(f"Resuming at step {int(state.step)}.")
-        with TrainingLog(workdir, c.steps, int(state.step), _meter(experiment)) as log:
+        runs = RunsFile(workdir, int(state.step))
+        with (
+            TrainingLog(workdir, c.steps, int(state.step), _meter(experiment)) as log,
+            watchdog(clock, c.step_timeout, leave_hung),
+        ):
             return run_training(
                 state,
                 lambda state, taken: train_steps(state, taken, frozen),
@@ -116,6 +146,8 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
                 schedule=Schedule(c.steps, c.log_every, c.checkpoint_every, c.sample_every, c.steps_per_dispatch),
                 draw_samples=lambda state: _draw_samples(experiment, state, frozen, mesh, workdir, log),
                 post_stop=any_process_asks(stop, mesh),
+                clock=clock,
+                reached=lambda step: runs.reached(step, clock.seconds),
                 trace=tracer(workdir / "profile", int(state.step)) if profile else lambda step: None,
             )
 
@@ -214,9 +246,8 @@ def with_scale(
     codec, config = experiment.codec, experiment.config
     if not isinstance(codec, Latents) or config.codec.scale:
         return experiment
-    if first_says((workdir / "config.json").exists()):
-        scale = load_config(workdir).codec.get("scale", 0.0)
-    else:
+    scale = _known_scale(workdir, directory_of(workdir, config.training.checkpoints))
+    if not scale:
         batches = training_batches(config, source, config.training.batch_size)
         batch, _ = next(prefetch_to_device(batches, over_batch(mesh), depth=1))
 
@@ -236,6 +267,14 @@ def with_scale(
     return builder.experiment(config)
 
 
+def _known_scale(workdir: Path, directory: epath.Path) -> float:
+    """The scale of a run's latents, which its workdir or else its checkpoints say; 0 for a run that begins."""
+    if first_says((workdir / "config.json").exists()):
+        return load_config(workdir).codec.get("scale", 0.0)
+    said = said_of_run(directory, saved_steps(directory))
+    return said.get("config", {}).get("codec", {}).get("scale", 0.0)
+
+
 def _identity(config: ConfigDict) -> dict[str, Any]:
     """What is trained, and by which code."""
     return {"config": config.to_dict(), "score_jax": score_jax.__version__, "jax": jax.__version__}
@@ -244,7 +283,8 @@ def _identity(config: ConfigDict) -> dict[str, Any]:
 def _about(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     """What a checkpoint, which the first process writes, says of its run."""
     facts = data_facts.load_facts(workdir) if jax.process_index() == 0 else None
-    return _identity(config) | ({} if facts is None else {"data": dataclasses.asdict(facts)})
+    data = {} if facts is None else {"data": dataclasses.asdict(facts)}
+    return _identity(config) | data | {"versions": versions()}
 
 
 def compiled_step(experiment: builder.Experiment, mesh: Mesh) -> Any:

@@ -9,7 +9,9 @@ tpu     a TPU machine: Google's Kubernetes or metadata service names its workers
 """
 
 import importlib.util
+import math
 import os
+import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -19,10 +21,14 @@ from typing import Any
 import jax
 
 from score_jax.errors import InputError, Outage
+from score_jax.runtime.exit_codes import AGAIN
+from score_jax.runtime.peers import Ending, ending_of_others, tell_end, watch_peers, write_stacks
+from score_jax.runtime.rendezvous import seconds_to_wait, waiting
 
-HEARTBEAT_SECONDS = 30
-"""A process that was silent for so long is dead; the coordinator then ends the others."""
-_GRACE_SECONDS = 2.0
+_HEARTBEAT_SECONDS = 100
+"""After so long a silence JAX aborts a job; `peers` ends it before, in one line."""
+_GRACE_SECONDS, _VERDICT_SECONDS = 4.0, 3.0
+_AFTER_OURS_SECONDS = 60
 _KEYS = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 TPU_DEVICE_FILES = ("/dev/accel0", "/dev/vfio/0")
 """One of them exists on a machine with TPU chips."""
@@ -69,17 +75,24 @@ def join(environment: Mapping[str, str] = os.environ) -> None:
 
     Raises:
       InputError: the variables are not usable.
-      Outage: the others did not come within five minutes.
+      Outage: this process cannot join. Where others do not come in time, the process ends with that code and a line.
     """
     found = launcher(environment, has_tpu=_has_tpu())
     if found is None or jax.distributed.is_initialized():
         return
-    stated = _stated(environment) if found == "jax" else {}
+    stated, seconds = _stated(environment) if found == "jax" else {}, seconds_to_wait(environment)
+    number = f"{stated['num_processes']} processes" if stated else "all processes"
+    who = f"{number} of this job, started by {found}, to come together"
     # JAX's own service would take SIGTERM for itself.
     jax.config.update("jax_enable_preemption_service", False)
     try:
-        jax.distributed.initialize(**stated, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
-        on_cpus = jax.devices()[0].platform == "cpu"
+        with waiting(seconds, who, _end_alone):
+            jax.distributed.initialize(
+                **stated,
+                heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+                initialization_timeout=math.ceil(seconds) + _AFTER_OURS_SECONDS,
+            )
+            on_cpus = jax.devices()[0].platform == "cpu"
     except (RuntimeError, ValueError) as error:
         if found == "tpu" and "should be defined" in str(error):
             return  # one machine, and no service that numbers it
@@ -91,6 +104,8 @@ def join(environment: Mapping[str, str] = os.environ) -> None:
     # What several processes load from the compile cache waits for ever on CPUs, with jaxlib 0.10.1.
     if on_cpus:
         jax.config.update("jax_enable_compilation_cache", False)
+    if is_joined():
+        watch_peers(jax.process_index(), _end_as_told)
 
 
 def is_joined() -> bool:
@@ -113,13 +128,65 @@ def name_here() -> str:
     return f" (process {jax.process_index()} of {jax.process_count()})" if is_joined() else ""
 
 
-def leave(code: int) -> None:
-    """Ends this process at once with an exit code: an orderly end would wait for the others, who wait for this one.
+def leave_failed(code: int, line: str) -> None:
+    """Ends this process because of its own failure, and tells the others, who end with the same code.
 
-    The first process keeps the job together, so it stays a moment, for the others to say what they have to say.
+    Args:
+      code: one of `exit_codes`.
+      line: what failed.
+    """
+    tell_end(Ending(code, f"process {jax.process_index()} ({socket.gethostname()}) ended: {line}"))
+    _leave(code)
+
+
+def leave_bereft() -> None:
+    """Ends this process, which cannot go on without another one, as the job ends where that is known."""
+    ending = ending_of_others(_VERDICT_SECONDS)
+    if ending is not None:
+        _end_as_told(ending)
+    tell_end(None)
+    _leave(AGAIN)
+
+
+def leave_in_order(code: int) -> None:
+    """Ends this process at the place where all end, its work done or its state saved."""
+    tell_end(None)
+    _leave(code)
+
+
+def finish() -> None:
+    """Tells the others that this process's work is done; it ends once theirs is."""
+    tell_end(None)
+
+
+def leave_hung(line: str) -> None:
+    """Ends the processes of a job, or the one there is, because a step stands still; each writes its stacks first."""
+    ending = Ending(AGAIN, line, stacks=True)
+    if is_joined():
+        tell_end(ending)
+    _end_as_told(ending)
+
+
+def _end_as_told(ending: Ending) -> None:
+    if ending.stacks:
+        write_stacks()
+    print(f"score_jax{name_here()}: {ending.line}", file=sys.stderr, flush=True)
+    _leave(ending.code)
+
+
+def _end_alone(line: str) -> None:
+    """Of a process that has not joined."""
+    print(f"score_jax: {line}", file=sys.stderr, flush=True)
+    os._exit(AGAIN)
+
+
+def _leave(code: int) -> None:
+    """Ends this process at once: an orderly end would wait for the others, who wait for this one.
+
+    The first process keeps the job together, so it stays a moment, for the others to hear and to say what they have to.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    if jax.process_index() == 0:
+    if is_joined() and jax.process_index() == 0:
         time.sleep(_GRACE_SECONDS)
     os._exit(code)

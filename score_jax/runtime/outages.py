@@ -2,6 +2,14 @@
 
 import errno
 import re
+import sys
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+PAUSES = (1.0, 5.0, 20.0)
+"""Seconds between the tries of what a network or a service fails."""
 
 _PASSING = {
     *(errno.ETIMEDOUT, errno.ECONNRESET, errno.ECONNREFUSED, errno.ECONNABORTED, errno.EPIPE, errno.EAGAIN),
@@ -26,3 +34,26 @@ def is_outage(error: BaseException) -> bool:
             return True
         seen = seen.__cause__ or seen.__context__
     return False
+
+
+def patiently(work: Callable[[], T], what: str) -> T:
+    """Returns what `work` returns; tries again after `PAUSES` where a network or a service fails, and says so.
+
+    Args:
+      work: may be done again.
+      what: it does, for the message, such as "read gs://bucket/run".
+    """
+    for pause in PAUSES:
+        try:
+            return work()
+        except Exception as error:  # whatever libraries make of it
+            if not is_outage(error):
+                raise
+            say_outage(f"cannot {what} now ({error}); trying again in {pause:.0f} s")
+            time.sleep(pause)
+    return work()
+
+
+def say_outage(line: str) -> None:
+    """Writes a line on stderr, of an outage that may pass."""
+    print(f"score_jax: {' '.join(line.split())[:500]}.", file=sys.stderr, flush=True)

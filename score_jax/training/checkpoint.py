@@ -8,6 +8,7 @@ damaged_checkpoints/        beside it: what could not be read, and was passed ov
 
 import contextlib
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from orbax.checkpoint import type_handlers
 
 from score_jax.errors import InputError, Outage
 from score_jax.runtime.multihost import any_says
-from score_jax.runtime.outages import is_outage
+from score_jax.runtime.outages import PAUSES, is_outage, patiently, say_outage
 from score_jax.runtime.sharding import sharded_by_size
 from score_jax.training.fingerprint import differing, fingerprint
 from score_jax.training.state import TrainState
@@ -64,19 +65,33 @@ def directory_of(workdir: Path, elsewhere: str) -> epath.Path:
 
 def saved_steps(directory: epath.Path) -> list[int]:
     """Returns the steps of the checkpoints in a folder, which need not be there, oldest first."""
-    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit()) if directory.is_dir() else []
+
+    def listed() -> list[int]:
+        return [int(path.name) for path in directory.iterdir() if path.name.isdigit()] if directory.is_dir() else []
+
+    return sorted(patiently(listed, f"list {directory}"))
 
 
 def said_of_run(directory: epath.Path, steps: Sequence[int]) -> dict[str, Any]:
-    """Returns what the newest of these checkpoints that can be read says of its run; {} where none says anything."""
+    """Returns what the newest of these checkpoints that can be read says of its run; {} where none says anything.
+
+    Raises:
+      Outage: a service or a network fails.
+    """
     for step in reversed(steps):
+        path = directory / str(step) / "about" / "metadata"
         try:
-            return json.loads((directory / str(step) / "about" / "metadata").read_text())
-        except (OSError, ValueError):  # damaged, or of a version before 0.4
-            continue
+            return json.loads(patiently(path.read_text, f"read {path}"))
+        except (OSError, ValueError) as error:
+            if is_outage(error):
+                raise _unreadable_now(directory / str(step), error) from error
+            continue  # damaged, or of a version before 0.4
     return {}
 
 
+_NOTHING: tuple[Any, dict, str] = (None, {}, "")
+_FAILURES = 3
+"""Saves in a row that a service may fail before training ends."""
 _LEAST_SLICE = 2**20
 """Bytes that a device writes at least of an array that several devices hold."""
 
@@ -99,12 +114,19 @@ class Checkpoints:
       keep: newest ones that are kept.
       keep_every: beside those, each whose step is a multiple of it; 0: none.
       about: what each says of the run, JSON-able.
+      before_save: raises where nothing may be written.
     """
 
     def __init__(
-        self, directory: epath.PathLike, keep: int = 3, keep_every: int = 0, about: dict[str, Any] | None = None
+        self,
+        directory: epath.PathLike,
+        keep: int = 3,
+        keep_every: int = 0,
+        about: dict[str, Any] | None = None,
+        before_save: Callable[[], None] = lambda: None,
     ):
         self.directory = epath.Path(directory)
+        self._before_save = before_save
         self._about = about or {}
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every or None, create=True)
         handlers = {
@@ -113,6 +135,7 @@ class Checkpoints:
             "about": ocp.JsonCheckpointHandler(),
         }
         self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
+        self._good, self._failures = self.latest, 0
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -133,19 +156,74 @@ class Checkpoints:
     def save(self, state: TrainState, data_state: dict) -> None:
         """Starts an asynchronous, atomic save.
 
+        One that a service or a network fails is said and left out: the next save is its next try.
+
         Raises:
           InputError: this save could not begin, or the one before failed.
-          Outage: likewise, because a service or a network fails.
+          Outage: likewise, because a service or a network failed the third save in a row.
         """
+        self._counted(self._manager.check_for_errors)
+        self._counted(lambda: self._begin(state, data_state))
+
+    def save_last(self, state: TrainState, data_state: dict) -> None:
+        """Saves the last state of a training, if it is not saved, and waits until it is on disk.
+
+        There is no next save, so where a service or a network fails it tries again after a while.
+
+        Raises:
+          InputError: it could not.
+          Outage: likewise, because a service or a network fails, on this process or another.
+        """
+        for pause in (*PAUSES, None):
+            outage = self._outage_of(lambda: self._finish(state, data_state))
+            if not any_says(outage is not None):
+                return
+            outage = outage or Outage(f"Another process cannot write a checkpoint in {self.directory} now.")
+            if pause is None:
+                raise outage
+            say_outage(f"{outage} Trying again in {pause:.0f} s")
+            time.sleep(pause)
+
+    def _begin(self, state: TrainState, data_state: dict) -> None:
+        self._before_save()
         about = self._about | {"fingerprint": fingerprint(state)}
         items = {
             "state": ocp.args.PyTreeSave(state),
             "data": ocp.args.JsonSave(data_state),
             "about": ocp.args.JsonSave(about),
         }
-        with self._one_line():
-            self._manager.check_for_errors()
-            self._manager.save(int(state.step), args=ocp.args.Composite(**items))
+        self._manager.save(int(state.step), args=ocp.args.Composite(**items))
+
+    def _finish(self, state: TrainState, data_state: dict) -> None:
+        """What is in flight must land first: until then it counts as saved."""
+        self._wait()
+        if self.latest != int(state.step):
+            self._begin(state, data_state)
+            self._wait()
+
+    def _wait(self) -> None:
+        self._manager.wait_until_finished()
+        self._manager.check_for_errors()
+
+    def _counted(self, work: Callable[[], None]) -> None:
+        """Does a part of a save; of outages in a row only the third is raised."""
+        if self.latest != self._good:
+            self._good, self._failures = self.latest, 0
+        outage = self._outage_of(work)
+        if outage is None:
+            return
+        self._failures += 1
+        if self._failures >= _FAILURES:
+            raise outage
+        say_outage(f"{outage} This run goes on, and the next save tries again")
+
+    def _outage_of(self, work: Callable[[], None]) -> Outage | None:
+        try:
+            with self._one_line():
+                work()
+        except Outage as outage:
+            return outage
+        return None
 
     def wait(self) -> None:
         """Until everything is on disk.
@@ -155,8 +233,7 @@ class Checkpoints:
           Outage: likewise, because a service or a network fails.
         """
         with self._one_line():
-            self._manager.wait_until_finished()
-            self._manager.check_for_errors()
+            self._wait()
 
     @contextlib.contextmanager
     def _one_line(self) -> Iterator[None]:
@@ -194,7 +271,7 @@ class Checkpoints:
             raise InputError(f"No {which} in {self.directory}: {found}. Train first, or check --workdir.")
         problems: list[str] = []
         for candidate in wanted:
-            state, data, problem = self._read(candidate, like)
+            state, data, problem = self._read_patiently(candidate, like)
             if not any_says(bool(problem)):
                 return Restored(state, data, tuple(wanted[: len(problems)]))
             problems.append(problem or "another process cannot read it")
@@ -204,6 +281,23 @@ class Checkpoints:
             f"Checkpoint {wanted[0]} in {self.directory} does not fit this config's network or is damaged"
             f"{f', nor does any of {wanted[1:]}' if wanted[1:] else ''}: {problems[0]}"
         )
+
+    def _read_patiently(self, step: int, like: TrainState) -> tuple[Any, dict, str]:
+        """What `_read` does; all processes try again where a service or a network fails one of them."""
+        for pause in (*PAUSES, None):
+            outage, found = None, _NOTHING
+            try:
+                found = self._read(step, like)
+            except Outage as error:
+                outage = error
+            if not any_says(outage is not None):
+                return found
+            outage = outage or Outage(f"Another process cannot read the checkpoint {step} in {self.directory} now.")
+            if pause is None:
+                raise outage
+            say_outage(f"{outage} Trying again in {pause:.0f} s")
+            time.sleep(pause)
+        raise AssertionError("the last try returns or raises")
 
     def _read(self, step: int, like: TrainState) -> tuple[Any, dict, str]:
         """State, data and what is wrong, "" if nothing."""

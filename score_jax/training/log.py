@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
@@ -65,7 +66,7 @@ class TrainingLog:
         """To TensorBoard, and beside the bar or into a line, with the rates since the last call; `values` to loss.jsonl
         too.
         """
-        shown = values | self._meter.read(step)
+        shown = values | _with_slowest(self._meter.read(step))
         if not self._active:
             return
         for name, value in shown.items():
@@ -90,6 +91,14 @@ class TrainingLog:
         """A uint8 image (h, w, 3) to TensorBoard."""
         if self._active:
             self._writer.add_image(name, image, step, dataformats="HWC")
+
+
+def _with_slowest(rates: dict[str, float]) -> dict[str, float]:
+    """Of several processes also the one that waited longest for its data, for whom all others wait."""
+    if jax.process_count() == 1 or "data_wait" not in rates:
+        return rates
+    waits = multihost_utils.process_allgather(np.array(rates["data_wait"]))
+    return rates | {"data_wait_most": float(waits.max()), "data_wait_process": float(waits.argmax())}
 
 
 def read_curve(workdir: Path) -> dict[int, float]:

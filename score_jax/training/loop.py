@@ -16,6 +16,7 @@ from score_jax.training.checkpoint import Checkpoints
 from score_jax.training.log import TrainingLog
 from score_jax.training.state import TrainState
 from score_jax.training.step import TrainSteps
+from score_jax.training.step_clock import StepClock
 
 MAX_SKIPPED = 100
 """Steps in a row that may be skipped before training ends all the same."""
@@ -119,6 +120,8 @@ def run_training(
     draw_samples: Callable[[TrainState], None],
     post_stop: Callable[[], Callable[[], bool]],
     trace: Callable[[int], None] = lambda step: None,
+    clock: StepClock | None = None,
+    reached: Callable[[int], None] = lambda step: None,
 ) -> TrainState:
     """Trains from `state` to `schedule.total_steps`, or until asked to stop.
 
@@ -133,6 +136,8 @@ def run_training(
       draw_samples: draws and logs a grid of samples.
       post_stop: `any_process_asks`'s; asked after every dispatch, answered one dispatch later.
       trace: called with the last step's number once a dispatch is under way.
+      clock: told when each dispatch begins and ends; None: one that nobody reads.
+      reached: called with the last step's number whenever there was a log line or is to be a checkpoint.
 
     Returns:
       The last state; its step is less than `total_steps` only where training was asked to stop.
@@ -142,12 +147,14 @@ def run_training(
         a loss that was not finite.
     """
     step, end = int(state.step), schedule.total_steps
+    clock = StepClock() if clock is None else clock
     pending: _Pending | None = None
     watch, stopping = _Watch(workdir, checkpoints), False
     data_state: dict = {}
     while step < end and not stopping:
-        began = time.perf_counter()
-        taken = [next(batches) for _ in range(schedule.next_steps(step))]
+        began, size = time.perf_counter(), schedule.next_steps(step)
+        clock.begin(size)
+        taken = [next(batches) for _ in range(size)]
         log.waited(time.perf_counter() - began)
         data_state = taken[-1][1]
         state, metrics = train_steps(state, tuple(batch for batch, _ in taken))
@@ -165,14 +172,18 @@ def run_training(
             values, pending = watch.look(pending), dataclasses.replace(pending, metrics={})
             if logging:
                 log.scalars(step, values)
+            clock.end()
+            reached(step)
             if saving:
                 checkpoints.save(state, data_state)
         if schedule.sample_every and step % schedule.sample_every == 0:
+            clock.end()
             draw_samples(state)
             log.pause()
+    clock.end()
     if pending is not None:
         watch.look(pending)
-        if checkpoints.latest != step:
-            checkpoints.save(state, data_state)
+        reached(step)
+        checkpoints.save_last(state, data_state)
     checkpoints.wait()
     return state

@@ -35,6 +35,7 @@ _FREE_KEYS = (
     "training.log_every",
     "training.on_nonfinite",
     "training.sample_every",
+    "training.step_timeout",
     "training.steps_per_dispatch",
 )
 

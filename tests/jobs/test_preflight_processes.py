@@ -65,7 +65,7 @@ report = preflight(config_of_file(sys.argv[1]), Path(sys.argv[2]), product=produ
 try:
     report.require()
 except Exception as error:
-    cluster.leave(_code_of("preflight", error))
+    cluster.leave_failed(*_code_of("preflight", error))
 """
 
 

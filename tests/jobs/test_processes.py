@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 
@@ -10,10 +11,10 @@ import numpy as np
 import pytest
 from processes import finished, in_two_processes, local
 
-from score_jax.runtime.exit_codes import STOPPED
+from score_jax.runtime.exit_codes import AGAIN, BUG, STOPPED
 from score_jax.training.checkpoint import Checkpoints
 from score_jax.training.log import read_curve
-from tiny import here, run, write_config
+from tiny import ROOT, command, environment, here, run, write_config
 
 pytestmark = pytest.mark.slow
 
@@ -62,6 +63,11 @@ def test_two_processes_sample_and_measure_as_one_does(trained):
     np.testing.assert_array_equal(images, ours)
     np.testing.assert_allclose(bits, own_bits, rtol=1e-5)
     assert not (one / "sample_parts").exists() and not (one / "likelihood_parts").exists()
+
+
+def free_port():
+    with socket.create_server(("localhost", 0)) as server:
+        return server.getsockname()[1]
 
 
 def running(folder, *arguments):
@@ -117,3 +123,34 @@ def test_processes_with_other_configs_stop_before_the_first_step(tmp_path):
     output = finished(local("train", f"--config={config}", f"--workdir={tmp_path / 'run'}"), code=2)
     assert "config.optimizer.learning_rate is 0.001 on process 0 and 0.002 on process 1" in output
     assert not (tmp_path / "run").exists()
+
+
+def test_all_end_as_the_one_that_fails(tmp_path):
+    config = write_config(tmp_path)
+    fails = """
+    import os
+    if os.environ["JAX_PROCESS_ID"] == "1":
+        raise ValueError("no such disk")
+    return config
+"""
+    config.write_text(config.read_text().replace("    return config\n", fails))
+    output = finished(local("train", f"--config={config}", f"--workdir={tmp_path / 'run'}"), code=BUG)
+    assert "no such disk" in output and "score_jax (process 0 of 2): process 1 (" in output
+
+
+def test_a_process_that_never_comes_ends_the_wait(tmp_path):
+    one_of_two = {
+        "JAX_COORDINATOR_ADDRESS": f"localhost:{free_port()}",
+        "JAX_NUM_PROCESSES": "2",
+        "JAX_PROCESS_ID": "0",
+    }
+    found = subprocess.run(
+        command("train", f"--config={write_config(tmp_path)}", f"--workdir={tmp_path / 'run'}"),
+        env=environment(1) | one_of_two | {"SCORE_JAX_JOIN_SECONDS": "4"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert found.returncode == AGAIN, found.stderr
+    assert "waited 4 s for 2 processes of this job, started by jax" in found.stderr and "1 connected" in found.stderr

@@ -6,10 +6,13 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
+from etils import epath
 
 from score_jax.errors import InputError, Outage
+from score_jax.runtime import outages
 from score_jax.runtime.sharding import make_mesh, sharded_by_size
-from score_jax.training.checkpoint import Checkpoints, abstract_state
+from score_jax.training import checkpoint
+from score_jax.training.checkpoint import Checkpoints, abstract_state, said_of_run
 from score_jax.training.fingerprint import differing, fingerprint
 from score_jax.training.objective import Group, Objective
 from score_jax.training.state import create_state
@@ -115,22 +118,83 @@ def test_a_damaged_checkpoint_is_passed_over_and_set_aside(saved, damage, capsys
     assert (saved.parent / "damaged_c" / "2").is_dir()
 
 
-def test_a_service_that_fails_is_no_damage(saved, monkeypatch):
-    def fails(*args, **kwargs):
-        raise ValueError("UNAVAILABLE: HTTP response code: 503")
+@pytest.fixture
+def failing(monkeypatch):
+    """Has a method of orbax's manager fail `count` times, as where a service is away; no pause between tries."""
+    monkeypatch.setattr(checkpoint, "PAUSES", (0.0, 0.0))
 
-    for method, use in (
-        ("restore", lambda checkpoints: checkpoints.restore(abstract_state(create, make_mesh()))),
-        ("save", lambda checkpoints: checkpoints.save(at_step(placed(make_mesh()), 3), {})),
-    ):
-        with monkeypatch.context() as patch, Checkpoints(saved) as checkpoints:
-            patch.setattr(ocp.CheckpointManager, method, fails)
-            with pytest.raises(Outage, match="The same command"):
-                use(checkpoints)
-            assert checkpoints.steps == [1, 2]
-    assert not (saved.parent / "damaged_c").exists()
+    def fail(method, count):
+        works, left = getattr(ocp.CheckpointManager, method), [count]
+
+        def perhaps(*args, **kwargs):
+            left[0] -= 1
+            if left[0] >= 0:
+                raise ValueError("UNAVAILABLE: HTTP response code: 503")
+            return works(*args, **kwargs)
+
+        monkeypatch.setattr(ocp.CheckpointManager, method, perhaps)
+
+    return fail
+
+
+@pytest.mark.parametrize("method", ["save", "check_for_errors"])
+def test_a_save_that_a_service_fails_is_left_to_the_next(saved, failing, method, capsys):
     with Checkpoints(saved) as checkpoints:
-        assert int(checkpoints.restore(abstract_state(create, make_mesh())).state.step) == 2
+        failing(method, 1)
+        for step in (3, 4):
+            checkpoints.save(at_step(placed(make_mesh()), step), {})
+        checkpoints.wait()
+        assert checkpoints.steps[-1] == 4
+    assert capsys.readouterr().err.count("This run goes on, and the next save tries again") == 1
+
+
+def test_the_third_save_in_a_row_that_fails_ends_the_run(saved, failing):
+    with Checkpoints(saved) as checkpoints:
+        failing("save", 2)
+        for step in (3, 4, 5):
+            checkpoints.save(at_step(placed(make_mesh()), step), {})
+        checkpoints.wait()
+        assert checkpoints.steps[-1] == 5
+        failing("save", 3)
+        for step in (6, 7):
+            checkpoints.save(at_step(placed(make_mesh()), step), {})
+        with pytest.raises(Outage, match="goes on from step 5"):
+            checkpoints.save(at_step(placed(make_mesh()), 8), {})
+
+
+def test_the_last_save_is_tried_again(saved, failing):
+    with Checkpoints(saved) as checkpoints:
+        failing("save", 2)
+        checkpoints.save_last(at_step(placed(make_mesh()), 3), {})
+        assert checkpoints.steps[-1] == 3
+        failing("save", 3)
+        with pytest.raises(Outage, match="goes on from step 3"):
+            checkpoints.save_last(at_step(placed(make_mesh()), 4), {})
+
+
+def test_a_checkpoint_that_a_service_cannot_read_is_no_damage(saved, failing):
+    like = abstract_state(create, make_mesh())
+    with Checkpoints(saved) as checkpoints:
+        failing("restore", 2)
+        assert int(checkpoints.restore(like).state.step) == 2
+        failing("restore", 3)
+        with pytest.raises(Outage, match="The same command"):
+            checkpoints.restore(like)
+    assert not (saved.parent / "damaged_c").exists()
+
+
+def test_what_a_checkpoint_says_of_its_run_is_not_lost_for_a_service_that_fails(saved, monkeypatch):
+    assert "config" in said_of_run(epath.Path(saved), [1, 2])
+    (saved / "2" / "about" / "metadata").write_text("{")
+    assert "config" in said_of_run(epath.Path(saved), [1, 2])  # damaged: the one before
+    monkeypatch.setattr(outages, "PAUSES", ())
+
+    def away(*_):
+        raise OSError("503 Service Unavailable")
+
+    monkeypatch.setattr(type(epath.Path(saved)), "read_text", away)
+    with pytest.raises(Outage, match="503"):
+        said_of_run(epath.Path(saved), [1, 2])
 
 
 def test_some_checkpoints_are_kept_for_good(tmp_path):

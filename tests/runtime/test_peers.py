@@ -1,0 +1,64 @@
+"""What each process of a job concludes from what the others tell."""
+
+import pytest
+
+from score_jax.runtime.exit_codes import AGAIN, MEND
+from score_jax.runtime.peers import Ending, Peers
+
+
+class Texts(dict):
+    """A store in this process."""
+
+    put = dict.__setitem__
+
+    def below(self, folder):
+        return {key.removeprefix(folder): text for key, text in self.items() if key.startswith(folder)}
+
+
+@pytest.fixture
+def job():
+    store = Texts()
+    return [Peers(store, index, silence=10.0) for index in range(3)]
+
+
+def told(job, seconds, silent=()):
+    """What each concludes in the end, where some tell nothing; each second for so many."""
+    found = {}
+    for now in range(seconds):
+        found = {index: peers.tell(float(now)) for index, peers in enumerate(job) if index not in silent}
+    return found
+
+
+def test_nothing_ends_a_job_whose_processes_live(job):
+    assert set(told(job, 50).values()) == {None}
+
+
+@pytest.mark.parametrize("silent", [0, 1, 2])
+def test_a_silent_process_is_named_to_all(job, silent):
+    told(job, 3)
+    assert set(told(job, 10, {silent}).values()) == {None}
+    for _ in range(2):  # the first says it, the others hear it
+        found = told(job, 14, {silent})
+    for ending in found.values():
+        assert ending.code == AGAIN and f"process {silent} (" in ending.line, ending
+
+
+def test_several_silent_ones_are_named_in_one_line(job):
+    told(job, 3)
+    ending = told(job, 14, {1, 2})[0]
+    assert "processes 1 (" in ending.line and "), 2 (" in ending.line
+
+
+@pytest.mark.parametrize("failing", [0, 2])
+def test_all_end_as_the_one_that_failed(job, failing):
+    told(job, 3)
+    ending = Ending(MEND, "process 2 (a) ended: no such file", stacks=True)
+    job[failing].fail(ending)
+    assert set(told(job, 2, {failing}).values()) == {ending}
+
+
+def test_who_left_in_order_is_not_missed(job):
+    told(job, 3)
+    job[0].leave()
+    job[1].leave()
+    assert told(job, 50, {0, 1}) == {2: None}
