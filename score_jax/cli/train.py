@@ -4,7 +4,9 @@ from absl import flags
 
 from score_jax.cli.config_flags import required_workdir
 from score_jax.cli.verb import parse_flags
+from score_jax.jobs.preflight import before_training
 from score_jax.jobs.train import train
+from score_jax.runtime.cluster import is_joined
 from score_jax.runtime.exit_codes import DONE
 from score_jax.runtime.multihost import print_once
 from score_jax.runtime.stop import stop_on_signals
@@ -33,6 +35,8 @@ def main(argv: list[str]) -> int:
         return 0
     workdir = required_workdir(values)
     with stop_on_signals() as stop:
+        if is_joined():
+            before_training(values.config, workdir)
         state = train(values.config, workdir, stop, profile=values.profile)
     step, total = int(state.step), values.config.training.steps
     finished = step >= total

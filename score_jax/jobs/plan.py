@@ -50,11 +50,11 @@ class Planned:
     Attributes:
       name: train, sample or likelihood.
       setting: under which it was compiled.
-      batch_size: images at a time, over all chips.
+      batch_size: images at a time, over all devices.
       program: what the compiler says of it.
-      flops: of the model, over all chips: of a training step (three forward passes, nothing recomputed), or of one
+      flops: of the model, over all devices: of a training step (three forward passes, nothing recomputed), or of one
         evaluation of the network.
-      state_bytes: per chip: parameters, average and optimizer state; of the others the parameters.
+      state_bytes: per device: parameters, average and optimizer state; of the others the parameters.
     """
 
     name: str
@@ -64,12 +64,12 @@ class Planned:
     flops: float
     state_bytes: int
 
-    def as_dict(self, chip: Chip, chips: int) -> dict[str, Any]:
-        """For JSON: bytes per chip, and the floor of one step (or one evaluation) with its rate."""
+    def as_dict(self, chip: Chip, devices: int) -> dict[str, Any]:
+        """For JSON: bytes per device, and the floor of one step (or one evaluation) with its rate."""
         # A loop's body is counted once: that of a parted batch, nearly all of its step, runs once for each part.
         floors = {name: seconds * self.setting.accumulate for name, seconds in self.program.floor_seconds(chip).items()}
         # The other loops are samplers' and solvers'; the model's own operations bound them where they are more.
-        floors["matrix units"] = max(floors["matrix units"], self.flops / chips / chip.flops)
+        floors["matrix units"] = max(floors["matrix units"], self.flops / devices / chip.flops)
         seconds = max(floors.values())
         return {
             "program": self.name,
@@ -230,8 +230,12 @@ def plan(
         for name in programs:
             for found in _tried(config, devices, name, chip, search=search, say=say):
                 rows.append(found.as_dict(chip, len(devices)))
-    facts = {"topology": topology, "chips": len(devices), "chip": dataclasses.asdict(chip)}
-    return facts | {"effort": effort, "programs": rows}
+    return slice_facts(topology, len(devices), chip) | {"effort": effort, "programs": rows}
+
+
+def slice_facts(topology: str, devices: int, chip: Chip) -> dict[str, Any]:
+    """Returns what a plan says of its slice, for JSON; its rates and bytes are those of a device."""
+    return {"topology": topology, "chips": devices // chip.devices, "chip": dataclasses.asdict(chip)}
 
 
 def _tried(config: ConfigDict, devices, name: str, chip: Chip, *, search: bool, say) -> Iterator[Planned]:
@@ -244,7 +248,7 @@ def _tried(config: ConfigDict, devices, name: str, chip: Chip, *, search: bool, 
         if config.loss.name in ("first_stage", "contrastive"):  # which need the whole batch at once
             settings = [setting for setting in settings if setting.accumulate == given.accumulate]
     for setting in settings:
-        say(f"{name}: compiling for {len(devices)} chips, {setting} ...")
+        say(f"{name}: compiling for {len(devices)} devices, {setting} ...")
         found = planned(builder.experiment(with_setting(config, setting)), devices, name, setting, chip)
         program = found.program
         say(f"{name}: {'fits' if program.fits else 'does not fit'}, {program.compile_seconds:.0f} s.")
@@ -270,8 +274,10 @@ def planned(experiment: builder.Experiment, devices, name: str, setting: Setting
 
 
 def table(result: dict[str, Any]) -> str:
-    """Returns the plan as lines for a reader; sizes are per chip."""
-    gib, lines = 2**30, [f"{result['chips']} chips ({result['topology']}), {result['effort']} compilation"]
+    """Returns the plan as lines for a reader; sizes are per device."""
+    parts = result["chip"].get("devices", 1)  # absent in plans from before TPU7x
+    of_devices = f", {parts} devices each, whose sizes these are" if parts > 1 else ""
+    gib, lines = 2**30, [f"{result['chips']} chips ({result['topology']}){of_devices}, {result['effort']} compilation"]
     if "parameters_bytes" in result:
         lines.append(
             f"all stages stay in memory: {result['parameters_bytes'] / gib:.2f} GiB of parameters on each chip"

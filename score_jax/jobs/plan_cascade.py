@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from score_jax.builder.cascade import errors_of_stage
 from score_jax.errors import InputError, unknown_name
 from score_jax.jobs.cascades import fitting_experiments
-from score_jax.jobs.plan import PROGRAMS, Planned, Setting, planned
+from score_jax.jobs.plan import PROGRAMS, Planned, Setting, planned, slice_facts
 from score_jax.planning.program import compiler_effort
 from score_jax.planning.topology import slice_devices
 
@@ -46,7 +46,7 @@ def plan_cascade(
     found = {}
     with compiler_effort(effort):
         for name, experiment in fitting_experiments(config).items():
-            say(f"sample {name}: compiling for {len(devices)} chips ...")
+            say(f"sample {name}: compiling for {len(devices)} devices ...")
             with errors_of_stage(name):
                 found[name] = planned(experiment, devices, "sample", Setting(1, (), 1), chip)
     held = sum(stage.state_bytes for stage in found.values())
@@ -57,8 +57,7 @@ def plan_cascade(
         say(f"sample {name}: {'fits' if whole.program.fits else 'does not fit'}.")
         about = {"program": f"sample {name}", "workdir": config.cascade[name].workdir, "other_stages_bytes": others}
         rows.append(whole.as_dict(chip, len(devices)) | about)
-    facts = {"topology": topology, "chips": len(devices), "chip": dataclasses.asdict(chip)}
-    return facts | {"effort": effort, "parameters_bytes": held, "programs": rows}
+    return slice_facts(topology, len(devices), chip) | {"effort": effort, "parameters_bytes": held, "programs": rows}
 
 
 def beside(stage: Planned, others: int) -> Planned:

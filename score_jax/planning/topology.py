@@ -1,6 +1,7 @@
 """The devices of a TPU slice that is not there, for the real compiler, which is."""
 
 import importlib.metadata
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ _NOT_HERE = {
 
 
 def slice_devices(topology: str) -> tuple[Sequence[jax.Device], Chip]:
-    """The devices of a slice such as "v5e:4x4" or "v5p:2x2x2", to compile for, and what one chip can do.
+    """The devices of a slice such as "v5e:4x4" or "tpu7x:2x2x1", to compile for, and what one of them can do.
 
     Raises:
       InputError: there is no such slice, or libtpu is not installed or not the one that this jax needs.
@@ -35,11 +36,16 @@ def slice_devices(topology: str) -> tuple[Sequence[jax.Device], Chip]:
     from jax.experimental import topologies
 
     try:
-        return topologies.get_topology_desc(platform="tpu", topology_name=topology).devices, chip
+        devices = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         mend = "`pip install -e '.[tpu]'` brings the TPU compiler; shapes are those that the cloud rents"
         raise InputError(f"No compiler for a {topology} slice: {reason}. {mend}.") from error
+    expected = math.prod(map(int, match[2].split("x"))) * chip.devices
+    if len(devices) != expected:  # of v4, whose two cores are one device on the chip itself
+        found = f"The TPU compiler has {len(devices)} devices for a {topology} slice, which has {expected}"
+        raise InputError(f"{found}: plan for another chip.")
+    return devices, chip
 
 
 def _check_compiler() -> None:

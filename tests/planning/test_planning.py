@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from types import SimpleNamespace
 
 import jax
 import pytest
@@ -10,7 +11,7 @@ from configs.edm import cifar10_uncond_vp
 from score_jax import builder
 from score_jax.cli.main import main
 from score_jax.errors import InputError
-from score_jax.jobs.plan import Planned, Setting, kept, settings_to_try, with_setting
+from score_jax.jobs.plan import Planned, Setting, kept, settings_to_try, slice_facts, table, with_setting
 from score_jax.planning.chips import CHIPS, peak_flops
 from score_jax.planning.hlo import collective_bytes
 from score_jax.planning.program import Program, compiler_effort, too_much
@@ -57,7 +58,19 @@ def test_chips_are_known_by_their_kind():
     assert peak_flops("TPU v5 lite") == 197e12
     assert peak_flops("TPU v5") == 459e12
     assert peak_flops("NVIDIA H200") == 989e12
+    assert peak_flops("TPU7x") == 2307e12 / 2  # of one of a chip's two devices
     assert peak_flops("cpu") is None
+
+
+def test_a_plan_counts_chips_and_measures_devices():
+    program = Program(True, 0.0, 1.0, 2.0, flops=1e12, bytes=1e9)
+    of_chips = {}
+    for topology, devices, name in (("tpu7x:2x2x1", 8, "tpu7x"), ("v5e:2x4", 8, "v5e")):
+        row = Planned("train", Setting(1, (), 1), 64, program, flops=1e12, state_bytes=0).as_dict(CHIPS[name], devices)
+        facts = slice_facts(topology, devices, CHIPS[name])
+        of_chips[name] = facts["chips"], table(facts | {"effort": "quick", "programs": [row]}).splitlines()[0]
+    assert of_chips["tpu7x"][0] == 4 and of_chips["v5e"][0] == 8
+    assert "4 chips (tpu7x:2x2x1), 2 devices each" in of_chips["tpu7x"][1] and "each" not in of_chips["v5e"][1]
 
 
 def test_settings_end_with_the_leanest():
@@ -112,13 +125,23 @@ def test_unknown_slices_are_said(name):
         slice_devices(name)
 
 
+def test_a_slice_of_other_devices_than_the_chips_have_is_one_line(monkeypatch):
+    eight = SimpleNamespace(devices=jax.devices()[:1] * 8)
+    monkeypatch.setattr("jax.experimental.topologies.get_topology_desc", lambda platform, topology_name: eight)
+    assert len(slice_devices("tpu7x:2x2x1")[0]) == 8
+    with pytest.raises(InputError, match=r"8 devices for a v4:2x2x1 slice, which has 4: plan for another chip\.$"):
+        slice_devices("v4:2x2x1")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
-def test_the_tpu_compiler_plans_training(tmp_path, capsys):
+@pytest.mark.parametrize("topology", ["v5e:2x2", "tpu7x:2x2x1"])
+def test_the_tpu_compiler_plans_training(topology, tmp_path, capsys):
     config = write_config(tmp_path)
-    assert main(["", "plan", f"--config={config}", "--topology=v5e:2x2", "--programs=train", "--json"]) == 0
-    row = json.loads(capsys.readouterr().out)["programs"][0]
-    assert row["fits"] and 0 < row["state_bytes"] < row["memory"] < row["limit"]
+    assert main(["", "plan", f"--config={config}", f"--topology={topology}", "--programs=train", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    row = result["programs"][0]
+    assert result["chips"] == 4 and row["fits"] and 0 < row["state_bytes"] < row["memory"] < row["limit"]
     assert row["collectives"]["all-reduce"] > 0 and row["flops"] > 0
 
 
