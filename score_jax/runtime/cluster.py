@@ -110,7 +110,12 @@ def join(environment: Mapping[str, str] = os.environ) -> None:
 
 def is_joined() -> bool:
     """Returns whether this process is one of several."""
-    return jax.distributed.is_initialized() and jax.process_count() > 1
+    if not jax.distributed.is_initialized():
+        return False
+    try:
+        return jax.process_count() > 1
+    except RuntimeError:  # no device can be used, which is what is being said
+        return False
 
 
 def lost_peer(error: Exception) -> str:
