@@ -1,16 +1,14 @@
 """The features behind FID: images to Inception's input and through it."""
 
 import dataclasses
-import functools
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float
 
 from score_jax.evaluation.features import FeatureExtractor
+from score_jax.evaluation.input_rule import InputRule, prepared, prepared_alone
 from score_jax.evaluation.protocols import Protocol
-from score_jax.evaluation.resize import Resize, matrices, padded_length, resize, resize_by
+from score_jax.evaluation.resize import Resize
 from score_jax.models.scorers.inception import FIDInception
 from score_jax.typing import Params
 
@@ -33,33 +31,9 @@ class InceptionWeights:
     published: bool
 
 
-def prepared(images: UInt8[Array, "b h w c"], how: Resize, centre: float) -> Float[Array, "b 299 299 3"]:
-    """Images of any one size, grey or RGB, as the network sees them: (x - centre) / centre of levels 0 to 255."""
-    return _centred(resize(images.astype(jnp.result_type(float)), (SIZE, SIZE), how), centre)
-
-
-def _centred(levels: Float[Array, "b 299 299 c"], centre: float) -> Float[Array, "b 299 299 3"]:
-    return jnp.broadcast_to((levels - centre) / centre, (*levels.shape[:3], 3))
-
-
-@functools.partial(jax.jit, static_argnames=("how", "centre"))
-def _prepared_by(images, rows, columns, how: Resize, centre: float) -> Float[Array, "b 299 299 3"]:
-    return _centred(resize_by(images.astype(rows.dtype), rows, columns, how), centre)
-
-
-@functools.lru_cache(maxsize=1024)
-def _padded_matrix(length: int, how: Resize) -> Float[np.ndarray, "299 _"]:
-    """That of one axis, with zeros for the pixels that are not there."""
-    matrix, _ = matrices((length, length), (SIZE, SIZE), how)
-    return np.pad(matrix, ((0, 0), (0, padded_length(length) - length))).astype(jnp.result_type(float))
-
-
-def prepared_alone(image: UInt8[np.ndarray, "h w c"], how: Resize, centre: float) -> Float[np.ndarray, "299 299 3"]:
-    """`prepared` of one image among images of many sizes: padded to one of few sizes, each compiled once."""
-    rows, columns = (_padded_matrix(length, how) for length in image.shape[:2])
-    height, width, _ = image.shape
-    padded = np.pad(image, ((0, rows.shape[1] - height), (0, columns.shape[1] - width), (0, 0)))
-    return np.asarray(_prepared_by(padded[None], rows, columns, how, centre)[0])
+def input_rule(how: Resize, centre: float) -> InputRule:
+    """What the network sees: (x - centre) / centre of levels 0 to 255, at 299 x 299."""
+    return InputRule(SIZE, how, (centre,), (centre,))
 
 
 def logits(params: Params, pool3: Float[np.ndarray, "n 2048"], biased: bool) -> Float[np.ndarray, "n 1008"]:
@@ -77,11 +51,12 @@ def inception_extractor(weights: InceptionWeights, protocol: Protocol) -> Featur
         spatial = {"spatial": layers["spatial"].reshape(len(images), -1)} if protocol.spatial else {}
         return {"features": layers["pool3"], **spatial}
 
+    rule = input_rule(protocol.resize, protocol.centre)
     return FeatureExtractor(
         "",
         apply,
-        lambda images: prepared(images, protocol.resize, protocol.centre),
-        lambda image: prepared_alone(image, protocol.resize, protocol.centre),
+        lambda images: prepared(images, rule),
+        lambda image: prepared_alone(image, rule),
         weights.params,
         weights.sha256[:16],
         lambda features, biased: logits(weights.params, features, biased),

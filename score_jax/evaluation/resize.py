@@ -1,6 +1,6 @@
 """Resizing as each reference evaluator does it: separable, so a matrix for each axis.
 
-FID depends on it: the three ways give different numbers for the same images (Parmar et al. 2022).
+FID depends on it: the ways give different numbers for the same images (Parmar et al. 2022).
 """
 
 import functools
@@ -17,7 +17,9 @@ Matrix = Float[np.ndarray, "_ _"]
 """(out, in)."""
 TracedMatrix = Float[Array, "_ _"]
 Size = tuple[int, int]
-Resize = Literal["tf1", "torch", "clean"]
+Resize = Literal["tf1", "torch", "clean", "torch_bicubic", "pillow"]
+_PILLOW_BITS, _LOW_BITS = 22, 11
+"""Of the whole numbers that Pillow's weights are over 2^22, and of the lower part of each."""
 
 
 def _interpolation(places: Float[np.ndarray, "out"], length: int) -> Matrix:
@@ -46,11 +48,28 @@ def half_pixel_matrix(length: int, out: int) -> Matrix:
     return _interpolation((np.arange(out) + 0.5) * (length / out) - 0.5, length)
 
 
-def _bicubic(x: np.ndarray) -> np.ndarray:
-    """Keys' kernel with a = -1/2."""
+def _bicubic(x: np.ndarray, a: float = -0.5) -> np.ndarray:
+    """Keys' kernel (1981)."""
     x = np.abs(x)
-    near, far = (1.5 * x - 2.5) * x**2 + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
+    near, far = ((a + 2) * x - (a + 3)) * x**2 + 1, ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
     return np.where(x < 1, near, np.where(x < 2, far, 0))
+
+
+def torch_bicubic_matrix(length: int, out: int, scale: float | None = None) -> Matrix:
+    """PyTorch's bicubic without antialias: Keys' kernel with a = -3/4 between pixels, the edges repeated.
+
+    Args:
+      length: of what is resized.
+      out: wanted.
+      scale: pixels from one output to the next; None: length / out. PyTorch takes another where it is given
+        `scale_factor`, of which the length is only the whole part.
+    """
+    places = (np.arange(out) + 0.5) * (length / out if scale is None else scale) - 0.5
+    first, rows = np.floor(places).astype(int), np.arange(out)
+    matrix = np.zeros((out, length))
+    for tap in range(-1, 3):
+        np.add.at(matrix, (rows, np.clip(first + tap, 0, length - 1)), _bicubic(places - first - tap, a=-0.75))
+    return matrix
 
 
 PILLOW_FILTERS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
@@ -77,10 +96,17 @@ def pillow_matrix(length: int, out: int, kind: str = "bicubic") -> Matrix:
     return matrix
 
 
+def _fixed_point_matrix(length: int, out: int) -> Matrix:
+    """Pillow's bicubic as it is applied to bytes, each weight a whole number over 2^22."""
+    return np.rint(pillow_matrix(length, out) * 2**_PILLOW_BITS) / 2**_PILLOW_BITS
+
+
 _MATRICES: dict[Resize, Callable[[int, int], Matrix]] = {
     "tf1": tf1_matrix,
     "torch": half_pixel_matrix,
     "clean": pillow_matrix,
+    "torch_bicubic": pillow_matrix,
+    "pillow": _fixed_point_matrix,
 }
 
 
@@ -100,13 +126,15 @@ def along_both(
 
 
 def resize(images: Float[Array, "b h w c"], size: Size, how: Resize) -> Float[Array, "b _ _ c"]:
-    """Resizes images to `size` (height, width); their range of levels stays.
+    """Resizes images to `size` (height, width).
 
     Args:
       images: levels 0 to 255.
       size: wanted.
       how: "tf1", guided-diffusion's and torch-fidelity's; "torch", pytorch-fid's; "clean", clean-fid's: Pillow's
-        bicubic filter, clipped to 0..255 and not rounded.
+        bicubic filter, clipped to 0..255 and not rounded; "torch_bicubic", EDM2's: PyTorch's bicubic with antialias,
+        the same filter and not clipped; "pillow", dgm-eval's: Pillow's bicubic of bytes, rounded after each axis,
+        columns first (recent versions begin with the rows of some tall images).
     """
     return resize_by(images, *matrices((images.shape[1], images.shape[2]), size, how), how)
 
@@ -115,8 +143,24 @@ def resize_by(
     images: Float[Array, "b h w c"], rows: Matrix | TracedMatrix, columns: Matrix | TracedMatrix, how: Resize
 ) -> Float[Array, "b _ _ c"]:
     """`resize` with its matrices as arguments, so that images of another size need no other program."""
+    if how == "pillow":
+        return _to_bytes("Hi,bijc->bHjc", rows, _to_bytes("Wj,bijc->biWc", columns, images))
     resized = along_both(images, rows, columns)
     return jnp.clip(resized, 0, 255) if how == "clean" else resized
+
+
+def _to_bytes(
+    subscripts: str, matrix: Matrix | TracedMatrix, levels: Float[Array, "b h w c"]
+) -> Float[Array, "b _ _ c"]:
+    """One axis of Pillow's resize of bytes, exactly, by two products whose sums are whole numbers below 2^24."""
+    weights = jnp.asarray(matrix, levels.dtype) * 2**_PILLOW_BITS
+    high = jnp.round(weights / 2**_LOW_BITS)
+    upper, lower = (
+        jnp.einsum(subscripts, part, levels, precision=jax.lax.Precision.HIGHEST).astype(jnp.int32)
+        for part in (high, weights - high * 2**_LOW_BITS)
+    )
+    half = 2 ** (_PILLOW_BITS - 1)
+    return jnp.clip((upper * 2**_LOW_BITS + lower + half) >> _PILLOW_BITS, 0, 255).astype(levels.dtype)
 
 
 def padded_length(length: int) -> int:

@@ -7,10 +7,12 @@ import pytest
 from PIL import Image as PILImage
 
 from score_jax.evaluation import resize
-from score_jax.evaluation.inception import _prepared_by, prepared, prepared_alone
+from score_jax.evaluation.inception import input_rule
+from score_jax.evaluation.input_rule import InputRule, _prepared_by, prepared, prepared_alone
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (1, 9, 14, 3), dtype=np.uint8)
+HOW = ["tf1", "torch", "clean", "torch_bicubic", "pillow"]
 SIZES = [(23, 31), (5, 6), (9, 14), (40, 7)]
 
 
@@ -22,6 +24,30 @@ def test_clean_is_pillows_bicubic_on_floats(size):
     np.testing.assert_allclose(resize.resize(jnp.asarray(IMAGE, jnp.float32), size, "clean")[0], expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("length", [5, 64, 224, 700])
+@pytest.mark.parametrize("out", [1, 31, 224])
+def test_pillow_is_pillows_bicubic_on_bytes_to_the_bit(length, out):
+    shape = (length, length, 3)
+    image = RNG.choice(np.array([0, 255, 128, 7], np.uint8), shape)  # overshoots, which Pillow clips after each axis
+    expected = PILImage.fromarray(image).resize((out, out), PILImage.Resampling.BICUBIC)
+    found = resize.resize(jnp.asarray(image[None], jnp.float32), (out, out), "pillow")[0]
+    np.testing.assert_array_equal(found, np.asarray(expected))
+
+
+def test_antialias_without_clipping_overshoots():
+    edge = jnp.where(jnp.arange(8) < 4, 0.0, 255.0)[None, None, :, None] * jnp.ones((1, 8, 1, 1))
+    clipped, whole = (resize.resize(edge, (8, 16), how) for how in ("clean", "torch_bicubic"))
+    np.testing.assert_array_equal(clipped, jnp.clip(whole, 0, 255))
+    assert whole.min() < -5 and whole.max() > 260
+
+
+def test_channels_have_centres_of_their_own_and_grey_images_too():
+    rule = InputRule(4, "torch_bicubic", (10.0, 20.0, 40.0), (1.0, 2.0, 4.0))
+    seen = prepared(jnp.full((1, 4, 4, 3), 50, jnp.uint8), rule)
+    np.testing.assert_allclose(seen[0, 2, 1], [40, 15, 2.5], rtol=1e-5)
+    np.testing.assert_allclose(seen, prepared(jnp.full((1, 9, 5, 1), 50, jnp.uint8), rule), rtol=1e-5)
+
+
 @pytest.mark.parametrize("kind", resize.PILLOW_FILTERS)
 @pytest.mark.parametrize("size", SIZES)
 def test_every_filter_is_pillows(kind, size):
@@ -31,7 +57,7 @@ def test_every_filter_is_pillows(kind, size):
     np.testing.assert_allclose(rows @ channel @ columns.T, np.asarray(expected), atol=1e-3)
 
 
-@pytest.mark.parametrize("how", ["tf1", "torch", "clean"])
+@pytest.mark.parametrize("how", HOW)
 def test_rows_sum_to_one_and_nothing_changes_at_the_same_size(how):
     image = jnp.asarray(IMAGE, jnp.float32)
     np.testing.assert_allclose(resize.resize(image, (9, 14), how), image, atol=1e-3)
@@ -46,14 +72,15 @@ def test_half_a_pixel_is_the_difference():
     np.testing.assert_allclose(resize.aligned_matrix(4, 7) @ np.arange(4.0), np.linspace(0, 3, 7))
 
 
-@pytest.mark.parametrize("how", ["tf1", "torch", "clean"])
+@pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("shape", [(9, 14, 3), (32, 64, 3), (1, 40, 1), (333, 50, 3)])
 def test_an_image_prepared_alone_is_as_one_of_a_batch(how, shape):
     image = RNG.integers(0, 256, shape, dtype=np.uint8)
-    alone, together = prepared_alone(image, how, 128.0), prepared(jnp.asarray(image[None]), how, 128.0)[0]
+    rule = input_rule(how, 128.0)
+    alone, together = prepared_alone(image, rule), prepared(jnp.asarray(image[None]), rule)[0]
     np.testing.assert_allclose(alone, together, atol=1e-6)
     if shape == (32, 64, 3):  # needs no padding
-        np.testing.assert_array_equal(alone, jax.jit(lambda x: prepared(x, how, 128.0))(jnp.asarray(image[None]))[0])
+        np.testing.assert_array_equal(alone, jax.jit(lambda x: prepared(x, rule))(jnp.asarray(image[None]))[0])
 
 
 def test_images_of_many_sizes_need_few_programs():
@@ -63,5 +90,5 @@ def test_images_of_many_sizes_need_few_programs():
     assert {length: resize.padded_length(length) for length in few} == few
     _prepared_by.clear_cache()
     for height in range(33, 65, 4):
-        prepared_alone(np.zeros((height, 40, 3), np.uint8), "tf1", 128.0)
+        prepared_alone(np.zeros((height, 40, 3), np.uint8), input_rule("tf1", 128.0))
     assert _prepared_by._cache_size() == 1

@@ -16,7 +16,8 @@ from score_jax.convert import inception
 from score_jax.convert.correspondence import to_ours
 from score_jax.data.images import FILTERS
 from score_jax.evaluation import resize
-from score_jax.evaluation.inception import SIZE, prepared
+from score_jax.evaluation.inception import SIZE, input_rule
+from score_jax.evaluation.input_rule import prepared
 from score_jax.models.scorers.inception import (
     BlockA,
     BlockB,
@@ -123,7 +124,7 @@ def run_network(file, dtype):
 
     @functools.partial(jax.jit, static_argnames=("how", "centre"))
     def layers(images, how, centre):
-        found = module.apply({"params": params}, prepared(images, how, centre))
+        found = module.apply({"params": params}, prepared(images, input_rule(how, centre)))
         whole = ("pool3", "logits", "logits_unbiased", "spatial")
         return found, {name: value.mean(axis=(1, 2)) for name, value in found.items() if name not in whole}
 
