@@ -3,9 +3,9 @@
 import flax.linen as nn
 
 
-def layer_norm(name: str | None = None) -> nn.LayerNorm:
-    """Layer norm as PyTorch's default: epsilon 1e-5, and the variance by squares of differences.
+def layer_norm(name: str | None = None, *, epsilon: float = 1e-5) -> nn.LayerNorm:
+    """Layer norm as PyTorch's default: the variance by squares of differences, plus epsilon.
 
     Its output is float32 whatever the compute dtype.
     """
-    return nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, name=name)
+    return nn.LayerNorm(epsilon=epsilon, use_fast_variance=False, name=name)
