@@ -7,7 +7,7 @@ from absl import flags
 
 from score_jax.cli import config_flags
 from score_jax.cli.verb import parse_flags
-from score_jax.convert import inception
+from score_jax.convert import dinov2, inception
 from score_jax.errors import InputError
 from score_jax.jobs.convert import RELEASES, WITHOUT_CONFIG, convert
 
@@ -23,10 +23,12 @@ _DESCRIPTION = f"""Converts published weights. Nothing in the file is executed, 
   python -m score_jax convert --from=karlo FOLDER --workdir=runs/karlo
 
   python -m score_jax convert --from=fid_inception pt_inception-2015-12-05-6726825d.pth inception.safetensors
+  python -m score_jax convert --from=dinov2 dinov2_vitl14_pretrain.pth dinov2.safetensors
 
 --from names the code that wrote the weights:
-{", ".join(RELEASES)}, or {inception.RELEASE}.
-The last is the network of FID, which needs no config and becomes one file. {", ".join(WITHOUT_CONFIG)} need none
+{", ".join(RELEASES)}, {inception.RELEASE} or
+{dinov2.RELEASE}. The last two are the networks of FID and of FD-DINOv2, which need no config and become one file; the
+weights of dinov2 are the hub's file or a folder of transformers. {", ".join(WITHOUT_CONFIG)} need none
 either: the networks follow from the weights. Of Stable Diffusion 2 give --prediction=eps or --prediction=v. karlo, of
 its own files or a folder of diffusers, becomes a cascade of three workdirs.
 
@@ -83,6 +85,19 @@ def _convert_inception(argv: list[str]) -> int:
     return 0
 
 
+def _convert_dinov2(argv: list[str]) -> int:
+    """Another one, of the hub's file or a folder of transformers."""
+    values = flags.FlagValues()
+    _define(values)
+    config_flags.parse(values, argv, ("in", "out"))
+    source, out = values["in"].value, values["out"].value
+    if source is None or out is None:
+        raise InputError("Expected a file or folder, and a file: convert --from=dinov2 FILE.pth OUT.safetensors.")
+    count = dinov2.convert_dinov2(Path(source), Path(out))
+    print(f"{count:,} parameters: {out}. Next: export {dinov2.VARIABLE}={out}")
+    return 0
+
+
 def _parsed(argv: list[str]) -> flags.FlagValues | None:
     """The flags, without a config where the weights need none and none is given; None where only help was asked for."""
     derived = any(f"--from={release}" in argv for release in WITHOUT_CONFIG)
@@ -99,6 +114,8 @@ def main(argv: list[str]) -> int:
     """Runs the verb."""
     if f"--from={inception.RELEASE}" in argv:
         return _convert_inception(argv)
+    if f"--from={dinov2.RELEASE}" in argv:
+        return _convert_dinov2(argv)
     values = _parsed(argv)
     if values is None:
         return 0

@@ -5,7 +5,7 @@ from pathlib import Path
 from absl import flags
 
 from score_jax.builder.sections import is_cascade
-from score_jax.cli.extractors import imported, inception
+from score_jax.cli.extractors import imported, of_protocol
 from score_jax.cli.verb import (
     Trained,
     define_step,
@@ -36,8 +36,10 @@ _DESCRIPTION = f"""Draws samples and compares them with real images. Sample i de
   python -m score_jax evaluate --workdir=runs/small_clip --config.data.eval_split=held_out
 
 --protocol names the evaluator whose numbers are reproduced:
-{", ".join(PROTOCOLS)}. It uses the Inception network, with the weights of
---inception_weights or $SCORE_JAX_INCEPTION, and compares with the whole train split. Without a protocol the samples are
+{", ".join(PROTOCOLS)}.
+edm2_dinov2 and dgm_eval use DINOv2, with the weights of --dinov2_weights or $SCORE_JAX_DINOV2; the others use the
+Inception network, with those of --inception_weights or $SCORE_JAX_INCEPTION. The whole train split is what samples are
+compared with. Without a protocol the samples are
 compared with the eval split, by the features of a small classifier that is trained on the labels of the train split, or
 by --features, any function from uint8 images (b, h, w, c) to vectors (b, d).
 
@@ -47,7 +49,16 @@ evaluation_PROTOCOL.*. If the command was stopped, by SIGTERM, Ctrl-C or a crash
 Of a CLIP it writes retrieval.json: how often the caption of an image of the eval split is the first, or among the first
 five, of all captions that differ (image to text) and an image of a caption that of all images (text to image), the mean
 cosine of pairs, and how often the name of the class, within --prompt_template, fits an image best (zero-shot)."""
-_OF_SAMPLES = ("protocol", "features", "inception_weights", "reference", "base", "save_samples", "allow_other_weights")
+_OF_SAMPLES = (
+    "protocol",
+    "features",
+    "inception_weights",
+    "dinov2_weights",
+    "reference",
+    "base",
+    "save_samples",
+    "allow_other_weights",
+)
 """Flags that are about samples and what they are compared with."""
 
 
@@ -62,6 +73,7 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "inception_weights", None, "File of the published weights of the FID Inception.", flag_values=values
     )
+    flags.DEFINE_string("dinov2_weights", None, "File or folder of DINOv2's weights.", flag_values=values)
     flags.DEFINE_bool(
         "allow_other_weights", False, "Accept weights that are not the published ones.", flag_values=values
     )
@@ -84,7 +96,12 @@ def _measured_by(values: flags.FlagValues, models: Cascade, workdir: Path) -> tu
     """Returns the protocol and its features; without `--protocol` and `--features`, those of a small classifier."""
     if values.protocol:
         protocol = protocol_of(values.protocol)
-        return protocol, inception(protocol, values.inception_weights, allow_other=values.allow_other_weights)
+        return protocol, of_protocol(
+            protocol,
+            inception_weights=values.inception_weights,
+            dinov2_weights=values.dinov2_weights,
+            allow_other=values.allow_other_weights,
+        )
     if values.features:
         return PLAIN, imported(values.features)
     images, labels = evaluate.load_images(open_images(models, "train_split"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 
 from score_jax.builder.options import Values
-from score_jax.cli.extractors import imported, inception
+from score_jax.cli.extractors import imported, of_protocol
 from score_jax.errors import InputError
 from score_jax.evaluation import feature_set, metrics
 from score_jax.evaluation.feature_set import FeatureSet
@@ -20,6 +20,7 @@ _DESCRIPTION = """Compares generated images A with real images B under the proto
   python -m score_jax fid samples/ cifar10:train --protocol=torch_fidelity
   python -m score_jax fid samples.npz VIRTUAL_imagenet256_labeled.npz --protocol=adm
   python -m score_jax fid photos/ --save=photos.npz --protocol=clean_fid
+  python -m score_jax fid samples/ photos/ --protocol=edm2_dinov2 --dinov2_weights=dinov2_vitl14_pretrain.pth
 
 A and B are each a folder of images, an .npz or .npy file of uint8 images (arr_0), an .npz file of statistics (mu and
 sigma: ours, pytorch-fid's, EDM's, guided-diffusion's), or NAME:SPLIT of a TFDS data set. --save writes the statistics
@@ -47,9 +48,12 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--inception_weights", help="file of the published weights; by default $SCORE_JAX_INCEPTION")
     parser.add_argument(
+        "--dinov2_weights", help="file or folder of DINOv2, for edm2_dinov2 and dgm_eval; by default $SCORE_JAX_DINOV2"
+    )
+    parser.add_argument(
         "--allow_other_weights", action="store_true", help="accept weights that are not the published ones"
     )
-    parser.add_argument("--features", help="module:function that computes features, instead of Inception")
+    parser.add_argument("--features", help="module:function that computes features, instead of a network")
     parser.add_argument(
         "--batch_size", type=int, default=32, help="images that each device measures at the same time (default: 32)"
     )
@@ -65,7 +69,12 @@ def main(argv: list[str]) -> int:
         protocol, extractor = PLAIN, imported(options.features)
     else:
         protocol = protocol_of(options.protocol)
-        extractor = inception(protocol, options.inception_weights, allow_other=options.allow_other_weights)
+        extractor = of_protocol(
+            protocol,
+            inception_weights=options.inception_weights,
+            dinov2_weights=options.dinov2_weights,
+            allow_other=options.allow_other_weights,
+        )
     mesh = make_mesh()
 
     texts = [options.generated] + ([] if options.real is None else [options.real])

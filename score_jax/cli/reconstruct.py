@@ -8,7 +8,7 @@ import numpy as np
 from absl import flags
 
 from score_jax.builder.options import Values
-from score_jax.cli.extractors import imported, inception
+from score_jax.cli.extractors import imported, of_protocol
 from score_jax.cli.verb import define_step, load_trained, parse_flags
 from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.evaluation.pictures import picture
@@ -40,8 +40,9 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_bool("fid", False, "Also measure FID between reconstructions and images.", **define)
     flags.DEFINE_string("protocol", "torch_fidelity", f"Protocol of FID, one of {', '.join(PROTOCOLS)}.", **define)
     flags.DEFINE_string("inception_weights", None, "File of Inception's weights, else $SCORE_JAX_INCEPTION.", **define)
+    flags.DEFINE_string("dinov2_weights", None, "File or folder of DINOv2's, else $SCORE_JAX_DINOV2.", **define)
     flags.DEFINE_bool("allow_other_weights", False, "Accept weights that are not the published ones.", **define)
-    flags.DEFINE_string("features", None, "module:function that computes features, instead of Inception.", **define)
+    flags.DEFINE_string("features", None, "module:function that computes features, instead of a network.", **define)
     flags.DEFINE_string("lpips_vgg", None, "File of VGG16's weights, for LPIPS.", **define)
     flags.DEFINE_string("lpips_heads", None, "File of LPIPS's weights.", **define)
 
@@ -61,7 +62,13 @@ def main(argv: list[str]) -> int:
         judge = (PLAIN, imported(values.features))
     elif values.fid:
         protocol = protocol_of(values.protocol)
-        judge = (protocol, inception(protocol, values.inception_weights, allow_other=values.allow_other_weights))
+        extractor = of_protocol(
+            protocol,
+            inception_weights=values.inception_weights,
+            dinov2_weights=values.dinov2_weights,
+            allow_other=values.allow_other_weights,
+        )
+        judge = (protocol, extractor)
     model = load_trained(values)
     model.experiment.part("autoencoder")
     source = open_split(model.config, "eval_split", model.workdir)

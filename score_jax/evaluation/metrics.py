@@ -13,7 +13,7 @@ from score_jax.evaluation.feature_set import FeatureSet, check_comparable
 from score_jax.evaluation.frechet import bootstrap_standard_error, frechet_distance
 from score_jax.evaluation.kernel_distance import kernel_distance, kernel_distance_in_blocks, subset_size
 from score_jax.evaluation.manifold import manifold
-from score_jax.evaluation.protocols import Protocol
+from score_jax.evaluation.protocols import PLAIN, Protocol
 
 FULL = 50_000
 """Samples behind a number that may be compared with the papers'."""
@@ -24,8 +24,11 @@ _INCEPTION_SCORES = {
     "shuffled": inception_score.shuffled,
     "whole": lambda logits: inception_score.in_splits(logits, 1),
 }
+_OF_DINOV2 = {"fid": "fd", "kid": "kd"}
 _MEANINGS = {
     "fid": "Frechet distance of the features to the reference's",
+    "fd": "Frechet distance of DINOv2's features to the reference's",
+    "kd": "kernel distance of DINOv2's features, unbiased in the number of samples",
     "sfid": "the same of spatial features",
     "kid": "kernel distance, unbiased in the number of samples",
     "inception_score": "sharpness and variety by the classes of Inception",
@@ -38,9 +41,13 @@ _MEANINGS = {
 
 
 def name_of(metric: str, features: str, count: int | None) -> str:
-    """`fid50k`, `fid1k`, `fid1234` of Inception's features; `fid_digits` of others; `fid` where no count is known."""
+    """`fid50k`, `fid1k`, `fid1234` of Inception's features; `fid_digits` of others; `fid` where no count is known.
+
+    DINOv2's are the field's: `fd_dinov2`, `kd_dinov2`, and `fd_dinov2_vitb14` where the network is not ViT-L/14.
+    """
     if features:
-        return f"{metric}_{features}"
+        without_inception = _OF_DINOV2.get(metric, metric) if features.startswith("dinov2") else metric
+        return f"{without_inception}_{features}"
     if count is None:
         return metric
     return f"{metric}{count // 1000}k" if count % 1000 == 0 else f"{metric}{count}"
@@ -80,7 +87,7 @@ def measure(
         )
     few = count is not None and count < FULL
     if generated.features is not None:
-        if name:
+        if protocol is PLAIN:
             error = bootstrap_standard_error(generated.features, real.moments["features"], seed=seed)
             values[f"{fid}_standard_error"] = error
         if real.features is not None and (protocol.kid or few):
@@ -90,10 +97,10 @@ def measure(
         if logits is not None and protocol.inception_score:
             found = _INCEPTION_SCORES[protocol.inception_score](logits(generated.features, protocol.biased_logits))
             values |= dict(zip(("inception_score", "inception_score_spread"), found, strict=True))
-    if few and not name:
+    if few and protocol is not PLAIN:
         values["warning"] = (
-            f"{fid} is of {count:,} samples and lies above fid50k: compare it with numbers from as many alone. KID "
-            "does not depend on their number."
+            f"{fid} is of {count:,} samples and lies above {name_of('fid', name, FULL)}{' of 50,000' if name else ''}: "
+            f"compare it with numbers from as many alone. {'KD' if name else 'KID'} does not depend on their number."
         )
     return values
 
@@ -118,14 +125,22 @@ def _kernel(protocol: Protocol, generated: FeatureSet, real: FeatureSet, name: s
 
 def _manifold(protocol: Protocol, generated: FeatureSet, real: FeatureSet) -> dict[str, float]:
     assert generated.features is not None and real.features is not None
-    wanted = len(real.features) if protocol.manifold_reference is None else protocol.manifold_reference
-    rows = np.unique(np.linspace(0, len(real.features) - 1, min(wanted, len(real.features))).astype(int))
-    k = protocol.neighbours
-    if min(len(rows), len(generated.features)) <= k:
+    count, k = len(real.features), protocol.neighbours
+    wanted = count if protocol.manifold_reference is None else min(protocol.manifold_reference, count)
+    rows, samples = _even_rows(real.features, wanted), generated.features
+    if protocol.manifold_balanced:
+        fewer = min(len(rows), len(samples))
+        rows, samples = _even_rows(real.features, fewer), _even_rows(samples, fewer)
+    if min(len(rows), len(samples)) <= k:
         raise InputError(f"Precision and recall need more than {k} generated and {k} real images: give more.")
-    found = manifold(generated=generated.features, real=real.features[rows], k=k)
+    found = manifold(generated=samples, real=rows, k=k)
     names = ("precision", "recall", "density", "coverage", "f_score")
     return {name: getattr(found, name) for name in names} | {"manifold_reference": len(rows)}
+
+
+def _even_rows(features: Float[np.ndarray, "n d"], count: int) -> Float[np.ndarray, "_ d"]:
+    """`count` rows, evenly spread."""
+    return features[np.unique(np.linspace(0, len(features) - 1, count).astype(int))]
 
 
 def by_count(generated: FeatureSet, real: FeatureSet, seed: int = 0) -> Extrapolated:

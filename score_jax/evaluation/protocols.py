@@ -1,6 +1,7 @@
 """How each reference evaluator measures: numbers of two protocols are not to be compared."""
 
 import dataclasses
+from typing import Literal
 
 from score_jax.errors import entry_of
 from score_jax.evaluation.resize import Resize
@@ -9,12 +10,14 @@ from score_jax.typing import Rounding
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """One evaluator's choices. Its FID is of pool3 features and unbiased float64 covariances in all of them.
+    """One evaluator's choices. All take unbiased float64 covariances.
 
     Attributes:
       name: its name.
-      resize: to 299 x 299, see `resize.resize`.
-      centre: what 0 of the network's input is in levels: it sees (x - centre) / centre.
+      network: whose features are compared: Inception's pool3, or the token of DINOv2 that stands for the whole image.
+      resize: to what the network sees, 299 x 299 or DINOv2's 224 x 224, see `resize.resize`.
+      centre: what 0 of Inception's input is in levels: it sees (x - centre) / centre. DINOv2 sees ImageNet's mean and
+        standard deviation.
       rounding: of samples to uint8, see `Pixels.decode`.
       spatial: whether sFID is one of its numbers.
       inception_score: which rows make a split: "chunks" of 5000 in their order, ten "shuffled" ones, or the "whole";
@@ -24,9 +27,11 @@ class Protocol:
         smaller set; "blocks" of about 1024 in their order; "" for none.
       neighbours: k of precision and recall; 0 for none.
       manifold_reference: reference images that precision and recall take; None for all.
+      manifold_balanced: whether they take as many generated images as real ones, the fewer of both.
     """
 
     name: str
+    network: Literal["inception", "dinov2"] = "inception"
     resize: Resize = "tf1"
     centre: float = 128.0
     rounding: Rounding = "rounded"
@@ -36,6 +41,7 @@ class Protocol:
     kid: str = ""
     neighbours: int = 0
     manifold_reference: int | None = None
+    manifold_balanced: bool = False
 
 
 PROTOCOLS = {
@@ -58,9 +64,21 @@ PROTOCOLS = {
             biased_logits=True,
             kid="blocks",
         ),
+        Protocol("edm2_dinov2", network="dinov2", resize="torch_bicubic"),
+        # The authors choose the 10,000 images of both sets at random, and 50,000 of a larger reference.
+        Protocol(
+            "dgm_eval",
+            network="dinov2",
+            resize="pillow",
+            kid="full_subsets",
+            neighbours=5,
+            manifold_reference=10_000,
+            manifold_balanced=True,
+        ),
     )
 }
-"""By name. Sources: guided-diffusion's evaluator, pytorch-fid, torch-fidelity, clean-fid, EDM, score_sde."""
+"""By name. Sources: guided-diffusion's evaluator, pytorch-fid, torch-fidelity, clean-fid, EDM, score_sde,
+NVlabs/edm2's calculate_metrics.py, dgm-eval."""
 
 PLAIN = Protocol("plain", rounding="truncated", kid="subsets")
 """For features that are not Inception's."""

@@ -24,7 +24,8 @@ def facts_of(protocol: Protocol, extractor: FeatureExtractor) -> dict[str, Any]:
     """Returns what two sets must have in common to be compared; of features of one's own, nothing is known."""
     if extractor.identity is None:
         return {"features": extractor.name}
-    return {"resize": protocol.resize, "centre": protocol.centre, "identity": extractor.identity}
+    known: dict[str, Any] = {"resize": protocol.resize, "identity": extractor.identity}
+    return known | ({"centre": protocol.centre} if protocol.network == "inception" else {"features": extractor.name})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

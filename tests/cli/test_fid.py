@@ -6,12 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image as PILImage
+from safetensors.numpy import save_file
 
-from score_jax.cli import fid as verb
 from score_jax.cli import main as cli
+from score_jax.convert.dinov2 import random_state
 from score_jax.evaluation import feature_set
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.resize import resize
+from score_jax.models.scorers.dinov2 import DINOv2
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (30, 6, 5, 3), dtype=np.uint8)
@@ -36,7 +38,7 @@ def as_inception(monkeypatch):
 
         return FeatureExtractor("", apply, prepare, identity="abc", logits=lambda rows, biased: 9 * rows)
 
-    monkeypatch.setattr(verb, "inception", extractor)
+    monkeypatch.setattr("score_jax.cli.extractors.inception", extractor)
 
 
 def run(*arguments):
@@ -221,3 +223,28 @@ def test_a_result_that_cannot_be_written_is_one_line(two_sets, capsys):
     (two_sets / "result.json").mkdir()
     assert run("images.npz", "images.npz", "--features=two_functions:flat", "--json=result.json") == 2
     assert "cannot write" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.fixture
+def tiny_dinov2(two_sets):
+    """A file of the hub's names, of a network that is none of the published ones."""
+    state = random_state(0, DINOv2(image_size=28, width=64, layers=1, heads=1))
+    save_file(state, two_sets / "dinov2.safetensors")
+    return "--dinov2_weights=dinov2.safetensors"
+
+
+def test_dinov2_under_both_protocols(two_sets, tiny_dinov2, capsys):
+    assert run("images.npz", "images.npz", "--protocol=edm2_dinov2", tiny_dinov2) == 2
+    assert "published numbers are of vitl14" in capsys.readouterr().err.splitlines()[-1]
+    allowed = ("--allow_other_weights", tiny_dinov2)
+    assert run("images.npz", "--save=edm2.npz", "--protocol=edm2_dinov2", *allowed) == 0
+    assert "Warning: these numbers are of dinov2_other" in capsys.readouterr().out
+    assert run("images.npz", "edm2.npz", "--protocol=edm2_dinov2", "--json=result.json", *allowed) == 0
+    values = json.loads((two_sets / "result.json").read_text())
+    assert abs(values["fd_dinov2_other"]) < 1e-6 and values["protocol"] == "edm2_dinov2"
+    assert values["real"]["resize"] == "torch_bicubic" and "centre" not in values["real"]
+    assert run("images.npz", "edm2.npz", "--protocol=dgm_eval", *allowed) == 2
+    assert "resize torch_bicubic, but the protocol 'dgm_eval' has pillow" in capsys.readouterr().err
+    assert run("images.npz", "images.npz", "--protocol=dgm_eval", "--json=result.json", *allowed) == 0
+    values = json.loads((two_sets / "result.json").read_text())
+    assert values["precision"] == values["coverage"] == 1 and "kd_dinov2_other" in values

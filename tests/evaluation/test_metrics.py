@@ -7,7 +7,8 @@ import pytest
 from score_jax.errors import InputError
 from score_jax.evaluation import metrics
 from score_jax.evaluation.feature_set import FeatureSet
-from score_jax.evaluation.inception import logits, prepared
+from score_jax.evaluation.inception import input_rule, logits
+from score_jax.evaluation.input_rule import prepared
 from score_jax.evaluation.manifold import Manifold, manifold
 from score_jax.evaluation.protocols import PROTOCOLS
 from score_jax.evaluation.statistics import moments
@@ -26,6 +27,8 @@ def features(count, shift=0.0, dim=3):
 def test_a_distance_is_named_by_its_number_of_samples(count, name):
     assert metrics.name_of("fid", "", count) == name
     assert metrics.name_of("fid", "digits", count) == "fid_digits"
+    assert metrics.name_of("fid", "dinov2", count) == "fd_dinov2"
+    assert metrics.name_of("kid", "dinov2_vitb14_reg", count) == "kd_dinov2_vitb14_reg"
 
 
 def test_a_distance_needs_four_images():
@@ -51,6 +54,31 @@ def test_precision_is_taken_on_even_rows_of_the_reference():
         metrics.measure(few.__class__("four", neighbours=4), generated=features(4), real=features(9), name="")
 
 
+def test_balanced_sets_are_as_many_as_the_fewer():
+    balanced = PROTOCOLS["adm"].__class__("balanced", neighbours=2, manifold_reference=16, manifold_balanced=True)
+    few, many = features(11), features(31, 0.5)
+    found = metrics.measure(balanced, generated=few, real=many, name="")
+    expected = manifold(generated=few.features, real=many.features[::3], k=2)
+    assert found["manifold_reference"] == 11 and found["density"] == expected.density
+    found = metrics.measure(balanced, generated=many, real=many, name="")
+    expected = manifold(generated=many.features[::2], real=many.features[::2], k=2)
+    assert found["manifold_reference"] == 16 and found["coverage"] == expected.coverage
+
+
+def test_dinov2_has_distances_of_its_own_names():
+    generated, real = features(12), features(31, 0.5)
+    found = metrics.measure(PROTOCOLS["dgm_eval"], generated=generated, real=real, name="dinov2")
+    assert found["fd_dinov2"] > 0 and found["kd_dinov2_subset_size"] == 12
+    assert found["manifold_reference"] == 12 and {"precision", "recall", "density", "coverage"} <= set(found)
+    assert found["warning"].startswith("fd_dinov2 is of 12 samples and lies above fd_dinov2 of 50,000") and (
+        "KD does not" in found["warning"]
+    )
+    assert "fd_dinov2_standard_error" not in found
+    assert {name: text for name, _, text in metrics.rows(found)}["kd_dinov2"].startswith("kernel distance of DINOv2")
+    plain = metrics.measure(PROTOCOLS["edm2_dinov2"], generated=features(12), real=real, name="dinov2")
+    assert "precision" not in plain and "fd_dinov2" in plain
+
+
 def test_the_f_score_is_the_harmonic_mean():
     assert Manifold(0.5, 0.25, 1.0, 1.0).f_score == pytest.approx(1 / 3)
 
@@ -68,7 +96,7 @@ def test_numbers_stand_with_their_uncertainty():
 def test_inception_sees_levels_about_the_protocols_centre():
     for centre, ends in ((127.5, (-1, 1)), (128.0, (-1, 127 / 128))):
         for level, value in zip((0, 255), ends, strict=True):
-            seen = prepared(jnp.full((1, 5, 7, 1), level, jnp.uint8), "tf1", centre)
+            seen = prepared(jnp.full((1, 5, 7, 1), level, jnp.uint8), input_rule("tf1", centre))
             assert seen.shape == (1, 299, 299, 3)
             np.testing.assert_allclose(seen, value, atol=1e-6)
 

@@ -20,6 +20,7 @@ SYSTEMS = (
     "blended_diffusion",
     "clip",
     "ddpm",
+    "dinov2",
     "edm",
     "guided_diffusion",
     "improved_diffusion",

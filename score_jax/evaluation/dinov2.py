@@ -1,0 +1,104 @@
+"""The features behind FD-DINOv2 (Stein et al. 2023, arXiv 2306.04675): images to DINOv2's input and through it."""
+
+import dataclasses
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from score_jax.evaluation.features import FeatureExtractor
+from score_jax.evaluation.input_rule import InputRule, prepared, prepared_alone
+from score_jax.evaluation.protocols import Protocol
+from score_jax.evaluation.resize import Matrix, pillow_matrix, torch_bicubic_matrix
+from score_jax.models.scorers.dinov2 import PATCH, DINOv2, architecture_of
+from score_jax.typing import Params
+
+SIZE = 224
+"""Height and width of what the evaluators show it."""
+ARCHITECTURE = "vitl14"
+"""What the evaluators' numbers are of."""
+NAME = "dinov2"
+"""Of its features, where the network is that one."""
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""ImageNet's, of levels from 0 to 1."""
+Code = Literal["hub", "transformers"]
+_HUB_OFFSET = 0.1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DINOv2Weights:
+    """A network and its parameters.
+
+    Attributes:
+      module: the Linen module.
+      params: its parameters.
+      sha256: of the published tensors, whatever file they came in.
+    """
+
+    module: DINOv2
+    params: Params
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """Of its features: "dinov2" of ViT-L/14, such as "dinov2_vitb14_reg" of others, so that a number says it."""
+        architecture = architecture_of(self.module)
+        return NAME if architecture == ARCHITECTURE else f"{NAME}_{architecture or 'other'}"
+
+
+def _position_matrix(length: int, out: int, registers: bool, code: Code) -> Matrix:
+    """From one side of the grid of position embeddings to that of another size, as a code resizes them bicubically.
+
+    With registers there is antialias, without there is none. Facebook's hub then steps by length / (out + 0.1),
+    transformers by length / out.
+    """
+    if length == out:
+        return np.eye(length)
+    if registers:
+        return pillow_matrix(length, out)
+    return torch_bicubic_matrix(length, out, length / (out + _HUB_OFFSET) if code == "hub" else None)
+
+
+def at_size(weights: DINOv2Weights, image_size: int, code: Code = "hub") -> DINOv2Weights:
+    """Returns the network for square images of another size: its position embeddings are resized, once and for all.
+
+    Args:
+      weights: for images of the size that they were published for.
+      image_size: wanted, a multiple of 14.
+      code: whose features they are to give: "hub", facebookresearch/dinov2's, which the evaluators run, or
+        "transformers", which differ where there are no registers.
+    """
+    module = weights.module
+    sides = module.image_size // PATCH, image_size // PATCH
+    matrix = _position_matrix(*sides, module.registers > 0, code)
+    position = np.asarray(weights.params["position"], np.float64)
+    grid = position[1:].reshape(sides[0], sides[0], -1)
+    grid = np.einsum("Hi,Wj,ijc->HWc", matrix, matrix, grid, optimize=True).reshape(-1, position.shape[1])
+    resized = jnp.asarray(np.concatenate([position[:1], grid]), weights.params["position"].dtype)
+    return DINOv2Weights(module.clone(image_size=image_size), {**weights.params, "position": resized}, weights.sha256)
+
+
+def input_rule(protocol: Protocol) -> InputRule:
+    """Returns what the network sees of an image: ImageNet's mean and standard deviation, at 224 x 224."""
+    centre, scale = (tuple(255 * value for value in values) for values in (MEAN, STD))
+    return InputRule(SIZE, protocol.resize, centre, scale)
+
+
+def dinov2_extractor(weights: DINOv2Weights, protocol: Protocol) -> FeatureExtractor:
+    """The features of a protocol: the token of the whole image after the last norm, as the hub computes it."""
+    seen, rule = at_size(weights, SIZE), input_rule(protocol)
+
+    def apply(params: Params, images: Float[Array, "b s s 3"]) -> dict[str, Float[Array, "b _"]]:
+        features = seen.module.apply({"params": params}, images)
+        assert not isinstance(features, tuple)
+        return {"features": features}
+
+    return FeatureExtractor(
+        weights.name,
+        apply,
+        lambda images: prepared(images, rule),
+        lambda image: prepared_alone(image, rule),
+        seen.params,
+        weights.sha256[:16],
+    )
