@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from score_jax.runtime.files import written_whole
 
 _FILE_KEYS = {"features": ("mu", "sigma"), "spatial": ("mu_s", "sigma_s")}
 """As the originals call them in their files."""
+_OTHER_KEYS = {"ref_mu": "mu", "ref_sigma": "sigma"}
+"""As the MeanFlow lineage calls them."""
 _MANY, _MOST = 50_000, 10**12
 
 
@@ -93,13 +95,20 @@ def save(path: Path, features: FeatureSet) -> None:
         np.savez(file, **arrays)  # by the open file: a name without the suffix would get one
 
 
+def holds_statistics(names: Collection[str]) -> bool:
+    """Whether arrays of these names are statistics, of whatever evaluator."""
+    return not {"mu", "ref_mu"}.isdisjoint(names)
+
+
 def load(path: Path) -> FeatureSet:
-    """Reads what `save` wrote, or the statistics of pytorch-fid, EDM or guided-diffusion, which have fewer facts.
+    """Reads what `save` wrote, or the statistics of pytorch-fid, EDM, guided-diffusion or the MeanFlow lineage, which
+    have fewer facts.
 
     Raises:
       InputError: the file is none of these, or its numbers are no moments or no features.
     """
-    arrays = read_arrays(path, ("facts", "features", "labels", *itertools.chain(*_FILE_KEYS.values())))
+    arrays = read_arrays(path, ("facts", "features", "labels", *itertools.chain(*_FILE_KEYS.values()), *_OTHER_KEYS))
+    arrays = {_OTHER_KEYS.get(name, name): array for name, array in arrays.items()}
     if not {"mu", "sigma"} <= arrays.keys():
         found = ", ".join(map(named, sorted(array_headers(path))[:8]))
         raise InputError(f"{path} holds {found}: expected mu and sigma (statistics) or arr_0 (images).")

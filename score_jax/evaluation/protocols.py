@@ -64,6 +64,8 @@ PROTOCOLS = {
             biased_logits=True,
             kid="blocks",
         ),
+        # The port in JAX that the MeanFlow lineage evaluates with; its resize by a shifted grid is TF1's rule.
+        Protocol("jax_fid", inception_score="shuffled"),
         Protocol("edm2_dinov2", network="dinov2", resize="torch_bicubic"),
         # The authors choose the 10,000 images of both sets at random, and 50,000 of a larger reference.
         Protocol(
@@ -78,7 +80,7 @@ PROTOCOLS = {
     )
 }
 """By name. Sources: guided-diffusion's evaluator, pytorch-fid, torch-fidelity, clean-fid, EDM, score_sde,
-NVlabs/edm2's calculate_metrics.py, dgm-eval."""
+Lyy-iiis/imeanflow's utils/fid_util.py, NVlabs/edm2's calculate_metrics.py, dgm-eval."""
 
 PLAIN = Protocol("plain", rounding="truncated", kid="subsets")
 """For features that are not Inception's."""

@@ -57,8 +57,8 @@ def open_side(
 
     Args:
       text: a folder of images; an .npz or .npy of uint8 images; an .npz of statistics (mu, sigma), of ours,
-        pytorch-fid's, EDM's or guided-diffusion's, the images in the latter giving its features; or NAME:SPLIT of a
-        TFDS data set.
+        pytorch-fid's, EDM's, guided-diffusion's or the MeanFlow lineage's (ref_mu, ref_sigma), images in the file
+        giving its features; or NAME:SPLIT of a TFDS data set.
       protocol: how images are resized.
       extractor: the network.
       channels: 3, or 1 where all images are to be grey.
@@ -68,7 +68,7 @@ def open_side(
       InputError: it names none of these, or statistics that were made under another protocol.
     """
     path = Path(text).expanduser()
-    if path.suffix not in (".npz", ".npy") or "mu" not in (names := array_headers(path)):
+    if path.suffix not in (".npz", ".npy") or not feature_set.holds_statistics(names := array_headers(path)):
         return Side(text, None, _source(text, extractor, channels, data_dir))
     statistics = feature_set.load(path)
     _check_made_so(path, statistics, protocol, extractor)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image as PILImage
+from scipy.ndimage import map_coordinates
 
 from score_jax.evaluation import resize
 from score_jax.evaluation.inception import input_rule
@@ -81,6 +82,19 @@ def test_an_image_prepared_alone_is_as_one_of_a_batch(how, shape):
     np.testing.assert_allclose(alone, together, atol=1e-6)
     if shape == (32, 64, 3):  # needs no padding
         np.testing.assert_array_equal(alone, jax.jit(lambda x: prepared(x, rule))(jnp.asarray(image[None]))[0])
+
+
+@pytest.mark.parametrize("length", [32, 256, 512])
+def test_a_sampling_grid_shifted_by_half_a_pixel_of_both_sizes_is_the_rule_of_tf1(length):
+    """The resize of `jax_fid` (Lyy-iiis/imeanflow, utils/jax_fid/resize.py): coordinates in [-1, 1] over whole pixels,
+    moved by 1 / length - 1 / 299; bilinear, what lies outside is the border.
+    """
+    coordinates = (2 * np.arange(299) + 1) / 299 - 1 + 1 / length - 1 / 299
+    places = ((coordinates + 1) * length - 1) / 2
+    row = RNG.uniform(0, 255, length)
+    np.testing.assert_allclose(
+        resize.tf1_matrix(length, 299) @ row, map_coordinates(row, places[None], order=1, mode="nearest"), rtol=1e-9
+    )
 
 
 def test_images_of_many_sizes_need_few_programs():

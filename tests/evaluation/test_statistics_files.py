@@ -34,6 +34,13 @@ def test_statistics_of_any_precision_and_rank_are_read(load, dtype, sigma):
     assert found.mean.dtype == np.float64
 
 
+def test_the_meanflow_lineage_calls_them_otherwise(load):
+    found = load(ref_mu=MU, ref_sigma=SIGMA)
+    np.testing.assert_array_equal(found.moments["features"].mean, MU)
+    np.testing.assert_allclose(found.moments["features"].covariance, SIGMA, rtol=1e-12)
+    assert feature_set.holds_statistics({"ref_mu", "ref_sigma"}) and not feature_set.holds_statistics({"arr_0"})
+
+
 def test_statistics_of_many_features_and_few_images_in_float32_are_read(load):
     """The covariance of 100 images in float32, by E[xx] - E[x]E[x]: 412 eigenvalues that are rounding alone."""
     rows = (0.4 + np.abs(RNG.normal(size=(100, 512))) * 0.3).astype(np.float32)
