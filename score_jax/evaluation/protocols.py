@@ -64,8 +64,9 @@ PROTOCOLS = {
             biased_logits=True,
             kid="blocks",
         ),
-        # The port in JAX that the MeanFlow lineage evaluates with; its resize by a shifted grid is TF1's rule.
-        Protocol("jax_fid", inception_score="shuffled"),
+        # The port in JAX that the MeanFlow lineage evaluates with. It computes the shift of the sampling grid that
+        # would make its resize TF1's rule, and does not apply it.
+        Protocol("jax_fid", resize="torch", inception_score="shuffled"),
         Protocol("edm2_dinov2", network="dinov2", resize="torch_bicubic"),
         # The authors choose the 10,000 images of both sets at random, and 50,000 of a larger reference.
         Protocol(

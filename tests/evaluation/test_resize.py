@@ -85,16 +85,15 @@ def test_an_image_prepared_alone_is_as_one_of_a_batch(how, shape):
 
 
 @pytest.mark.parametrize("length", [32, 256, 512])
-def test_a_sampling_grid_shifted_by_half_a_pixel_of_both_sizes_is_the_rule_of_tf1(length):
-    """The resize of `jax_fid` (Lyy-iiis/imeanflow, utils/jax_fid/resize.py): coordinates in [-1, 1] over whole pixels,
-    moved by 1 / length - 1 / 299; bilinear, what lies outside is the border.
+@pytest.mark.parametrize(("shifted", "matrix"), [(True, resize.tf1_matrix), (False, resize.half_pixel_matrix)])
+def test_a_sampling_grid_is_the_rule_of_tf1_where_it_is_shifted(length, shifted, matrix):
+    """Coordinates in [-1, 1] over whole pixels, moved by 1 / length - 1 / 299 or, as those of `jax_fid`
+    (Lyy-iiis/imeanflow, utils/jax_fid/resize.py), where they are. What lies outside is the border.
     """
-    coordinates = (2 * np.arange(299) + 1) / 299 - 1 + 1 / length - 1 / 299
-    places = ((coordinates + 1) * length - 1) / 2
-    row = RNG.uniform(0, 255, length)
-    np.testing.assert_allclose(
-        resize.tf1_matrix(length, 299) @ row, map_coordinates(row, places[None], order=1, mode="nearest"), rtol=1e-9
-    )
+    coordinates = (2 * np.arange(299) + 1) / 299 - 1 + shifted * (1 / length - 1 / 299)
+    row, places = RNG.uniform(0, 255, length), ((coordinates + 1) * length - 1) / 2
+    expected = map_coordinates(row, places[None], order=1, mode="nearest")
+    np.testing.assert_allclose(matrix(length, 299) @ row, expected, rtol=1e-9)
 
 
 def test_images_of_many_sizes_need_few_programs():
