@@ -23,8 +23,8 @@ _DESCRIPTION = """Compares generated images A with real images B under the proto
   python -m score_jax fid samples/ photos/ --protocol=edm2_dinov2 --dinov2_weights=dinov2_vitl14_pretrain.pth
 
 A and B are each a folder of images, an .npz or .npy file of uint8 images (arr_0), an .npz file of statistics (mu and
-sigma: ours, pytorch-fid's, EDM's, guided-diffusion's), or NAME:SPLIT of a TFDS data set. --save writes the statistics
-of A; then B may be left out."""
+sigma: ours, pytorch-fid's, EDM's, guided-diffusion's; ref_mu and ref_sigma: MeanFlow's), EDM2's .pkl of statistics,
+or NAME:SPLIT of a TFDS data set. --save writes the statistics of A; then B may be left out."""
 
 
 def _statistics_path(path: Path) -> Path:

@@ -177,5 +177,7 @@ def _meaning(name: str) -> str:
 
 def lines(values: dict[str, Any]) -> list[str]:
     """Returns the same lines for a terminal, with the warning."""
-    text = [f"{name:<22}{shown}" for name, shown, _ in rows(values)]
+    found = rows(values)
+    width = max([22, *(len(name) + 2 for name, _, _ in found)])
+    text = [f"{name:<{width}}{shown}" for name, shown, _ in found]
     return text + ([f"Warning: {values['warning']}"] if "warning" in values else [])

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from score_jax.convert.edm2_statistics import read_edm2_statistics
 from score_jax.data.images import with_channels
 from score_jax.data.sources import Source, open_images
 from score_jax.errors import InputError, named
@@ -58,7 +59,7 @@ def open_side(
     Args:
       text: a folder of images; an .npz or .npy of uint8 images; an .npz of statistics (mu, sigma), of ours,
         pytorch-fid's, EDM's, guided-diffusion's or the MeanFlow lineage's (ref_mu, ref_sigma), images in the file
-        giving its features; or NAME:SPLIT of a TFDS data set.
+        giving its features; EDM2's .pkl of statistics; or NAME:SPLIT of a TFDS data set.
       protocol: how images are resized.
       extractor: the network.
       channels: 3, or 1 where all images are to be grey.
@@ -68,6 +69,10 @@ def open_side(
       InputError: it names none of these, or statistics that were made under another protocol.
     """
     path = Path(text).expanduser()
+    if path.suffix == ".pkl" and path.is_file():
+        statistics = read_edm2_statistics(path, protocol)
+        _check_made_so(path, statistics, protocol, extractor)
+        return Side(text, statistics, None)
     if path.suffix not in (".npz", ".npy") or not feature_set.holds_statistics(names := array_headers(path)):
         return Side(text, None, _source(text, extractor, channels, data_dir))
     statistics = feature_set.load(path)

@@ -1,6 +1,7 @@
 """`fid A B`: any two kinds of things that hold images or statistics, and what may not be compared."""
 
 import json
+import pickle
 
 import jax.numpy as jnp
 import numpy as np
@@ -248,3 +249,25 @@ def test_dinov2_under_both_protocols(two_sets, tiny_dinov2, capsys):
     assert run("images.npz", "images.npz", "--protocol=dgm_eval", "--json=result.json", *allowed) == 0
     values = json.loads((two_sets / "result.json").read_text())
     assert values["precision"] == values["coverage"] == 1 and "kd_dinov2_other" in values
+
+
+def test_edm2s_statistics_are_read_for_their_own_network(two_sets, tiny_dinov2, as_inception, capsys):
+    """As its `calculate_metrics.py ref` writes them, for numbers that are three here."""
+    moments = {"mu": np.zeros(3), "sigma": np.eye(3)}
+    dinov2 = {"mu": np.zeros(64), "sigma": np.eye(64)}
+    file = two_sets / "img64.pkl"
+    file.write_bytes(pickle.dumps({"num_images": 1000, "fid": moments, "fd_dinov2": dinov2}))
+    assert run("images.npz", "img64.pkl", "--protocol=edm", "--json=result.json") == 0
+    values = json.loads((two_sets / "result.json").read_text())
+    assert values["fid12"] > 0 and values["real"] == {"n": 1000, "resize": "tf1", "centre": 128.0}
+    assert run("images.npz", "img64.pkl", "--protocol=pytorch_fid") == 2
+    assert "img64.pkl was made with resize tf1" in capsys.readouterr().err
+    arguments = ("images.npz", "img64.pkl", tiny_dinov2, "--allow_other_weights")
+    assert run(*arguments, "--protocol=dgm_eval") == 2
+    assert "was made with features dinov2" in capsys.readouterr().err
+    file.write_bytes(pickle.dumps({"num_images": 1000, "fid": moments}))
+    assert run(*arguments, "--protocol=edm2_dinov2") == 2
+    assert "holds num_images, fid: expected EDM2's statistics" in capsys.readouterr().err
+    file.write_bytes(pickle.dumps({"num_images": None, "fid": moments}))
+    assert run("images.npz", "img64.pkl", "--protocol=edm") == 2
+    assert "num_images=None" in capsys.readouterr().err
