@@ -176,11 +176,11 @@ def _module(state: StateDict, names: Names, heads: int | None) -> DINOv2:
     heads = width // HEAD_CHANNELS if heads is None else heads
     if heads < 1 or width % heads:
         raise InputError(f"The weights are no DINOv2's: a width of {width} does not split into {heads} heads.")
-    first = next(i for i in itertools.count() if f"{names.blocks}.{i}.norm1.weight" not in state)
+    layers = next(i for i in itertools.count() if f"{names.blocks}.{i}.norm1.weight" not in state)
     return DINOv2(
         side * PATCH,
         width,
-        layers=first,
+        layers=layers,
         heads=heads,
         registers=_shape(state, registers, 3)[1] if registers in state else 0,
         swiglu=f"{names.blocks}.0.{names.layers['hidden_gated']}weight" in state,
@@ -247,7 +247,7 @@ def load_dinov2(path: Path) -> DINOv2Weights:
     heads = None
     if path.is_dir():
         config = read_json(path / "config.json")
-        check_only(str(path), config, {**_CONFIG})
+        check_only(str(path), config, _CONFIG)
         heads = config.get("num_attention_heads")
         if heads is not None and not isinstance(heads, int):
             raise InputError(f"{path / 'config.json'}: num_attention_heads={quoted(heads)}: expected an integer.")

@@ -7,9 +7,12 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image as PILImage
+from safetensors.numpy import save_file
 
 from score_jax.cli import main as cli
 from score_jax.cli.verb import parse_flags, with_aliases
+from score_jax.convert.dinov2 import random_state
+from score_jax.models.scorers.dinov2 import DINOv2
 from score_jax.training.run_config import save_config
 from tiny import here, write_config
 
@@ -148,6 +151,12 @@ def test_a_folder_of_pictures_trains_samples_and_evaluates(tmp_path, capsys):
     result = json.loads((workdir / "evaluation.json").read_text())
     assert result["fid_digits_real"] < result["fid_digits_noise"]
     assert "fid" not in result
+    save_file(random_state(0, DINOv2(image_size=14, width=64, layers=1, heads=1)), tmp_path / "dinov2.safetensors")
+    weights = (f"--dinov2_weights={tmp_path / 'dinov2.safetensors'}", "--allow_other_weights")
+    assert here("evaluate", f"--workdir={workdir}", "--protocol=dgm_eval", "--reference=eval", *weights) == 0
+    result = json.loads((workdir / "evaluation_dgm_eval.json").read_text())
+    assert result["fd_dinov2_other"] > 0 and result["manifold_reference"] == 8
+    assert result["fd_dinov2_other_infinity_high"] > result["fd_dinov2_other_infinity_low"]
     shutil.rmtree(workdir / "checkpoints")
     capsys.readouterr()
     assert here("sample", f"--workdir={workdir}") == 2

@@ -66,17 +66,11 @@ def test_names_are_the_published_ones():
 def test_the_published_networks_follow_from_their_shapes(name):
     for registers in (0, 4):
         module = model.dinov2(name, registers=registers)
-        shapes = jax.tree.map(
-            lambda leaf: np.broadcast_to(np.int8(0), leaf.shape), model.parameter_shapes(module)
-        )  # takes no memory
-        table = dinov2.table(dinov2.HUB, swiglu=module.swiglu)
-        state = {}
-        for path, leaf in jax.tree_util.tree_leaves_with_path(shapes):
+        table, state = dinov2.table(dinov2.HUB, swiglu=module.swiglu), {}
+        for path, leaf in jax.tree_util.tree_leaves_with_path(model.parameter_shapes(module)):
             counterpart = table(tuple(key.key for key in path))
-            shape = leaf.shape if "patches" not in str(path[0]) else (0, 0)
-            state[counterpart.name] = np.broadcast_to(
-                np.int8(0), {"pos_embed": (1, *shape), "register_tokens": (1, *shape)}.get(counterpart.name, shape)
-            )
+            shape = counterpart.theirs(np.broadcast_to(np.int8(0), leaf.shape)).shape
+            state[counterpart.name] = np.broadcast_to(np.int8(0), shape)  # takes no memory
         assert dinov2._module(state, dinov2.HUB, None) == module
 
 
