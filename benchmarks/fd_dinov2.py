@@ -28,7 +28,7 @@ from score_jax.convert.readers import read_tensors
 from score_jax.evaluation.dinov2 import DINOv2Weights, at_size, dinov2_extractor, input_rule
 from score_jax.evaluation.input_rule import prepared
 from score_jax.evaluation.protocols import PROTOCOLS
-from score_jax.models.scorers.dinov2 import ARCHITECTURES, dinov2, parameter_shapes
+from score_jax.models.scorers.dinov2 import ARCHITECTURES, architecture_of, dinov2, parameter_shapes
 
 TINY = {"image_size": 70, "width": 16, "layers": 2, "heads": 2}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -173,28 +173,35 @@ def input_claims(peer: Peer, folder: Path, written: Path | None) -> list[Claim]:
     return claims
 
 
-def whole_claims(peer: Peer, folder: Path) -> list[Claim]:
-    """ViT-S/14 whole, from bytes to features under edm2_dinov2, beside the hub's; and all networks' sizes."""
-    rng = np.random.default_rng(2)
-    options = {"image_size": 518, **ARCHITECTURES["vits14"]}
-    peer.ask("make", code="hub", options=options, seed=9, out=str(folder / "vits14.pth"))
-    weights = load_dinov2(folder / "vits14.pth")
-    assert weights.name == "dinov2_vits14"
-    image = rng.integers(0, 256, (256, 256, 3), dtype=np.uint8)
+def whole_claims(peer: Peer, folder: Path, name: str) -> list[Claim]:
+    """A published network whole, of the hub's file, from bytes to features, beside the hub's code."""
+    options = {"image_size": 518, **ARCHITECTURES[name]}
+    peer.ask("make", code="hub", options=options, seed=9, out=str(folder / "whole.pth"))
+    weights = load_dinov2(folder / "whole.pth")
+    assert architecture_of(weights.module) == name
+    image = np.random.default_rng(2).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     np.savez(folder / "bytes.npz", image=image)
     peer.ask("inputs", images=str(folder / "bytes.npz"), out=str(folder / "inputs.npz"))
-    np.savez(folder / "images.npz", image=np.load(folder / "inputs.npz")["edm2_image"].transpose(2, 0, 1)[None])
-    peer.ask("outputs", images=str(folder / "images.npz"), out=str(folder / "found.npz"))
-    theirs = np.load(folder / "found.npz")["features_image"]
-    extractor = dinov2_extractor(weights, PROTOCOLS["edm2_dinov2"])
-    ours = jax.jit(lambda params, x: extractor.apply(params, extractor.prepare(x))["features"])
-    found = np.asarray(ours(extractor.params, image[None]))
-    how = "ViT-S/14, 256 x 256 bytes to features"
-    claims = [Claim("whole_vits14", apart(found, theirs), "of the largest", LIMIT, "<=", how)]
+    claims = []
+    for way, protocol in (("edm2", "edm2_dinov2"), ("dgm_eval", "dgm_eval")):
+        given = np.load(folder / "inputs.npz")[f"{way}_image"]
+        np.savez(folder / "images.npz", image=given.transpose(2, 0, 1)[None])
+        peer.ask("outputs", images=str(folder / "images.npz"), out=str(folder / "found.npz"))
+        theirs = np.load(folder / "found.npz")["features_image"]
+        extractor = dinov2_extractor(weights, PROTOCOLS[protocol])
+        ours = jax.jit(lambda params, x, e=extractor: e.apply(params, e.prepare(x))["features"])
+        found = np.asarray(ours(extractor.params, image[None]))
+        how = f"{name}, 256 x 256 bytes to features"
+        claims.append(Claim(f"{protocol}_{name}", apart(found, theirs), "of the largest", LIMIT, "<=", how))
     other = at_size(weights, 224, "transformers")
-    moved = jax.jit(lambda p, x: other.module.apply({"params": p}, extractor.prepare(x)))(other.params, image[None])
+    moved = np.asarray(ours(other.params, image[None]))
     how = "the same features with position embeddings resized as transformers does"
-    claims.append(Claim("transformers_moves_it", apart(np.asarray(moved), theirs), "of the largest", LIMIT, ">=", how))
+    return [*claims, Claim(f"transformers_moves_{name}", apart(moved, theirs), "of the largest", LIMIT, ">=", how)]
+
+
+def size_claims(peer: Peer) -> list[Claim]:
+    """How many parameters the networks have."""
+    claims = []
     for name, architecture in ARCHITECTURES.items():
         for registers in (0, 4):
             module = dinov2(name, registers=registers)
@@ -220,8 +227,9 @@ def main() -> int:
         folder = Path(name)
         claims = network_claims(peer, folder, arguments.write)
         claims += input_claims(peer, folder, arguments.write)
+        claims += size_claims(peer)
         with jax.default_matmul_precision("highest"):
-            claims += whole_claims(peer, folder)
+            claims += [claim for name in ("vits14", "vitl14") for claim in whole_claims(peer, folder, name)]
     return emit("fd_dinov2", claims, began, as_json=arguments.json)
 
 
