@@ -12,7 +12,7 @@ from typing import Any, SupportsIndex, TypeVar
 
 import numpy as np
 
-from score_jax.data.array_images import array_rows
+from score_jax.data.array_images import ArrayImages, array_rows
 from score_jax.data.dead_leaves import DeadLeavesImages
 from score_jax.data.embeddings import Embeddings
 from score_jax.data.folder import no_parts, open_folder
@@ -336,29 +336,31 @@ def open_images(
         print_once(line)
         return Source(called, files, prepare, folders, files.labels, files.summary)
     if name.lower().endswith((".npz", ".npy")):
-        pixels = _part_of_arrays(array_rows(Path(name).expanduser()), split, name)
-        labels = np.array([row["label"] for row in pixels]) if "label" in pixels[0] else None
-        return Source(called, pixels, prepare, None, labels, functools.partial(_pixels_hash, pixels))
+        whole = array_rows(Path(name).expanduser())
+        part = _part_of_arrays(whole, split, name)
+        labels = None if whole.labels is None else whole.labels[part.kept]
+        return Source(called, part, prepare, None, labels, functools.partial(_pixels_hash, part))
     rows, classes = open_tfds(name, split, data_dir)
     return Source(called, rows, prepare, classes)
 
 
-def _part_of_arrays(rows: Sequence[dict], split: str, name: str) -> list[dict]:
+def _part_of_arrays(rows: ArrayImages, split: str, name: str) -> "_Part":
     """The rows of a split of arrays, which have no parts; says where a cut has lost labels, as arrays come sorted."""
     wanted = parse_split(split, name)
     if wanted.part != "all":
         raise InputError(no_parts(wanted, name, len(rows)))
-    kept = [rows[i] for i in wanted.cut(len(rows), name)]
-    there, here = (len({str(row.get("label")) for row in some}) for some in (rows, kept))
-    if here < there:
-        print_once(
-            f"{name}, split {split!r}: {len(kept)} of its {len(rows)} images, with {here} of its {there} labels."
-        )
-    return kept
+    kept = wanted.cut(len(rows), name)
+    if rows.labels is not None:
+        there, here = len(np.unique(rows.labels)), len(np.unique(rows.labels[kept]))
+        if here < there:
+            print_once(
+                f"{name}, split {split!r}: {len(kept)} of its {len(rows)} images, with {here} of its {there} labels."
+            )
+    return _Part(rows, kept)
 
 
 def _pixels_hash(rows: Sequence[dict]) -> bytes:
-    """A hash of all pixels, labels and captions in memory."""
+    """A hash of all pixels, labels and captions."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(np.ascontiguousarray(row["image"]))
