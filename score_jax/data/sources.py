@@ -88,6 +88,7 @@ class Source:
       beside: what examples of a folder have beside their images, by name: functions of the image's file.
       prepare_shown: as `prepare`, of another size, for a CLIP that sees the same image: "shown" of examples; None: they
         have none.
+      threads: of a process that read examples; 0: as `loader.reading_threads` says.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Source:
     tokenizer: TextTokenizer | None = None
     beside: Mapping[str, Callable[[Path], np.ndarray]] = dataclasses.field(default_factory=dict)
     prepare_shown: Callable[[np.ndarray, str], np.ndarray] | None = None
+    threads: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -1,5 +1,6 @@
 """`train`: from a config to a workdir with a trained model; the same call again resumes."""
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -97,7 +98,8 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
     if c.sample_every and _draws_pictures(experiment):
         _refuse_moments(experiment)
         _given_of_pictures(experiment, workdir, _num_pictures(mesh))  # so that what it lacks is said before training
-    with Checkpoints(directory, c.keep, c.keep_every, about=_about(config, workdir)) as checkpoints:
+    kept = Checkpoints(directory, c.keep, c.keep_every, about=_about(config, workdir))
+    with contextlib.closing(batches), kept as checkpoints:
         if checkpoints.latest is None:
             state = _initial_state(experiment, workdir, mesh)
         else:
@@ -136,9 +138,8 @@ def open_training(experiment: builder.Experiment) -> Source:
             "training.latents is only for models with codec.name=latents that need no image in training: leave it out, "
             "or data.flip=True, data.low_resolution, data.holes, data.segmentations and data.embeddings."
         )
-    return open_latents(Path(folder), text_tokenizer(data.tokenizer, data.max_tokens)).with_labels_of(
-        experiment.label_classes
-    )
+    latents = open_latents(Path(folder), text_tokenizer(data.tokenizer, data.max_tokens))
+    return dataclasses.replace(latents.with_labels_of(experiment.label_classes), threads=data.threads)
 
 
 def _check_latents(experiment: builder.Experiment, frozen: Mapping[str, PyTree]) -> None:
