@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, SupportsIndex, TypeVar
 
 import numpy as np
+from jaxtyping import Int
 
 from score_jax.data.array_images import ArrayImages, array_rows
 from score_jax.data.dead_leaves import DeadLeavesImages
@@ -187,6 +188,10 @@ class Source:
         if self.labels is not None:
             checked_labels(self.labels, len(self), num_classes, self.name)
         return dataclasses.replace(self, num_classes=num_classes)
+
+    def at(self, places: Int[np.ndarray, "n"]) -> "Source":
+        """The examples at these places, in this order, as a source of its own."""
+        return dataclasses.replace(self, rows=_Part(self.rows, places.tolist()), labels=None, summary=None)
 
     @property
     def fingerprint(self) -> str:
@@ -420,10 +425,10 @@ class ArrayRows(Sequence):
 
 @dataclasses.dataclass(frozen=True)
 class _Part(Sequence):
-    """The rows of a range."""
+    """The rows at some places."""
 
     rows: Sequence[dict]
-    kept: range
+    kept: Sequence[int]
 
     def __len__(self) -> int:
         return len(self.kept)
