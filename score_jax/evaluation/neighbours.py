@@ -32,9 +32,10 @@ def nearest_of_parts(
     best, where, start = np.full(len(queries), np.inf), np.zeros(len(queries), int), 0
     for part in parts:
         images = part.reshape(-1, queries.shape[1]).astype(np.float64)
-        squares = (queries**2).sum(1)[:, None] - 2 * queries @ images.T + (images**2).sum(1)
-        nearest = squares.argmin(axis=1)
-        value = squares[np.arange(len(queries)), nearest]
+        # Less the query's own square, which is the same for all images.
+        squares = np.einsum("kd,kd->k", images, images)[:, None] - 2 * (images @ queries.T)
+        nearest = squares.argmin(axis=0)
+        value = squares[nearest, np.arange(len(queries))]
         where = np.where(value < best, start + nearest, where)
         best, start = np.minimum(best, value), start + len(images)
     return where
