@@ -432,8 +432,9 @@ def restore_trained(
             return weights.load_params(workdir, experiment.network.shapes(), replicated(mesh)), 0
         raise InputError(f"No checkpoint in {directory}: expected checkpoints of `train`, or converted weights.")
     with Checkpoints(directory, config.training.keep, config.training.keep_every) as checkpoints:
-        state = checkpoints.restore(abstract_state(experiment.create_state, mesh), step).state
-    return _of_model(experiment, state.ema_params if averaged else state.params), int(state.step)
+        like = abstract_state(experiment.create_state, mesh)
+        params, found = checkpoints.restore_part(like, "ema_params" if averaged else "params", step)
+    return _of_model(experiment, params), found
 
 
 def restore_params(
