@@ -41,7 +41,7 @@ def test_a_writer_is_named_while_it_writes_and_not_after(tmp_path):
 
 def test_a_second_writer_is_refused_while_the_first_lives(tmp_path):
     with Lease(tmp_path) as first:
-        with pytest.raises(InputError, match="Another run writes checkpoints"), Lease(tmp_path, wait=0.5):
+        with pytest.raises(InputError, match="Another run writes checkpoints"), Lease(tmp_path, wait=3.0):
             pass
         first.check()  # and has lost nothing by it
         assert (tmp_path / FILE_NAME).exists()
