@@ -1,5 +1,6 @@
 """`train`: from a config to a workdir with a trained model; the same call again resumes."""
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -110,16 +111,15 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
     if c.sample_every and _draws_pictures(experiment):
         _refuse_moments(experiment)
         _given_of_pictures(experiment, workdir, _num_pictures(mesh))  # so that what it lacks is said before training
-    lease = Lease(directory)
-    on_first_process(lease.take)
-    about, mirror, clock = _about(config, workdir), Mirror(workdir, directory), StepClock()
-    on_first_process(mirror.bring_back)
+    lease, mirror, clock = Lease(directory), Mirror(workdir, directory), StepClock()
 
     def before_save() -> None:
         lease.check()
         mirror.copy()
 
+    about = _about(config, workdir)
     with (
+        contextlib.closing(batches),
         lease,
         mirror,
         Checkpoints(directory, c.keep, c.keep_every, about=about, before_save=before_save) as checkpoints,
@@ -168,9 +168,8 @@ def open_training(experiment: builder.Experiment) -> Source:
             "training.latents is only for models with codec.name=latents that need no image in training: leave it out, "
             "or data.flip=True, data.low_resolution, data.holes, data.segmentations and data.embeddings."
         )
-    return open_latents(Path(folder), text_tokenizer(data.tokenizer, data.max_tokens)).with_labels_of(
-        experiment.label_classes
-    )
+    latents = open_latents(Path(folder), text_tokenizer(data.tokenizer, data.max_tokens))
+    return dataclasses.replace(latents.with_labels_of(experiment.label_classes), threads=data.threads)
 
 
 def _check_latents(experiment: builder.Experiment, frozen: Mapping[str, PyTree]) -> None:
@@ -433,8 +432,9 @@ def restore_trained(
             return weights.load_params(workdir, experiment.network.shapes(), replicated(mesh)), 0
         raise InputError(f"No checkpoint in {directory}: expected checkpoints of `train`, or converted weights.")
     with Checkpoints(directory, config.training.keep, config.training.keep_every) as checkpoints:
-        state = checkpoints.restore(abstract_state(experiment.create_state, mesh), step).state
-    return _of_model(experiment, state.ema_params if averaged else state.params), int(state.step)
+        like = abstract_state(experiment.create_state, mesh)
+        params, found = checkpoints.restore_part(like, "ema_params" if averaged else "params", step)
+    return _of_model(experiment, params), found
 
 
 def restore_params(
