@@ -34,6 +34,12 @@ class Data(Options):
         "filter that resizes an image from its size in the file to image_size; none: do not resize",
         one_of=("none", *FILTERS),
     )
+    threads: int = count(
+        0,
+        "threads of each process that read and decode examples; 0: one for each core, 4 to 16. More of them help where "
+        "files come slowly, as from a bucket",
+        least=0,
+    )
     flip: bool = option(False, "random horizontal flips in training")
     tokenizer: str = option(
         "",

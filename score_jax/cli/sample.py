@@ -3,17 +3,12 @@
 from pathlib import Path
 
 import jax
-import numpy as np
 from absl import flags
 
 from score_jax.cli.verb import define_prompts, define_step, load_drawing, parse_flags, with_aliases
-from score_jax.evaluation.image_grid import save_png
-from score_jax.evaluation.pictures import picture
-from score_jax.jobs.cascades import Cascade, cascade_sampler, check_last_finite
-from score_jax.jobs.sample import Drawn, drawn_by
+from score_jax.jobs.sample_files import draw_samples, write_samples
 from score_jax.runtime.multihost import print_once
 from score_jax.runtime.parts import Interrupted, parts_of
-from score_jax.runtime.results import provenance, write_arrays, write_json
 from score_jax.runtime.stop import stop_on_signals
 
 _DESCRIPTION = """Draws images from a trained model or a cascade of models. Image i depends only on the seed and on i.
@@ -49,36 +44,17 @@ def main(argv: list[str]) -> int:
     values = parse_flags(with_aliases(argv), _DESCRIPTION, _define)
     if values is None:
         return 0
-    c = values.config.sampling
-    models, count = load_drawing(values, c.num_samples)
-    workdir = Path(values.workdir)
-    sampler = cascade_sampler(models, seed=c.seed, label=c.label)
+    models, count = load_drawing(values, values.config.sampling.num_samples)
+    workdir, out = Path(values.workdir), Path(values.out or values.workdir)
     parts = parts_of(workdir / "sample_parts", models.identity(count) | {"count": count})
-    indices = np.arange(count, dtype=np.int32)
     with stop_on_signals() as stop:
         try:
-            drawn, finite = drawn_by(sampler, models.mesh, indices, batch_size=c.batch_size, parts=parts, stop=stop)
+            written = draw_samples(models, count, parts, stop)
         except Interrupted as interrupted:
             print_once(f"Sampling stopped on {stop.cause}: {interrupted}. The same command continues it.")
             return stop.exit_code
-    check_last_finite(models, finite, indices)
     if jax.process_index() == 0:
-        _write(Path(values.out or workdir), models, drawn, seed=c.seed)
+        write_samples(out, models, written, parts)
         parts.remove()
+        print(f"{count} samples, {written.nfe.mean():.0f} network evaluations each: {out / 'samples.png'}")
     return 0
-
-
-def _write(out: Path, models: Cascade, drawn: Drawn, *, seed: int) -> None:
-    save_png(out / "samples.png", picture(drawn.images))
-    labels = {"arr_1": drawn.labels} if models.stages[0].num_classes else {}
-    write_arrays(out / "samples.npz", {"arr_0": drawn.images} | labels)
-    summary = {
-        "count": len(drawn.images),
-        "nfe_mean": float(drawn.nfe.mean()),
-        "nfe_max": int(drawn.nfe.max()),
-    }
-    facts = models.facts(seed)
-    if "sampler" in facts:
-        facts["sampler"] |= {"guidance": facts.pop("guidance")}
-    write_json(out / "samples.json", summary | provenance(**facts, seed=seed, rounding="truncated"))
-    print(f"{len(drawn.images)} samples, {drawn.nfe.mean():.0f} network evaluations each: {out / 'samples.png'}")

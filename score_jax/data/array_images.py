@@ -1,5 +1,6 @@
 """Images and labels from array files."""
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from jaxtyping import Int
 
 from score_jax.errors import InputError, named, quoted
 from score_jax.runtime.array_files import Header, array_headers, read_arrays
+from score_jax.runtime.file_rows import FileRows, open_rows
 from score_jax.runtime.multihost import print_once
 
 _IMAGES = ("images", "image", "arr_0", "x")
@@ -16,8 +18,35 @@ _CAPTIONS = "captions"
 _EXPECTED = "expected uint8 images (n, h, w, c) with c of 1 or 3, or grey ones (n, h, w)"
 
 
-def array_rows(path: Path) -> Sequence[dict]:
-    """Rows {"image": uint8 (h, w, c)} of an .npz or .npy file, with "label": int32 and "caption": str if it has them.
+_IN_MEMORY = 2**28
+"""Bytes of images that are read at once: small ones from anywhere in a file take a file system of a cluster long."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ArrayImages(Sequence[dict]):
+    """Rows of {"image": uint8 (h, w, c), "label": int32, "caption": str}, the last two where there are any.
+
+    Attributes:
+      images: (n, h, w, c), in memory or in their file.
+      labels: of each, or None.
+      captions: of each, or None.
+    """
+
+    images: np.ndarray | FileRows
+    labels: Int[np.ndarray, "n"] | None = None
+    captions: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i):
+        row = {"image": self.images[i]}
+        row |= {} if self.labels is None else {"label": self.labels[i]}
+        return row if self.captions is None else row | {"caption": self.captions[i]}
+
+
+def array_rows(path: Path) -> ArrayImages:
+    """Rows of an .npz or .npy file. Images of more than 256 MiB stay in it, but where they are packed.
 
     Says in a line what it takes the axes for, where that is a convention.
 
@@ -44,20 +73,17 @@ def array_rows(path: Path) -> Sequence[dict]:
             f"The array {_CAPTIONS} of {path} is {what}, for {count} images: expected one text for each image; save "
             f"np.array(a list of {count} texts)."
         )
-    names = (image_name, label_name, _CAPTIONS if has_captions else None)
+    shape = (*header.shape, 1)[:4]
+    in_file = open_rows(path, image_name, shape) if header.nbytes > _IN_MEMORY else None
+    names = (image_name if in_file is None else None, label_name, _CAPTIONS if has_captions else None)
     arrays = read_arrays(path, [name for name in names if name is not None])
-    images = arrays[image_name]
-    if images.ndim == 3 or images.shape[1] in (1, 3):  # which other programs would read otherwise
-        images = images.reshape(*images.shape[:3], -1)
-        _, height, width, channels = images.shape
+    images = arrays[image_name].reshape(shape) if in_file is None else in_file
+    if len(header.shape) == 3 or shape[1] in (1, 3):  # which other programs would read otherwise
+        _, height, width, channels = shape
         kind = "grey" if channels == 1 else "RGB"
         print_once(f"{path}: {count} {kind} images, {height} pixels high and {width} wide.")
-    columns: dict[str, Iterable] = {"image": images}
-    if label_name is not None:
-        columns["label"] = _labels(path, label_name, arrays[label_name], count)
-    if has_captions:
-        columns["caption"] = arrays[_CAPTIONS].tolist()
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    labels = None if label_name is None else _labels(path, label_name, arrays[label_name], count)
+    return ArrayImages(images, labels, arrays[_CAPTIONS].tolist() if has_captions else None)
 
 
 def _chosen(

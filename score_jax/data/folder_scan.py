@@ -41,13 +41,13 @@ def is_hidden(name: str) -> bool:
 
 
 def is_image(path: str) -> bool:
-    """Returns whether a file is an image, by its ending; by its first bytes where the ending says nothing.
+    """Returns whether a file that is not hidden is an image, by its ending; by its first bytes where that says nothing.
 
     Raises:
       OSError: it cannot be read.
     """
     endings, by_content = _formats()
-    if os.path.splitext(path)[1].lower() in endings:
+    if f".{path.rpartition('.')[2].lower()}" in endings:
         return True
     kind, _ = _known_types().guess_type(os.path.basename(path))
     if kind is not None and not kind.startswith("image/") and kind != "application/octet-stream":

@@ -1,12 +1,16 @@
 """Batches: deterministic, shuffled by seed and epoch, split over processes, resumable from a few bytes."""
 
 import collections
+import os
+import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import grain
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from score_jax.data.random_masks import random_boxes
 from score_jax.data.sources import Source
@@ -14,6 +18,10 @@ from score_jax.errors import InputError, quoted
 
 HostBatch = dict[str, np.ndarray]
 Degrade = Callable[[np.random.Generator, np.ndarray], np.ndarray]
+_BYTES_AHEAD, _FEWEST_AHEAD, _MOST_AHEAD = 2**30, 2, 64
+"""Bytes of batches that a process reads ahead, and the fewest and most such batches."""
+_FEWEST_THREADS, _MOST_THREADS = 4, 16
+"""Reading waits for the file system more than for a core; more than 16 wait for Python's lock."""
 
 
 class _Flip(grain.transforms.RandomMap):
@@ -45,21 +53,69 @@ class _Degrade(grain.transforms.RandomMap):
         return element | {"low_res": self._degrade(rng, element["image"])}
 
 
+def reading_threads(asked: int = 0) -> int:
+    """How many threads read the examples of a process: as many as asked; 0: one for each of its cores, 4 to 16."""
+    affinity = getattr(os, "sched_getaffinity", None)  # of Linux alone
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return asked or min(max(cores, _FEWEST_THREADS), _MOST_THREADS)
+
+
+def _fill(batch: HostBatch, examples: grain.MapDataset, first: int, rows: range) -> None:
+    """Writes the examples from `first` on into their rows of a batch; errors are those of an example."""
+    for row in rows:
+        example = examples[first + row]
+        for name, values in batch.items():
+            values[row] = example[name]
+
+
 class TrainingBatches(Iterator[HostBatch]):
-    """This process's part of an endless stream of batches.
+    """This process's part of an endless stream of batches, read ahead by threads. To be closed.
 
     The stream of examples depends on the seed alone: each epoch is a new permutation, and batch s holds examples
     s * batch_size onwards. Process p of P takes the p-th of P equal parts of each batch, so the state (the number of
-    batches taken) means the same whatever the number of processes.
+    batches taken) means the same whatever the number of processes, and neither depends on the threads: each fills rows
+    of batches whose examples are known by their places.
+
+    Args:
+      examples: the stream.
+      batch_size: examples of a batch.
+      process_index: of this process.
+      process_count: of processes.
+      threads: that read.
     """
 
-    def __init__(self, parts: grain.MapDataset):
-        self._iterator = iter(parts.to_iter_dataset(grain.ReadOptions(num_threads=4, prefetch_buffer_size=64)))
-        self._taken = 0
+    def __init__(
+        self, examples: grain.MapDataset, *, batch_size: int, process_index: int, process_count: int, threads: int
+    ):
+        self._examples, self._batch_size, self._threads = examples, batch_size, threads
+        self._part = batch_size // process_count
+        self._offset = process_index * self._part
+        self._like = {name: np.asarray(value) for name, value in examples[0].items()}
+        size = self._part * sum(value.nbytes for value in self._like.values())
+        self._ahead = int(np.clip(_BYTES_AHEAD // size, _FEWEST_AHEAD, _MOST_AHEAD))
+        self._taken, self._waiting = 0, collections.deque[tuple[HostBatch, list[Future]]]()
+        self._pool = ThreadPoolExecutor(threads, "read")
+        # Those that nobody waits for any more would be read before the process may end.
+        self._close = weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
 
     def __next__(self) -> HostBatch:
+        while len(self._waiting) < self._ahead:
+            self._begin(self._taken + len(self._waiting))
+        batch, reading = self._waiting[0]
+        for part in reading:
+            part.result()
+        self._waiting.popleft()
         self._taken += 1
-        return next(self._iterator)
+        self._begin(self._taken + len(self._waiting))
+        return batch
+
+    def _begin(self, number: int) -> None:
+        """Has the threads read a batch, each some rows of it."""
+        batch = {name: np.empty((self._part, *value.shape), value.dtype) for name, value in self._like.items()}
+        first, size = number * self._batch_size + self._offset, -(-self._part // self._threads)
+        blocks = [range(row, min(row + size, self._part)) for row in range(0, self._part, size)]
+        reading = [self._pool.submit(_fill, batch, self._examples, first, rows) for rows in blocks]
+        self._waiting.append((batch, reading))
 
     def get_state(self) -> dict[str, int]:
         """JSON-able; `set_state` continues with the batch after the last one taken."""
@@ -68,7 +124,14 @@ class TrainingBatches(Iterator[HostBatch]):
     def set_state(self, state: dict[str, int]) -> None:
         """Back to where `get_state` was called, in this or another process."""
         self._taken = state["batches"]
-        self._iterator.set_state({"next_index": self._taken})
+        for _, reading in self._waiting:
+            for part in reading:
+                part.cancel()
+        self._waiting.clear()
+
+    def close(self) -> None:
+        """Reads no more."""
+        self._close()
 
 
 def make_loader(
@@ -110,7 +173,13 @@ def make_loader(
     examples = examples.random_map(_Flip()) if flip else examples
     examples = examples.random_map(_Mask()) if holes else examples
     examples = examples if degrade is None else examples.random_map(_Degrade(degrade))
-    return TrainingBatches(examples.batch(batch_size // process_count)[process_index::process_count])
+    return TrainingBatches(
+        examples,
+        batch_size=batch_size,
+        process_index=process_index,
+        process_count=process_count,
+        threads=reading_threads(source.threads),
+    )
 
 
 def prefetch_to_device(
@@ -149,6 +218,13 @@ def eval_batches(
     part = batch_size // process_count
     for first in range(start, count, batch_size):
         wanted = first + process_index * part + np.arange(part)
-        rows = [source[i] for i in np.minimum(wanted, count - 1)]
-        batch = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
-        yield batch | {"mask": wanted < count}
+        yield read_examples(source, np.minimum(wanted, count - 1)) | {"mask": wanted < count}
+
+
+def read_examples(source: Source, places: Int[np.ndarray, "b"]) -> HostBatch:
+    """Returns the examples at these places, in their order, as a batch; threads read them."""
+    threads = min(reading_threads(source.threads), len(places))
+    with ThreadPoolExecutor(threads) as pool:
+        blocks = pool.map(lambda block: [source[i] for i in block], np.array_split(places, threads))
+        rows = [row for block in blocks for row in block]
+    return {key: np.stack([row[key] for row in rows]) for key in rows[0]}

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, SupportsIndex, TypeVar
 
 import numpy as np
+from jaxtyping import Int
 
-from score_jax.data.array_images import array_rows
+from score_jax.data.array_images import ArrayImages, array_rows
 from score_jax.data.dead_leaves import DeadLeavesImages
 from score_jax.data.embeddings import Embeddings
 from score_jax.data.folder import no_parts, open_folder
@@ -97,6 +98,7 @@ class Source:
       beside: what examples of a folder have beside their images, by name: functions of the image's file.
       prepare_shown: as `prepare`, of another size, for a CLIP that sees the same image: "shown" of examples; None: they
         have none.
+      threads: of a process that read examples; 0: as `loader.reading_threads` says.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Source:
     tokenizer: TextTokenizer | None = None
     beside: Mapping[str, Callable[[Path], np.ndarray]] = dataclasses.field(default_factory=dict)
     prepare_shown: Callable[[np.ndarray, str], np.ndarray] | None = None
+    threads: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -194,6 +197,10 @@ class Source:
         if self.labels is not None:
             checked_labels(self.labels, len(self), num_classes, self.name)
         return dataclasses.replace(self, num_classes=num_classes)
+
+    def at(self, places: Int[np.ndarray, "n"]) -> "Source":
+        """The examples at these places, in this order, as a source of its own."""
+        return dataclasses.replace(self, rows=_Part(self.rows, places.tolist()), labels=None, summary=None)
 
     @property
     def fingerprint(self) -> str:
@@ -345,29 +352,31 @@ def open_images(
         print_once(line)
         return Source(called, files, prepare, folders, files.labels, files.summary)
     if name.lower().endswith((".npz", ".npy")):
-        pixels = _part_of_arrays(array_rows(Path(name).expanduser()), split, name)
-        labels = np.array([row["label"] for row in pixels]) if "label" in pixels[0] else None
-        return Source(called, pixels, prepare, None, labels, functools.partial(_pixels_hash, pixels))
+        whole = array_rows(Path(name).expanduser())
+        part = _part_of_arrays(whole, split, name)
+        labels = None if whole.labels is None else whole.labels[part.kept]
+        return Source(called, part, prepare, None, labels, functools.partial(_pixels_hash, part))
     rows, classes = open_tfds(name, split, data_dir)
     return Source(called, rows, prepare, classes)
 
 
-def _part_of_arrays(rows: Sequence[dict], split: str, name: str) -> list[dict]:
+def _part_of_arrays(rows: ArrayImages, split: str, name: str) -> "_Part":
     """The rows of a split of arrays, which have no parts; says where a cut has lost labels, as arrays come sorted."""
     wanted = parse_split(split, name)
     if wanted.part != "all":
         raise InputError(no_parts(wanted, name, len(rows)))
-    kept = [rows[i] for i in wanted.cut(len(rows), name)]
-    there, here = (len({str(row.get("label")) for row in some}) for some in (rows, kept))
-    if here < there:
-        print_once(
-            f"{name}, split {split!r}: {len(kept)} of its {len(rows)} images, with {here} of its {there} labels."
-        )
-    return kept
+    kept = wanted.cut(len(rows), name)
+    if rows.labels is not None:
+        there, here = len(np.unique(rows.labels)), len(np.unique(rows.labels[kept]))
+        if here < there:
+            print_once(
+                f"{name}, split {split!r}: {len(kept)} of its {len(rows)} images, with {here} of its {there} labels."
+            )
+    return _Part(rows, kept)
 
 
 def _pixels_hash(rows: Sequence[dict]) -> bytes:
-    """A hash of all pixels, labels and captions in memory."""
+    """A hash of all pixels, labels and captions."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(np.ascontiguousarray(row["image"]))
@@ -425,10 +434,10 @@ class ArrayRows(Sequence):
 
 @dataclasses.dataclass(frozen=True)
 class _Part(Sequence):
-    """The rows of a range."""
+    """The rows at some places."""
 
     rows: Sequence[dict]
-    kept: range
+    kept: Sequence[int]
 
     def __len__(self) -> int:
         return len(self.kept)

@@ -162,7 +162,7 @@ def _measure_likelihood(
 
 def _compare(
     drawn: Drawn,
-    training: np.ndarray,
+    training: Source,
     held_out: Source,
     classifier: digit_features.Classifier,
     mesh: Mesh,
@@ -230,9 +230,10 @@ def demo(config: ConfigDict, workdir: Path) -> Stop | None:
     times.took("likelihood")
 
     _say("4/5 Distances to held-out images")
-    training, labels = evaluate.load_images(open_split(config, "train_split"))
+    train_split = open_split(config, "train_split")
+    training, labels = evaluate.load_images(train_split)
     classifier = evaluate.trained_classifier(training, labels, workdir / "digit_classifier.npz")
-    measured = _compare(drawn, training, held_out, classifier, mesh, config)
+    measured = _compare(drawn, train_split, held_out, classifier, mesh, config)
     classes = digit_features.predict_classes(classifier, drawn.images)
     times.took("distances")
 

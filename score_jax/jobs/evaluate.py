@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Int, UInt8
 
+from score_jax.data.loader import read_examples
 from score_jax.data.sources import Source
 from score_jax.errors import InputError
 from score_jax.evaluation import digit_features, feature_set, metrics
@@ -21,7 +22,7 @@ from score_jax.evaluation.feature_set import FeatureSet, collect
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.evaluation.kernel_distance import squared_mmd
-from score_jax.evaluation.neighbours import nearest_neighbours
+from score_jax.evaluation.neighbours import images_at_a_time, nearest_of_parts
 from score_jax.evaluation.protocols import PLAIN, Protocol
 from score_jax.jobs.cascades import Cascade, open_images
 from score_jax.jobs.compare import Side, check_length, facts_of, features_of, open_side
@@ -32,6 +33,7 @@ from score_jax.jobs.feature_sets import (
     cached_source_features,
     jitted,
     sample_batches,
+    source_features,
 )
 from score_jax.runtime.multihost import on_first_process
 from score_jax.runtime.parts import Columns, Parts, parts_of
@@ -45,11 +47,15 @@ _FEWEST_OF_A_CLASS = 20
 _SPLITS = ("train", "eval")
 
 
-def load_images(source: Source, limit: int | None = None) -> tuple[UInt8[np.ndarray, "n h w c"], Int[np.ndarray, "n"]]:
-    """Loads images and labels of a source into memory: all, or `limit` of them, evenly spread."""
-    places = np.unique(np.linspace(0, len(source) - 1, min(len(source), limit or len(source))).astype(int))
-    rows = [source[place] for place in places]
-    return np.stack([row["image"] for row in rows]), np.stack([row["label"] for row in rows])
+def spread(source: Source, limit: int) -> Source:
+    """Returns `limit` examples of a source, evenly spread; all where it has no more."""
+    return source.at(np.unique(np.linspace(0, len(source) - 1, min(len(source), limit)).astype(int)))
+
+
+def load_images(source: Source) -> tuple[UInt8[np.ndarray, "n h w c"], Int[np.ndarray, "n"]]:
+    """Loads images and labels of a source into memory."""
+    batch = read_examples(source, np.arange(len(source)))
+    return batch["image"], batch["label"]
 
 
 def trained_classifier(
@@ -159,7 +165,7 @@ class Shards:
 
 
 def beside_real_and_noise(
-    training: UInt8[np.ndarray, "m h w c"],
+    training: Source,
     count: int,
     real: FeatureSet,
     mesh: Mesh,
@@ -172,13 +178,14 @@ def beside_real_and_noise(
       InputError: too few images for a covariance.
     """
     rng = np.random.default_rng(seed)
-    chosen = training[rng.permutation(len(training))[:count]]
-    noise = rng.integers(0, 256, chosen.shape, dtype=np.uint8)
+    chosen = training.at(rng.permutation(len(training))[:count])
+    noise = rng.integers(0, 256, (len(chosen), *chosen[0]["image"].shape), dtype=np.uint8)
     values: dict[str, Any] = {}
-    for kind, images in (("real", chosen), ("noise", noise)):
-        measured = metrics.measure(
-            PLAIN, generated=array_features(images, mesh, extractor), real=real, name=extractor.name, seed=seed
-        )
+    for kind, features in (
+        ("real", source_features(chosen, mesh, extractor, batch_size=64, facts={})),
+        ("noise", array_features(noise, mesh, extractor)),
+    ):
+        measured = metrics.measure(PLAIN, generated=features, real=real, name=extractor.name, seed=seed)
         values |= {_of_kind(name, kind): value for name, value in measured.items()}
     return values
 
@@ -262,7 +269,7 @@ def evaluate(
     beside: dict[str, Any] = {}
     if beside_samples is not None:
         assert real is not None
-        training, _ = load_images(beside_samples, c.num_samples)
+        training = spread(beside_samples, c.num_samples)
         beside = beside_real_and_noise(training, c.num_samples, real, mesh, extractor, c.seed)
 
     def finish() -> Result:
@@ -342,11 +349,13 @@ def _facts(models: Cascade, protocol: Protocol, request: Request, samples: Sampl
 def _neighbours(models: Cascade, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Samples and the training image nearest to each; None, said, where the training images are not here."""
     try:
-        training, _ = load_images(open_images(models, "train_split"), _NEAR)
+        training = spread(open_images(models, "train_split"), _NEAR)
+        places, size = np.arange(len(training)), images_at_a_time(shown[0].size)
+        parts = (read_examples(training, places[i : i + size])["image"] for i in range(0, len(places), size))
+        return shown, read_examples(training, nearest_of_parts(shown, parts))["image"]
     except InputError as error:
         print(f"No nearest training images: {error}", flush=True)
         return None
-    return shown, training[nearest_neighbours(shown, training)]
 
 
 def _write_page(

@@ -1,5 +1,6 @@
 """The data of a run: a split with the labels and captions that its model knows."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -57,4 +58,4 @@ def open_labelled(
     )
     if trained is not None and num_classes:
         check_same_classes(trained, source)
-    return source.with_labels_of(num_classes)
+    return dataclasses.replace(source.with_labels_of(num_classes), threads=data.threads)

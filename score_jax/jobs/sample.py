@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import hashlib
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -307,8 +307,26 @@ def drawn_by(
 
     Arguments and errors are those of `draw`.
     """
+    batches = drawn_batches(sampler, mesh, indices, batch_size=batch_size, parts=parts, stop=stop)
+    whole = joined(list(batches))
+    drawn = Drawn(whole["image"], whole["label"], whole["nfe"], whole["trajectory"], whole["times"][0])
+    return drawn, whole["finite"]
+
+
+def drawn_batches(
+    sampler: BatchSampler,
+    mesh: Mesh,
+    indices: Int[np.ndarray, "n"],
+    *,
+    batch_size: int,
+    parts: Parts | None = None,
+    stop: Stop | None = None,
+) -> Iterator[Columns]:
+    """The arrays of a sampler of batches, and "times" of each sample, batch after batch, on every process.
+
+    Arguments and errors are those of `draw`.
+    """
     check_divisible(batch_size, mesh, "batch_size")
-    batches: list[Columns] = []
     to_do = parts_to_do(count=len(indices), batch_size=batch_size, name="sample", parts=parts, stop=stop)
     with contextlib.closing(to_do):  # its progress bar ends before an error is printed
         for part in to_do:
@@ -317,7 +335,4 @@ def drawn_by(
                 columns, times = sampler(indices[places], places)
                 saved = np.broadcast_to(np.asarray(times.addressable_data(0)), (part.valid, len(times)))
                 part.columns = gathered(columns, part.valid) | {"times": saved}
-            batches.append(part.columns)
-    whole = joined(batches)
-    drawn = Drawn(whole["image"], whole["label"], whole["nfe"], whole["trajectory"], whole["times"][0])
-    return drawn, whole["finite"]
+            yield part.columns

@@ -1,5 +1,6 @@
 """`train`: from a config to a workdir with a trained model; the same call again resumes."""
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -120,6 +121,7 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
         mirror.copy()
 
     with (
+        contextlib.closing(batches),
         lease,
         mirror,
         Checkpoints(directory, c.keep, c.keep_every, about=about, before_save=before_save) as checkpoints,
@@ -168,9 +170,8 @@ def open_training(experiment: builder.Experiment) -> Source:
             "training.latents is only for models with codec.name=latents that need no image in training: leave it out, "
             "or data.flip=True, data.low_resolution, data.holes, data.segmentations and data.embeddings."
         )
-    return open_latents(Path(folder), text_tokenizer(data.tokenizer, data.max_tokens)).with_labels_of(
-        experiment.label_classes
-    )
+    latents = open_latents(Path(folder), text_tokenizer(data.tokenizer, data.max_tokens))
+    return dataclasses.replace(latents.with_labels_of(experiment.label_classes), threads=data.threads)
 
 
 def _check_latents(experiment: builder.Experiment, frozen: Mapping[str, PyTree]) -> None:

@@ -117,6 +117,26 @@ def read_open(file: io.BufferedIOBase, names: Collection[str] | None = None) -> 
         return {member.name: _read(member) for member in wanted}
 
 
+def stored_at(file: io.BufferedIOBase, name: str) -> int | None:
+    """Returns the byte of an open file at which the elements of an array begin, row after row; None if they do not.
+
+    Those that are packed, of Fortran's order, or objects do not. A member of an archive is compared with its checksum.
+
+    Raises:
+      InputError: see `read_arrays`; the messages do not name the file.
+    """
+    with _members(file) as members:
+        member = next(member for member in members if member.name == name)
+        if member.start is None or member.header.fortran or member.header.dtype.hasobject:
+            return None
+        if member.start + member.header.nbytes < _size(file):  # an archive, whose directory comes behind it
+            with _damage_of(member.label):
+                stream = member.opened()
+                while stream.read(_CHUNK):
+                    pass
+        return member.start
+
+
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[io.BufferedIOBase]:
     """A file, of which every InputError names the path."""
@@ -163,12 +183,16 @@ def open_zip(file: io.BufferedIOBase) -> zipfile.ZipFile:
 
 @dataclasses.dataclass(frozen=True)
 class _Member:
-    """An array of a file: its name, what to call it in an error, its header, and a stream from its beginning."""
+    """An array of a file: its name, what to call it in an error, its header, and a stream from its beginning.
+
+    `start` is the byte of the file at which its elements begin, None where they are packed.
+    """
 
     name: str
     label: str
     header: Header
     opened: Callable[[], io.BufferedIOBase]
+    start: int | None
 
 
 @contextlib.contextmanager
@@ -183,7 +207,8 @@ def _members(file: io.BufferedIOBase) -> Iterator[list[_Member]]:
             return file
 
         size = _size(file)
-        yield [_Member("arr_0", "arr_0", _header(begin(), "arr_0", size), begin)]
+        header = _header(begin(), "arr_0", size)
+        yield [_Member("arr_0", "arr_0", header, begin, size - header.nbytes)]
         return
     if not head.startswith(_ZIP):
         kind = kind_of(head)
@@ -194,17 +219,24 @@ def _members(file: io.BufferedIOBase) -> Iterator[list[_Member]]:
         if not arrays:
             found = ", ".join(named(info.filename) for info in archive.infolist()[:4]) or "nothing"
             raise InputError(f"it is a zip archive without arrays (it has {found}); expected {EXPECTED}.")
-        yield [_member(archive, info) for info in arrays]
+        yield [_member(archive, info, file) for info in arrays]
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: io.BufferedIOBase) -> _Member:
     label = info.filename
 
     def opened() -> io.BufferedIOBase:
         return cast(io.BufferedIOBase, archive.open(info))
 
     with _damage_of(label):
-        return _Member(label.removesuffix(".npy"), label, _header(opened(), label, info.file_size), opened)
+        header, start = _header(opened(), label, info.file_size), None
+        if info.compress_type == zipfile.ZIP_STORED:
+            file.seek(
+                info.header_offset
+            )  # of a head of 30 bytes, a name and what is beside it; `opened` has checked it
+            name, more = struct.unpack("<26x2H", file.read(30))
+            start = info.header_offset + 30 + name + more + info.file_size - header.nbytes
+        return _Member(label.removesuffix(".npy"), label, header, opened, start)
 
 
 def _header(stream: io.BufferedIOBase, name: str, size: int) -> Header:

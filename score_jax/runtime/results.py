@@ -2,9 +2,10 @@
 
 import json
 import math
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import jax
 import numpy as np
@@ -66,3 +67,31 @@ def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
     """Writes an .npz, atomically."""
     with written_whole(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # by the open file: a name without the suffix would get one
+
+
+def write_joined(
+    path: Path, name: str, pieces: Iterable[np.ndarray], count: int, others: Mapping[str, np.ndarray]
+) -> None:
+    """Writes an .npz of an array whose pieces are never in memory together, atomically: as `write_arrays` of the whole.
+
+    Args:
+      path: of the file.
+      name: of the array.
+      pieces: its rows (k, ...), in their order.
+      count: of all rows.
+      others: further arrays.
+    """
+    with written_whole(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+            written = 0
+            for piece in pieces:
+                if not written:
+                    about = {"descr": np.lib.format.dtype_to_descr(piece.dtype), "fortran_order": False}
+                    header = about | {"shape": (count, *piece.shape[1:])}
+                    np.lib.format.write_array_header_1_0(cast(IO[bytes], member), header)
+                member.write(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
+                written += len(piece)
+            assert written == count, "the header says so"
+        for other, array in others.items():
+            with archive.open(f"{other}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(cast(IO[bytes], member), array, allow_pickle=False)

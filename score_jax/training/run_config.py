@@ -25,6 +25,7 @@ _FREE_KEYS = (
     "training.latents",
     "data.data_dir",
     "data.eval_split",
+    "data.threads",
     "network.remat",
     "training.accumulate",
     "training.checkpoint_every",

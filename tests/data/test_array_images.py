@@ -1,11 +1,15 @@
 """Images and labels of array files: what could be read in two ways is said or refused."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
+from score_jax.data import array_images
 from score_jax.data.array_images import array_rows
 from score_jax.data.sources import open_source
 from score_jax.errors import InputError
+from score_jax.runtime.file_rows import FileRows
 
 RNG = np.random.default_rng(0)
 
@@ -34,6 +38,37 @@ def test_the_rows_are_the_images_and_their_labels(rows_of):
             np.testing.assert_array_equal([row["label"] for row in rows], np.arange(5))
             assert rows[0]["label"].dtype == np.int32
     assert "label" not in rows_of(images=images)[0]
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 6, 3), (5, 4, 6)])
+def test_large_images_stay_in_their_file_and_are_the_same(tmp_path, monkeypatch, shape):
+    images, labels = pixels(*shape), np.array([3, 1, 4, 1, 5])
+    np.save(tmp_path / "a.npy", images)
+    np.savez(tmp_path / "b.npz", labels=labels, images=images)
+    np.savez_compressed(tmp_path / "c.npz", labels=labels, images=images)
+    np.savez(tmp_path / "d.npz", labels=labels, images=np.asfortranarray(images))
+    for name, stays in (("a.npy", True), ("b.npz", True), ("c.npz", False), ("d.npz", False)):
+        options = {"image_size": 4, "channels": 1 if len(shape) == 3 else 3, "resize_filter": "box"}
+        monkeypatch.setattr(array_images, "_IN_MEMORY", 2**28)
+        read = open_source(str(tmp_path / name), "all[1:4]", **options)
+        monkeypatch.setattr(array_images, "_IN_MEMORY", 0)
+        left = open_source(str(tmp_path / name), "all[1:4]", **options)
+        assert isinstance(array_rows(tmp_path / name).images, FileRows) == stays
+        np.testing.assert_array_equal([row["image"] for row in left.rows], images.reshape(5, 4, 6, -1)[1:4])
+        assert left.content == read.content and left.fingerprint == read.fingerprint
+        np.testing.assert_array_equal(left.labels if name != "a.npy" else labels[1:4], labels[1:4])
+
+
+def test_opening_large_images_takes_no_memory_of_their_size(tmp_path, monkeypatch):
+    np.savez(tmp_path / "a.npz", images=pixels(2000, 32, 32, 3), labels=np.arange(2000) % 7)
+    monkeypatch.setattr(array_images, "_IN_MEMORY", 2**20)
+    tracemalloc.start()
+    try:
+        source = open_source(str(tmp_path / "a.npz"), "all", image_size=32, channels=3)
+        assert source[1999]["label"] == 1999 % 7 and len(source.content) == 64
+        assert tracemalloc.get_traced_memory()[1] < 3 * 2**20  # of six million bytes
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_content_counts_and_not_the_name(tmp_path):

@@ -58,6 +58,21 @@ def test_the_order_is_that_of_sha256_on_every_platform():
     assert in_fixed_order(sorted(as_a_mac_spells)) == as_a_mac_spells
 
 
+def test_two_spellings_of_one_name_stay_in_the_order_of_their_names():
+    spellings = ["a/é.png", "a/e\u0301.png"]  # of one hash
+    for found in (spellings, spellings[::-1]):
+        assert [name for name in in_fixed_order([*found, "a/1.png"]) if name in spellings] == sorted(spellings)
+
+
+def test_order_labels_and_hash_are_those_that_runs_have_kept(tmp_path):
+    for name in ("a/1.png", "a/10.png", "b/é.png", "2.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode() * 3)
+    source = opened(tmp_path)
+    assert files(source) == ["2.png", "b/é.png", "a/10.png", "a/1.png"] and source.labels.tolist() == [-1, 1, 0, 0]
+    assert source.content == "8928a2d9b2f5ee75e70ae7bf2950f5ebaaadca5f4150ca2f7f60a62ce58597dc"
+
+
 def test_one_more_file_leaves_the_order_of_the_others(ten_classes):
     before = files(opened(ten_classes))
     put(ten_classes / "a" / "new.png")

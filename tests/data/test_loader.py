@@ -1,7 +1,13 @@
+import dataclasses
+import threading
+import time
+from collections.abc import Sequence
+
 import jax
 import numpy as np
 import pytest
 
+from score_jax.data import loader as loading
 from score_jax.data.loader import eval_batches, make_loader, prefetch_to_device
 from score_jax.data.sources import open_source
 from score_jax.errors import InputError
@@ -59,6 +65,72 @@ def test_state_continues_the_stream(source):
     resumed.set_state(state)
     assert resumed.get_state() == state
     assert_same(take(whole, 6), take(resumed, 6))
+
+
+def test_threads_make_no_difference_to_either_stream(source):
+    many, one = (dataclasses.replace(source, threads=threads) for threads in (7, 1))
+    assert_same(take(loader(many), 9), take(loader(one), 9))
+    for a, b in zip(eval_batches(many, 8, 0, 1), eval_batches(one, 8, 0, 1), strict=True):
+        assert_same(a, b)
+        np.testing.assert_array_equal(a["image"], np.stack([source[i]["image"] for i in a["index"]]))
+
+
+def test_a_loader_that_read_ahead_goes_back(source):
+    batches = loader(source)
+    first = take(batches, 3)
+    batches.set_state({"batches": 1})
+    assert_same({key: rows[5:] for key, rows in first.items()}, take(batches, 2))
+
+
+class Watched(Sequence):
+    """Rows that say which of them were read; those behind the first `free` wait until they may."""
+
+    def __init__(self, rows, free):
+        self.rows, self.free, self.read, self.may = rows, free, [], threading.Event()
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, i):
+        self.read.append(i)
+        if len(self.read) > self.free:
+            self.may.wait(20)
+        return self.rows[i]
+
+
+@pytest.mark.parametrize(("size", "ahead"), [(10**9, 64), (5 * (4 * 4 + 4 + 4) * 9, 9), (1, 2)])
+def test_no_more_is_read_ahead_than_fits(source, monkeypatch, size, ahead):
+    monkeypatch.setattr(loading, "_BYTES_AHEAD", size)
+    watched = Watched(source.rows, 10**9)
+    batches = loader(dataclasses.replace(source, rows=watched, threads=2))
+    before = len(watched.read)
+    next(batches)
+    expected, until = before + 5 * (1 + ahead), time.monotonic() + 10
+    while len(watched.read) < expected and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert len(watched.read) == expected
+    batches.close()
+
+
+def test_a_closed_loader_reads_no_more(source):
+    watched = Watched(source.rows, 12)
+    batches = loader(dataclasses.replace(source, rows=watched, threads=1))
+    next(batches)
+    batches.close()
+    watched.may.set()
+    time.sleep(0.1)
+    assert len(watched.read) <= 20  # two batches of five that may have begun, of 64
+
+
+def test_what_is_wrong_with_an_example_is_said(source):
+    def prepare(pixels, name):
+        if name.startswith("image 3 "):
+            raise InputError("no image")
+        return pixels
+
+    with pytest.raises(InputError, match="no image"):
+        take(loader(dataclasses.replace(source, prepare=prepare)), COUNT // 5)
 
 
 def test_two_processes_share_the_stream_of_one(source):

@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 
 from score_jax.errors import InputError
 from score_jax.evaluation import digit_features
-from score_jax.evaluation.neighbours import nearest_neighbours
+from score_jax.evaluation.neighbours import images_at_a_time, nearest_neighbours, nearest_of_parts
 
 RNG = np.random.default_rng(0)
 
@@ -17,6 +17,23 @@ def test_nearest_neighbour_is_found_in_any_chunk():
     where = np.array([0, 1500, 2499])
     noisy = np.clip(training[where].astype(int) + RNG.integers(-2, 3, (3, 3, 3, 1)), 0, 255).astype(np.uint8)
     np.testing.assert_array_equal(nearest_neighbours(noisy, training), where)
+
+
+@pytest.mark.parametrize("sizes", [[9], [1] * 9, [4, 0, 5]])
+def test_parts_make_no_difference_and_the_first_of_equals_is_nearest(sizes):
+    training = RNG.integers(0, 256, (9, 2, 2, 1), dtype=np.uint8)
+    training[7] = training[3]
+    generated = training[[8, 7, 0]]
+    parts = np.split(training, np.cumsum(sizes)[:-1])
+    distances = ((generated[:, None].astype(int) - training[None]) ** 2).sum((2, 3, 4))
+    found = nearest_of_parts(generated, (part for part in parts if len(part)))
+    np.testing.assert_array_equal(found, distances.argmin(1))
+    assert found[1] == 3
+
+
+def test_what_is_compared_at_a_time_is_bounded():
+    assert images_at_a_time(3 * 512**2) * 3 * 512**2 * 8 <= 2**26
+    assert images_at_a_time(28**2) == 1024 and images_at_a_time(10**9) == 1
 
 
 def test_classifier_learns_and_survives_the_disk(tmp_path):

@@ -10,11 +10,13 @@ import pytest
 from gaussian_experiment import StopAfter, experiment, in_two_processes, source
 
 from score_jax.errors import InputError
+from score_jax.evaluation import metrics
 from score_jax.evaluation.features import FeatureExtractor, plain_features
 from score_jax.evaluation.protocols import PLAIN, Protocol
 from score_jax.jobs import evaluate
 from score_jax.jobs.cascades import Cascade, Stage
 from score_jax.jobs.feature_sets import Request, array_features, cached_source_features, pixel_hash
+from score_jax.jobs.open_split import open_split
 from score_jax.runtime.parts import Interrupted
 from score_jax.runtime.sharding import make_mesh
 
@@ -156,6 +158,23 @@ def test_the_files_say_how_the_numbers_came_about(tmp_path):
     assert any(line.startswith("fid_pixels ") for line in result.lines)
     assert {"mu", "sigma"} <= set(np.load(result.path.with_suffix(".npz")).files)
     assert not (tmp_path / "run" / "evaluation_parts").exists()
+
+
+def test_what_lies_beside_is_that_of_images_in_memory(tmp_path):
+    """The training images are read as they are needed; the numbers are those of the arrays."""
+    built = config_of(tmp_path)
+    training = evaluate.spread(open_split(built.config, "train_split"), 7)
+    images, _ = evaluate.load_images(training)
+    whole = np.load(tmp_path / "images.npz")["images"]
+    np.testing.assert_array_equal(images, whole[np.linspace(0, len(whole) - 1, 7).astype(int)])
+    real = array_features(whole, mesh_of(2), EXTRACTOR)
+    values = evaluate.beside_real_and_noise(training, 5, real, mesh_of(2), EXTRACTOR, seed=4)
+    rng = np.random.default_rng(4)
+    chosen = images[rng.permutation(7)[:5]]
+    for kind, shown in (("real", chosen), ("noise", rng.integers(0, 256, chosen.shape, dtype=np.uint8))):
+        generated = array_features(shown, mesh_of(2), EXTRACTOR)
+        expected = metrics.measure(PLAIN, generated=generated, real=real, name="pixels", seed=4)
+        assert values[f"fid_pixels_{kind}"] == expected["fid_pixels"]
 
 
 def test_fewer_images_than_a_covariance_needs_are_said(tmp_path):

@@ -135,6 +135,7 @@ def test_config_survives_the_disk_and_differences_are_named(tmp_path):
     other = base.get_config()
     other.sampler.num_steps = 7
     other.training.steps = 10
+    other.data.threads = 7
     check_same_config(tmp_path, completed(config), completed(other))  # what does not change the parameters is free
     other.optimizer.learning_rate = 0.5
     with pytest.raises(InputError, match=r"another config: optimizer.learning_rate \(0.0002 there, 0.5 here\)"):
