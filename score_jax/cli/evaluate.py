@@ -5,7 +5,6 @@ from pathlib import Path
 from absl import flags
 
 from score_jax.builder.sections import is_cascade
-from score_jax.cli.extractors import imported, inception
 from score_jax.cli.verb import (
     Trained,
     define_step,
@@ -20,6 +19,7 @@ from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, Protocol, protocol_of
 from score_jax.jobs import evaluate
 from score_jax.jobs.cascades import Cascade, open_images
+from score_jax.jobs.extractors import imported_features, inception
 from score_jax.jobs.retrieval import PLAIN_TEMPLATE, evaluate_clip
 from score_jax.runtime.multihost import print_once
 from score_jax.runtime.parts import Interrupted
@@ -86,7 +86,7 @@ def _measured_by(values: flags.FlagValues, models: Cascade, workdir: Path) -> tu
         protocol = protocol_of(values.protocol)
         return protocol, inception(protocol, values.inception_weights, allow_other=values.allow_other_weights)
     if values.features:
-        return PLAIN, imported(values.features)
+        return PLAIN, imported_features(values.features)
     images, labels = evaluate.load_images(open_images(models, "train_split"))
     return PLAIN, evaluate.trained_classifier(images, labels, workdir / "digit_classifier.npz").features()
 

@@ -15,7 +15,8 @@ from score_jax.evaluation.features import FeatureExtractor, plain_features
 from score_jax.evaluation.protocols import PLAIN, Protocol
 from score_jax.jobs import evaluate
 from score_jax.jobs.cascades import Cascade, Stage
-from score_jax.jobs.feature_sets import Request, array_features, cached_source_features, pixel_hash
+from score_jax.jobs.drawing import Request, of_cascade
+from score_jax.jobs.feature_sets import array_features, cached_source_features, pixel_hash
 from score_jax.jobs.open_split import open_split
 from score_jax.runtime.parts import Interrupted
 from score_jax.runtime.sharding import make_mesh
@@ -47,7 +48,7 @@ EXTRACTOR = plain_features("pixels", pixels)
 def drawn(model, folder, devices=2, stop=None, seed=3, shards=None):
     request = Request(COUNT, 4, seed, "truncated")
     return evaluate.draw_features(
-        models(model, mesh_of(devices), folder),
+        of_cascade(models(model, mesh_of(devices), folder), request),
         EXTRACTOR,
         request,
         facts={"features": "pixels"},
