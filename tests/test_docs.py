@@ -46,6 +46,9 @@ def test_the_functions_and_tests_that_a_page_names_exist(page):
 
 
 EXAMPLES = (
+    "score_jax.api.evaluate",
+    "score_jax.api.likelihood",
+    "score_jax.api.sample",
     "score_jax.codecs.embedding_codes",
     "score_jax.codecs.pixels",
     "score_jax.conditioning.dropout",

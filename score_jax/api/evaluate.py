@@ -78,8 +78,7 @@ def evaluate(
       The numbers and how they came about, as evaluation_PROTOCOL.json has them, on all processes.
 
     Raises:
-      InputError: what is given does not fit together, values are out of range or not finite, or the reference was made
-        otherwise.
+      InputError: arguments do not fit together, values are out of range or not finite, or the reference does not fit.
       Interrupted: SIGTERM or Ctrl-C; the same call with the same `workdir` goes on.
 
     Source: Heusel et al. 2017 (arXiv 1706.08500), eq. 6; each protocol's is in docs/evaluation.md.
@@ -98,27 +97,16 @@ def evaluate(
     _check(num_samples=num_samples, batch_size=batch_size, seed=seed)
     _check_fits(num_samples, value_range, num_classes, labels, save_samples and workdir is None)
     chosen, extractor = measured_by(protocol, features, inception_weights, allow_other=allow_other_weights)
-    mesh, request = make_mesh(), Request(num_samples, batch_size, seed, chosen.rounding)
+    request, mesh = Request(num_samples, batch_size, seed, chosen.rounding), make_mesh()
+    given = Labels(num_classes, None if labels is None else np.asarray(labels))
     drawing = drawing_of_function(
-        draw,
-        request,
-        mesh,
-        extractor,
-        value_range=value_range,
-        labels=Labels(num_classes, None if labels is None else np.asarray(labels)),
-        together=together,
+        draw, request, mesh, extractor, value_range=value_range, labels=given, together=together
     )
     side = _side(reference, chosen, extractor, drawing.image_shape[-1], data_dir)
+    folder = None if workdir is None else Path(workdir).expanduser()
     with stoppable() as stop:
         result = evaluate_drawing(
-            drawing,
-            request,
-            chosen,
-            extractor,
-            side,
-            workdir=None if workdir is None else Path(workdir).expanduser(),
-            save_samples=save_samples,
-            stop=stop,
+            drawing, request, chosen, extractor, side, workdir=folder, save_samples=save_samples, stop=stop
         )
     return from_first_process(None if result is None else result.values)
 

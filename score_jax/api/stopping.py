@@ -18,7 +18,13 @@ def stoppable() -> Iterator[Stop]:
         yield Stop()
         return
     before = signal.getsignal(signal.SIGTERM)
-    with stop_on_signals() as stop:
-        yield stop
-    if stop and callable(before):
-        before(signal.SIGTERM, None)
+    terminated = False
+    try:
+        with stop_on_signals() as stop:
+            try:
+                yield stop
+            finally:
+                terminated = bool(stop) and stop.cause == "SIGTERM"
+    finally:
+        if terminated and callable(before):
+            before(signal.SIGTERM, None)

@@ -127,6 +127,11 @@ class Experiment:
         return self.sections["likelihood"]
 
     @property
+    def conditional(self) -> bool:
+        """Whether the model is given the class of an example."""
+        return self.num_classes > 0
+
+    @property
     def network_dtype(self) -> str:
         """What the network computes in."""
         return self.config.network.get("dtype", "float32")

@@ -1,6 +1,7 @@
 """`fid`: any two of image folder, array file, data set and statistics file, under one protocol."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from score_jax.data.images import with_channels
-from score_jax.data.sources import Source, open_images
+from score_jax.data.sources import Source, in_memory, open_images
 from score_jax.errors import InputError, named
 from score_jax.evaluation import feature_set, metrics
 from score_jax.evaluation.feature_set import FeatureSet
@@ -94,8 +95,7 @@ def side_of(images: Any) -> Side:
             f"Images in memory are {images.dtype} {images.shape}: expected uint8 (n, h, w, c), or the name of a "
             "folder, an .npz file or NAME:SPLIT of a data set."
         )
-    rows = [{"image": image} for image in images]
-    return Side("images in memory", None, Source("images in memory", rows, lambda pixels, name: pixels))
+    return Side("images in memory", None, in_memory(images))
 
 
 def compare(
@@ -228,15 +228,29 @@ def _source(text: str, extractor: FeatureExtractor, channels: int, data_dir: str
             )
         return found
 
+    return open_word(text, as_they_are if path.suffix in (".npz", ".npy") else prepared, data_dir)
+
+
+def open_word(text: str, prepare: Callable[[np.ndarray, str], np.ndarray], data_dir: str | None) -> Source:
+    """Opens the images that a word names: a folder, an .npz or .npy file, or NAME:SPLIT of a TFDS data set.
+
+    Args:
+      text: the word.
+      prepare: pixels (h, w, c) and a name, to what is wanted of them.
+      data_dir: where TFDS keeps its data sets.
+
+    Raises:
+      InputError: it names none of these.
+    """
     folder = Path(text.removeprefix("folder:")).expanduser()
     if folder.is_dir():
-        return open_images(f"folder:{folder}", "all", prepared)
-    if path.suffix in (".npz", ".npy"):
-        return open_images(text, "all", as_they_are)
+        return open_images(f"folder:{folder}", "all", prepare)
+    if folder.suffix in (".npz", ".npy"):
+        return open_images(text, "all", prepare)
     name, _, split = text.replace(":", "/").rpartition("/")
     if not name:
         raise InputError(
             f"{text}: no such folder or file. Expected a folder of images, an .npz or .npy file, or NAME:SPLIT of a "
             "TFDS data set."
         )
-    return open_images(name, split, prepared, data_dir=data_dir)
+    return open_images(name, split, prepare, data_dir=data_dir)

@@ -58,7 +58,7 @@ def drawing_of_function(
     labels: Labels | None = None,
     together: bool = False,
 ) -> Drawing:
-    """Returns a function as what draws samples. It is called for the first batch now, which tells it from others.
+    """Returns a function as what draws samples. It is called for the first batch now, by which it is told from others.
 
     Args:
       draw: called with a key of the seed, indices and labels (b,) in int32.
@@ -87,9 +87,10 @@ def drawing_of_function(
     columns = drawn(first)
     probe = gathered({name: columns[name] for name in ("image", "finite", "inside")}, size)
     _check(probe, first, value_range)
-    digest = hashlib.sha256(probe["image"].tobytes())
+    told = min(request.count, request.batch_size)  # as many on any number of devices
+    digest = hashlib.sha256(probe["image"][:told].tobytes())
     if extractor.identity is None:  # another function of the same name is another extractor
-        features = gathered(jitted(extractor, mesh)(columns["image"]), size)
+        features = gathered(jitted(extractor, mesh)(columns["image"]), told)
         digest.update(np.ascontiguousarray(features["features"]).tobytes())
 
     def sampler(indices: Int[np.ndarray, "b"], rows: Int[np.ndarray, "b"]) -> tuple[dict[str, Array], Array]:
@@ -112,15 +113,20 @@ def drawing_of_function(
         probe["image"].shape[1:],
         identity={"devices": mesh.size, "first": digest.hexdigest(), **asked},
         named=where,
-        facts=facts | {"first_batch": digest.hexdigest()[:16]},
+        facts=facts | {"first_samples": digest.hexdigest()[:16]},
         arithmetic="as the function has it",
         about=f"{where}, a function",
     )
 
 
+def pixels_of(value_range: Range) -> Pixels:
+    """Returns the codec of pixels in this range."""
+    return Pixels(float(value_range[0]), float(value_range[1]))
+
+
 def _program(mesh: Mesh, value_range: Range | None, rounding: Rounding) -> Callable[[Array, Array], dict[str, Array]]:
     """Jitted: the columns of images as they were drawn."""
-    codec = None if value_range is None else Pixels(*value_range)
+    codec = None if value_range is None else pixels_of(value_range)
 
     def columns(images: Shaped[Array, "b h w c"], labels: Int[Array, "b"]) -> dict[str, Array]:
         levels, finite, inside = images, jnp.ones(len(images), bool), jnp.ones(len(images), bool)

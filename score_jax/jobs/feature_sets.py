@@ -21,7 +21,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, UInt8, UInt32
 
-from score_jax.data.sources import Source
+from score_jax.data.sources import Source, in_memory
 from score_jax.evaluation import feature_set
 from score_jax.evaluation.feature_set import FeatureSet
 from score_jax.evaluation.features import FeatureExtractor
@@ -59,9 +59,7 @@ def array_features(
     facts: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> FeatureSet:
     """Returns the features of images in memory, with these facts of how they came about."""
-    rows = [{"image": image} for image in images]
-    source = Source("images in memory", rows, lambda pixels, name: pixels)
-    return source_features(source, mesh, extractor, batch_size=batch_size, facts=dict(facts))
+    return source_features(in_memory(images), mesh, extractor, batch_size=batch_size, facts=dict(facts))
 
 
 def sample_batches(

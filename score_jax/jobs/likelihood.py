@@ -105,6 +105,21 @@ class Likelihood:
         """Places of the examples that have no likelihood: their solve gave up, or their value is not finite."""
         return np.flatnonzero(self.gave_up | ~np.isfinite(self.bits_per_dim))
 
+    @property
+    def mean(self) -> float:
+        """The number that the summary is read for."""
+        return likelihood_summary.headline(self.summary)[0]
+
+    @property
+    def standard_error(self) -> float | None:
+        """Of the mean, from every source that differs between examples; None of a single one."""
+        return likelihood_summary.headline(self.summary)[1]
+
+    def check(self, where: str) -> None:
+        """Raises InputError where examples have no likelihood; the message goes on with where their values are."""
+        if self.failed.size:
+            raise InputError(_no_mean(self, where))
+
 
 def _dequantized(dequantizer: Params | None, keys, images, codec: Codec) -> tuple[Array, Array]:
     """x0 of images with noise, and the noise's log density."""
@@ -400,12 +415,11 @@ def save(folder: Path, result: Likelihood, facts: dict[str, Any]) -> Path:
     write_json(path.with_suffix(".json"), summary | provenance(**facts))
     for kept in result.parts:
         kept.remove()
-    if failed.size:
-        raise InputError(_no_mean(result, path.with_suffix(".npz")))
+    result.check(f"; all values are in {path.with_suffix('.npz')}")
     return path.with_suffix(".json")
 
 
-def _no_mean(result: Likelihood, path: Path) -> str:
+def _no_mean(result: Likelihood, where: str) -> str:
     """Why there is no mean, as one line."""
     failed = result.failed
     if result.gave_up.any():
@@ -417,6 +431,6 @@ def _no_mean(result: Likelihood, path: Path) -> str:
         why = "their values are not finite. Check that the weights and the images are"
     place = int(result.columns["index"][failed[0]])
     return (
-        f"{len(failed)} of {len(result.bits_per_dim)} examples have no likelihood (the first is number {place}; all "
-        f"values are in {path}), so there is no mean: {why}."
+        f"{len(failed)} of {len(result.bits_per_dim)} examples have no likelihood (the first is number {place}"
+        f"{where}), so there is no mean: {why}."
     )

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from score_jax.samplers.ode import ODE, example_drift
 from score_jax.typing import Batch, Image, KeyBatch, Params
 
 
+@runtime_checkable
 class Measured(Protocol):
     """What the density of x0 asks of a model: an `Experiment`, or `function_model.FunctionModel`."""
 
@@ -44,8 +45,8 @@ class Measured(Protocol):
         """Of an example."""
 
     @property
-    def num_classes(self) -> int:
-        """Classes that a label may name; 0: none."""
+    def conditional(self) -> bool:
+        """Whether the class of an example is given."""
 
     @property
     def network_dtype(self) -> str:

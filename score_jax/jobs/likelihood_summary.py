@@ -76,7 +76,7 @@ def _conventions(experiment: Measured) -> dict[str, Any]:
         "levels": 2**codec.bits if isinstance(codec, Pixels) else None,
         "data_range": list(codec.bounds),
         "offset_bits_per_dim": -codec.log_bin_width / float(np.log(2)),
-        "conditions": "the class of each image" if experiment.num_classes else "none",
+        "conditions": "the class of each image" if experiment.conditional else "none",
         "matmul_precision": c.matmul_precision,
         "dtype": c.dtype,
         "network_dtype": experiment.network_dtype,
