@@ -47,16 +47,14 @@ def evaluate(
 ) -> dict[str, Any]:
     """Draws samples and measures them against real images, as the verb `evaluate` does.
 
-    With a `workdir`, finished batches are kept while the work lasts, and after SIGTERM, Ctrl-C or a crash the same call
-    goes on behind them; which model they are of is known by its first batch, which is drawn anew. All processes of a
-    job make the same call, and all see the `workdir`.
+    With a `workdir`, finished batches are kept, and after SIGTERM, Ctrl-C or a crash the same call goes on behind them,
+    if the first batch, which is drawn anew, is the same. All processes of a job make the same call.
 
     Args:
       draw: `draw(key, indices, labels) -> images` (b, h, w, c) of 1 or 3 channels. It gets a key of the seed, and int32
         indices and labels (b,), sharded over the devices. It must make sample i from the key and indices[i] alone, as
-        `jax.vmap(jax.random.fold_in, (None, 0))(key, indices)` does. It may be jitted or not.
-      reference: real images (a folder, an .npz or .npy file of images, NAME:SPLIT of TFDS, a uint8 array (n, h, w, c)),
-        or an .npz file of statistics.
+        `jax.vmap(jax.random.fold_in, (None, 0))(key, indices)` does.
+      reference: a folder, .npz or .npy of images, NAME:SPLIT of TFDS, an .npz of statistics, or uint8 (n, h, w, c).
       num_samples: those of indices 0 to num_samples - 1.
       protocol: evaluator whose numbers are reproduced: adm, pytorch_fid, torch_fidelity, clean_fid, edm or score_sde;
         None: distances of `features`.
@@ -68,30 +66,29 @@ def evaluate(
       seed: of the key, and of the resampling behind error bars.
       batch_size: samples at a time on each device.
       save_samples: keep all samples in the workdir, as .npz files of 10,000.
-      together: with several processes, they call `draw` together with the whole batch in NumPy arrays, for a model that
-        is sharded over all of them; otherwise each with its own share, on its own devices.
+      together: several processes call `draw` together with the whole batch in NumPy arrays, for a model that is sharded
+        over all of them; otherwise each with its own share, on its own devices.
       inception_weights: file of the published weights; None: $SCORE_JAX_INCEPTION.
       allow_other_weights: accept weights that are not the published ones.
       data_dir: where TFDS keeps its data sets.
 
     Returns:
-      The numbers and how they came about, as evaluation_PROTOCOL.json has them, on all processes.
+      The numbers and how they came about, as evaluation_PROTOCOL.json has them.
 
     Raises:
       InputError: arguments do not fit together, values are out of range or not finite, or the reference does not fit.
       Interrupted: SIGTERM or Ctrl-C; the same call with the same `workdir` goes on.
 
-    Source: Heusel et al. 2017 (arXiv 1706.08500), eq. 6; each protocol's is in docs/evaluation.md.
+    Source: Heusel et al. 2017, eq. 6; those of each protocol are in docs/evaluation.md.
 
     >>> import jax, jax.numpy as jnp, numpy as np, score_jax as sj
     >>> real = np.random.default_rng(0).integers(0, 256, (64, 4, 4, 1), np.uint8)
     >>> def draw(key, indices, labels):  # uniform noise, as the real images are
     ...     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, indices)
     ...     return jax.vmap(lambda key: jax.random.randint(key, (4, 4, 1), 0, 256, jnp.uint8))(keys)
-    >>> def means(images):
-    ...     return images.mean((2, 3)) / 255.0
+    >>> means = lambda images: images.mean((2, 3)) / 255.0
     >>> found = sj.evaluate(draw, reference=real, num_samples=64, protocol=None, features=means, batch_size=8)
-    >>> found["fid_means"] < 0.05, found["num_samples"]
+    >>> found["fid_features"] < 0.05, found["num_samples"]
     (True, 64)
     """
     _check(num_samples=num_samples, batch_size=batch_size, seed=seed)

@@ -12,19 +12,18 @@ from score_jax.runtime.stop import Stop, stop_on_signals
 def stoppable() -> Iterator[Stop]:
     """A `Stop` that SIGTERM and Ctrl-C set for the time of a call, in the main thread; in others nothing sets it.
 
-    What handled SIGTERM before, such as a trainer that saves its state, is told after the call.
+    Whoever handled the signal before, such as a trainer that saves its state, is told of it after the call; not Python,
+    whose answer to Ctrl-C would hide that the call can go on.
     """
     if threading.current_thread() is not threading.main_thread():
         yield Stop()
         return
-    before = signal.getsignal(signal.SIGTERM)
-    terminated = False
+    before = {"SIGTERM": signal.getsignal(signal.SIGTERM), "Ctrl-C": signal.getsignal(signal.SIGINT)}
+    asked = Stop()
     try:
-        with stop_on_signals() as stop:
-            try:
-                yield stop
-            finally:
-                terminated = bool(stop) and stop.cause == "SIGTERM"
+        with stop_on_signals() as asked:
+            yield asked
     finally:
-        if terminated and callable(before):
-            before(signal.SIGTERM, None)
+        handler = before[asked.cause] if asked else None
+        if callable(handler) and handler is not signal.default_int_handler:
+            handler(signal.SIGTERM if asked.cause == "SIGTERM" else signal.SIGINT, None)

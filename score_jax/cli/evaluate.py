@@ -5,6 +5,7 @@ from pathlib import Path
 from absl import flags
 
 from score_jax.builder.sections import is_cascade
+from score_jax.cli.functions import evaluate_function, names_function
 from score_jax.cli.verb import (
     Trained,
     define_step,
@@ -34,6 +35,7 @@ _DESCRIPTION = f"""Draws samples and compares them with real images. Sample i de
   python -m score_jax evaluate --workdir=runs/upsampler --base=runs/base/samples.npz --protocol=adm
   python -m score_jax evaluate --workdir=runs/cascade --config=configs/adm/imagenet256_cascade.py --protocol=adm
   python -m score_jax evaluate --workdir=runs/small_clip --config.data.eval_split=held_out
+  python -m score_jax evaluate --sampler=my_package.my_module:draw --help          of any function
 
 --protocol names the evaluator whose numbers are reproduced:
 {", ".join(PROTOCOLS)}. It uses the Inception network, with the weights of
@@ -93,6 +95,8 @@ def _measured_by(values: flags.FlagValues, models: Cascade, workdir: Path) -> tu
 
 def main(argv: list[str]) -> int:
     """Runs the verb."""
+    if names_function(argv, "sampler"):
+        return evaluate_function(argv)
     values = parse_flags(with_aliases(argv), _DESCRIPTION, _define)
     if values is None:
         return 0

@@ -1,6 +1,7 @@
 """Which features metrics compare: Inception's by a protocol, or a function of the user's, by its name too."""
 
 import importlib
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,31 @@ def imported(path: str, flag: str) -> Any:
         raise InputError(
             f"--{flag}={path}: {error}. Expected module:function that Python can import from this folder."
         ) from None
+
+
+def imported_maker(path: str, flag: str, arguments: str | None) -> Callable[..., Any]:
+    """Returns the function that an import path names or, of arguments, what it returns for them.
+
+    Args:
+      path: `module:function`.
+      flag: that has it, for messages; that of the arguments is called FLAG_args.
+      arguments: a JSON object of keyword arguments; None: the function itself.
+
+    Raises:
+      InputError: there is no such function, or the arguments are no JSON object.
+    """
+    function = imported(path, flag)
+    if arguments is not None:
+        try:
+            given = json.loads(arguments)
+        except ValueError as error:
+            raise InputError(f"--{flag}_args={arguments}: {error}. Expected a JSON object.") from None
+        if not isinstance(given, dict):
+            raise InputError(f'--{flag}_args={arguments}: expected a JSON object, such as {{"step": 1000}}.')
+        function = function(**given)
+    if not callable(function):
+        raise InputError(f"--{flag}={path}: expected a function, found {type(function).__name__}.")
+    return function
 
 
 def imported_features(path: str) -> FeatureExtractor:
