@@ -32,7 +32,7 @@ def sampler(
     output: str = "eps",
     time: TimeConvention = None,
     conditional: bool = False,
-    value_range: Range = (-1.0, 1.0),
+    value_range: Range | None = None,
     solver: str = "heun",
     **options: Any,
 ) -> Callable[..., Float[Array, "b ..."]]:
@@ -45,7 +45,7 @@ def sampler(
       output: as of `log_prob`.
       time: as of `log_prob`.
       conditional: the model is given labels.
-      value_range: of x0, for threshold="clip". Samples themselves are not clipped.
+      value_range: that of the data, to which samples are clipped; None: they are not.
       solver: a method of `python -m score_jax help sampler`, such as heun, ddim, dpm_solver_2m, euler_maruyama, ode.
       options: keys of `python -m score_jax help sampler SOLVER`, such as num_steps.
 
@@ -82,7 +82,7 @@ def sample(
     time: TimeConvention = None,
     labels: Int[np.ndarray, "n"] | None = None,
     batch_size: int | None = None,
-    value_range: Range = (-1.0, 1.0),
+    value_range: Range | None = None,
     solver: str = "heun",
     **options: Any,
 ) -> Float[np.ndarray, "n ..."]:
@@ -141,13 +141,13 @@ def _drawn_by(
     output: str,
     time: TimeConvention,
     conditional: bool,
-    value_range: Range,
+    value_range: Range | None,
     solver: str,
     options: dict[str, Any],
 ) -> Callable[[Array, Any, Any], dict[str, Array]]:
     """`drawn(key, indices, labels)`: "x" of the samples, and "nfe", sharded over the mesh."""
     c: Any = make_method("sampler", SAMPLERS, {"name": solver, **options})
-    codec = pixels_of(value_range)
+    codec = pixels_of((-1, 1) if value_range is None else value_range)
     known, params = function_model(
         model, process, shape, codec, mesh, output=output, time=time, conditional=conditional
     )
@@ -158,7 +158,8 @@ def _drawn_by(
         predictor = sampling.see(known.predictor(params))
         conditions = {"model": labels if conditional else None}
         drawn = sampling.draw(predictor, key=key, indices=indices, shape=known.image_shape, conditions=conditions)
-        x = jnp.where(drawn.ok.reshape(-1, 1, 1, 1), drawn.x, jnp.nan)
+        x = drawn.x if value_range is None else jnp.clip(drawn.x, *codec.bounds)
+        x = jnp.where(drawn.ok.reshape(-1, 1, 1, 1), x, jnp.nan)
         return {"x": x.reshape(-1, *shape), "nfe": drawn.nfe}
 
     def placed(rows: Any) -> Array | None:
