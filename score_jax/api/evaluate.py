@@ -9,11 +9,12 @@ from jaxtyping import Array, Int, UInt8
 
 from score_jax.api.stopping import stoppable
 from score_jax.builder.options import Values
+from score_jax.data.sources import in_memory
 from score_jax.errors import InputError
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.protocols import Protocol
 from score_jax.jobs import compare as comparing
-from score_jax.jobs.compare import Side, open_side, side_of
+from score_jax.jobs.compare import Side, checked_images, open_side
 from score_jax.jobs.draw_function import Draw, Labels, Range, drawing_of_function
 from score_jax.jobs.drawing import Request
 from score_jax.jobs.evaluate import evaluate_drawing
@@ -66,8 +67,8 @@ def evaluate(
       seed: of the key, and of the resampling behind error bars.
       batch_size: samples at a time on each device.
       save_samples: keep all samples in the workdir, as .npz files of 10,000.
-      together: several processes call `draw` together with the whole batch in NumPy arrays, for a model that is sharded
-        over all of them; otherwise each with its own share, on its own devices.
+      together: `draw` gets the whole batch in NumPy arrays, from several processes together, for parameters that lie
+        where you have put them; otherwise a process draws its own share, on its own devices.
       inception_weights: file of the published weights; None: $SCORE_JAX_INCEPTION.
       allow_other_weights: accept weights that are not the published ones.
       data_dir: where TFDS keeps its data sets.
@@ -156,7 +157,8 @@ def compare(
 def _side(images: Any, protocol: Protocol, extractor: FeatureExtractor, channels: int, data_dir: str | None) -> Side:
     if isinstance(images, str | Path):
         return open_side(str(images), protocol, extractor, channels=channels, data_dir=data_dir)
-    return side_of(images)
+    source = in_memory(checked_images(images))
+    return Side(source.name, None, source)
 
 
 def _check(**counts: int) -> None:

@@ -17,7 +17,7 @@ from score_jax.codecs.numbers import Numbers
 from score_jax.data.sources import Source, in_memory
 from score_jax.errors import InputError
 from score_jax.jobs import likelihood
-from score_jax.jobs.compare import open_word, side_of
+from score_jax.jobs.compare import checked_images, open_word
 from score_jax.jobs.draw_function import Range, pixels_of
 from score_jax.jobs.function_model import TimeConvention, function_model
 from score_jax.jobs.likelihood import Likelihood
@@ -154,10 +154,9 @@ def bits_per_dim(
     asked = _Asked(model, process, output, time, source[0]["image"].shape, codec, conditional, _options(options))
     with stoppable() as stop:
         found, facts = _measured(asked, source, folder, stop)
-    if folder is None:
-        found.check("")
-    else:
+    if folder is not None:
         on_first_process(lambda: likelihood.save(folder, found, facts))
+    found.check("")
     return found
 
 
@@ -202,8 +201,8 @@ def _images(images: Any, labels: np.ndarray | None, num_classes: int, data_dir: 
     if not isinstance(images, str | Path):
         if num_classes:
             raise InputError("num_classes is for data sets that have labels: give the labels of images in memory.")
-        images = side_of(images).source
-        return in_memory(np.stack([row["image"] for row in images.rows]), _checked(labels, len(images)))
+        images = checked_images(images)
+        return in_memory(images, _checked(labels, len(images)))
     if labels is not None:
         raise InputError("labels are for images in memory: of a data set with labels give num_classes.")
     sizes: set[tuple[int, ...]] = set()

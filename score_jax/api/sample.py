@@ -113,7 +113,7 @@ def sample(
     """
     if len(shape) < 2 or shape[0] < 1:
         raise InputError(f"shape={shape}: give the number of samples and the shape of each, such as (16, 32, 32, 3).")
-    mesh, key, each = make_mesh(), jax.random.key(key) if isinstance(key, int) else key, tuple(shape[1:])
+    mesh, key, each = make_mesh(), key if isinstance(key, Array) else jax.random.key(key), tuple(shape[1:])
     conditional, size = labels is not None, -(-(batch_size or shape[0]) // mesh.size) * mesh.size
     drawn = _drawn_by(model, process, each, mesh, output, time, conditional, value_range, solver, options)
     if labels is not None and np.shape(labels) != (shape[0],):

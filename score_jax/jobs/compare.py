@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import UInt8
 
 from score_jax.data.images import with_channels
-from score_jax.data.sources import Source, in_memory, open_images
+from score_jax.data.sources import Source, open_images
 from score_jax.errors import InputError, named
 from score_jax.evaluation import feature_set, metrics
 from score_jax.evaluation.feature_set import FeatureSet
@@ -80,11 +81,8 @@ def open_side(
     return Side(text, statistics, _source(text, extractor, channels, data_dir) if lacking else None)
 
 
-def side_of(images: Any) -> Side:
-    """Returns images in memory as a set to compare.
-
-    Args:
-      images: uint8 (n, h, w, c).
+def checked_images(images: Any) -> UInt8[np.ndarray, "n h w c"]:
+    """Returns images in memory, uint8 (n, h, w, c).
 
     Raises:
       InputError: they are of another type or shape.
@@ -95,7 +93,7 @@ def side_of(images: Any) -> Side:
             f"Images in memory are {images.dtype} {images.shape}: expected uint8 (n, h, w, c), or the name of a "
             "folder, an .npz file or NAME:SPLIT of a data set."
         )
-    return Side("images in memory", None, in_memory(images))
+    return images
 
 
 def compare(
