@@ -7,6 +7,7 @@ Equinox and as a plain function. `--quick` draws fewer samples, and runs two of 
 """
 
 import argparse
+import contextlib
 import os
 import re
 import subprocess
@@ -21,6 +22,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
 import jax.numpy as jnp
 import numpy as np
 from referee_runs import run_claims
+from scipy import stats
 
 import score_jax as sj
 from report import Claim, emit
@@ -59,18 +61,28 @@ def lines_claim(name: str, code: str) -> Claim:
 
 
 def framework_claims(name: str, code: str, folder: Path, count: int) -> list[Claim]:
-    """What the example says, and the distance of its samples from another law, against the closed forms."""
+    """What the example says, its density of points, and the distance of its samples, against the closed forms."""
     made: dict[str, Any] = {}
     exec(compile(code, f"docs/python.md: {name}", "exec"), made)
     bits, closed = made["bits"], 0.5 * np.log2(2 * np.pi * np.e * STD**2) + 7
     how = f"{bits.mean:.4f} +- {bits.standard_error:.4f} bits/dim of 64 images, in expectation {closed:.4f}"
     away = abs(bits.mean - closed) / bits.standard_error
     claims = [Claim(f"{name}_bits_per_dim_errors", float(away), "errors", 3, "<=", how)]
+    x = (MEAN + STD * np.random.default_rng(1).normal(size=(64, 4, 4, 1))).astype(np.float32)
+    exact = stats.norm.logpdf(x, MEAN, STD).sum(axis=(1, 2, 3))
+    found = sj.log_prob(made["model"], sj.VP(), x, divergence="exact").log_prob - exact
+    how = f"largest error of 64 points of 16 dimensions; root mean square {np.sqrt(np.mean(found**2)):.2g}"
+    claims.append(Claim(f"{name}_log_prob_nats", float(np.abs(found).max()), "nats", 0.02, "<=", how))
+    return [*claims, _distance(name, made["draw"], folder, count)]
+
+
+def _distance(name: str, draw: Any, folder: Path, count: int) -> Claim:
+    """Of samples of the example from another law, of which a file has the true statistics."""
     weights = _LINEAR.astype(float)
     law = folder / "law.npz"
     np.savez(law, mu=OTHER_MEAN * weights.sum(axis=0), sigma=OTHER_STD**2 * weights.T @ weights)
     found = sj.evaluate(
-        made["draw"],
+        draw,
         reference=law,
         num_samples=count,
         protocol=None,
@@ -82,7 +94,7 @@ def framework_claims(name: str, code: str, folder: Path, count: int) -> list[Cla
     exact = float(shift @ shift + (STD - OTHER_STD) ** 2 * np.trace(weights.T @ weights))
     value, error = found["fid_linear"], found["fid_linear_standard_error"]
     how = f"{value:.5f} +- {error:.5f} of {count} samples in a linear feature, of the two laws {exact:.5f}"
-    return [*claims, Claim(f"{name}_frechet_errors", abs(value - exact) / error, "errors", 4, "<=", how)]
+    return Claim(f"{name}_frechet_errors", abs(value - exact) / error, "errors", 4, "<=", how)
 
 
 def import_claim() -> Claim:
@@ -101,7 +113,7 @@ def main() -> int:
     options = parser.parse_args()
     began, codes = time.monotonic(), examples()
     claims = [import_claim(), *(lines_claim(name, code) for name, code in codes.items())]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):  # what the jobs say
         for name in ("linen", "equinox") if options.quick else codes:
             claims += framework_claims(name, codes[name], Path(folder), 2000 if options.quick else 10_000)
         claims += run_claims(Path(folder), count=48 if options.quick else 400)

@@ -127,6 +127,14 @@ def test_labels_are_drawn_or_given():
     assert seen == {i: i % 10 for i in range(40)}
 
 
+def test_together_draw_gets_the_whole_batch_as_it_is():
+    def draw(key, indices, labels):
+        assert isinstance(indices, np.ndarray) and isinstance(labels, np.ndarray) and len(indices) == 8
+        return uniform(key, indices, labels)
+
+    assert without_place(sj.evaluate(draw, **HOW, together=True)) == without_place(sj.evaluate(uniform, **HOW))
+
+
 def test_two_sets_are_compared():
     found = sj.compare(REAL, REAL[::-1], protocol=None, features=linear)
     assert abs(found["fid_linear"]) < 1e-9 and found["generated"]["n"] == 40 and found["protocol"] == "plain"
