@@ -102,7 +102,8 @@ def drawing_of_function(
         return found, jnp.zeros(0)
 
     chosen = None if labels.chosen is None else hashlib.sha256(labels.chosen.astype(np.int64).tobytes()).hexdigest()
-    asked = {"num_classes": labels.num_classes, "labels": "random" if chosen is None else chosen[:16]}
+    kind = "random" if labels.num_classes else "none"
+    asked = {"num_classes": labels.num_classes, "labels": kind if chosen is None else chosen[:16]}
     name = getattr(draw, "__qualname__", type(draw).__qualname__)
     where = f"{getattr(draw, '__module__', type(draw).__module__)}:{name}"
     facts = {"sampler": where, "value_range": None if value_range is None else list(value_range), **asked}

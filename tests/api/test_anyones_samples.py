@@ -118,7 +118,7 @@ def test_labels_are_drawn_or_given():
         seen.update(zip(np.asarray(indices).tolist(), np.asarray(labels).tolist(), strict=True))
         return uniform(key, indices, labels)
 
-    sj.evaluate(draw, **HOW, num_classes=3)
+    assert sj.evaluate(draw, **HOW, num_classes=3)["labels"] == "random"
     first = dict(seen)
     assert set(first.values()) == {0, 1, 2} and len(first) == 40
     sj.evaluate(draw, **HOW | {"batch_size": 2}, num_classes=3)
