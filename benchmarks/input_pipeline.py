@@ -3,13 +3,15 @@
     python benchmarks/input_pipeline.py [--json] [--quick]
 
 input_*: images per second out of the loader, in the batches that training takes, against what the four v5e chips of
-one host take at the most. waiting: how much longer a training step takes with the loader than with one batch that is
-there already, of a model small enough that its steps are short. dispatch: how much faster steps of a tiny model are
-when ten of them are handed to the devices at a time.
+one host take at the most. slow_files: how much more 16 threads read than 4 where each example comes 20 ms late.
+waiting: how much longer a training step takes with the loader than with one batch that is there already, of a model
+small enough that its steps are short. dispatch: how much faster steps of a tiny model are when ten of them are handed
+to the devices at a time.
 """
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import sys
 import tempfile
@@ -56,33 +58,56 @@ def _arrays(folder: Path) -> Source:
     return open_source(str(folder / "images.npz"), "all", image_size=32, channels=3)
 
 
-def _photographs(folder: Path, count: int) -> Source:
+def _photographs(folder: Path, count: int) -> Path:
     """JPEGs of about ImageNet's size, 500 x 375, smooth as photographs are."""
-    rng = np.random.default_rng(0)
-    (folder / "photographs").mkdir()
+    rng, photographs = np.random.default_rng(0), folder / "photographs"
+    photographs.mkdir()
     for i in range(count):
         coarse = Image.fromarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8))
-        coarse.resize((500, 375), Image.Resampling.BICUBIC).save(folder / "photographs" / f"{i}.jpg", quality=90)
-    name = f"folder:{folder / 'photographs'}"
+        coarse.resize((500, 375), Image.Resampling.BICUBIC).save(photographs / f"{i}.jpg", quality=90)
+    return photographs
+
+
+def _opened(photographs: Path, size: int) -> Source:
     with contextlib.redirect_stdout(sys.stderr):  # a folder says what was taken of it
-        return open_source(name, "all", image_size=64, channels=3, resize_filter="bicubic")
+        return open_source(f"folder:{photographs}", "all", image_size=size, channels=3, resize_filter="bicubic")
 
 
 def rate_claims(folder: Path, seconds: float) -> list[Claim]:
     """Of arrays in memory, and of photographs that are decoded, cropped and resized."""
+    photographs = _photographs(folder, 256)
     sources = {
         "arrays": (_arrays(folder), 128, _taken_by_a_host("cifar10_ddpmpp"), "32 x 32 from an .npz"),
         "jpegs": (
-            _photographs(folder, 256),
+            _opened(photographs, 64),
             128,
             _taken_by_a_host("imagenet64"),
             "JPEGs, 500 x 375 to 64 x 64, bicubic",
+        ),
+        "jpegs_256": (
+            _opened(photographs, 256),
+            64,
+            _taken_by_a_host("imagenet256"),
+            "JPEGs, 500 x 375 to 256 x 256, bicubic",
         ),
     }
     return [
         Claim(f"input_{name}", _rate(source, b, seconds), "images/s", target, ">=", f"{what}, batches of {b}, flips")
         for name, (source, b, target, what) in sources.items()
     ]
+
+
+def slow_files_claim(folder: Path, seconds: float) -> Claim:
+    """As where a bucket is mounted: small arrays, each of which comes after 20 ms."""
+    source = _arrays(folder)
+
+    def late(image: np.ndarray, name: str) -> np.ndarray:
+        time.sleep(0.02)
+        return source.prepare(image, name)
+
+    few, many = (_rate(dataclasses.replace(source, prepare=late, threads=threads), 64, seconds) for threads in (4, 16))
+    how = f"{many:.0f} images/s with data.threads=16, {few:.0f} with 4, each 20 ms late"
+    return Claim("slow_files", many / few, "times as many", 3.0, ">=", how)
 
 
 def waiting_claim(folder: Path, steps: int) -> Claim:
@@ -149,6 +174,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         claims = rate_claims(folder, 1.0 if options.quick else 10.0)
+        claims.append(slow_files_claim(folder, 1.0 if options.quick else 10.0))
         claims.append(waiting_claim(folder, 3 if options.quick else 20))
     claims.append(dispatch_claim(10 if options.quick else 200))
     return emit("input_pipeline", claims, began, as_json=options.json)

@@ -113,7 +113,7 @@ def main(argv: list[str]) -> int:
 def _leave_job(error: BaseException, code: int, line: str) -> None:
     """Ends this process of several, so that the others do not wait for it."""
     if code == AGAIN and isinstance(error, Exception) and cluster.lost_peer(error):
-        cluster.leave_bereft()
+        cluster.leave_bereft(line)
     elif code == INTERRUPTED:
         cluster.leave_in_order(code)
     else:

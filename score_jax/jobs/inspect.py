@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from score_jax.builder.sections import refuse_cascade
 from score_jax.errors import InputError
-from score_jax.training.checkpoint import Checkpoints, Contents, directory_of
+from score_jax.training.checkpoint import Checkpoints, directory_of
 from score_jax.training.goodput import goodput, read_runs
 from score_jax.training.mirror import FOLDER
 from score_jax.training.run_config import stored_config
@@ -38,23 +38,24 @@ def _group(name: str) -> str:
     return name.partition(".")[0]
 
 
-def _told(step: int, contents: Contents) -> dict[str, Any]:
+def _told(step: int, checkpoints: Checkpoints) -> dict[str, Any]:
     groups: dict[str, dict[str, Any]] = {}
-    for name, array in contents.arrays.items():
+    finite, (data, said) = True, checkpoints.said(step)
+    for name, array in checkpoints.arrays(step):
+        finite = finite and bool(not np.issubdtype(array.dtype, np.floating) or np.isfinite(array).all())
         group = groups.setdefault(_group(name), {"arrays": 0, "elements": 0, "bytes": 0, "dtypes": []})
         group["arrays"] += 1
         group["elements"] += array.size
         group["bytes"] += array.nbytes
         group["dtypes"] = sorted({*group["dtypes"], str(array.dtype)})
-    finite = all(np.isfinite(a).all() for a in contents.arrays.values() if np.issubdtype(a.dtype, np.floating))
-    about = {key: contents.about.get(key) for key in ("score_jax", "jax")}
-    config = contents.about.get("config", {})
+    about = {key: said.get(key) for key in ("score_jax", "jax")}
+    config = said.get("config", {})
     return {
         "step": step,
         "whole": True,
-        "checked": bool(contents.about),
-        "finite": bool(finite),
-        "batches": contents.data.get("batches"),
+        "checked": bool(said),
+        "finite": finite,
+        "batches": data.get("batches"),
         "groups": groups,
         "written_by": about,
         "network": config.get("network", {}).get("name"),
@@ -81,7 +82,7 @@ def inspect(path: str, step: int | None = None) -> dict[str, Any]:
     with Checkpoints(directory) as checkpoints:
         for each in checkpoints.steps[::-1] if step is None else [step]:
             try:
-                rows.append(_told(each, checkpoints.read(each)))
+                rows.append(_told(each, checkpoints))
             except InputError as error:
                 if step is not None:
                     raise
@@ -113,8 +114,8 @@ def arrays_of(path: str, step: int | None = None) -> list[tuple[str, tuple[int, 
     directory, named = _checkpoints_in(path)
     with Checkpoints(directory) as checkpoints:
         wanted = named if step is None else step
-        contents = checkpoints.read(checkpoints.latest or 0 if wanted is None else wanted)
-    return [(name, array.shape, str(array.dtype)) for name, array in sorted(contents.arrays.items())]
+        arrays = checkpoints.arrays(checkpoints.latest or 0 if wanted is None else wanted)
+        return sorted((name, array.shape, str(array.dtype)) for name, array in arrays)
 
 
 def table(found: dict[str, Any]) -> str:

@@ -111,15 +111,13 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
     if c.sample_every and _draws_pictures(experiment):
         _refuse_moments(experiment)
         _given_of_pictures(experiment, workdir, _num_pictures(mesh))  # so that what it lacks is said before training
-    lease = Lease(directory)
-    on_first_process(lease.take)
-    about, mirror, clock = _about(config, workdir), Mirror(workdir, directory), StepClock()
-    on_first_process(mirror.bring_back)
+    lease, mirror, clock = Lease(directory), Mirror(workdir, directory), StepClock()
 
     def before_save() -> None:
         lease.check()
         mirror.copy()
 
+    about = _about(config, workdir)
     with (
         contextlib.closing(batches),
         lease,
@@ -434,8 +432,9 @@ def restore_trained(
             return weights.load_params(workdir, experiment.network.shapes(), replicated(mesh)), 0
         raise InputError(f"No checkpoint in {directory}: expected checkpoints of `train`, or converted weights.")
     with Checkpoints(directory, config.training.keep, config.training.keep_every) as checkpoints:
-        state = checkpoints.restore(abstract_state(experiment.create_state, mesh), step).state
-    return _of_model(experiment, state.ema_params if averaged else state.params), int(state.step)
+        like = abstract_state(experiment.create_state, mesh)
+        params, found = checkpoints.restore_part(like, "ema_params" if averaged else "params", step)
+    return _of_model(experiment, params), found
 
 
 def restore_params(

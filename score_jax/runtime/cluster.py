@@ -144,13 +144,16 @@ def leave_failed(code: int, line: str) -> None:
     _leave(code)
 
 
-def leave_bereft() -> None:
-    """Ends this process, which cannot go on without another one, as the job ends where that is known."""
+def leave_bereft(line: str) -> None:
+    """Ends this process, which cannot go on without another one, as the job ends where that is known.
+
+    Args:
+      line: why it cannot.
+    """
     ending = ending_of_others(_VERDICT_SECONDS)
     if ending is not None:
         _end_as_told(ending)
-    tell_end(None)
-    _leave(AGAIN)
+    leave_failed(AGAIN, line)
 
 
 def leave_in_order(code: int) -> None:

@@ -24,8 +24,11 @@ from score_jax.runtime.exit_codes import AGAIN
 SILENCE_SECONDS = 30.0
 """A process that told nothing for so long stands still, or its machine is gone."""
 _EVERY_SECONDS = 1.0
+_TURN_SECONDS = 0.25
 _OWN_WORD_SECONDS = 1.5
 """What a process has to say for itself before it ends because of another one."""
+_LAST_WORD_SECONDS = 3.0
+"""For which a first process is waited for that does not answer."""
 _FIRST, _OTHERS, _FAILED, _VERDICT = (f"score_jax/{name}/" for name in ("first", "others", "failed", "verdict"))
 _LEFT = "left"
 
@@ -112,8 +115,9 @@ class Peers:
         return self._silent(self._store.below(_FIRST), now)
 
     def _concluded(self, now: float) -> Ending | None:
-        for failed in self._store.below(_FAILED).values():
-            return Ending.of_text(failed)
+        failed = [Ending.of_text(text) for text in self._store.below(_FAILED).values()]
+        if failed:  # one that ends with 75 may have lost the one that failed
+            return min(failed, key=lambda ending: ending.code == AGAIN)
         return self._silent(self._store.below(_OTHERS), now)
 
     def _silent(self, words: Mapping[str, str], now: float) -> Ending | None:
@@ -152,8 +156,7 @@ class _Watch:
 
     def __init__(self, peers: Peers, end: Callable[[Ending], None]):
         self._peers, self._end = peers, end
-        self._ended = threading.Event()
-        self._told = time.monotonic()
+        self._ended, self._told = threading.Event(), threading.Event()
         self.ending: Ending | None = None
         for work in (self._talk, self._wait):
             threading.Thread(target=work, daemon=True, name=f"score_jax peers{work.__name__}").start()
@@ -164,13 +167,17 @@ class _Watch:
                 self.ending = self._peers.tell(time.monotonic())
             except Exception:  # whatever the service's client raises; how long that goes on counts
                 continue
-            self._told = time.monotonic()
+            self._told.set()
             if self.ending is not None:
                 return
 
     def _wait(self) -> None:
-        while not self._ended.wait(_EVERY_SECONDS / 4):
-            if self.ending is None and time.monotonic() - self._told > SILENCE_SECONDS:
+        """Counts its own turns: while this process stands still, or Python is busy elsewhere, there are none."""
+        turns = 0
+        while not self._ended.wait(_TURN_SECONDS):
+            turns = 0 if self._told.is_set() else turns + 1
+            self._told.clear()
+            if self.ending is None and turns * _TURN_SECONDS > SILENCE_SECONDS:
                 self.ending = Ending(
                     AGAIN,
                     f"the first process of this job could not be reached for {SILENCE_SECONDS:.0f} s. The same command "
@@ -184,8 +191,14 @@ class _Watch:
     def tell_end(self, ending: Ending | None) -> None:
         """Of this process; nothing is heard after it."""
         self._ended.set()
-        with contextlib.suppress(Exception):  # where the first process is gone there is nobody to tell
-            self._peers.leave() if ending is None else self._peers.fail(ending)
+
+        def tell() -> None:
+            with contextlib.suppress(Exception):  # where the first process is gone there is nobody to tell
+                self._peers.leave() if ending is None else self._peers.fail(ending)
+
+        telling = threading.Thread(target=tell, daemon=True)
+        telling.start()
+        telling.join(_LAST_WORD_SECONDS)
 
 
 _watch: _Watch | None = None

@@ -7,9 +7,11 @@ damaged_checkpoints/        beside it: what could not be read, and was passed ov
 """
 
 import contextlib
+import functools
 import json
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +20,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from jax.sharding import Mesh
+from jaxtyping import PyTree
 from orbax.checkpoint import type_handlers
 
 from score_jax.errors import InputError, Outage
@@ -32,12 +35,12 @@ class Restored(NamedTuple):
     """What a checkpoint held.
 
     Attributes:
-      state: the training state.
+      state: the training state, or the fields of it that were asked for.
       data: the data iterator's.
       damaged: newer checkpoints that were passed over.
     """
 
-    state: TrainState
+    state: Any
     data: dict
     damaged: tuple[int, ...]
 
@@ -253,11 +256,27 @@ class Checkpoints:
                 f"command then goes on from step {self.latest or 0}."
             ) from error
 
-    def restore(self, like: TrainState, step: int | None = None) -> Restored:
+    def restore_part(self, like: TrainState, field: str, step: int | None = None) -> tuple[PyTree, int]:
+        """One field of the state in a checkpoint, and its step; the rest, such as the optimizer's, is not read.
+
+        Args:
+          like: as of `restore`.
+          field: of it, such as "ema_params".
+          step: as of `restore`.
+
+        Raises:
+          InputError: as of `restore`.
+          Outage: as of `restore`.
+        """
+        found = self.restore({"step": like.step, field: getattr(like, field)}, step).state
+        return found[field], int(found["step"])
+
+    def restore(self, like: TrainState | dict[str, PyTree], step: int | None = None) -> Restored:
         """The checkpoint at `step`; if None the newest that is whole, and a line on stdout for each that is not.
 
         Args:
-          like: a state of `jax.ShapeDtypeStruct` with shardings: where the arrays shall live, on any mesh.
+          like: a state of `jax.ShapeDtypeStruct` with shardings: where the arrays shall live, on any mesh; or some of
+            its fields by name, the step among them.
           step: which checkpoint.
 
         Raises:
@@ -282,7 +301,7 @@ class Checkpoints:
             f"{f', nor does any of {wanted[1:]}' if wanted[1:] else ''}: {problems[0]}"
         )
 
-    def _read_patiently(self, step: int, like: TrainState) -> tuple[Any, dict, str]:
+    def _read_patiently(self, step: int, like: TrainState | dict[str, PyTree]) -> tuple[Any, dict, str]:
         """What `_read` does; all processes try again where a service or a network fails one of them."""
         for pause in (*PAUSES, None):
             outage, found = None, _NOTHING
@@ -299,10 +318,11 @@ class Checkpoints:
             time.sleep(pause)
         raise AssertionError("the last try returns or raises")
 
-    def _read(self, step: int, like: TrainState) -> tuple[Any, dict, str]:
+    def _read(self, step: int, like: TrainState | dict[str, PyTree]) -> tuple[Any, dict, str]:
         """State, data and what is wrong, "" if nothing."""
-        where = ocp.checkpoint_utils.construct_restore_args(like)
-        items = {"state": ocp.args.PyTreeRestore(like, restore_args=where), "data": ocp.args.JsonRestore()}
+        where, fields = ocp.checkpoint_utils.construct_restore_args(like), list(like) if isinstance(like, dict) else []
+        state_args = ocp.args.PyTreeRestore(like, restore_args=where, partial_restore=bool(fields))
+        items = {"state": state_args, "data": ocp.args.JsonRestore()}
         if (self.directory / str(step) / "about").exists():  # absent before version 0.4
             items["about"] = ocp.args.JsonRestore()
         try:
@@ -312,9 +332,12 @@ class Checkpoints:
                 raise _unreadable_now(self.directory / str(step), error) from error
             return None, {}, _first_line(error)
         state = found["state"]
-        if int(state.step) != step:
-            return None, {}, f"it holds step {int(state.step)}"
-        if problem := _problem(fingerprint(state), found["about"]):
+        held, about = int(state["step"] if fields else state.step), found["about"]
+        if held != step:
+            return None, {}, f"it holds step {held}"
+        if fields and about:
+            about = {"fingerprint": _of_fields(about["fingerprint"], fields)}
+        if problem := _problem(fingerprint(state), about):
             return None, {}, problem
         return state, found["data"], ""
 
@@ -325,28 +348,52 @@ class Checkpoints:
           InputError: there is none, or it is damaged.
           Outage: it cannot be read because a service or a network fails.
         """
-        path = self.directory / str(step)
+        data, about = self.said(step)
+        return Contents(dict(self.arrays(step)), data, about)
+
+    def said(self, step: int) -> tuple[dict, dict[str, Any]]:
+        """The state of the data iterator in the checkpoint at `step`, and what the run says of itself.
+
+        Raises:
+          InputError: as of `read`.
+          Outage: as of `read`.
+        """
+        path = self._path(step)
+        with _reading(path), ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+            about = reader.restore(path / "about") if (path / "about").exists() else {}
+            return reader.restore(path / "data"), about
+
+    def arrays(self, step: int) -> Iterator[tuple[str, np.ndarray]]:
+        """The arrays of the checkpoint at `step` by path ("ema_params.Dense_0.kernel"), as NumPy, a part at a time.
+
+        Raises:
+          InputError: as of `read`; of fingerprints that differ at the end.
+          Outage: as of `read`.
+        """
+        path, (_, about) = self._path(step), self.said(step)
+        fingerprints: dict[str, int] = {}
+        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+            with _reading(path):
+                tree = reader.metadata(path / "state").item_metadata.tree
+            leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
+            unflatten = functools.partial(jax.tree.unflatten, structure)
+            names = [jax.tree_util.keystr(name, simple=True, separator=".") for name, _ in leaves]
+            as_numpy = unflatten([ocp.RestoreArgs(restore_type=np.ndarray)] * len(leaves))
+            for places in _parts([_bytes_of(leaf) for _, leaf in leaves]):
+                wanted = [leaf if i in places else ocp.PLACEHOLDER for i, (_, leaf) in enumerate(leaves)]
+                args = ocp.args.PyTreeRestore(unflatten(wanted), restore_args=as_numpy)
+                with _reading(path):
+                    found = jax.tree.leaves(reader.restore(path / "state", args=args))
+                part = {names[i]: np.asarray(found[i]) for i in places}
+                fingerprints |= fingerprint(part)
+                yield from part.items()
+        if problem := _problem(fingerprints, about):
+            raise InputError(f"Checkpoint {path} is damaged: {problem}.")
+
+    def _path(self, step: int) -> epath.Path:
         if step not in self.steps:
             raise InputError(f"No checkpoint {step} in {self.directory}: found steps {self.steps}.")
-        try:
-            with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-                tree = reader.metadata(path / "state").item_metadata.tree
-                as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-                state = reader.restore(path / "state", args=ocp.args.PyTreeRestore(restore_args=as_numpy))
-            with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-                about = reader.restore(path / "about") if (path / "about").exists() else {}
-                data = reader.restore(path / "data")
-        except Exception as error:  # whatever a damaged file makes a reader raise
-            if is_outage(error):
-                raise _unreadable_now(path, error) from error
-            raise InputError(f"Checkpoint {path} is damaged: {_first_line(error)}.") from error
-        arrays = {
-            jax.tree_util.keystr(name, simple=True, separator="."): np.asarray(leaf)
-            for name, leaf in jax.tree_util.tree_leaves_with_path(state)
-        }
-        if problem := _problem(fingerprint(arrays), about):
-            raise InputError(f"Checkpoint {path} is damaged: {problem}.")
-        return Contents(arrays, data, about)
+        return self.directory / str(step)
 
     def set_aside(self, steps: tuple[int, ...]) -> None:
         """Moves damaged checkpoints out of the way of the ones that training will write; nothing is removed."""
@@ -361,6 +408,39 @@ class Checkpoints:
             self._manager.reload()
 
 
+_PART = 2**28
+"""Bytes of arrays that are read at a time."""
+
+
+def _bytes_of(leaf: Any) -> int:
+    """Of an array by what is known of it; of a number none."""
+    shape, dtype = getattr(leaf, "shape", None), getattr(leaf, "dtype", None)
+    return math.prod(shape) * np.dtype(dtype).itemsize if shape is not None and dtype is not None else 0
+
+
+def _parts(sizes: Sequence[int]) -> Iterator[range]:
+    """Places in a row of arrays of these sizes, in bytes, as many as come to no more than `_PART`, but at least one."""
+    first, held = 0, 0
+    for i, size in enumerate(sizes):
+        if held and held + size > _PART:
+            yield range(first, i)
+            first, held = i, 0
+        held += size
+    if sizes:
+        yield range(first, len(sizes))
+
+
+@contextlib.contextmanager
+def _reading(path: epath.Path) -> Iterator[None]:
+    """Turns whatever a reader raises into one line: of an outage, or else of a checkpoint that is damaged."""
+    try:
+        yield
+    except Exception as error:
+        if is_outage(error):
+            raise _unreadable_now(path, error) from error
+        raise InputError(f"Checkpoint {path} is damaged: {_first_line(error)}.") from error
+
+
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
@@ -368,6 +448,11 @@ def _first_line(error: Exception) -> str:
 def _unreadable_now(path: epath.Path, error: Exception) -> Outage:
     """Of a checkpoint that may be whole: nothing is passed over or moved for a service that fails."""
     return Outage(f"Cannot read the checkpoint {path} now: {_first_line(error)}. The same command tries again.")
+
+
+def _of_fields(fingerprints: dict[str, int], fields: Iterable[str]) -> dict[str, int]:
+    """Those of arrays in some fields of the state."""
+    return {path: value for path, value in fingerprints.items() if path.partition(".")[0] in fields}
 
 
 def _problem(found: dict[str, int], about: dict[str, Any] | None) -> str:

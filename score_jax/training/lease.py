@@ -18,6 +18,7 @@ import jax
 from etils import epath
 
 from score_jax.errors import InputError
+from score_jax.runtime.multihost import on_first_process
 from score_jax.runtime.outages import is_outage, patiently
 
 FILE_NAME = "writer.json"
@@ -81,7 +82,7 @@ def _started(pid: int) -> str:
 class Lease:
     """The right to write checkpoints in a folder; a context manager that gives it back.
 
-    Only the job's first process has it, for all; on the others nothing is done.
+    Only the job's first process has it, for all; the others wait for it.
 
     Args:
       directory: of the checkpoints.
@@ -95,22 +96,21 @@ class Lease:
         self._over = threading.Event()
         self._active = jax.process_index() == 0
 
-    def take(self) -> None:
+    def __enter__(self) -> "Lease":
         """Takes it, as soon as no other has it.
 
         Raises:
           InputError: another writer is alive.
           Outage: the folder cannot be read or written because a service or a network fails.
         """
-        if not self._active:
-            return
+        on_first_process(self._take)
+        return self
+
+    def _take(self) -> None:
         if (other := self._read()) is not None and not other.is_gone:
             self._wait_for(other)
         self._write()
         threading.Thread(target=self._renew, daemon=True, name="score_jax lease").start()
-
-    def __enter__(self) -> "Lease":
-        return self
 
     def __exit__(self, *_) -> None:
         self._over.set()

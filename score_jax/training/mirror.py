@@ -11,6 +11,7 @@ import jax
 from etils import epath
 
 from score_jax.runtime.files import written_whole
+from score_jax.runtime.multihost import on_first_process
 from score_jax.runtime.outages import say_outage
 
 FOLDER = "log"
@@ -18,7 +19,9 @@ _SHOWN = ("config.json", "data.json", "loss.jsonl", "nonfinite.jsonl", "runs.jso
 
 
 class Mirror:
-    """Copies in a thread of its own, so that no step waits; a context manager, with a last copy at the end.
+    """Copies in a thread of its own, so that no step waits; a context manager.
+
+    It first brings back what a fresh workdir lacks, and makes a last copy at its end.
 
     Checkpoints within the workdir have no copy: they live and die with it.
 
@@ -34,8 +37,11 @@ class Mirror:
         self._copied: dict[Path, tuple[int, int]] = {}
         self._thread: threading.Thread | None = None
 
-    def bring_back(self) -> None:
-        """Into a workdir that lacks them, as on a fresh machine."""
+    def __enter__(self) -> "Mirror":
+        on_first_process(self._bring_back)
+        return self
+
+    def _bring_back(self) -> None:
         if not self._active or not self._place.is_dir():
             return
         for source in _files_below(self._place):
@@ -50,9 +56,6 @@ class Mirror:
             return
         self._thread = threading.Thread(target=self._copy, name="score_jax mirror")
         self._thread.start()
-
-    def __enter__(self) -> "Mirror":
-        return self
 
     def __exit__(self, *_) -> None:
         if self._thread is not None:

@@ -1,3 +1,4 @@
+import errno
 import sys
 
 import numpy as np
@@ -8,7 +9,8 @@ from score_jax.data import sources
 from score_jax.data.builders.packaged import every_fifth_of_a_class
 from score_jax.data.dead_leaves import dead_leaves
 from score_jax.data.sources import open_source
-from score_jax.errors import InputError
+from score_jax.errors import InputError, Outage
+from score_jax.runtime import outages
 
 
 @pytest.fixture(scope="session")
@@ -232,27 +234,38 @@ class Failing(list):
     def __getitem__(self, i):
         if self.failures:
             self.failures -= 1
-            raise OSError(5, "Input/output error")
+            raise self.error
         return super().__getitem__(i)
 
 
-def failing(failures):
+def failing(failures, error):
     pixels = np.zeros((2, 2, 1), np.uint8)
     rows = Failing([{"image": pixels, "label": 3}])
+    rows.error = error
     source = sources.Source("flaky:train", rows, lambda pixels, name: pixels)
     rows.failures = failures  # from now on: the type check of the tests reads rows too
     return source
 
 
-def test_a_record_that_fails_once_is_read_again(monkeypatch):
-    monkeypatch.setattr(sources, "WAITS", (0.0, 0.0))
-    assert failing(1)[0]["label"] == failing(2)[0]["label"] == 3
+BROKEN, AWAY = ValueError("the record is no image"), OSError(errno.EIO, "Input/output error")
 
 
-def test_a_record_that_always_fails_is_named(monkeypatch):
+@pytest.mark.parametrize(("error", "most"), [(BROKEN, 2), (AWAY, 8)])
+def test_a_record_that_fails_for_a_while_is_read_again(monkeypatch, error, most):
     monkeypatch.setattr(sources, "WAITS", (0.0, 0.0))
-    with pytest.raises(InputError, match="Cannot read record 0 of flaky:train, tried 3 times: .*Input/output error"):
-        failing(3)[0]
+    monkeypatch.setattr(outages, "PAUSES", (0.0, 0.0))
+    assert failing(1, error)[0]["label"] == failing(most, error)[0]["label"] == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "times", "kind", "said"),
+    [(BROKEN, 3, InputError, "flaky:train, tried 3 times: the record"), (AWAY, 9, Outage, "now: .*Input/output error")],
+)
+def test_a_record_that_always_fails_is_named(monkeypatch, error, times, kind, said):
+    monkeypatch.setattr(sources, "WAITS", (0.0, 0.0))
+    monkeypatch.setattr(outages, "PAUSES", (0.0, 0.0))
+    with pytest.raises(kind, match=f"Cannot read record 0 of .*{said}"):
+        failing(times, error)[0]
 
 
 def test_a_name_that_writes_into_terminals_is_quoted(folder):

@@ -1,7 +1,11 @@
 """What each process of a job concludes from what the others tell."""
 
+import queue
+import threading
+
 import pytest
 
+from score_jax.runtime import peers
 from score_jax.runtime.exit_codes import AGAIN, MEND
 from score_jax.runtime.peers import Ending, Peers
 
@@ -57,8 +61,37 @@ def test_all_end_as_the_one_that_failed(job, failing):
     assert set(told(job, 2, {failing}).values()) == {ending}
 
 
+def test_what_failed_first_is_told_of_two_that_end(job):
+    told(job, 3)
+    job[1].fail(Ending(AGAIN, "process 1 ended: another process cannot be reached"))
+    job[2].fail(Ending(MEND, "process 2 ended: no such file"))
+    assert told(job, 2, {1, 2})[0].code == MEND
+
+
 def test_who_left_in_order_is_not_missed(job):
     told(job, 3)
     job[0].leave()
     job[1].leave()
     assert told(job, 50, {0, 1}) == {2: None}
+
+
+def test_a_first_process_that_does_not_answer_is_not_waited_for(monkeypatch):
+    class Stuck(Peers):
+        def tell(self, now):
+            threading.Event().wait(20)
+
+    monkeypatch.setattr(peers, "SILENCE_SECONDS", 0.5)
+    endings = queue.SimpleQueue()
+    watch = peers._Watch(Stuck(Texts(), 1), endings.put)
+    assert endings.get(timeout=10).code == AGAIN
+    watch.tell_end(None)
+
+
+def test_the_end_of_another_leaves_time_for_an_own_word():
+    store, endings = Texts(), queue.SimpleQueue()
+    Peers(store, 0).fail(Ending(MEND, "process 0 ended: no such file"))
+    watch = peers._Watch(Peers(store, 1), endings.put)
+    watch.tell_end(Ending(MEND, "process 1 ended: no such file"))  # it has the same to say
+    assert "failed/1" in " ".join(store)
+    with pytest.raises(queue.Empty):
+        endings.get(timeout=3)

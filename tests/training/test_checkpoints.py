@@ -1,5 +1,7 @@
 """A checkpoint is what was saved, or it is not used."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -195,6 +197,22 @@ def test_what_a_checkpoint_says_of_its_run_is_not_lost_for_a_service_that_fails(
     monkeypatch.setattr(type(epath.Path(saved)), "read_text", away)
     with pytest.raises(Outage, match="503"):
         said_of_run(epath.Path(saved), [1, 2])
+
+
+def test_one_field_is_read_without_the_others(saved):
+    like = abstract_state(create, make_mesh(fsdp=8))
+    with Checkpoints(saved) as checkpoints:
+        params, step = checkpoints.restore_part(like, "ema_params")
+        assert step == 2
+        assert params["w"].addressable_shards[0].data.size * 8 == params["w"].size
+        np.testing.assert_array_equal(params["w"], create().ema_params["w"])
+        about = saved / "2" / "about" / "metadata"
+        said = json.loads(about.read_text())
+        for field, expected in (("opt_state", 2), ("ema_params", 1)):  # whether what is damaged was asked for
+            name = next(name for name in said["fingerprint"] if name.startswith(field))
+            wrong = said["fingerprint"] | {name: said["fingerprint"][name] ^ 1}
+            about.write_text(json.dumps(said | {"fingerprint": wrong}))
+            assert checkpoints.restore_part(like, "ema_params")[1] == expected
 
 
 def test_some_checkpoints_are_kept_for_good(tmp_path):

@@ -31,7 +31,6 @@ def said(folder, **values):
 def test_a_writer_is_named_while_it_writes_and_not_after(tmp_path):
     folder = tmp_path / "checkpoints"
     with Lease(folder) as lease:
-        lease.take()
         first = json.loads((folder / FILE_NAME).read_text())
         assert first["pid"] == Writer.here().pid
         time.sleep(0.3)
@@ -42,28 +41,25 @@ def test_a_writer_is_named_while_it_writes_and_not_after(tmp_path):
 
 def test_a_second_writer_is_refused_while_the_first_lives(tmp_path):
     with Lease(tmp_path) as first:
-        first.take()
-        with Lease(tmp_path, wait=0.5) as second, pytest.raises(InputError, match="Another run writes checkpoints"):
-            second.take()
+        with pytest.raises(InputError, match="Another run writes checkpoints"), Lease(tmp_path, wait=3.0):
+            pass
         first.check()  # and has lost nothing by it
         assert (tmp_path / FILE_NAME).exists()
 
 
 def test_the_second_goes_on_as_soon_as_the_first_has_ended(tmp_path):
-    with Lease(tmp_path) as first, Lease(tmp_path, wait=20.0) as second:
-        first.take()
+    with Lease(tmp_path) as first:
         threading.Timer(0.3, first.__exit__).start()
         began = time.monotonic()
-        second.take()
-        assert 0.2 < time.monotonic() - began < 10
-        second.check()
+        with Lease(tmp_path, wait=20.0) as second:
+            assert 0.2 < time.monotonic() - began < 10
+            second.check()
 
 
 def test_a_silent_writer_elsewhere_is_waited_for_and_then_succeeded(tmp_path, capsys):
     said(tmp_path)
     began = time.monotonic()
     with Lease(tmp_path, wait=0.3) as lease:
-        lease.take()
         assert time.monotonic() - began >= 0.3
         lease.check()
     assert "on other-host" in capsys.readouterr().out
@@ -80,14 +76,13 @@ def test_a_writer_that_surely_ended_is_not_waited_for(tmp_path):
     ):
         said(tmp_path, **values)
         began = time.monotonic()
-        with Lease(tmp_path, wait=30.0) as lease:
-            lease.take()
+        with Lease(tmp_path, wait=30.0):
+            pass
         assert time.monotonic() - began < 5, values
 
 
 def test_who_stood_still_and_lost_it_writes_nothing_more(tmp_path):
     with Lease(tmp_path) as lease:
-        lease.take()
         other = said(tmp_path)
         with pytest.raises(InputError, match="has taken over .*other-host"):
             lease.check()
@@ -99,5 +94,4 @@ def test_who_stood_still_and_lost_it_writes_nothing_more(tmp_path):
 def test_a_damaged_word_is_nobodys(tmp_path, text):
     (tmp_path / FILE_NAME).write_text(text)
     with Lease(tmp_path, wait=30.0) as lease:
-        lease.take()
         lease.check()

@@ -28,7 +28,8 @@ def test_what_a_run_shows_is_copied_and_comes_back_on_a_fresh_machine(tmp_path):
     fresh = tmp_path / "fresh"
     fresh.mkdir()
     (fresh / "config.json").write_text("its own")
-    Mirror(fresh, place).bring_back()
+    with Mirror(fresh, place):
+        assert texts(fresh) == expected | {"config.json": "its own"}
     assert texts(fresh) == expected | {"config.json": "its own"}
 
 

@@ -88,7 +88,7 @@ def test_checkpoints_elsewhere_are_of_their_run_alone(undisturbed, tmp_path, cap
     assert here(*words) == 0
     said = capsys.readouterr().out
     assert "Resuming at step 6" in said and "does not say" not in said
-    assert sorted(path.name for path in kept.iterdir()) == ["2", "4", "6"]
+    assert sorted(path.name for path in kept.iterdir()) == ["2", "4", "6", "log"]
 
 
 @pytest.mark.parametrize(

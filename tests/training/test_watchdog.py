@@ -1,5 +1,6 @@
 """A training whose steps stand still ends, and one that is only slow, compiles or saves does not."""
 
+import queue
 import time
 
 import pytest
@@ -8,41 +9,39 @@ from score_jax.training.step_clock import StepClock
 from score_jax.training.watchdog import FACTOR, limit_of, watchdog
 
 
-def ended(work, timeout=0.05):
-    """What a watchdog says while `work` is done."""
-    lines, clock = [], StepClock()
-    with watchdog(clock, timeout, lines.append):
-        work(clock)
-    return lines
-
-
 def standing_still(clock):
     clock.begin(1)
     clock.begin(1)
-    time.sleep(0.6)
 
 
 def compiling(clock):
     clock.begin(1)
     clock.begin(10)  # another size is another program
-    time.sleep(0.6)
 
 
 def saving(clock):
     clock.begin(1)
     clock.begin(1)
     clock.end()
-    time.sleep(0.6)
 
 
 def test_a_step_that_stands_still_ends_the_process_once():
-    (line,) = ended(standing_still)
+    lines, clock = queue.SimpleQueue(), StepClock()
+    with watchdog(clock, 0.05, lines.put):
+        standing_still(clock)
+        line = lines.get(timeout=60)
+        with pytest.raises(queue.Empty):
+            lines.get(timeout=0.6)
     assert line.startswith("no step ended for 0 s") and "training.step_timeout" in line
 
 
 @pytest.mark.parametrize(("work", "timeout"), [(standing_still, 0.0), (compiling, 0.05), (saving, 0.05)])
 def test_no_other_wait_does(work, timeout):
-    assert ended(work, timeout) == []
+    lines, clock = queue.SimpleQueue(), StepClock()
+    with watchdog(clock, timeout, lines.put):
+        work(clock)
+        with pytest.raises(queue.Empty):
+            lines.get(timeout=0.6)
 
 
 def test_steps_are_counted_without_what_is_compiled_or_lies_between(monkeypatch):
