@@ -46,7 +46,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["score_jax", "score_jax.*"]),
-    package_data={"score_jax.data": ["vocabularies/*"]},
+    package_data={"score_jax": ["py.typed"], "score_jax.data": ["vocabularies/*"]},
     python_requires=">=3.11",
     install_requires=[
         JAX.format(""),

@@ -22,6 +22,12 @@ def test_snippet_runs(name, snippet):
     exec(compile(snippet, name, "exec"), {})
 
 
+def test_examples_of_any_framework_measure_in_three_lines():
+    measured = [snippet.partition("# measured\n")[2] for name, snippet in SNIPPETS if name == "python.md"]
+    counts = [len(lines.split("\n")) - 1 for lines in measured if lines]
+    assert counts == [3, 3, 3, 3]
+
+
 def test_there_are_snippets_and_files_named_in_the_readme_exist():
     assert SNIPPETS
     named = re.findall(r"(?:configs|docs|launch|benchmarks)/[\w/]+\.(?:py|md|sh)", (ROOT / "README.md").read_text())
@@ -46,6 +52,9 @@ def test_the_functions_and_tests_that_a_page_names_exist(page):
 
 
 EXAMPLES = (
+    "score_jax.api.evaluate",
+    "score_jax.api.likelihood",
+    "score_jax.api.sample",
     "score_jax.codecs.embedding_codes",
     "score_jax.codecs.pixels",
     "score_jax.conditioning.dropout",

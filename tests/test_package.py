@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import score_jax
+
 ROOT = Path(__file__).resolve().parents[1]
 MACHINE_PATH = re.compile(r"(?<![\w.~$}/*-])/(?:work|root|home)/(?=[\w.])")
 
@@ -36,6 +38,25 @@ def test_import_takes_less_than_three_seconds():
         run_python("import score_jax")
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 3.0
+
+
+def test_the_public_names_are_there_and_take_no_time_to_import():
+    """Less than a second, jax not among it: a name is imported when it is asked for."""
+    shown = run_python(
+        "import sys, time; start = time.perf_counter(); import score_jax as sj; took = time.perf_counter() - start;"
+        "names = set(sj.__all__); assert names <= set(dir(sj)); assert took < 1, took; assert 'jax' not in sys.modules;"
+        "assert all(getattr(sj, name) is not None for name in names); assert names == set(sj._HOME);"
+        "import pydoc; print(pydoc.plain(pydoc.render_doc(sj)))"
+    )
+    for line in ("evaluate(draw", "bits_per_dim(model", "log_prob(model", "sample(model", "compare(generated"):
+        assert line in shown, line
+    assert ">>> found = sj.evaluate(" in shown
+    assert (ROOT / "score_jax" / "py.typed").is_file()
+
+
+def test_an_unknown_name_is_no_attribute():
+    with pytest.raises(AttributeError, match="has no attribute 'evaluat'"):
+        score_jax.evaluat  # noqa: B018
 
 
 def test_no_module_imports_another_framework():

@@ -1,6 +1,7 @@
 """A run small enough to test the whole of it, as a config file and as commands."""
 
 import os
+import socket
 import subprocess
 import sys
 from importlib.metadata import version
@@ -79,3 +80,18 @@ def run(*arguments: str, devices: int = 8) -> subprocess.CompletedProcess:
     return subprocess.run(
         command(*arguments), env=environment(devices), cwd=ROOT, capture_output=True, text=True, timeout=300
     )
+
+
+def in_two_processes(program: str, folder: Path, beside: str) -> None:
+    """Runs a program in two processes of two devices each; its arguments are an address, its number, and the folder.
+
+    `beside` is the test file, whose neighbours the program may import.
+    """
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    paths = [str(ROOT), str(ROOT / "tests"), str(Path(beside).parent)]
+    changed = {"XLA_FLAGS": xla_flags_of_tests(2), "PYTHONPATH": os.pathsep.join(paths), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", program, address]
+    processes = [subprocess.Popen([*command, str(i), str(folder)], env=os.environ | changed) for i in range(2)]
+    assert [process.wait(timeout=240) for process in processes] == [0, 0]

@@ -127,6 +127,16 @@ class Experiment:
         return self.sections["likelihood"]
 
     @property
+    def conditional(self) -> bool:
+        """Whether the model is given the class of an example."""
+        return self.num_classes > 0
+
+    @property
+    def network_dtype(self) -> str:
+        """What the network computes in."""
+        return self.config.network.get("dtype", "float32")
+
+    @property
     def label_classes(self) -> int:
         """Classes that a label of the data may name: of the model, or of the classifier; 0: labels are not used."""
         return label_classes(self.config, self.network)

@@ -5,7 +5,7 @@ from pathlib import Path
 from absl import flags
 
 from score_jax.builder.sections import is_cascade
-from score_jax.cli.extractors import imported, of_protocol
+from score_jax.cli.functions import evaluate_function, names_function
 from score_jax.cli.verb import (
     Trained,
     define_step,
@@ -20,6 +20,7 @@ from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, Protocol, protocol_of
 from score_jax.jobs import evaluate
 from score_jax.jobs.cascades import Cascade, open_images
+from score_jax.jobs.extractors import imported_features, of_protocol
 from score_jax.jobs.retrieval import PLAIN_TEMPLATE, evaluate_clip
 from score_jax.runtime.multihost import print_once
 from score_jax.runtime.parts import Interrupted
@@ -34,6 +35,7 @@ _DESCRIPTION = f"""Draws samples and compares them with real images. Sample i de
   python -m score_jax evaluate --workdir=runs/upsampler --base=runs/base/samples.npz --protocol=adm
   python -m score_jax evaluate --workdir=runs/cascade --config=configs/adm/imagenet256_cascade.py --protocol=adm
   python -m score_jax evaluate --workdir=runs/small_clip --config.data.eval_split=held_out
+  python -m score_jax evaluate --sampler=my_package.my_module:draw --help          of any function
 
 --protocol names the evaluator whose numbers are reproduced:
 {", ".join(PROTOCOLS)}.
@@ -103,13 +105,15 @@ def _measured_by(values: flags.FlagValues, models: Cascade, workdir: Path) -> tu
             allow_other=values.allow_other_weights,
         )
     if values.features:
-        return PLAIN, imported(values.features)
+        return PLAIN, imported_features(values.features)
     images, labels = evaluate.load_images(open_images(models, "train_split"))
     return PLAIN, evaluate.trained_classifier(images, labels, workdir / "digit_classifier.npz").features()
 
 
 def main(argv: list[str]) -> int:
     """Runs the verb."""
+    if names_function(argv, "sampler"):
+        return evaluate_function(argv)
     values = parse_flags(with_aliases(argv), _DESCRIPTION, _define)
     if values is None:
         return 0

@@ -3,17 +3,13 @@
 import argparse
 from pathlib import Path
 
-import jax
-
 from score_jax.builder.options import Values
-from score_jax.cli.extractors import imported, of_protocol
 from score_jax.errors import InputError
-from score_jax.evaluation import feature_set, metrics
-from score_jax.evaluation.feature_set import FeatureSet
+from score_jax.evaluation import metrics
 from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, protocol_of
-from score_jax.jobs.compare import Side, check_sides, features_of, open_side
-from score_jax.runtime.results import check_result, provenance, write_json
-from score_jax.runtime.sharding import make_mesh
+from score_jax.jobs.compare import compare, open_side
+from score_jax.jobs.extractors import imported_features, of_protocol
+from score_jax.runtime.results import write_json
 
 _DESCRIPTION = """Compares generated images A with real images B under the protocol of one evaluator.
 
@@ -66,7 +62,7 @@ def main(argv: list[str]) -> int:
         parser.error("B is missing: give real images, or --save=FILE.npz to write only the statistics of A")
     save = None if options.save is None else _statistics_path(options.save)
     if options.features:
-        protocol, extractor = PLAIN, imported(options.features)
+        protocol, extractor = PLAIN, imported_features(options.features)
     else:
         protocol = protocol_of(options.protocol)
         extractor = of_protocol(
@@ -75,31 +71,15 @@ def main(argv: list[str]) -> int:
             dinov2_weights=options.dinov2_weights,
             allow_other=options.allow_other_weights,
         )
-    mesh = make_mesh()
-
     texts = [options.generated] + ([] if options.real is None else [options.real])
     sides = [open_side(text, protocol, extractor, data_dir=options.data_dir) for text in texts]
-    if options.real is not None:
-        check_sides(sides[0], sides[1], extractor)
-
-    def measured(side: Side) -> FeatureSet:
-        return features_of(side, protocol, extractor, mesh, batch_size=options.batch_size)
-
-    generated = measured(sides[0])
-    first = jax.process_index() == 0
-    if save is not None and first:
-        feature_set.save(save, generated)
-        print(f"Written: {save}")
-    if options.real is None:
+    real = sides[1] if len(sides) > 1 else None
+    found = compare(sides[0], real, protocol, extractor, batch_size=options.batch_size, save=save)
+    if found is None:
         return 0
-    real = measured(sides[1])
-    if not first:
-        return 0
-    values = metrics.measure(protocol, generated=generated, real=real, name=extractor.name, logits=extractor.logits)
-    check_result(values)
+    values, facts = found
     for line in metrics.lines(values):
         print(line)
     if options.json is not None:
-        facts = {"protocol": protocol.name, "generated": generated.facts, "real": real.facts}
-        write_json(options.json, values | provenance(**facts))
+        write_json(options.json, values | facts)
     return 0

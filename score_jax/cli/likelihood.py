@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from score_jax.builder.likelihood_options import OfData, OfImages
+from score_jax.cli.functions import likelihood_function, names_function
 from score_jax.cli.verb import Trained, define_step, load_trained, parse_flags, with_aliases
 from score_jax.codecs.latents import Latents
 from score_jax.errors import InputError
@@ -29,6 +30,7 @@ _DESCRIPTION = """Measures bits per dimension of the eval split, every example o
   python -m score_jax likelihood --workdir=runs/ldm --method=images    images, under a model of latents
   python -m score_jax likelihood --workdir=runs/mnist --config.likelihood.num_examples=100
   python -m score_jax likelihood --workdir=runs/mnist --config.likelihood.probes=8
+  python -m score_jax likelihood --model=my_package.my_module:model --help   of any function
 
 Writes likelihood.json (mean, errors, conventions) and likelihood.npz (each example) into the workdir; for the bounds
 likelihood_vlb.*, likelihood_bound.* and likelihood_images.*. Of a model of latents, ode and bound are densities of
@@ -38,6 +40,8 @@ continues there."""
 
 def main(argv: list[str]) -> int:
     """Runs the verb."""
+    if names_function(argv, "model"):
+        return likelihood_function(argv)
     values = parse_flags(with_aliases(argv), _DESCRIPTION, define_step)
     if values is None:
         return 0

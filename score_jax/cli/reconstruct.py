@@ -8,12 +8,12 @@ import numpy as np
 from absl import flags
 
 from score_jax.builder.options import Values
-from score_jax.cli.extractors import imported, of_protocol
 from score_jax.cli.verb import define_step, load_trained, parse_flags
 from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.evaluation.pictures import picture
 from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, protocol_of
 from score_jax.jobs import reconstruct
+from score_jax.jobs.extractors import imported_features, of_protocol
 from score_jax.jobs.open_split import open_split
 from score_jax.runtime.results import check_result, provenance, write_arrays, write_json
 from score_jax.training.weights import parameters_name
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
     lpips = reconstruct.perceptual(*(Path(f) if f else None for f in (values.lpips_vgg, values.lpips_heads)))
     judge = None
     if values.features:
-        judge = (PLAIN, imported(values.features))
+        judge = (PLAIN, imported_features(values.features))
     elif values.fid:
         protocol = protocol_of(values.protocol)
         extractor = of_protocol(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, SupportsIndex, TypeVar
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 
 from score_jax.data.array_images import ArrayImages, array_rows
 from score_jax.data.dead_leaves import DeadLeavesImages
@@ -238,6 +238,25 @@ def _caption(row: dict, name: str) -> str:
     if not isinstance(found, str):
         raise InputError(f"There is no caption of {name}: expected a text for each image.")
     return found
+
+
+def in_memory(
+    images: Shaped[np.ndarray, "n h w c"], labels: Int[np.ndarray, "n"] | None = None, name: str = "images in memory"
+) -> Source:
+    """Returns arrays in memory as a source of their own type.
+
+    Args:
+      images: (n, h, w, c).
+      labels: of each; None: there are none.
+      name: for messages and result files.
+    """
+    given = [{}] * len(images) if labels is None else [{"label": label} for label in labels]
+    rows = [{"image": image} | label for image, label in zip(images, given, strict=True)]
+
+    def summary() -> bytes:
+        return hashlib.sha256(np.ascontiguousarray(images).tobytes()).digest()
+
+    return Source(name, rows, lambda pixels, name: pixels, labels=labels, summary=summary, dtype=images.dtype.type)
 
 
 def open_source(

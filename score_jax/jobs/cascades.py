@@ -105,7 +105,7 @@ class Cascade:
     @property
     def dtype(self) -> str:
         """What the networks compute in; of several, in their order."""
-        dtypes = [stage.experiment.config.network.get("dtype", "float32") for stage in self.stages]
+        dtypes = [stage.experiment.network_dtype for stage in self.stages]
         return ", ".join(dict.fromkeys(dtypes))
 
     @property

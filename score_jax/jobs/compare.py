@@ -1,6 +1,7 @@
 """`fid`: any two of image folder, array file, data set and statistics file, under one protocol."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import UInt8
 
 from score_jax.convert.edm2_statistics import read_edm2_statistics
 from score_jax.data.images import with_channels
@@ -19,6 +21,8 @@ from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.protocols import Protocol
 from score_jax.jobs.feature_sets import source_features
 from score_jax.runtime.array_files import array_headers
+from score_jax.runtime.results import check_result, provenance
+from score_jax.runtime.sharding import make_mesh
 
 
 def facts_of(protocol: Protocol, extractor: FeatureExtractor) -> dict[str, Any]:
@@ -37,11 +41,13 @@ class Side:
       name: what the user calls it.
       statistics: what its file knows, if it is one of statistics.
       source: its images, as far as the statistics lack what they show.
+      kept: features of these images are kept for the next comparison, see `feature_sets.cached_source_features`.
     """
 
     name: str
     statistics: FeatureSet | None
     source: Source | None
+    kept: bool = False
 
     @property
     def count(self) -> int | None:
@@ -79,6 +85,63 @@ def open_side(
     _check_made_so(path, statistics, protocol, extractor)
     lacking = statistics.features is None and "arr_0" in names
     return Side(text, statistics, _source(text, extractor, channels, data_dir) if lacking else None)
+
+
+def checked_images(images: Any) -> UInt8[np.ndarray, "n h w c"]:
+    """Returns images in memory, uint8 (n, h, w, c).
+
+    Raises:
+      InputError: they are of another type or shape.
+    """
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise InputError(
+            f"Images in memory are {images.dtype} {images.shape}: expected uint8 (n, h, w, c), or the name of a "
+            "folder, an .npz file or NAME:SPLIT of a data set."
+        )
+    return images
+
+
+def compare(
+    generated: Side,
+    real: Side | None,
+    protocol: Protocol,
+    extractor: FeatureExtractor,
+    *,
+    batch_size: int,
+    save: Path | None = None,
+) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Compares two sets.
+
+    Args:
+      generated: one.
+      real: the other; None: the first is measured alone.
+      protocol: of the numbers.
+      extractor: of the features.
+      batch_size: images that each device measures at the same time.
+      save: an .npz file for the statistics of the first.
+
+    Returns:
+      The numbers, and how they came about, JSON-able; None on other processes than the first, and of one set.
+
+    Raises:
+      InputError: the two cannot be compared, or an image is unusable.
+    """
+    if real is not None:
+        check_sides(generated, real, extractor)
+    mesh, first = make_mesh(), jax.process_index() == 0
+    one = features_of(generated, protocol, extractor, mesh, batch_size=batch_size)
+    if save is not None and first:
+        feature_set.save(save, one)
+        print(f"Written: {save}")
+    if real is None:
+        return None
+    other = features_of(real, protocol, extractor, mesh, batch_size=batch_size)
+    if not first:
+        return None
+    values = metrics.measure(protocol, generated=one, real=other, name=extractor.name, logits=extractor.logits)
+    check_result(values)
+    return values, provenance(protocol=protocol.name, generated=one.facts, real=other.facts)
 
 
 def check_sides(generated: Side, real: Side, extractor: FeatureExtractor) -> None:
@@ -169,15 +232,29 @@ def _source(text: str, extractor: FeatureExtractor, channels: int, data_dir: str
             )
         return found
 
+    return open_word(text, as_they_are if path.suffix in (".npz", ".npy") else prepared, data_dir)
+
+
+def open_word(text: str, prepare: Callable[[np.ndarray, str], np.ndarray], data_dir: str | None) -> Source:
+    """Opens the images that a word names: a folder, an .npz or .npy file, or NAME:SPLIT of a TFDS data set.
+
+    Args:
+      text: the word.
+      prepare: pixels (h, w, c) and a name, to what is wanted of them.
+      data_dir: where TFDS keeps its data sets.
+
+    Raises:
+      InputError: it names none of these.
+    """
     folder = Path(text.removeprefix("folder:")).expanduser()
     if folder.is_dir():
-        return open_images(f"folder:{folder}", "all", prepared)
-    if path.suffix in (".npz", ".npy"):
-        return open_images(text, "all", as_they_are)
+        return open_images(f"folder:{folder}", "all", prepare)
+    if folder.suffix in (".npz", ".npy"):
+        return open_images(text, "all", prepare)
     name, _, split = text.replace(":", "/").rpartition("/")
     if not name:
         raise InputError(
             f"{text}: no such folder or file. Expected a folder of images, an .npz or .npy file, or NAME:SPLIT of a "
             "TFDS data set."
         )
-    return open_images(name, split, prepared, data_dir=data_dir)
+    return open_images(name, split, prepare, data_dir=data_dir)

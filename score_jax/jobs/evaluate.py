@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,9 @@ from score_jax.evaluation.neighbours import images_at_a_time, nearest_of_parts
 from score_jax.evaluation.protocols import PLAIN, Protocol
 from score_jax.jobs.cascades import Cascade, open_images
 from score_jax.jobs.compare import Side, check_length, facts_of, features_of, open_side
+from score_jax.jobs.drawing import Drawing, Request, of_cascade
 from score_jax.jobs.feature_sets import (
     KEPT,
-    Request,
     array_features,
     cached_source_features,
     jitted,
@@ -75,36 +74,39 @@ class Samples:
     Attributes:
       features: of all.
       images: the first ones (k, h, w, c).
-      nfe_mean: evaluations of the model per sample.
-      nfe_max: the most of any.
-      parts: what was kept of the work while it lasted.
+      nfe: evaluations of the model for each (n,); none where that is not known.
+      parts: what was kept of the work while it lasted; None: nothing.
     """
 
     features: FeatureSet
     images: UInt8[np.ndarray, "k h w c"]
-    nfe_mean: float
-    nfe_max: int
-    parts: Parts
+    nfe: Int[np.ndarray, "n"]
+    parts: Parts | None
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """Evaluations of the model per sample, for a result's file."""
+        return {"nfe_mean": float(self.nfe.mean()), "nfe_max": int(self.nfe.max())} if self.nfe.size else {}
 
 
 def draw_features(
-    models: Cascade,
+    drawing: Drawing,
     extractor: FeatureExtractor,
     request: Request,
     *,
     facts: dict[str, Any],
-    folder: Path,
+    folder: Path | None,
     shards: "Shards | None" = None,
     stop: Stop | None = None,
 ) -> Samples:
     """Draws samples and keeps their features.
 
     Args:
-      models: what draws, one model or a cascade.
+      drawing: what draws.
       extractor: of the features.
       request: which samples.
       facts: of the features, see `compare.facts_of`.
-      folder: where finished batches are kept while the work lasts.
+      folder: where finished batches are kept while the work lasts; None: nowhere.
       shards: takes all samples.
       stop: ends the work after a batch.
 
@@ -113,14 +115,14 @@ def draw_features(
       Interrupted: `stop`; the same call goes on.
     """
     request = dataclasses.replace(request, images=request.count if shards else SHOWN)
-    asked = models.identity(request.count) | {"request": dataclasses.asdict(request)}
-    parts = parts_of(folder, asked | facts)
+    asked = drawing.identity | {"request": dataclasses.asdict(request)}
+    parts = None if folder is None else parts_of(folder, asked | facts)
     first: list[np.ndarray] = []
     evaluations: list[np.ndarray] = []
 
     def watched() -> Generator[Columns, None, None]:
-        for columns in sample_batches(models, jitted(extractor, models.mesh), request, parts=parts, stop=stop):
-            evaluations.append(columns["nfe"])
+        for columns in sample_batches(drawing, jitted(extractor, drawing.mesh), request, parts=parts, stop=stop):
+            evaluations.append(columns.get("nfe", np.zeros(0, int)))
             if "image" in columns and sum(len(images) for images in first) < SHOWN:
                 first.append(columns["image"][:SHOWN])
             if shards is not None:
@@ -131,8 +133,7 @@ def draw_features(
         features = collect(batches, count=request.count, keep=KEPT, facts=facts)
     if shards is not None:
         shards.close()
-    nfe = np.concatenate(evaluations)
-    return Samples(features, np.concatenate(first)[:SHOWN], float(nfe.mean()), int(nfe.max()), parts)
+    return Samples(features, np.concatenate(first)[:SHOWN], np.concatenate(evaluations), parts)
 
 
 class Shards:
@@ -215,12 +216,14 @@ class Result:
     """Of an evaluation.
 
     Attributes:
-      path: its .json file.
+      values: its numbers, and how they came about, JSON-able.
       lines: its numbers for a reader.
+      path: its .json file; None where none was asked for.
     """
 
-    path: Path
+    values: dict[str, Any]
     lines: list[str]
+    path: Path | None
 
 
 def evaluate(
@@ -233,7 +236,7 @@ def evaluate(
     save_samples: bool = False,
     stop: Stop | None = None,
 ) -> Result | None:
-    """Draws `evaluation.num_samples` samples, compares them with the reference, and writes the files of the verb.
+    """Draws `evaluation.num_samples` samples of a run and compares them with the reference, as `evaluate_drawing` does.
 
     Args:
       models: what draws, one model or a cascade.
@@ -251,64 +254,104 @@ def evaluate(
       InputError: samples are not finite, there are too few, or the reference was made otherwise.
       Interrupted: `stop`; the same call goes on.
     """
-    config, c, mesh = models.config, models.config.evaluation, models.mesh
-    stem = "evaluation" if protocol is PLAIN else f"evaluation_{protocol.name}"
-    opened = _open_reference(models, protocol, extractor, reference)
-    beside_samples = open_images(models, "train_split") if protocol is PLAIN and reference is None else None
+    config, c = models.config, models.config.evaluation
     request = Request(c.num_samples, c.batch_size, c.seed, protocol.rounding, config.sampling.label)
+    name = reference or ("eval" if protocol is PLAIN else "train")
+    if name in _SPLITS:
+        side = Side(name, None, open_images(models, f"{name}_split", as_trained=True), kept=True)
+    else:
+        side = open_side(name, protocol, extractor, channels=config.data.channels, data_dir=config.data.data_dir)
+    beside = open_images(models, "train_split") if protocol is PLAIN and reference is None else None
+    return evaluate_drawing(
+        of_cascade(models, request),
+        request,
+        protocol,
+        extractor,
+        side,
+        workdir=workdir,
+        # Another reference than the data of the run may number its classes otherwise.
+        classes=bool(models.num_classes and side.kept),
+        beside=None if beside is None else spread(beside, c.num_samples),
+        save_samples=save_samples,
+        stop=stop,
+    )
+
+
+def evaluate_drawing(
+    drawing: Drawing,
+    request: Request,
+    protocol: Protocol,
+    extractor: FeatureExtractor,
+    side: Side,
+    *,
+    workdir: Path | None,
+    classes: bool = False,
+    beside: Source | None = None,
+    save_samples: bool = False,
+    stop: Stop | None = None,
+) -> Result | None:
+    """Draws samples, compares them with the reference, and writes the files of the verb.
+
+    Args:
+      drawing: what draws.
+      request: which samples.
+      protocol: of the numbers.
+      extractor: of the features.
+      side: the reference.
+      workdir: for results, and for finished batches while the work lasts; None: for neither.
+      classes: labels of samples and of the reference name the same classes.
+      beside: training images, of which as many as there are samples are measured too.
+      save_samples: keep all samples, as files in the workdir.
+      stop: ends the work after a batch.
+
+    Returns:
+      The numbers, on the first process.
+
+    Raises:
+      InputError: samples are not finite, there are too few, or the reference was made otherwise.
+      Interrupted: `stop`; the same call goes on.
+    """
+    mesh, stem = drawing.mesh, "evaluation" if protocol is PLAIN else f"evaluation_{protocol.name}"
+    metrics.check_counts(generated=request.count, real=side.count)
+    check_length(side, extractor, drawing.image_shape)
     samples = draw_features(
-        models,
+        drawing,
         extractor,
         request,
         facts=facts_of(protocol, extractor),
-        folder=workdir / f"{stem}_parts",
-        shards=Shards(workdir / f"{stem}_samples") if save_samples else None,
+        folder=workdir and workdir / f"{stem}_parts",
+        shards=Shards(workdir / f"{stem}_samples") if workdir and save_samples else None,
         stop=stop,
     )
-    real = _reference_features(opened, protocol, extractor, mesh, c.batch_size, workdir / "reference_parts", stop)
-    beside: dict[str, Any] = {}
-    if beside_samples is not None:
+    real = _reference_features(side, protocol, extractor, mesh, request.batch_size, workdir, stop)
+    found: dict[str, Any] = {}
+    if beside is not None:
         assert real is not None
-        training = spread(beside_samples, c.num_samples)
-        beside = beside_real_and_noise(training, c.num_samples, real, mesh, extractor, c.seed)
+        found = beside_real_and_noise(beside, request.count, real, mesh, extractor, request.seed)
 
     def finish() -> Result:
         assert real is not None
         values = metrics.measure(
-            protocol, generated=samples.features, real=real, name=extractor.name, logits=extractor.logits, seed=c.seed
+            protocol,
+            generated=samples.features,
+            real=real,
+            name=extractor.name,
+            logits=extractor.logits,
+            seed=request.seed,
         )
-        facts = _facts(models, protocol, request, samples, real)
-        same_classes = models.num_classes and opened.name in _SPLITS  # another reference may number them otherwise
-        classes = by_class(samples.features, real) if same_classes else {}
-        path = workdir / f"{stem}.json"
+        facts = _facts(drawing, protocol, request, samples, real)
         extrapolated = metrics.by_count(samples.features, real)
         fid = metrics.name_of("fid", extractor.name, None)
-        values |= beside | metrics.at_infinity(fid, extrapolated)
+        values |= found | metrics.at_infinity(fid, extrapolated)
         check_result(values)
-        save_png(path.with_suffix(".png"), grid(samples.images, columns=10))
-        feature_set.save(path.with_suffix(".npz"), dataclasses.replace(samples.features, features=None, labels=None))
-        write_json(path, values | facts)
-        samples.parts.remove()
-        _write_page(path.with_suffix(".html"), models, samples, values, facts, (fid, extrapolated), classes)
-        return Result(path, metrics.lines(values))
+        result = Result(values | facts, metrics.lines(values), workdir and workdir / f"{stem}.json")
+        if result.path is not None:
+            _write(result, samples)
+            by = by_class(samples.features, real) if classes else {}
+            _write_page(result.path.with_suffix(".html"), drawing, samples, values, facts, (fid, extrapolated), by)
+        return result
 
     return on_first_process(finish)
-
-
-def _open_reference(models: Cascade, protocol: Protocol, extractor: FeatureExtractor, reference: str | None) -> Side:
-    """The reference, before any sample is drawn or any image of it measured.
-
-    Raises:
-      InputError: there is no such reference, or samples of this model cannot be compared with it.
-    """
-    name, config = reference or ("eval" if protocol is PLAIN else "train"), models.config
-    if name in _SPLITS:
-        side = Side(name, None, open_images(models, f"{name}_split", as_trained=True))
-    else:
-        side = open_side(name, protocol, extractor, channels=config.data.channels, data_dir=config.data.data_dir)
-    metrics.check_counts(generated=config.evaluation.num_samples, real=side.count)
-    check_length(side, extractor, models.image_shape)
-    return side
 
 
 def _reference_features(
@@ -317,20 +360,22 @@ def _reference_features(
     extractor: FeatureExtractor,
     mesh: Mesh,
     batch_size: int,
-    parts: Path,
+    workdir: Path | None,
     stop: Stop | None,
 ) -> FeatureSet | None:
     """None on processes that do not need it."""
-    if side.name not in _SPLITS:
+    if not side.kept:
         return features_of(side, protocol, extractor, mesh, batch_size=batch_size)
-    assert side.source is not None
-    facts = facts_of(protocol, extractor)
+    assert side.source is not None and workdir is not None
+    facts, parts = facts_of(protocol, extractor), workdir / "reference_parts"
     return cached_source_features(
         side.source, mesh, extractor, batch_size=batch_size, facts=facts, parts=parts, stop=stop
     )
 
 
-def _facts(models: Cascade, protocol: Protocol, request: Request, samples: Samples, real: FeatureSet) -> dict[str, Any]:
+def _facts(
+    drawing: Drawing, protocol: Protocol, request: Request, samples: Samples, real: FeatureSet
+) -> dict[str, Any]:
     """How the numbers came about."""
     return provenance(
         num_samples=request.count,
@@ -338,18 +383,29 @@ def _facts(models: Cascade, protocol: Protocol, request: Request, samples: Sampl
         **samples.features.facts,
         rounding=request.rounding,
         reference=real.facts,
-        **models.facts(request.seed),
+        **drawing.facts,
         seed=request.seed,
-        nfe_mean=samples.nfe_mean,
-        nfe_max=samples.nfe_max,
-        arithmetic=f"network {models.dtype}, features float32, statistics float64",
+        **samples.cost,
+        arithmetic=f"network {drawing.arithmetic}, features float32, statistics float64",
     )
 
 
-def _neighbours(models: Cascade, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Samples and the training image nearest to each; None, said, where the training images are not here."""
+def _write(result: Result, samples: Samples) -> None:
+    """The files of the numbers, after which the parts are not needed."""
+    assert result.path is not None
+    save_png(result.path.with_suffix(".png"), grid(samples.images, columns=10))
+    feature_set.save(result.path.with_suffix(".npz"), dataclasses.replace(samples.features, features=None, labels=None))
+    write_json(result.path, result.values)
+    if samples.parts is not None:
+        samples.parts.remove()
+
+
+def _neighbours(drawing: Drawing, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Samples and the training image nearest to each; None where these are not known, or, said, are not here."""
+    if drawing.training is None:
+        return None
     try:
-        training = spread(open_images(models, "train_split"), _NEAR)
+        training = spread(drawing.training(), _NEAR)
         places, size = np.arange(len(training)), images_at_a_time(shown[0].size)
         parts = (read_examples(training, places[i : i + size])["image"] for i in range(0, len(places), size))
         return shown, read_examples(training, nearest_of_parts(shown, parts))["image"]
@@ -360,7 +416,7 @@ def _neighbours(models: Cascade, shown: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def _write_page(
     path: Path,
-    models: Cascade,
+    drawing: Drawing,
     samples: Samples,
     values: dict[str, Any],
     facts: dict[str, Any],
@@ -370,17 +426,17 @@ def _write_page(
     """The page, or a line that says why there is none: the numbers are written."""
     metric, line = extrapolated
     page = EvaluationPage(
-        title=f"{facts['protocol']}: {facts['num_samples']:,} samples of {models.named}",
+        title=f"{facts['protocol']}: {facts['num_samples']:,} samples of {drawing.named}",
         summary=values.get("warning", ""),
         numbers=metrics.rows(values),
         samples=samples.images,
-        neighbours=_neighbours(models, samples.images[:NEIGHBOURS]),
+        neighbours=_neighbours(drawing, samples.images[:NEIGHBOURS]),
         counts=line.counts,
         by_count=line.distances,
         metric=metric,
         by_class=classes,
         facts=facts,
-        config_text=json.dumps(models.config.to_dict(), indent=2),
+        config_text=drawing.about,
     )
     try:
         write_evaluation_page(path, page)

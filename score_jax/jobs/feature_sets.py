@@ -21,18 +21,17 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, UInt8, UInt32
 
-from score_jax.data.sources import Source
+from score_jax.data.sources import Source, in_memory
 from score_jax.evaluation import feature_set
 from score_jax.evaluation.feature_set import FeatureSet
 from score_jax.evaluation.features import FeatureExtractor
-from score_jax.jobs.cascades import Cascade, cascade_sampler, check_last_finite
+from score_jax.jobs.drawing import Drawing, Request
 from score_jax.jobs.per_example import example_batches
-from score_jax.jobs.sample import RANDOM_LABEL, filled_up
+from score_jax.jobs.sample import filled_up
 from score_jax.runtime.multihost import first_says
 from score_jax.runtime.parts import Columns, Parts, gathered, in_parts, parts_of
 from score_jax.runtime.sharding import over_batch, replicated
 from score_jax.runtime.stop import Stop
-from score_jax.typing import Rounding
 
 KEPT = 50_000
 """Images of a set whose features are kept for the metrics that need more than moments."""
@@ -60,34 +59,11 @@ def array_features(
     facts: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> FeatureSet:
     """Returns the features of images in memory, with these facts of how they came about."""
-    rows = [{"image": image} for image in images]
-    source = Source("images in memory", rows, lambda pixels, name: pixels)
-    return source_features(source, mesh, extractor, batch_size=batch_size, facts=dict(facts))
-
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """Which samples are drawn, and how.
-
-    Attributes:
-      count: how many: those of indices 0 to count - 1.
-      batch_size: at a time, on each device.
-      seed: of the whole set.
-      rounding: to uint8.
-      label: class of all of them, or `RANDOM_LABEL`.
-      images: of how many of the first the pixels are kept.
-    """
-
-    count: int
-    batch_size: int
-    seed: int
-    rounding: Rounding
-    label: int = RANDOM_LABEL
-    images: int = 100
+    return source_features(in_memory(images), mesh, extractor, batch_size=batch_size, facts=dict(facts))
 
 
 def sample_batches(
-    models: Cascade,
+    drawing: Drawing,
     of_images: Callable[[Array], dict[str, Array]],
     request: Request,
     *,
@@ -97,18 +73,18 @@ def sample_batches(
     """Batches of "features" (and "spatial"), "label", "nfe" and, of the first, "image": sample i of seed and i alone.
 
     Raises:
-      InputError: samples are not finite, or the model draws none.
+      InputError: samples are not finite.
       Interrupted: `stop`; the same call with the same parts goes on.
     """
-    size = request.batch_size * models.mesh.size
-    sampler = cascade_sampler(models, seed=request.seed, label=request.label, rounding=request.rounding)
+    size = request.batch_size * drawing.mesh.size
 
     def compute(start: int, valid: int) -> Columns:
         indices = filled_up(start, valid, size)
-        drawn, _ = sampler(indices, indices)
-        kept = ("label", "nfe", "finite", *(["image"] if start < request.images else []))
-        columns = gathered(of_images(drawn["image"]) | {name: drawn[name] for name in kept}, valid)
-        check_last_finite(models, columns["finite"], indices[:valid])
+        drawn, _ = drawing.sampler(indices, indices)
+        left = {"trajectory", *([] if start < request.images else ["image"])}
+        kept = {name: array for name, array in drawn.items() if name not in left}
+        columns = gathered(of_images(drawn["image"]) | kept, valid)
+        drawing.check(columns, indices[:valid])
         return columns
 
     return in_parts(compute, count=request.count, batch_size=size, name="sample", parts=parts, stop=stop)

@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Int
 from score_jax.arrays import fold_in_each
 from score_jax.builder import Experiment
 from score_jax.builder.kernels import law_of
-from score_jax.builder.likelihood_options import VLB, Bound2015, OfCodes, OfImages
+from score_jax.builder.likelihood_options import VLB, Bound2015, Exact, LikelihoodOptions, OfCodes, OfImages
 from score_jax.codecs.codec import Codec
 from score_jax.codecs.latents import Latents
 from score_jax.codecs.pixels import Pixels
@@ -36,6 +36,7 @@ from score_jax.jobs.likelihood_images import by_images
 from score_jax.jobs.likelihood_ode import (
     BITS_NAMES,
     Measure,
+    Measured,
     bits_name,
     density_by_ode,
     in_dtype,
@@ -104,6 +105,21 @@ class Likelihood:
         """Places of the examples that have no likelihood: their solve gave up, or their value is not finite."""
         return np.flatnonzero(self.gave_up | ~np.isfinite(self.bits_per_dim))
 
+    @property
+    def mean(self) -> float:
+        """The number that the summary is read for."""
+        return likelihood_summary.headline(self.summary)[0]
+
+    @property
+    def standard_error(self) -> float | None:
+        """Of the mean, from every source that differs between examples; None of a single one."""
+        return likelihood_summary.headline(self.summary)[1]
+
+    def check(self, where: str) -> None:
+        """Raises InputError where examples have no likelihood; the message goes on with where their values are."""
+        if self.failed.size:
+            raise InputError(_no_mean(self, where))
+
 
 def _dequantized(dequantizer: Params | None, keys, images, codec: Codec) -> tuple[Array, Array]:
     """x0 of images with noise, and the noise's log density."""
@@ -113,7 +129,7 @@ def _dequantized(dequantizer: Params | None, keys, images, codec: Codec) -> tupl
     return codec.dequantize(keys, images), jnp.zeros(len(images))
 
 
-def by_ode(experiment: Experiment, dequantizer: Params | None, *, closer: bool = False) -> Measure:
+def by_ode(experiment: Measured, dequantizer: Params | None, *, closer: bool = False) -> Measure:
     """Measures by the probability-flow ODE; `closer`: at tolerances ten times smaller.
 
     Of a model of latents, the density of x0 = scale z of a draw z ~ q(z | x): its bits per dimension are of the latents
@@ -225,14 +241,96 @@ def _by_codes(experiment: Experiment) -> Measure:
     return measure
 
 
-def _of_batch(experiment: Experiment, params: Params, mesh: Mesh, measure: Measure) -> BatchFunction:
-    jitted, c = likelihood_program(mesh, measure), experiment.likelihood
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Work:
+    """Values of the examples of a data set by one method, and again, of the first, at smaller tolerances.
 
-    def of_batch(batch):
-        with precision(c.matmul_precision):
-            return jitted(params, jax.random.key(c.seed), batch)
+    Attributes:
+      options: of the method.
+      params: of the model.
+      mesh: all devices.
+      source: the data.
+      count: examples that are measured.
+      folder: in which finished batches are kept while the work lasts; None: in memory alone.
+      facts: what tells these values from others, JSON-able.
+      stop: ends the work after a batch.
+      kept: the parts, for whoever removes them.
+    """
 
-    return of_batch
+    options: LikelihoodOptions
+    params: Params
+    mesh: Mesh
+    source: Source
+    count: int
+    folder: Path | None
+    facts: dict[str, Any]
+    stop: Stop | None
+    kept: list[Parts] = dataclasses.field(default_factory=list)
+
+    def run(self, measure: Measure, count: int | None = None, **more: Any) -> Columns:
+        """Of the first `count` examples, all if None."""
+        parts = None if self.folder is None else parts_of(self.folder, self.facts | more)
+        self.kept.extend([] if parts is None else [parts])
+        count = self.count if count is None else count
+        columns = over_examples(
+            self._of_batch(measure),
+            self.source,
+            self.mesh,
+            count=count,
+            batch_size=self.options.batch_size,
+            key="likelihood.batch_size",
+            parts=parts,
+            stop=self.stop,
+            running=_running_mean(),
+        )
+        assert (columns["index"] == np.arange(count)).all()
+        return columns
+
+    def run_twice(self, by: Callable[..., Measure]) -> tuple[Columns, Columns | None]:
+        """Of all, and of the first batches again at smaller tolerances."""
+        c = self.options
+        assert isinstance(c, Exact)
+        columns, first = self.run(by()), min(self.count, c.sensitivity_batches * c.batch_size)
+        return columns, self.run(by(closer=True), first, closer=True) if first else None
+
+    def _of_batch(self, measure: Measure) -> BatchFunction:
+        jitted, c = likelihood_program(self.mesh, measure), self.options
+
+        def of_batch(batch):
+            with precision(c.matmul_precision):
+                return jitted(self.params, jax.random.key(c.seed), batch)
+
+        return of_batch
+
+
+def _work(
+    options: LikelihoodOptions,
+    params: Params,
+    mesh: Mesh,
+    source: Source,
+    parts: Path | None,
+    facts: dict[str, Any],
+    stop: Stop | None,
+) -> _Work:
+    count = min(options.num_examples or len(source), len(source))
+    return _Work(options, params, mesh, source, count, parts, facts | {"count": count}, stop)
+
+
+def measure_by_ode(
+    model: Measured,
+    params: Params,
+    mesh: Mesh,
+    source: Source,
+    *,
+    parts: Path | None,
+    facts: dict[str, Any],
+    stop: Stop | None = None,
+    dequantizer: Params | None = None,
+) -> Likelihood:
+    """Measures the exact density of any model; arguments and errors are those of `measure`, `facts` tell the model."""
+    work = _work(model.exact(), params, mesh, source, parts, facts, stop)
+    columns, again = work.run_twice(functools.partial(by_ode, model, dequantizer))
+    return Likelihood(columns, likelihood_summary.of_ode(columns, again, model), work.kept)
 
 
 def measure(
@@ -265,51 +363,29 @@ def measure(
       Interrupted: `stop`; the same call goes on.
     """
     c = experiment.part("likelihood")
-    count = min(c.num_examples or len(source), len(source))
-    facts = {"config": experiment.config.to_dict(), "count": count, **(facts or {})}
+    facts = {"config": experiment.config.to_dict(), **(facts or {})}
     if calibration is not None:
         facts["calibration"] = calibration.to_dict()
-
-    kept_parts: list[Parts] = []
-
-    def run(measure: Measure, count: int, **more: Any) -> Columns:
-        kept = None if parts is None else parts_of(parts, facts | more)
-        kept_parts.extend([] if kept is None else [kept])
-        columns = over_examples(
-            _of_batch(experiment, params, mesh, measure),
-            source,
-            mesh,
-            count=count,
-            batch_size=c.batch_size,
-            key="likelihood.batch_size",
-            parts=kept,
-            stop=stop,
-            running=_running_mean(),
+    if isinstance(c, Exact) and not isinstance(c, OfImages):
+        return measure_by_ode(
+            experiment, params, mesh, source, parts=parts, facts=facts, stop=stop, dequantizer=dequantizer
         )
-        assert (columns["index"] == np.arange(count)).all()
-        return columns
-
-    def run_twice(by: Callable[..., Measure]) -> tuple[Columns, Columns | None]:
-        """Of all, and of the first batches again at smaller tolerances."""
-        columns, first = run(by(), count), min(count, experiment.exact().sensitivity_batches * c.batch_size)
-        return columns, run(by(closer=True), first, closer=True) if first else None
-
-    if isinstance(c, VLB):
-        columns = run(_by_vlb(experiment), count)
-        return Likelihood(columns, likelihood_summary.of_vlb(columns, experiment), kept_parts)
-    if isinstance(c, Bound2015):
-        columns = run((_by_bound if "predictor" in experiment.parts else _by_learned_kernels)(experiment), count)
-        return Likelihood(columns, likelihood_summary.of_bound(columns, experiment), kept_parts)
-    if isinstance(c, OfCodes):
-        columns = run(_by_codes(experiment), count)
-        return Likelihood(columns, likelihood_summary.of_codes(columns, experiment), kept_parts)
+    work = _work(c, params, mesh, source, parts, facts, stop)
     if isinstance(c, OfImages):
         assert calibration is not None, "the bound on images has a calibration"
-        of_images = functools.partial(by_images, experiment, calibration)
-        columns, again = run_twice(of_images)
-        return Likelihood(columns, likelihood_summary.of_images(columns, again, experiment, calibration), kept_parts)
-    columns, again = run_twice(functools.partial(by_ode, experiment, dequantizer))
-    return Likelihood(columns, likelihood_summary.of_ode(columns, again, experiment), kept_parts)
+        columns, again = work.run_twice(functools.partial(by_images, experiment, calibration))
+        summary = likelihood_summary.of_images(columns, again, experiment, calibration)
+        return Likelihood(columns, summary, work.kept)
+    by, summarised = {
+        VLB: (_by_vlb, likelihood_summary.of_vlb),
+        Bound2015: (
+            _by_bound if "predictor" in experiment.parts else _by_learned_kernels,
+            likelihood_summary.of_bound,
+        ),
+        OfCodes: (_by_codes, likelihood_summary.of_codes),
+    }[type(c)]
+    columns = work.run(by(experiment))
+    return Likelihood(columns, summarised(columns, experiment), work.kept)
 
 
 def _running_mean() -> Callable[[Columns], dict[str, str]]:
@@ -339,12 +415,11 @@ def save(folder: Path, result: Likelihood, facts: dict[str, Any]) -> Path:
     write_json(path.with_suffix(".json"), summary | provenance(**facts))
     for kept in result.parts:
         kept.remove()
-    if failed.size:
-        raise InputError(_no_mean(result, path.with_suffix(".npz")))
+    result.check(f"; all values are in {path.with_suffix('.npz')}")
     return path.with_suffix(".json")
 
 
-def _no_mean(result: Likelihood, path: Path) -> str:
+def _no_mean(result: Likelihood, where: str) -> str:
     """Why there is no mean, as one line."""
     failed = result.failed
     if result.gave_up.any():
@@ -356,6 +431,6 @@ def _no_mean(result: Likelihood, path: Path) -> str:
         why = "their values are not finite. Check that the weights and the images are"
     place = int(result.columns["index"][failed[0]])
     return (
-        f"{len(failed)} of {len(result.bits_per_dim)} examples have no likelihood (the first is number {place}; all "
-        f"values are in {path}), so there is no mean: {why}."
+        f"{len(failed)} of {len(result.bits_per_dim)} examples have no likelihood (the first is number {place}"
+        f"{where}), so there is no mean: {why}."
     )

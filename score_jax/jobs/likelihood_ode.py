@@ -1,8 +1,8 @@
 """The density of x0 by the probability-flow ODE, as the methods of `likelihood` that need it measure it."""
 
 import contextlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -10,19 +10,66 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from score_jax.arrays import fold_in_each, keys_per_example
-from score_jax.builder import Experiment
 from score_jax.builder.likelihood import divergence_of
-from score_jax.builder.likelihood_options import LikelihoodOptions
+from score_jax.builder.likelihood_options import Exact, LikelihoodOptions
 from score_jax.codecs.codec import Codec
 from score_jax.codecs.embedding_codes import EmbeddingCodes
 from score_jax.codecs.latents import Latents
 from score_jax.likelihood.divergence import cheaper_derivative
 from score_jax.likelihood.ode import log_prob, truncation_bound
 from score_jax.prediction.predictor import ConditionalPredictor, Conditions, answering_in, with_conditions
-from score_jax.processes.gaussian import GaussianProcess
+from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
 from score_jax.runtime.sharding import over_batch, replicated
-from score_jax.samplers.ode import example_drift
-from score_jax.typing import Batch, KeyBatch, Params
+from score_jax.samplers.ode import ODE, example_drift
+from score_jax.typing import Batch, Image, KeyBatch, Params
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """What the density of x0 asks of a model: an `Experiment`, or `function_model.FunctionModel`."""
+
+    @property
+    def likelihood(self) -> LikelihoodOptions:
+        """The options of the method."""
+
+    @property
+    def process(self) -> Any:
+        """The model's."""
+
+    @property
+    def codec(self) -> Codec:
+        """Between data and x0, without parameters."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Of an example."""
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the class of an example is given."""
+
+    @property
+    def network_dtype(self) -> str:
+        """What the network computes in, for the conventions."""
+
+    def exact(self) -> Exact:
+        """The options, which are those of the ODE."""
+
+    def in_continuous_time(self) -> "Measured":
+        """The model under a process that has a probability flow."""
+
+    def ode(self, process: NoiseSchedule, *, closer: bool = False) -> ODE:
+        """The solve; `closer`: at tolerances ten times smaller."""
+
+    def predictor(self, params: Params) -> ConditionalPredictor:
+        """The model with its parameters."""
+
+    def codec_with(self, params: Params) -> Codec:
+        """The codec with the parameters of its network, if it has one."""
+
+    def conditions(self, params: Params, batch: Mapping[str, Array], x0: Image | None = None) -> Conditions:
+        """What the predictor is given of a batch."""
+
 
 Measure = Callable[..., dict[str, Array]]
 """`measure(params, keys, batch)`: values (b, ...) of a batch, one of `BITS_NAMES` among them."""
@@ -43,7 +90,7 @@ def in_dtype(c: LikelihoodOptions, predictor: Callable[..., Any]) -> Callable[..
     return answering_in(jnp.float32, predictor) if c.dtype == "mixed" else predictor
 
 
-def density_by_ode(experiment: Experiment, *, closer: bool = False) -> Callable[..., Density]:
+def density_by_ode(experiment: Measured, *, closer: bool = False) -> Callable[..., Density]:
     """Returns `of_batch(params, keys, batch) -> density`, by the ODE; `closer`: at tolerances ten times smaller."""
     c, flow, codec = experiment.exact(), experiment.in_continuous_time(), experiment.codec
     process = flow.process

@@ -14,7 +14,7 @@ from score_jax.codecs.latents import Latents
 from score_jax.codecs.pixels import BITS, Pixels
 from score_jax.jobs.likelihood_calibration import Calibration
 from score_jax.jobs.likelihood_latents import latents_of
-from score_jax.jobs.likelihood_ode import bits_name
+from score_jax.jobs.likelihood_ode import Measured, bits_name
 from score_jax.likelihood.divergence import student_factor
 from score_jax.runtime.parts import Columns
 
@@ -52,7 +52,7 @@ def _of_probes(columns: Columns, c: Exact, per_nat: float) -> dict[str, Any]:
     return {"probes": error, "probes_degrees_of_freedom": degrees, "probes_half_width_95": half_width}
 
 
-def of_what(experiment: Experiment) -> dict[str, Any]:
+def of_what(experiment: Measured) -> dict[str, Any]:
     """What the density of x0 is one of, "data", "latents", "embeddings" or "codes", and in how many dimensions."""
     codec = experiment.codec
     found: dict[str, Any] = {"of": "data", "dimensions": math.prod(codec.shape(experiment.image_shape))}
@@ -67,7 +67,7 @@ def of_what(experiment: Experiment) -> dict[str, Any]:
     return found
 
 
-def _conventions(experiment: Experiment) -> dict[str, Any]:
+def _conventions(experiment: Measured) -> dict[str, Any]:
     c, codec = experiment.likelihood, experiment.codec
     return {
         "dequantisation": NO_LEVELS
@@ -76,14 +76,14 @@ def _conventions(experiment: Experiment) -> dict[str, Any]:
         "levels": 2**codec.bits if isinstance(codec, Pixels) else None,
         "data_range": list(codec.bounds),
         "offset_bits_per_dim": -codec.log_bin_width / float(np.log(2)),
-        "conditions": "the class of each image" if experiment.num_classes else "none",
+        "conditions": "the class of each image" if experiment.conditional else "none",
         "matmul_precision": c.matmul_precision,
         "dtype": c.dtype,
-        "network_dtype": experiment.config.network.get("dtype", "float32"),
+        "network_dtype": experiment.network_dtype,
     }
 
 
-def of_ode(columns: Columns, again: Columns | None, experiment: Experiment) -> dict[str, Any]:
+def of_ode(columns: Columns, again: Columns | None, experiment: Measured) -> dict[str, Any]:
     """Summarises the exact likelihood; `again` are the values of the first examples at smaller tolerances."""
     c, found, bits = experiment.exact(), of_what(experiment), bits_name(experiment.codec)
     name = f"bpd_ode_{getattr(c, 'dequantization', 'uniform')}" if found["of"] == "data" else LATENT_NAME

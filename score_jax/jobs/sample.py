@@ -26,7 +26,7 @@ from score_jax.runtime.sharding import check_divisible, over_batch, replicated
 from score_jax.runtime.stop import Stop
 from score_jax.samplers.best_of import best_of
 from score_jax.tiles import in_tiles
-from score_jax.typing import Params, Rounding
+from score_jax.typing import KeyArray, Params, Rounding
 
 RANDOM_LABEL = -1
 """In place of a class: each sample of a class drawn from its seed and index."""
@@ -133,6 +133,12 @@ def _predictor(experiment: Experiment, params: Params, *, guided: bool) -> Any:
     return in_tiles(predictor, c.tile, c.overlap)
 
 
+def random_labels(key: KeyArray, indices: Int[Array, "b"], num_classes: int) -> Int[Array, "b"]:
+    """Draws a class for each sample from the key and its index; of no classes zeros."""
+    keys = keys_per_example(jax.random.fold_in(key, _LABEL_STREAM), indices)
+    return jax.vmap(lambda key: jax.random.randint(key, (), 0, max(1, num_classes)))(keys)
+
+
 @functools.lru_cache(maxsize=8)
 def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: Given, rounding: Rounding) -> Callable:
     """Returns the sampler of an experiment, compiled once however often samples are drawn.
@@ -143,9 +149,8 @@ def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: 
     candidates = experiment.candidates
 
     def draw_batch(params: Params, guide_params, key, batch_indices, label, rows):
-        keys = keys_per_example(jax.random.fold_in(key, _LABEL_STREAM), batch_indices)
         classes, codec = given.num_classes(experiment), experiment.codec_with(params)
-        uniform = jax.vmap(lambda key: jax.random.randint(key, (), 0, max(1, classes)))(keys)
+        uniform = random_labels(key, batch_indices, classes)
         rows = {"label": jnp.where(label == RANDOM_LABEL, uniform, label)} | rows
         known, edit, guide, start = None, None, None, None
         images: Any = codec.encode(rows["known"]) if "known" in rows else None

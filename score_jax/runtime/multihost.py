@@ -79,3 +79,13 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
+
+
+def from_first_process(values: dict[str, Any] | None) -> dict[str, Any]:
+    """Returns the values (JSON-able) of the first process, on all of them; what others give is not looked at."""
+    if jax.process_count() == 1:
+        assert values is not None
+        return values
+    text = np.frombuffer(json.dumps(values).encode(), np.uint8) if jax.process_index() == 0 else np.zeros(0, np.uint8)
+    size = int(multihost_utils.broadcast_one_to_all(np.array(text.size)))
+    return json.loads(np.asarray(multihost_utils.broadcast_one_to_all(np.resize(text, size))).tobytes())

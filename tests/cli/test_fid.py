@@ -39,7 +39,7 @@ def as_inception(monkeypatch):
 
         return FeatureExtractor("", apply, prepare, identity="abc", logits=lambda rows, biased: 9 * rows)
 
-    monkeypatch.setattr("score_jax.cli.extractors.inception", extractor)
+    monkeypatch.setattr("score_jax.jobs.extractors.inception", extractor)
 
 
 def run(*arguments):

@@ -1,11 +1,6 @@
 """An experiment whose model is exact: images with independent normal pixels."""
 
 import dataclasses
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +12,6 @@ from score_jax.arrays import broadcast_right
 from score_jax.data.sources import Source
 from score_jax.prediction.predictor import from_score
 from score_jax.runtime.stop import Stop
-from tiny import xla_flags_of_tests
 
 MEAN, STD = 0.1, 0.3
 """Of a pixel, in the model's range."""
@@ -89,19 +83,3 @@ def log_density(x, value_range=(-1.0, 1.0), noise=0.0):
     middle, half = sum(value_range) / 2, (value_range[1] - value_range[0]) / 2
     each = jax.scipy.stats.norm.logpdf(x, middle + half * MEAN, ((half * STD) ** 2 + noise**2) ** 0.5)
     return jnp.sum(each, axis=(1, 2, 3))
-
-
-def in_two_processes(program, folder):
-    """Runs a program in two processes of two devices each; its arguments are an address, its number, and the folder."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    here = Path(__file__).parent
-    environment = os.environ | {
-        "XLA_FLAGS": xla_flags_of_tests(2),
-        "PYTHONPATH": os.pathsep.join([str(here.parents[1]), str(here.parent), str(here)]),
-        "JAX_PLATFORMS": "cpu",
-    }
-    command = [sys.executable, "-c", program, address]
-    processes = [subprocess.Popen([*command, str(i), str(folder)], env=environment) for i in range(2)]
-    assert [process.wait(timeout=240) for process in processes] == [0, 0]

@@ -7,18 +7,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gaussian_experiment import StopAfter, experiment, in_two_processes, source
+from gaussian_experiment import StopAfter, experiment, source
 
+import score_jax as sj
 from score_jax.errors import InputError
 from score_jax.evaluation import metrics
 from score_jax.evaluation.features import FeatureExtractor, plain_features
 from score_jax.evaluation.protocols import PLAIN, Protocol
 from score_jax.jobs import evaluate
 from score_jax.jobs.cascades import Cascade, Stage
-from score_jax.jobs.feature_sets import Request, array_features, cached_source_features, pixel_hash
+from score_jax.jobs.drawing import Request, of_cascade
+from score_jax.jobs.feature_sets import array_features, cached_source_features, pixel_hash
 from score_jax.jobs.open_split import open_split
+from score_jax.jobs.sample import batch_sampler
 from score_jax.runtime.parts import Interrupted
 from score_jax.runtime.sharding import make_mesh
+from tiny import in_two_processes
 
 COUNT = 50
 
@@ -47,7 +51,7 @@ EXTRACTOR = plain_features("pixels", pixels)
 def drawn(model, folder, devices=2, stop=None, seed=3, shards=None):
     request = Request(COUNT, 4, seed, "truncated")
     return evaluate.draw_features(
-        models(model, mesh_of(devices), folder),
+        of_cascade(models(model, mesh_of(devices), folder), request),
         EXTRACTOR,
         request,
         facts={"features": "pixels"},
@@ -193,6 +197,29 @@ def test_a_protocol_rounds_its_samples(tmp_path):
     assert 0.3 < (rounded - truncated).mean() < 0.7
 
 
+def test_a_run_through_the_front_door_is_the_verb_to_the_bit(tmp_path):
+    """Its sampler as a function: the same samples, features, moments and distances."""
+    one = models(config_of(tmp_path), make_mesh(), tmp_path)
+    images, c = str(tmp_path / "images.npz"), one.config.evaluation
+    verb = evaluate.evaluate(one, PLAIN, EXTRACTOR, workdir=tmp_path / "verb", reference=images)
+    sampler = batch_sampler(one.stages[0].experiment, (), one.mesh, seed=c.seed)
+    door = sj.evaluate(
+        lambda key, indices, labels: sampler(np.asarray(indices), np.asarray(indices))[0]["image"],
+        reference=images,
+        num_samples=c.num_samples,
+        protocol=None,
+        features=pixels,
+        workdir=tmp_path / "door",
+        seed=c.seed,
+        batch_size=c.batch_size,
+    )
+    assert door["fid_pixels"] == verb.values["fid_pixels"] > 0 and door["kid_pixels"] == verb.values["kid_pixels"]
+    assert door["reference"] == verb.values["reference"]
+    mine, theirs = (np.load(tmp_path / name / "evaluation.npz") for name in ("door", "verb"))
+    for name in ("mu", "sigma"):
+        np.testing.assert_array_equal(mine[name], theirs[name])
+
+
 TWO_PROCESSES = """
 import sys
 import jax
@@ -215,7 +242,7 @@ assert (result is None) == (jax.process_index() > 0)
 def test_two_processes_give_the_same_bits(tmp_path):
     model = models(config_of(tmp_path), mesh_of(1), tmp_path / "one")
     evaluate.evaluate(model, PLAIN, EXTRACTOR, workdir=tmp_path / "one")
-    in_two_processes(TWO_PROCESSES, tmp_path)
+    in_two_processes(TWO_PROCESSES, tmp_path, __file__)
     one, two = (np.load(tmp_path / name / "evaluation.npz") for name in ("one", "two"))
     np.testing.assert_array_equal(one["sigma"], two["sigma"])
     names = ("fid_pixels", "fid_pixels_real", "kid_pixels", "reference")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gaussian_experiment import COUNT, StopAfter, experiment, in_two_processes, log_density, source
+from gaussian_experiment import COUNT, StopAfter, experiment, log_density, source
 
 from configs import base
 from score_jax import builder
@@ -19,6 +19,7 @@ from score_jax.jobs.likelihood_summary import headline
 from score_jax.likelihood.bits import bits_per_dim
 from score_jax.runtime.parts import Interrupted
 from score_jax.runtime.sharding import make_mesh
+from tiny import in_two_processes
 
 WIDE = {"name": "ve", "sigma_min": 0.01, "sigma_max": 500.0}
 """Enough noise that the prior's mean, which is not the data's, does not matter."""
@@ -160,7 +161,7 @@ np.save(Path(sys.argv[3]) / f"bits_{sys.argv[2]}.npy", result.bits_per_dim)
 
 @pytest.mark.slow
 def test_two_processes_agree_with_one(tmp_path, by_ode):
-    in_two_processes(TWO_PROCESSES, tmp_path)
+    in_two_processes(TWO_PROCESSES, tmp_path, __file__)
     for i in range(2):
         np.testing.assert_allclose(np.load(tmp_path / f"bits_{i}.npy"), by_ode.bits_per_dim, atol=1e-5)
 

@@ -1,0 +1,169 @@
+"""`score_jax.sample` and `score_jax.sampler`: samples of anyone's model, by any of our solvers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int
+
+from score_jax.builder.options import make_method
+from score_jax.builder.sampler_options import SAMPLERS
+from score_jax.builder.sampling import build_sampling
+from score_jax.errors import InputError
+from score_jax.jobs.draw_function import Range, pixels_of
+from score_jax.jobs.function_model import TimeConvention, function_model
+from score_jax.jobs.sample import drawn_batches
+from score_jax.processes.gaussian import NoiseSchedule
+from score_jax.runtime.parts import joined
+from score_jax.runtime.sharding import make_mesh, over_batch, replicated
+from score_jax.typing import Params
+
+Model = Callable[..., Any]
+
+
+def sampler(
+    model: Model,
+    process: NoiseSchedule,
+    shape: tuple[int, ...],
+    *,
+    output: str = "eps",
+    time: TimeConvention = None,
+    conditional: bool = False,
+    value_range: Range | None = None,
+    solver: str = "heun",
+    **options: Any,
+) -> Callable[..., Float[Array, "b ..."]]:
+    """Returns `draw(key, indices, labels=None) -> x` (b, *shape), sample i of the key and i alone, as `evaluate` asks.
+
+    Args:
+      model: `model(x, t)` of x (b, *shape) and times (b,), or `model(x, t, labels)`.
+      process: as of `log_prob`.
+      shape: of one sample.
+      output: as of `log_prob`.
+      time: as of `log_prob`.
+      conditional: the model is given labels.
+      value_range: that of the data, to which samples are clipped; None: they are not.
+      solver: a method of `python -m score_jax help sampler`, such as heun, ddim, dpm_solver_2m, euler_maruyama, ode.
+      options: keys of `python -m score_jax help sampler SOLVER`, such as num_steps.
+
+    Returns:
+      The function, which compiles once for each number of indices; where a solve gave up its samples are NaN.
+
+    Raises:
+      InputError: a solver or an option is unknown or does not go with the process, or the model gives no batch like x.
+
+    Source: of each solver, in its docstring in score_jax/samplers.
+
+    >>> import jax, jax.numpy as jnp, score_jax as sj
+    >>> draw = sj.sampler(lambda x, t: -x, sj.VP(), (2,), output="score", num_steps=16)  # of N(0, I)
+    >>> one, both = draw(jax.random.key(0), jnp.array([1])), draw(jax.random.key(0), jnp.arange(2))
+    >>> both.shape, bool(jnp.allclose(one[0], both[1], atol=1e-5))
+    ((2, 2), True)
+    """
+    mesh = make_mesh(devices=jax.local_devices())
+    drawn = _drawn_by(model, process, shape, mesh, output, time, conditional, value_range, solver, options)
+
+    def draw(key: Array, indices: Int[Array, "b"], labels: Int[Array, "b"] | None = None) -> Float[Array, "b ..."]:
+        return drawn(key, indices, labels)["x"]
+
+    return draw
+
+
+def sample(
+    model: Model,
+    process: NoiseSchedule,
+    shape: tuple[int, ...],
+    key: Array | int = 0,
+    *,
+    output: str = "eps",
+    time: TimeConvention = None,
+    labels: Int[np.ndarray, "n"] | None = None,
+    batch_size: int | None = None,
+    value_range: Range | None = None,
+    solver: str = "heun",
+    **options: Any,
+) -> Float[np.ndarray, "n ..."]:
+    """Draws samples of a model, sample i of the key and i alone.
+
+    Args:
+      model: as of `sampler`.
+      process: as of `sampler`.
+      shape: of all samples together, their number first.
+      key: a key, or the seed of one.
+      output: as of `sampler`.
+      time: as of `sampler`.
+      labels: a class of each, which the model is given.
+      batch_size: at a time, over all devices together; None: all.
+      value_range: as of `sampler`.
+      solver: as of `sampler`.
+      options: as of `sampler`.
+
+    Raises:
+      InputError: as of `sampler`, or samples are not finite.
+
+    Source: as of `sampler`.
+
+    >>> import score_jax as sj
+    >>> x = sj.sample(lambda x, t: -x, sj.VP(), (1000, 2), output="score", num_steps=16)  # of N(0, I)
+    >>> x.shape, bool(abs(x.std() - 1) < 0.05)
+    ((1000, 2), True)
+    """
+    if len(shape) < 2 or shape[0] < 1:
+        raise InputError(f"shape={shape}: give the number of samples and the shape of each, such as (16, 32, 32, 3).")
+    mesh, key, each = make_mesh(), key if isinstance(key, Array) else jax.random.key(key), tuple(shape[1:])
+    conditional, size = labels is not None, -(-(batch_size or shape[0]) // mesh.size) * mesh.size
+    drawn = _drawn_by(model, process, each, mesh, output, time, conditional, value_range, solver, options)
+    if labels is not None and np.shape(labels) != (shape[0],):
+        raise InputError(f"labels have shape {np.shape(labels)}: expected one for each sample, ({shape[0]},).")
+    given = None if labels is None else np.asarray(labels, np.int32)
+
+    def batch(indices: np.ndarray, rows: np.ndarray) -> tuple[dict[str, Array], Array]:
+        return drawn(key, indices, None if given is None else given[rows]), jnp.zeros(0)
+
+    found = joined(list(drawn_batches(batch, mesh, np.arange(shape[0], dtype=np.int32), batch_size=size)))
+    finite = np.isfinite(found["x"].reshape(shape[0], -1)).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            f"{(~finite).sum()} of {shape[0]} samples are not finite (the first is number {int(np.argmin(finite))}): "
+            "look for numbers that are not finite in the model, give more steps, or a larger t_min."
+        )
+    return found["x"]
+
+
+def _drawn_by(
+    model: Model,
+    process: NoiseSchedule,
+    shape: tuple[int, ...],
+    mesh: Mesh,
+    output: str,
+    time: TimeConvention,
+    conditional: bool,
+    value_range: Range | None,
+    solver: str,
+    options: dict[str, Any],
+) -> Callable[[Array, Any, Any], dict[str, Array]]:
+    """`drawn(key, indices, labels)`: "x" of the samples, and "nfe", sharded over the mesh."""
+    c: Any = make_method("sampler", SAMPLERS, {"name": solver, **options})
+    codec = pixels_of((-1, 1) if value_range is None else value_range)
+    known, params = function_model(
+        model, process, shape, codec, mesh, output=output, time=time, conditional=conditional
+    )
+    sampling: Any = build_sampling(c, known.facts)
+
+    @jax.jit
+    def program(params: Params, key: Array, indices: Array, labels: Array | None) -> dict[str, Array]:
+        predictor = sampling.see(known.predictor(params))
+        conditions = {"model": labels if conditional else None}
+        drawn = sampling.draw(predictor, key=key, indices=indices, shape=known.image_shape, conditions=conditions)
+        x = drawn.x if value_range is None else jnp.clip(drawn.x, *codec.bounds)
+        x = jnp.where(drawn.ok.reshape(-1, 1, 1, 1), x, jnp.nan)
+        return {"x": x.reshape(-1, *shape), "nfe": drawn.nfe}
+
+    def placed(rows: Any) -> Array | None:
+        even = rows is not None and len(rows) % mesh.size == 0
+        return None if rows is None else jax.device_put(rows, over_batch(mesh) if even else replicated(mesh))
+
+    return lambda key, indices, labels: program(params, key, placed(indices), placed(labels))

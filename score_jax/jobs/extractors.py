@@ -1,0 +1,149 @@
+"""Which features metrics compare: a network's by a protocol, or a function of the user's, by its name too."""
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from score_jax.convert.dinov2 import find_dinov2
+from score_jax.convert.inception import find_inception
+from score_jax.errors import InputError
+from score_jax.evaluation.dinov2 import NAME, dinov2_extractor
+from score_jax.evaluation.features import FeatureExtractor, plain_features
+from score_jax.evaluation.inception import inception_extractor
+from score_jax.evaluation.protocols import PLAIN, Protocol, protocol_of
+
+
+def imported(path: str, flag: str) -> Any:
+    """Returns what an import path names, `module:name`, as Python finds it from the folder of the command.
+
+    Args:
+      path: the path.
+      flag: that has it, for messages.
+
+    Raises:
+      InputError: there is none.
+    """
+    module, _, name = path.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"--{flag}={path}: {error}. Expected module:function that Python can import from this folder."
+        ) from None
+
+
+def imported_maker(path: str, flag: str, arguments: str | None) -> Callable[..., Any]:
+    """Returns the function that an import path names or, of arguments, what it returns for them.
+
+    Args:
+      path: `module:function`.
+      flag: that has it, for messages; that of the arguments is called FLAG_args.
+      arguments: a JSON object of keyword arguments; None: the function itself.
+
+    Raises:
+      InputError: there is no such function, or the arguments are no JSON object.
+    """
+    function = imported(path, flag)
+    if arguments is not None:
+        try:
+            given = json.loads(arguments)
+        except ValueError as error:
+            raise InputError(f"--{flag}_args={arguments}: {error}. Expected a JSON object.") from None
+        if not isinstance(given, dict):
+            raise InputError(f'--{flag}_args={arguments}: expected a JSON object, such as {{"step": 1000}}.')
+        function = function(**given)
+    if not callable(function):
+        raise InputError(f"--{flag}={path}: expected a function, found {type(function).__name__}.")
+    return function
+
+
+def imported_features(path: str) -> FeatureExtractor:
+    """Returns the extractor of a function from uint8 images (b, h, w, c) to vectors (b, d), by its import path.
+
+    Raises:
+      InputError: there is none.
+    """
+    return extractor_of(imported(path, "features"))
+
+
+def extractor_of(features: Callable[..., Any]) -> FeatureExtractor:
+    """Returns the extractor of a function from uint8 images (b, h, w, c) to vectors (b, d), named as it is."""
+    name = getattr(features, "__name__", type(features).__name__)
+    return plain_features(name if name.isidentifier() else "features", features)
+
+
+def of_protocol(
+    protocol: Protocol, *, inception_weights: str | None, dinov2_weights: str | None, allow_other: bool
+) -> FeatureExtractor:
+    """Returns the features of a protocol.
+
+    Args:
+      protocol: of the numbers.
+      inception_weights: file of the FID Inception; None: where the environment says.
+      dinov2_weights: file or folder of DINOv2; None: where the environment says.
+      allow_other: take other weights than the evaluators', with a warning.
+
+    Raises:
+      InputError: the network's weights are not found, or are others.
+    """
+    if protocol.network == "inception":
+        return inception(protocol, inception_weights, allow_other=allow_other)
+    found = find_dinov2(Path(dinov2_weights) if dinov2_weights else None, allow_other=allow_other)
+    if found.name != NAME:
+        print(f"Warning: these numbers are of {found.name}. Do not compare them with published ones of {NAME}.")
+    return dinov2_extractor(found, protocol)
+
+
+def inception(protocol: Protocol, weights: str | None, *, allow_other: bool) -> FeatureExtractor:
+    """Returns the FID Inception under a protocol.
+
+    Raises:
+      InputError: its weights are not found, or are not the published ones.
+    """
+    found = find_inception(Path(weights) if weights else None, allow_other=allow_other)
+    if not found.published:
+        print(
+            f"Warning: these are not the published weights (sha256 {found.sha256[:16]}). Do not compare this FID with "
+            "published ones."
+        )
+    return inception_extractor(found, protocol)
+
+
+def measured_by(
+    protocol: str | None,
+    features: Callable[..., Any] | None,
+    *,
+    inception_weights: str | None,
+    dinov2_weights: str | None,
+    allow_other: bool,
+) -> tuple[Protocol, FeatureExtractor]:
+    """Returns the protocol of this name with its network's features, or of None the plain one with the given features.
+
+    Args:
+      protocol: a key of `PROTOCOLS`; None: the plain distances of `features`.
+      features: a function from uint8 images (b, h, w, c) to vectors (b, d).
+      inception_weights: as of `of_protocol`.
+      dinov2_weights: as of `of_protocol`.
+      allow_other: as of `of_protocol`.
+
+    Raises:
+      InputError: both or neither are given, there is no such protocol, or no weights.
+    """
+    if protocol is None:
+        if features is None:
+            raise InputError(
+                "protocol=None measures features of yours: give features, a function from uint8 images (b, h, w, c) to "
+                "vectors (b, d), or a protocol."
+            )
+        return PLAIN, extractor_of(features)
+    if features is not None:
+        raise InputError(f"protocol={protocol!r} measures a network's features: give protocol=None with your own.")
+    found = protocol_of(protocol)
+    return found, of_protocol(
+        found, inception_weights=inception_weights, dinov2_weights=dinov2_weights, allow_other=allow_other
+    )
