@@ -58,8 +58,7 @@ def evaluate(
         `jax.vmap(jax.random.fold_in, (None, 0))(key, indices)` does.
       reference: a folder, .npz or .npy of images, NAME:SPLIT of TFDS, an .npz of statistics, or uint8 (n, h, w, c).
       num_samples: those of indices 0 to num_samples - 1.
-      protocol: evaluator whose numbers are reproduced, a key of `score_jax.evaluation.protocols.PROTOCOLS`; None:
-        distances of `features`.
+      protocol: evaluator whose numbers are reproduced, see docs/evaluation.md; None: distances of `features`.
       features: with protocol=None, a function from uint8 images (b, h, w, c) to vectors (b, d).
       workdir: folder for the files of the verb, and for finished batches; None: nothing is written.
       value_range: of a black and of a white pixel, such as (-1, 1), where images are floats; None: they are uint8.
@@ -96,23 +95,17 @@ def evaluate(
     """
     _check(num_samples=num_samples, batch_size=batch_size, seed=seed)
     _check_fits(num_samples, value_range, num_classes, labels, save_samples and workdir is None)
-    chosen, extractor = measured_by(
-        protocol,
-        features,
-        inception_weights=inception_weights,
-        dinov2_weights=dinov2_weights,
-        allow_other=allow_other_weights,
-    )
+    chosen, extractor = measured_by(protocol, features, inception_weights, dinov2_weights, allow_other_weights)
     request, mesh = Request(num_samples, batch_size, seed, chosen.rounding), make_mesh()
     given = Labels(num_classes, None if labels is None else np.asarray(labels))
     drawing = drawing_of_function(
         draw, request, mesh, extractor, value_range=value_range, labels=given, together=together
     )
     side = _side(reference, chosen, extractor, drawing.image_shape[-1], data_dir)
-    folder = None if workdir is None else Path(workdir).expanduser()
+    folder, keep = None if workdir is None else Path(workdir).expanduser(), save_samples
     with stoppable() as stop:
         result = evaluate_drawing(
-            drawing, request, chosen, extractor, side, workdir=folder, save_samples=save_samples, stop=stop
+            drawing, request, chosen, extractor, side, workdir=folder, save_samples=keep, stop=stop
         )
     return from_first_process(None if result is None else result.values)
 
@@ -158,13 +151,7 @@ def compare(
     True
     """
     _check(batch_size=batch_size)
-    chosen, extractor = measured_by(
-        protocol,
-        features,
-        inception_weights=inception_weights,
-        dinov2_weights=dinov2_weights,
-        allow_other=allow_other_weights,
-    )
+    chosen, extractor = measured_by(protocol, features, inception_weights, dinov2_weights, allow_other_weights)
     one, other = (_side(images, chosen, extractor, 3, data_dir) for images in (generated, real))
     found = comparing.compare(one, other, chosen, extractor, batch_size=batch_size)
     return from_first_process(None if found is None else found[0] | found[1])

@@ -117,7 +117,6 @@ def inception(protocol: Protocol, weights: str | None, *, allow_other: bool) -> 
 def measured_by(
     protocol: str | None,
     features: Callable[..., Any] | None,
-    *,
     inception_weights: str | None,
     dinov2_weights: str | None,
     allow_other: bool,

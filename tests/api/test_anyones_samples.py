@@ -168,7 +168,7 @@ def floats(key, indices, labels):
         (dict(reference="nowhere"), "nowhere: no such folder or file"),
         (dict(reference=REAL[:2]), "2 reference images: a distance needs at least 4"),
         (dict(features=None), "give features, a function"),
-        (dict(protocol="adm"), "protocol='adm' measures Inception's features"),
+        (dict(protocol="adm"), "protocol='adm' measures a network's features"),
         (dict(protocol="fid", features=None), "Unknown protocol 'fid'"),
         (dict(num_samples=0), "num_samples=0: give at least 1"),
         (dict(labels=np.zeros(3, int)), "labels have shape (3,): expected one for each sample, (40,)"),

@@ -101,7 +101,7 @@ def test_a_likelihood_is_that_of_python(folder, capsys):
         ((*EVALUATE, "--sampler=of_a_user:make_draw", "--sampler_args={"), "Expected a JSON object"),
         ((*EVALUATE, "--sampler=of_a_user:make_draw", "--sampler_args=3"), "expected a JSON object, such as"),
         ((*EVALUATE, "--sampler=of_a_user:draw", "--value_range=low"), "--value_range=low: expected two numbers"),
-        ((*EVALUATE, "--sampler=of_a_user:draw", "--protocol=adm"), "measures Inception's features"),
+        ((*EVALUATE, "--sampler=of_a_user:draw", "--protocol=adm"), "measures a network's features"),
         ((*LIKELIHOOD, "--model=of_a_user:drew"), "--model=of_a_user:drew"),
         ((*SCORE, "--process=pv"), "Unknown process.name 'pv'. Known: cosine, edm"),
         (
