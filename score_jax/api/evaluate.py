@@ -102,11 +102,10 @@ def evaluate(
         draw, request, mesh, extractor, value_range=value_range, labels=given, together=together
     )
     side = _side(reference, chosen, extractor, drawing.image_shape[-1], data_dir)
-    folder, keep = None if workdir is None else Path(workdir).expanduser(), save_samples
+    to = None if workdir is None else Path(workdir).expanduser()
     with stoppable() as stop:
-        result = evaluate_drawing(
-            drawing, request, chosen, extractor, side, workdir=folder, save_samples=keep, stop=stop
-        )
+        found = (drawing, request, chosen, extractor, side)
+        result = evaluate_drawing(*found, workdir=to, save_samples=save_samples, stop=stop)
     return from_first_process(None if result is None else result.values)
 
 
