@@ -18,5 +18,6 @@ def get_config() -> ConfigDict:
     with config.unlocked():
         del config.first_stage
     config.network.update(channels=32, channel_mult=(1, 2, 2), attention_factors=(4,))
+    config.sampler.threshold = "clip"  # as of DDPM: without it the first steps of a model of pixels run away
     config.training.update(batch_size=32, steps=1000)
     return config
