@@ -6,9 +6,9 @@ import jax
 from absl import flags
 
 from score_jax.cli.verb import define_prompts, define_step, load_drawing, parse_flags, with_aliases
-from score_jax.jobs.sample_files import draw_samples, write_samples
+from score_jax.jobs.sample_files import checked, remembered, sample_batches, write_samples
 from score_jax.runtime.multihost import print_once
-from score_jax.runtime.parts import Interrupted, parts_of
+from score_jax.runtime.parts import Columns, Interrupted, parts_of
 from score_jax.runtime.stop import stop_on_signals
 
 _DESCRIPTION = """Draws images from a trained model or a cascade of models. Image i depends only on the seed and on i.
@@ -47,12 +47,15 @@ def main(argv: list[str]) -> int:
     models, count = load_drawing(values, values.config.sampling.num_samples)
     workdir, out = Path(values.workdir), Path(values.out or values.workdir)
     parts = parts_of(workdir / "sample_parts", models.identity(count) | {"count": count})
+    kept: list[Columns] = []
     with stop_on_signals() as stop:
         try:
-            written = draw_samples(models, count, parts, stop)
+            for columns in sample_batches(models, count, parts, stop):
+                kept.append(remembered(columns, kept))
         except Interrupted as interrupted:
             print_once(f"Sampling stopped on {stop.cause}: {interrupted}. The same command continues it.")
             return stop.exit_code
+    written = checked(models, kept)
     if jax.process_index() == 0:
         write_samples(out, models, written, parts)
         parts.remove()

@@ -1,7 +1,7 @@
 """The files of `sample`: images, a picture of them and how they came about, with no more than a part in memory."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from score_jax.evaluation.image_grid import save_png
 from score_jax.evaluation.pictures import picture
 from score_jax.jobs.cascades import Cascade, cascade_sampler, check_last_finite
 from score_jax.jobs.sample import drawn_batches
-from score_jax.runtime.parts import Parts
+from score_jax.runtime.parts import Columns, Parts, joined
 from score_jax.runtime.results import provenance, write_joined, write_json
 from score_jax.runtime.stop import Stop
 
@@ -34,24 +34,34 @@ class Written:
     shown: Shaped[np.ndarray, "k h w c"]
 
 
-def draw_samples(models: Cascade, count: int, parts: Parts, stop: Stop | None = None) -> Written:
-    """Draws `count` samples as the section `sampling` says; their images are in the parts then.
+def sample_batches(models: Cascade, count: int, parts: Parts, stop: Stop | None = None) -> Iterator[Columns]:
+    """Returns the batches of `count` samples as the section `sampling` says; their images are in the parts afterwards.
 
     Raises:
-      InputError: samples are not finite.
       Interrupted: `stop`; the same call with the same parts goes on.
     """
     c, indices = models.config.sampling, np.arange(count, dtype=np.int32)
     sampler = cascade_sampler(models, seed=c.seed, label=c.label)
-    shown: list[np.ndarray] = []
-    known: list[tuple[np.ndarray, ...]] = []
-    for columns in drawn_batches(sampler, models.mesh, indices, batch_size=c.batch_size, parts=parts, stop=stop):
-        known.append((columns["nfe"], columns["label"], columns["finite"]))
-        if sum(map(len, shown)) < _SHOWN or sum(images.nbytes for images in shown) < _SHOWN_BYTES:
-            shown.append(columns["image"])
-    nfe, labels, finite = (np.concatenate(column) for column in zip(*known, strict=True))
-    check_last_finite(models, finite, indices)
-    return Written(nfe, labels, np.concatenate(shown))
+    return drawn_batches(sampler, models.mesh, indices, batch_size=c.batch_size, parts=parts, stop=stop)
+
+
+def remembered(columns: Columns, before: Sequence[Columns]) -> Columns:
+    """Returns what is kept in memory of a batch: its images only while those `before` are too few for the picture."""
+    images = [batch["image"] for batch in before]
+    is_shown = sum(map(len, images)) < _SHOWN or sum(each.nbytes for each in images) < _SHOWN_BYTES
+    kept = {name: columns[name] for name in ("nfe", "label", "finite")}
+    return kept | {"image": columns["image"] if is_shown else np.empty_like(columns["image"][:0])}
+
+
+def checked(models: Cascade, batches: list[Columns]) -> Written:
+    """Returns what is known of samples by their batches, of which `remembered` was kept.
+
+    Raises:
+      InputError: samples are not finite.
+    """
+    whole = joined(batches)
+    check_last_finite(models, whole["finite"], np.arange(len(whole["nfe"]), dtype=np.int32))
+    return Written(whole["nfe"], whole["label"], whole["image"])
 
 
 def write_samples(folder: Path, models: Cascade, written: Written, parts: Parts) -> None:
