@@ -13,6 +13,7 @@ from jaxtyping import PyTree
 
 from score_jax.convert.correspondence import CONV, LINEAR, SAME, Counterpart, StateDict, Table, to_ours, to_theirs
 from score_jax.convert.correspondence import Path as ParameterPath
+from score_jax.convert.fused import joined, split
 from score_jax.convert.readers import read_tensors
 from score_jax.errors import InputError
 from score_jax.models.clip.clip import CLIP, CLIPNetwork, TextTransformer, parameter_shapes
@@ -23,7 +24,8 @@ from score_jax.models.clip.clip_vision import VisionTransformer
 _BUFFERS = r".*num_batches_tracked$|.*position_ids$|(input_resolution|context_length|vocab_size)$"
 _LEAVES = {"kernel": "weight", "scale": "weight", "embedding": "weight", "bias": "bias"}
 _NORM = {"scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
-_FUSED = "self_attn.qkv_proj."
+PARTS = tuple(f"self_attn.{part}_proj." for part in "qkv")
+FUSED = "self_attn.qkv_proj."
 """Of transformers' three projections, joined as ours and OpenAI's are."""
 
 
@@ -91,7 +93,7 @@ TRANSFORMERS = Names(
     blocks={"text": "text_model.encoder.layers", "vision": "vision_model.encoder.layers"},
     layers={
         "norm_1": "layer_norm1.",
-        "qkv": _FUSED,
+        "qkv": FUSED,
         "attention_out": "self_attn.out_proj.",
         "norm_2": "layer_norm2.",
         "hidden": "mlp.fc1.",
@@ -132,28 +134,6 @@ def _unit(module: str, within: list[str], leaf: str) -> str:
         place, index = f"layer{int(level) + 1}.{i}.", within[0].removeprefix("conv_")
     conv, norm = ("downsample.0", "downsample.1") if index == "skip" else (f"conv{index}", f"bn{index}")
     return f"{place}{conv}.weight" if leaf == "kernel" else f"{place}{norm}.{_NORM[leaf]}"
-
-
-def joined(state: StateDict) -> dict[str, np.ndarray]:
-    """transformers' query, key and value projections as one; three that do not fit are left for the table to refuse."""
-    found = dict(state)
-    for name in state:
-        place, query, leaf = name.partition("self_attn.q_proj.")
-        parts = [f"{place}self_attn.{part}_proj.{leaf}" for part in "qkv"]
-        shapes = [found[part].shape for part in parts if part in found]
-        if query and len(shapes) == 3 and len(set(shapes)) == 1 and shapes[0]:
-            found[f"{place}{_FUSED}{leaf}"] = np.concatenate([found.pop(part) for part in parts])
-    return found
-
-
-def _split(state: StateDict) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
-    for name, tensor in state.items():
-        fused = _FUSED in name
-        parts = np.split(tensor, 3) if fused else [tensor]
-        names = [name.replace(_FUSED, f"self_attn.{part}_proj.") for part in "qkv"] if fused else [name]
-        found |= dict(zip(names, parts, strict=True))
-    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,7 +223,7 @@ def clip_of(state: StateDict, *, heads: Mapping[str, int] | None = None, text_al
       InputError: it is no CLIP's; tensors are missing, left over or of another shape.
     """
     names = TRANSFORMERS if any(name.startswith("text_model.") for name in state) else OPENAI
-    state = joined(state) if names is TRANSFORMERS else state
+    state = joined(state, PARTS, FUSED) if names is TRANSFORMERS else state
     module = _module(state, names, heads or {}, text_alone)
     params = to_ours(state, parameter_shapes(module), table(names), buffers=_BUFFERS)
     return CLIPNetwork(module, jax.tree.map(jnp.asarray, params))
@@ -252,7 +232,7 @@ def clip_of(state: StateDict, *, heads: Mapping[str, int] | None = None, text_al
 def state_of(params: PyTree, names: Names = OPENAI) -> dict[str, np.ndarray]:
     """Back to a release's names and layouts."""
     state = to_theirs(params, table(names))
-    return _split(state) if names is TRANSFORMERS else state
+    return split(state, PARTS, FUSED) if names is TRANSFORMERS else state
 
 
 def load_clip(path: Path) -> CLIPNetwork:

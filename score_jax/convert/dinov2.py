@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import itertools
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from score_jax.convert.correspondence import LINEAR, SAME, Counterpart, StateDic
 from score_jax.convert.correspondence import Path as ParameterPath
 from score_jax.convert.diffusers import part_tensors
 from score_jax.convert.diffusers_sections import check_only, read_json
-from score_jax.convert.readers import read_tensors
+from score_jax.convert.fused import joined, split
+from score_jax.convert.readers import given_or_in_environment, read_tensors
 from score_jax.errors import InputError, named, quoted
 from score_jax.evaluation.dinov2 import ARCHITECTURE, DINOv2Weights
 from score_jax.models.scorers.dinov2 import HEAD_CHANNELS, PATCH, DINOv2, architecture_of, parameter_shapes
@@ -35,6 +35,7 @@ _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}
 _TOKENS = {"class_token": "1 1 c -> c", "mask_token": "1 c -> c"} | dict.fromkeys(
     ("position", "register_tokens"), "1 n c -> n c"
 )
+_PARTS = tuple(f"attention.attention.{part}." for part in ("query", "key", "value"))
 _FUSED = "attention.attention.qkv."
 """Of transformers' three projections, joined as ours and the hub's are."""
 _CONFIG = {
@@ -134,29 +135,6 @@ def table(names: Names, *, swiglu: bool) -> Table:
     return counterpart
 
 
-def joined(state: StateDict) -> dict[str, np.ndarray]:
-    """transformers' query, key and value projections as one; three that do not fit are left for the table to refuse."""
-    found = dict(state)
-    for name in state:
-        place, query, leaf = name.partition("attention.attention.query.")
-        parts = [f"{place}attention.attention.{part}.{leaf}" for part in ("query", "key", "value")]
-        shapes = [found[part].shape for part in parts if part in found]
-        if query and len(shapes) == 3 and len(set(shapes)) == 1 and shapes[0]:
-            found[f"{place}{_FUSED}{leaf}"] = np.concatenate([found.pop(part) for part in parts])
-    return found
-
-
-def _split(state: StateDict) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
-    for name, tensor in state.items():
-        if _FUSED not in name:
-            found[name] = tensor
-            continue
-        for part, piece in zip(("query", "key", "value"), np.split(tensor, 3), strict=True):
-            found[name.replace(_FUSED, f"attention.attention.{part}.")] = piece
-    return found
-
-
 def _shape(state: StateDict, name: str, axes: int) -> tuple[int, ...]:
     if name not in state:
         raise InputError(f"The weights are no DINOv2's: {name} is missing.")
@@ -198,7 +176,7 @@ def dinov2_of(state: StateDict, *, heads: int | None = None) -> DINOv2Weights:
       InputError: it is no DINOv2's; tensors are missing, left over or of another shape.
     """
     names = TRANSFORMERS if any(name.startswith("embeddings.") for name in state) else HUB
-    state = joined(state) if names is TRANSFORMERS else state
+    state = joined(state, _PARTS, _FUSED) if names is TRANSFORMERS else state
     module = _module(state, names, heads)
     params = to_ours(state, parameter_shapes(module), table(names, swiglu=module.swiglu))
     return DINOv2Weights(module, jax.tree.map(jnp.asarray, params), _sha256(to_theirs(params, _hub(module))))
@@ -220,7 +198,7 @@ def _sha256(state: StateDict) -> str:
 def state_of(module: DINOv2, params: PyTree, names: Names = HUB) -> dict[str, np.ndarray]:
     """Back to a release's names and layouts."""
     state = to_theirs(params, table(names, swiglu=module.swiglu))
-    return _split(state) if names is TRANSFORMERS else state
+    return split(state, _PARTS, _FUSED) if names is TRANSFORMERS else state
 
 
 def random_state(seed: int, module: DINOv2) -> dict[str, np.ndarray]:
@@ -268,7 +246,7 @@ def find_dinov2(path: Path | None, *, allow_other: bool = False) -> DINOv2Weight
     Raises:
       InputError: neither is given, or what they name is not that network.
     """
-    found = path or (Path(os.environ[VARIABLE]).expanduser() if os.environ.get(VARIABLE) else None)
+    found = given_or_in_environment(path, VARIABLE)
     if found is None:
         raise InputError(
             f"FD-DINOv2 needs DINOv2's weights: get {_WHERE}, and name them with --dinov2_weights or ${VARIABLE}."

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from safetensors.numpy import save_file
 
 from score_jax.convert.correspondence import CONV, LINEAR, Counterpart, StateDict, to_ours, to_theirs
 from score_jax.convert.correspondence import Path as ParameterPath
-from score_jax.convert.readers import read_checkpoint
+from score_jax.convert.readers import given_or_in_environment, read_checkpoint
 from score_jax.errors import InputError
 from score_jax.evaluation.inception import SIZE, InceptionWeights
 from score_jax.models.scorers.inception import FIDInception
@@ -132,7 +131,7 @@ def find_inception(path: Path | None, *, allow_other: bool = False) -> Inception
     Raises:
       InputError: neither is given, or what they name is not the FID Inception.
     """
-    found = path or (Path(os.environ[VARIABLE]).expanduser() if os.environ.get(VARIABLE) else None)
+    found = given_or_in_environment(path, VARIABLE)
     if found is None:
         raise InputError(
             f"FID needs Inception's weights: get {_WHERE}, and name the file with --inception_weights or ${VARIABLE}."

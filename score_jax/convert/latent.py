@@ -25,6 +25,7 @@ from score_jax.convert.correspondence import (
     to_ours,
     to_theirs,
 )
+from score_jax.convert.fused import joined
 from score_jax.models.conditioners.class_embedding import ClassEmbedder
 from score_jax.models.conditioners.rescaler import SpatialRescaler
 from score_jax.models.text.bert import TextTransformer
@@ -167,7 +168,8 @@ def _clip_params(module: CLIPText, state: StateDict, shapes: PyTree) -> PyTree:
     if any(f".{name}".endswith(f".{_OF_TRANSFORMERS}") for name in state):
         names, last, blocks = clip.TRANSFORMERS, module.layers, "text_model.encoder.layers"
         plain = _without_prefix(state, _OF_TRANSFORMERS)
-        state = clip.joined({name if _is_outside(name) else f"text_model.{name}": plain[name] for name in plain})
+        state = {name if _is_outside(name) else f"text_model.{name}": plain[name] for name in plain}
+        state = joined(state, clip.PARTS, clip.FUSED)
     else:
         names, last, blocks = clip.OPENAI, max(module.layers, built + 1), "transformer.resblocks"
         state = _without_prefix(state, _OF_OPENCLIP)

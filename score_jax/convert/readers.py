@@ -3,6 +3,7 @@
 import contextlib
 import io
 import math
+import os
 import re
 import struct
 from collections import Counter
@@ -39,6 +40,12 @@ _SAFETENSORS_TYPES: dict[str, Any] = {
     **{"F8_E4M3FNUZ": ml_dtypes.float8_e4m3fnuz, "F8_E5M2FNUZ": ml_dtypes.float8_e5m2fnuz},
     **{"BF16": ml_dtypes.bfloat16, "BOOL": np.bool_, "C64": np.complex64},
 }
+
+
+def given_or_in_environment(path: Path | None, variable: str) -> Path | None:
+    """Returns the path, or else what an environment variable says; None where neither is there."""
+    said = os.environ.get(variable)
+    return path or (Path(said).expanduser() if said else None)
 
 
 def read_checkpoint(path: Path) -> Any:

@@ -41,7 +41,7 @@ def _group(name: str) -> str:
 def _told(step: int, checkpoints: Checkpoints) -> dict[str, Any]:
     groups: dict[str, dict[str, Any]] = {}
     finite, (data, said) = True, checkpoints.said(step)
-    for name, array in checkpoints.arrays(step):
+    for name, array in checkpoints.arrays(step, said):
         finite = finite and bool(not np.issubdtype(array.dtype, np.floating) or np.isfinite(array).all())
         group = groups.setdefault(_group(name), {"arrays": 0, "elements": 0, "bytes": 0, "dtypes": []})
         group["arrays"] += 1
@@ -114,7 +114,8 @@ def arrays_of(path: str, step: int | None = None) -> list[tuple[str, tuple[int, 
     directory, named = _checkpoints_in(path)
     with Checkpoints(directory) as checkpoints:
         wanted = named if step is None else step
-        arrays = checkpoints.arrays(checkpoints.latest or 0 if wanted is None else wanted)
+        wanted = checkpoints.latest or 0 if wanted is None else wanted
+        arrays = checkpoints.arrays(wanted, checkpoints.said(wanted)[1])
         return sorted((name, array.shape, str(array.dtype)) for name, array in arrays)
 
 

@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 import numpy as np
@@ -29,6 +29,8 @@ from score_jax.runtime.outages import PAUSES, is_outage, patiently, say_outage
 from score_jax.runtime.sharding import sharded_by_size
 from score_jax.training.fingerprint import differing, fingerprint
 from score_jax.training.state import TrainState
+
+T = TypeVar("T")
 
 
 class Restored(NamedTuple):
@@ -92,7 +94,6 @@ def said_of_run(directory: epath.Path, steps: Sequence[int]) -> dict[str, Any]:
     return {}
 
 
-_NOTHING: tuple[Any, dict, str] = (None, {}, "")
 _FAILURES = 3
 """Saves in a row that a service may fail before training ends."""
 _LEAST_SLICE = 2**20
@@ -177,15 +178,12 @@ class Checkpoints:
           InputError: it could not.
           Outage: likewise, because a service or a network fails, on this process or another.
         """
-        for pause in (*PAUSES, None):
-            outage = self._outage_of(lambda: self._finish(state, data_state))
-            if not any_says(outage is not None):
-                return
-            outage = outage or Outage(f"Another process cannot write a checkpoint in {self.directory} now.")
-            if pause is None:
-                raise outage
-            say_outage(f"{outage} Trying again in {pause:.0f} s")
-            time.sleep(pause)
+
+        def finish() -> None:
+            with self._one_line():
+                self._finish(state, data_state)
+
+        _tried_by_all(finish, f"write a checkpoint in {self.directory}")
 
     def _begin(self, state: TrainState, data_state: dict) -> None:
         self._before_save()
@@ -290,7 +288,8 @@ class Checkpoints:
             raise InputError(f"No {which} in {self.directory}: {found}. Train first, or check --workdir.")
         problems: list[str] = []
         for candidate in wanted:
-            state, data, problem = self._read_patiently(candidate, like)
+            read = functools.partial(self._read, candidate, like)
+            state, data, problem = _tried_by_all(read, f"read the checkpoint {candidate} in {self.directory}")
             if not any_says(bool(problem)):
                 return Restored(state, data, tuple(wanted[: len(problems)]))
             problems.append(problem or "another process cannot read it")
@@ -300,23 +299,6 @@ class Checkpoints:
             f"Checkpoint {wanted[0]} in {self.directory} does not fit this config's network or is damaged"
             f"{f', nor does any of {wanted[1:]}' if wanted[1:] else ''}: {problems[0]}"
         )
-
-    def _read_patiently(self, step: int, like: TrainState | dict[str, PyTree]) -> tuple[Any, dict, str]:
-        """What `_read` does; all processes try again where a service or a network fails one of them."""
-        for pause in (*PAUSES, None):
-            outage, found = None, _NOTHING
-            try:
-                found = self._read(step, like)
-            except Outage as error:
-                outage = error
-            if not any_says(outage is not None):
-                return found
-            outage = outage or Outage(f"Another process cannot read the checkpoint {step} in {self.directory} now.")
-            if pause is None:
-                raise outage
-            say_outage(f"{outage} Trying again in {pause:.0f} s")
-            time.sleep(pause)
-        raise AssertionError("the last try returns or raises")
 
     def _read(self, step: int, like: TrainState | dict[str, PyTree]) -> tuple[Any, dict, str]:
         """State, data and what is wrong, "" if nothing."""
@@ -349,7 +331,7 @@ class Checkpoints:
           Outage: it cannot be read because a service or a network fails.
         """
         data, about = self.said(step)
-        return Contents(dict(self.arrays(step)), data, about)
+        return Contents(dict(self.arrays(step, about)), data, about)
 
     def said(self, step: int) -> tuple[dict, dict[str, Any]]:
         """The state of the data iterator in the checkpoint at `step`, and what the run says of itself.
@@ -363,15 +345,18 @@ class Checkpoints:
             about = reader.restore(path / "about") if (path / "about").exists() else {}
             return reader.restore(path / "data"), about
 
-    def arrays(self, step: int) -> Iterator[tuple[str, np.ndarray]]:
+    def arrays(self, step: int, about: dict[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
         """The arrays of the checkpoint at `step` by path ("ema_params.Dense_0.kernel"), as NumPy, a part at a time.
+
+        Args:
+          step: which checkpoint.
+          about: what it says of its run, see `said`.
 
         Raises:
           InputError: as of `read`; of fingerprints that differ at the end.
           Outage: as of `read`.
         """
-        path, (_, about) = self._path(step), self.said(step)
-        fingerprints: dict[str, int] = {}
+        path, fingerprints = self._path(step), dict[str, int]()
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
             with _reading(path):
                 tree = reader.metadata(path / "state").item_metadata.tree
@@ -439,6 +424,28 @@ def _reading(path: epath.Path) -> Iterator[None]:
         if is_outage(error):
             raise _unreadable_now(path, error) from error
         raise InputError(f"Checkpoint {path} is damaged: {_first_line(error)}.") from error
+
+
+def _tried_by_all(work: Callable[[], T], what: str) -> T:
+    """What `work` returns; all processes try again where a service or a network fails one of them.
+
+    Raises:
+      Outage: it fails each time.
+    """
+    for pause in (*PAUSES, None):
+        outage, found = None, None
+        try:
+            found = work()
+        except Outage as error:
+            outage = error
+        if not any_says(outage is not None):
+            return cast(T, found)
+        outage = outage or Outage(f"Another process cannot {what} now.")
+        if pause is None:
+            raise outage
+        say_outage(f"{outage} Trying again in {pause:.0f} s")
+        time.sleep(pause)
+    raise AssertionError("the last try returns or raises")
 
 
 def _first_line(error: Exception) -> str:

@@ -107,7 +107,7 @@ class Lease:
         return self
 
     def _take(self) -> None:
-        if (other := self._read()) is not None and not other.is_gone:
+        if (other := self._read_patiently()) is not None and not other.is_gone:
             self._wait_for(other)
         self._write()
         threading.Thread(target=self._renew, daemon=True, name="score_jax lease").start()
@@ -152,23 +152,23 @@ class Lease:
         until, last = time.monotonic() + self._wait, other
         while time.monotonic() < until:
             time.sleep(min(_POLL_SECONDS, self._wait))
-            last = self._read() or last
-            if last.is_gone or not self._file.exists():
+            found = self._read_patiently()
+            if found is None or found.is_gone:
                 return
+            last = found
         if last != other:
             raise InputError(
                 f"Another run writes checkpoints in {folder}: {last}. Stop it, or give another --workdir or "
                 "--config.training.checkpoints."
             )
 
+    def _read_patiently(self) -> Writer | None:
+        return patiently(self._read, f"read {self._file}")
+
     def _read(self) -> Writer | None:
         """None where nobody says to write, or what is said cannot be understood."""
-
-        def text() -> str:
-            return self._file.read_text() if self._file.exists() else ""
-
         try:
-            return Writer(**json.loads(patiently(text, f"read {self._file}")))
+            return Writer(**json.loads(self._file.read_text() if self._file.exists() else ""))
         except (ValueError, TypeError, FileNotFoundError):
             return None
 
