@@ -29,7 +29,7 @@ _EVALUATIONS = 3
 
 def _solve(model: Model, given: Given) -> Callable[[], Any]:
     """Draws the batch, through the program of the verbs that sample."""
-    program = sampling_program(model.experiment, model.mesh, 0, given, "truncated")
+    program = sampling_program(model.experiment, model.mesh, 0, given, ("truncated",))
     guide = jax.device_put(given.guide_params, replicated(model.mesh))
     numbers = np.arange(model.size, dtype=np.int32)
     indices, rows = model.split(numbers), model.split(given.rows(numbers))

@@ -1,6 +1,6 @@
 """`score_jax.evaluate` and `score_jax.compare`: FID and similar metrics of anyone's samples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,20 @@ from score_jax.builder.options import Values
 from score_jax.data.sources import in_memory
 from score_jax.errors import InputError
 from score_jax.evaluation.features import FeatureExtractor
-from score_jax.evaluation.protocols import Protocol
+from score_jax.evaluation.protocols import Protocol, protocol_names
 from score_jax.jobs import compare as comparing
 from score_jax.jobs.compare import Side, checked_images, open_side
 from score_jax.jobs.draw_function import Draw, Labels, Range, drawing_of_function
 from score_jax.jobs.drawing import Request
-from score_jax.jobs.evaluate import evaluate_drawing
+from score_jax.jobs.evaluate import each_reference, evaluate_drawing
 from score_jax.jobs.extractors import measured_by
+from score_jax.jobs.sample_features import Measure, roundings_of
 from score_jax.runtime.multihost import from_first_process
 from score_jax.runtime.sharding import make_mesh
 
 Features = Callable[..., Any]
+Weights = Mapping[str, str | Path | None]
+"""Files by the name of the network: inception, dinov2."""
 Images = str | Path | UInt8[np.ndarray, "n h w c"] | UInt8[Array, "n h w c"]
 """A folder of images, an .npz or .npy file of images, an .npz file of statistics, NAME:SPLIT of TFDS, or an array."""
 
@@ -30,20 +33,19 @@ Images = str | Path | UInt8[np.ndarray, "n h w c"] | UInt8[Array, "n h w c"]
 def evaluate(
     draw: Draw,
     *,
-    reference: Images,
+    reference: Images | Sequence[Images],
     num_samples: int = 50_000,
-    protocol: str | None = "adm",
+    protocol: str | Sequence[str] | None = "adm",
     features: Features | None = None,
     workdir: str | Path | None = None,
     value_range: Range | None = None,
     num_classes: int = 0,
-    labels: Int[np.ndarray, "n"] | None = None,
+    labels: Int[np.ndarray, "n"] | str | None = None,
     seed: int = 0,
     batch_size: int = 64,
     save_samples: bool = False,
     together: bool = False,
-    inception_weights: str | None = None,
-    dinov2_weights: str | None = None,
+    weights: Weights | None = None,
     allow_other_weights: bool = False,
     data_dir: str | None = None,
 ) -> dict[str, Any]:
@@ -56,26 +58,27 @@ def evaluate(
       draw: `draw(key, indices, labels) -> images` (b, h, w, c) of 1 or 3 channels. It gets a key of the seed, and int32
         indices and labels (b,), sharded over the devices. It must make sample i from the key and indices[i] alone, as
         `jax.vmap(jax.random.fold_in, (None, 0))(key, indices)` does.
-      reference: a folder, .npz or .npy of images, NAME:SPLIT of TFDS, an .npz of statistics, or uint8 (n, h, w, c).
+      reference: a folder, .npz or .npy of images, NAME:SPLIT of TFDS, an .npz of statistics, or uint8 (n, h, w, c); a
+        list of them where each protocol has its own.
       num_samples: those of indices 0 to num_samples - 1.
-      protocol: evaluator whose numbers are reproduced, see docs/evaluation.md; None: distances of `features`.
+      protocol: evaluator whose numbers are reproduced, see docs/evaluation.md; a list of them, all of which measure the
+        same samples, drawn once; None: distances of `features`.
       features: with protocol=None, a function from uint8 images (b, h, w, c) to vectors (b, d).
       workdir: folder for the files of the verb, and for finished batches; None: nothing is written.
       value_range: of a black and of a white pixel, such as (-1, 1), where images are floats; None: they are uint8.
       num_classes: random labels of so many classes, each from the seed and its index; 0: labels are zeros.
-      labels: of each sample (num_samples,), instead of random ones.
+      labels: of each sample (num_samples,), instead of random ones; "balanced": each of the num_classes in turn.
       seed: of the key, and of the resampling behind error bars.
       batch_size: samples at a time on each device.
       save_samples: keep all samples in the workdir, as .npz files of 10,000.
       together: `draw` gets the whole batch in NumPy arrays, from several processes together, for parameters that lie
         where you have put them; otherwise a process draws its own share, on its own devices.
-      inception_weights: file of the published weights; None: $SCORE_JAX_INCEPTION.
-      dinov2_weights: file or folder of them, for edm2_dinov2 and dgm_eval; None: $SCORE_JAX_DINOV2.
+      weights: files by network, such as {"inception": "pt_inception.pth"}; None: as $SCORE_JAX_INCEPTION and so on say.
       allow_other_weights: accept weights that are not the published ones.
       data_dir: where TFDS keeps its data sets.
 
     Returns:
-      The numbers and how they came about, as evaluation_PROTOCOL.json has them.
+      The numbers and how they came about, as evaluation_PROTOCOL.json has them; of a list of protocols these by name.
 
     Raises:
       InputError: arguments do not fit together, values are out of range or not finite, or the reference does not fit.
@@ -94,19 +97,19 @@ def evaluate(
     (True, 64)
     """
     _check(num_samples=num_samples, batch_size=batch_size, seed=seed)
-    _check_fits(num_samples, value_range, num_classes, labels, save_samples and workdir is None)
-    chosen, extractor = measured_by(protocol, features, inception_weights, dinov2_weights, allow_other_weights)
-    request, mesh = Request(num_samples, batch_size, seed, chosen.rounding), make_mesh()
-    given = Labels(num_classes, None if labels is None else np.asarray(labels))
-    drawing = drawing_of_function(
-        draw, request, mesh, extractor, value_range=value_range, labels=given, together=together
-    )
-    side = _side(reference, chosen, extractor, drawing.image_shape[-1], data_dir)
+    _check_fits(value_range, save_samples and workdir is None)
+    several = protocol is not None and not isinstance(protocol, str)
+    names: list[Any] = protocol_names(",".join(protocol or ())) if several else [protocol]
+    chosen = [measured_by(name, features, weights or {}, allow_other=allow_other_weights) for name in names]
+    request = Request(num_samples, batch_size, seed, roundings_of(protocol for protocol, _ in chosen))
+    how: Any = dict(value_range=value_range, labels=_labels(labels, num_classes, num_samples), together=together)
+    drawing = drawing_of_function(draw, request, make_mesh(), [extractor for _, extractor in chosen], **how)
+    measures = _measures(chosen, reference, drawing.image_shape[-1], data_dir)
     to = None if workdir is None else Path(workdir).expanduser()
     with stoppable() as stop:
-        found = (drawing, request, chosen, extractor, side)
-        result = evaluate_drawing(*found, workdir=to, save_samples=save_samples, stop=stop)
-    return from_first_process(None if result is None else result.values)
+        results = evaluate_drawing(drawing, request, measures, workdir=to, save_samples=save_samples, stop=stop)
+    found = from_first_process(None if results is None else {"each": [one.values for one in results]})["each"]
+    return dict(zip(names, found, strict=True)) if several else found[0]
 
 
 def compare(
@@ -116,8 +119,7 @@ def compare(
     protocol: str | None = "adm",
     features: Features | None = None,
     batch_size: int = 32,
-    inception_weights: str | None = None,
-    dinov2_weights: str | None = None,
+    weights: Weights | None = None,
     allow_other_weights: bool = False,
     data_dir: str | None = None,
 ) -> dict[str, Any]:
@@ -129,8 +131,7 @@ def compare(
       protocol: as of `evaluate`.
       features: as of `evaluate`.
       batch_size: images that each device measures at the same time.
-      inception_weights: as of `evaluate`.
-      dinov2_weights: as of `evaluate`.
+      weights: as of `evaluate`.
       allow_other_weights: as of `evaluate`.
       data_dir: where TFDS keeps its data sets.
 
@@ -150,10 +151,21 @@ def compare(
     True
     """
     _check(batch_size=batch_size)
-    chosen, extractor = measured_by(protocol, features, inception_weights, dinov2_weights, allow_other_weights)
+    chosen, extractor = measured_by(protocol, features, weights or {}, allow_other=allow_other_weights)
     one, other = (_side(images, chosen, extractor, 3, data_dir) for images in (generated, real))
     found = comparing.compare(one, other, chosen, extractor, batch_size=batch_size)
     return from_first_process(None if found is None else found[0] | found[1])
+
+
+def _measures(
+    chosen: list[tuple[Protocol, FeatureExtractor]], reference: Any, channels: int, data_dir: str | None
+) -> list[Measure]:
+    """Protocols and features with the reference of each."""
+    given = list(reference) if isinstance(reference, list | tuple) else [reference]
+    references = each_reference(given, len(chosen))
+    return [
+        Measure(*how, _side(images, *how, channels, data_dir)) for how, images in zip(chosen, references, strict=True)
+    ]
 
 
 def _side(images: Any, protocol: Protocol, extractor: FeatureExtractor, channels: int, data_dir: str | None) -> Side:
@@ -168,15 +180,28 @@ def _check(**counts: int) -> None:
         Values(least=0 if name == "seed" else 1, most=2**32 - 1 if name == "seed" else None).check(name, value)
 
 
-def _check_fits(
-    num_samples: int, value_range: Range | None, num_classes: int, labels: np.ndarray | None, nowhere: bool
-) -> None:
+def _labels(labels: Int[np.ndarray, "n"] | str | None, num_classes: int, num_samples: int) -> Labels:
+    """What samples are asked for.
+
+    Raises:
+      InputError: they do not fit together.
+    """
+    if labels is None:
+        return Labels(num_classes)
+    if isinstance(labels, str):
+        if labels != "balanced" or not num_classes:
+            raise InputError(f'labels={labels!r}, num_classes={num_classes}: expected "balanced", and num_classes.')
+        return Labels(num_classes, balanced=True)
+    if num_classes:
+        raise InputError("labels and num_classes: give labels of your own, or num_classes for random ones.")
+    if np.shape(labels) != (num_samples,):
+        raise InputError(f"labels have shape {np.shape(labels)}: expected one for each sample, ({num_samples},).")
+    return Labels(chosen=np.asarray(labels))
+
+
+def _check_fits(value_range: Range | None, nowhere: bool) -> None:
     """Raises InputError where arguments do not fit together."""
     if value_range is not None and not value_range[0] < value_range[1]:
         raise InputError(f"value_range={value_range}: give the value of black first, then the greater one of white.")
-    if labels is not None and num_classes:
-        raise InputError("labels and num_classes: give labels of your own, or num_classes for random ones.")
-    if labels is not None and np.shape(labels) != (num_samples,):
-        raise InputError(f"labels have shape {np.shape(labels)}: expected one for each sample, ({num_samples},).")
     if nowhere:
         raise InputError("save_samples=True writes files: give a workdir.")

@@ -173,7 +173,9 @@ class SamplingOptions(Options):
     num_samples: int = count(64, "number of images")
     batch_size: int = count(64, "images that are drawn at the same time, over all devices together")
     seed: int = seed(0, "random seed of all images")
-    label: int = count(-1, "class of all images; -1: draw a class at random for each image", least=-1)
+    label: int = count(
+        -1, "class of all images; -1: draw a class at random for each image; -2: give each class in turn", least=-2
+    )
     tile: int = count(
         0,
         "height and width, in pixels or latents, of the parts in which the network sees images that are larger than "

@@ -5,6 +5,7 @@ from pathlib import Path
 from absl import flags
 
 from score_jax.builder.sections import is_cascade
+from score_jax.cli.feature_networks import NETWORK_FLAGS, define_networks, extractor_given
 from score_jax.cli.functions import evaluate_function, names_function
 from score_jax.cli.verb import (
     Trained,
@@ -17,10 +18,10 @@ from score_jax.cli.verb import (
 )
 from score_jax.errors import InputError
 from score_jax.evaluation.features import FeatureExtractor
-from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, Protocol, protocol_of
+from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, Protocol, protocol_names, protocol_of
 from score_jax.jobs import evaluate
 from score_jax.jobs.cascades import Cascade, open_images
-from score_jax.jobs.extractors import imported_features, of_protocol
+from score_jax.jobs.extractors import imported_features
 from score_jax.jobs.retrieval import PLAIN_TEMPLATE, evaluate_clip
 from score_jax.runtime.multihost import print_once
 from score_jax.runtime.parts import Interrupted
@@ -30,6 +31,7 @@ _DESCRIPTION = f"""Draws samples and compares them with real images. Sample i de
 
   python -m score_jax evaluate --workdir=runs/cifar10 --num_samples=50000 --protocol=adm
   python -m score_jax evaluate --workdir=runs/cifar10 --num_samples=50000 --protocol=adm --save_samples
+  python -m score_jax evaluate --workdir=runs/imagenet64 --num_samples=50000 --protocol=adm,jax_fid --labels=balanced
   python -m score_jax evaluate --workdir=runs/mnist --num_samples=1000
   python -m score_jax evaluate --workdir=runs/mnist --features=my_package.my_module:my_features
   python -m score_jax evaluate --workdir=runs/upsampler --base=runs/base/samples.npz --protocol=adm
@@ -37,13 +39,17 @@ _DESCRIPTION = f"""Draws samples and compares them with real images. Sample i de
   python -m score_jax evaluate --workdir=runs/small_clip --config.data.eval_split=held_out
   python -m score_jax evaluate --sampler=my_package.my_module:draw --help          of any function
 
---protocol names the evaluator whose numbers are reproduced:
+--protocol names the evaluator whose numbers are reproduced, or several with commas between them, which then measure the
+same samples, drawn once:
 {", ".join(PROTOCOLS)}.
 edm2_dinov2 and dgm_eval use DINOv2, with the weights of --dinov2_weights or $SCORE_JAX_DINOV2; the others use the
 Inception network, with those of --inception_weights or $SCORE_JAX_INCEPTION. The whole train split is what samples are
 compared with. Without a protocol the samples are
 compared with the eval split, by the features of a small classifier that is trained on the labels of the train split, or
-by --features, any function from uint8 images (b, h, w, c) to vectors (b, d).
+by --features, any function from uint8 images (b, h, w, c) to vectors (b, d). With several protocols --reference is one
+for all, or one for each, with commas between them.
+
+--labels says which class each sample is of: random (the default), balanced (each class in turn), or a number.
 
 Writes evaluation.json, .html, .png and .npz (statistics of the samples) into the workdir; with a protocol
 evaluation_PROTOCOL.*. If the command was stopped, by SIGTERM, Ctrl-C or a crash, the same command continues there.
@@ -54,12 +60,10 @@ cosine of pairs, and how often the name of the class, within --prompt_template, 
 _OF_SAMPLES = (
     "protocol",
     "features",
-    "inception_weights",
-    "dinov2_weights",
+    *NETWORK_FLAGS,
     "reference",
     "base",
     "save_samples",
-    "allow_other_weights",
 )
 """Flags that are about samples and what they are compared with."""
 
@@ -67,18 +71,12 @@ _OF_SAMPLES = (
 def _define(values: flags.FlagValues) -> None:
     define_step(values)
     flags.DEFINE_string(
-        "protocol", None, f"Evaluator whose numbers are reproduced: {', '.join(PROTOCOLS)}.", flag_values=values
+        "protocol", None, f"Evaluators whose numbers are reproduced: {', '.join(PROTOCOLS)}.", flag_values=values
     )
     flags.DEFINE_string(
         "features", None, "module:function that computes features, instead of a network.", flag_values=values
     )
-    flags.DEFINE_string(
-        "inception_weights", None, "File of the published weights of the FID Inception.", flag_values=values
-    )
-    flags.DEFINE_string("dinov2_weights", None, "File or folder of DINOv2's weights.", flag_values=values)
-    flags.DEFINE_bool(
-        "allow_other_weights", False, "Accept weights that are not the published ones.", flag_values=values
-    )
+    define_networks(values)
     flags.DEFINE_string(
         "reference",
         None,
@@ -94,20 +92,15 @@ def _define(values: flags.FlagValues) -> None:
     )
 
 
-def _measured_by(values: flags.FlagValues, models: Cascade, workdir: Path) -> tuple[Protocol, FeatureExtractor]:
-    """Returns the protocol and its features; without `--protocol` and `--features`, those of a small classifier."""
+def _measured_by(values: flags.FlagValues, models: Cascade, workdir: Path) -> list[tuple[Protocol, FeatureExtractor]]:
+    """Returns protocols and their features; without `--protocol` and `--features`, those of a small classifier."""
     if values.protocol:
-        protocol = protocol_of(values.protocol)
-        return protocol, of_protocol(
-            protocol,
-            inception_weights=values.inception_weights,
-            dinov2_weights=values.dinov2_weights,
-            allow_other=values.allow_other_weights,
-        )
+        protocols = [protocol_of(name) for name in protocol_names(values.protocol)]
+        return [(protocol, extractor_given(protocol, values.flag_values_dict())) for protocol in protocols]
     if values.features:
-        return PLAIN, imported_features(values.features)
+        return [(PLAIN, imported_features(values.features))]
     images, labels = evaluate.load_images(open_images(models, "train_split"))
-    return PLAIN, evaluate.trained_classifier(images, labels, workdir / "digit_classifier.npz").features()
+    return [(PLAIN, evaluate.trained_classifier(images, labels, workdir / "digit_classifier.npz").features())]
 
 
 def main(argv: list[str]) -> int:
@@ -128,22 +121,23 @@ def main(argv: list[str]) -> int:
         models.stages[-1].experiment.part(role)
     models.config.evaluation.num_samples = count
     workdir = Path(values.workdir)
-    protocol, extractor = _measured_by(values, models, workdir)
+    measured_by = _measured_by(values, models, workdir)
+    # A path may hold a comma where there is one protocol.
+    references = [values.reference] if len(measured_by) == 1 or not values.reference else values.reference.split(",")
     with stop_on_signals() as stop:
         try:
-            result = evaluate.evaluate(
+            results = evaluate.evaluate(
                 models,
-                protocol,
-                extractor,
+                measured_by,
                 workdir=workdir,
-                reference=values.reference,
+                references=references,
                 save_samples=values.save_samples,
                 stop=stop,
             )
         except Interrupted as interrupted:
             print_once(f"Evaluation stopped on {stop.cause}: {interrupted}. The same command continues it.")
             return stop.exit_code
-    if result is not None:
+    for result in results or []:
         print("\n".join(result.lines))
         print(f"Written: {result.path}")
     return 0

@@ -4,11 +4,12 @@ import argparse
 from pathlib import Path
 
 from score_jax.builder.options import Values
+from score_jax.cli.feature_networks import add_networks, extractor_given
 from score_jax.errors import InputError
 from score_jax.evaluation import metrics
 from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, protocol_of
 from score_jax.jobs.compare import compare, open_side
-from score_jax.jobs.extractors import imported_features, of_protocol
+from score_jax.jobs.extractors import imported_features
 from score_jax.runtime.results import write_json
 
 _DESCRIPTION = """Compares generated images A with real images B under the protocol of one evaluator.
@@ -42,13 +43,7 @@ def main(argv: list[str]) -> int:
         default="adm",
         help=f"evaluator whose numbers are reproduced: {', '.join(PROTOCOLS)} (default: adm)",
     )
-    parser.add_argument("--inception_weights", help="file of the published weights; by default $SCORE_JAX_INCEPTION")
-    parser.add_argument(
-        "--dinov2_weights", help="file or folder of DINOv2, for edm2_dinov2 and dgm_eval; by default $SCORE_JAX_DINOV2"
-    )
-    parser.add_argument(
-        "--allow_other_weights", action="store_true", help="accept weights that are not the published ones"
-    )
+    add_networks(parser)
     parser.add_argument("--features", help="module:function that computes features, instead of a network")
     parser.add_argument(
         "--batch_size", type=int, default=32, help="images that each device measures at the same time (default: 32)"
@@ -65,12 +60,7 @@ def main(argv: list[str]) -> int:
         protocol, extractor = PLAIN, imported_features(options.features)
     else:
         protocol = protocol_of(options.protocol)
-        extractor = of_protocol(
-            protocol,
-            inception_weights=options.inception_weights,
-            dinov2_weights=options.dinov2_weights,
-            allow_other=options.allow_other_weights,
-        )
+        extractor = extractor_given(protocol, vars(options))
     texts = [options.generated] + ([] if options.real is None else [options.real])
     sides = [open_side(text, protocol, extractor, data_dir=options.data_dir) for text in texts]
     real = sides[1] if len(sides) > 1 else None

@@ -10,8 +10,10 @@ from score_jax.api.evaluate import evaluate
 from score_jax.api.likelihood import bits_per_dim
 from score_jax.builder.naming import construct
 from score_jax.builder.processes import PROCESSES, VALUES
+from score_jax.cli.feature_networks import add_networks, weights_given
 from score_jax.errors import InputError
 from score_jax.evaluation import metrics
+from score_jax.evaluation.protocols import protocol_names
 from score_jax.jobs.extractors import imported, imported_maker
 from score_jax.prediction.predictor import OUTPUTS
 from score_jax.processes.gaussian import NoiseSchedule
@@ -48,25 +50,40 @@ def evaluate_function(argv: list[str]) -> int:
     parser = _parser("evaluate", _EVALUATE, "sampler")
     parser.add_argument("--reference", required=True, help="real images or statistics, as `fid` reads them")
     parser.add_argument("--num_samples", type=int, default=50_000, help="(default: 50000)")
-    parser.add_argument("--protocol", help="evaluator whose numbers are reproduced (default: adm, without --features)")
+    parser.add_argument(
+        "--protocol",
+        help="evaluators to reproduce, commas between them (default: adm, without --features)",
+    )
+    parser.add_argument("--labels", choices=["random", "balanced"], help="of --num_classes (default: random)")
     parser.add_argument("--features", help="module:function that computes features, instead of Inception")
     parser.add_argument("--seed", type=int, default=0, help="of the key (default: 0)")
     parser.add_argument("--batch_size", type=int, default=64, help="samples at a time on each device (default: 64)")
     parser.add_argument("--save_samples", action="store_true", help="keep the samples, as .npz files of 10,000 each")
     parser.add_argument("--together", action="store_true", help="processes call the function with the whole batch")
-    parser.add_argument("--inception_weights", help="file of the published weights; by default $SCORE_JAX_INCEPTION")
-    parser.add_argument("--dinov2_weights", help="file or folder of DINOv2's; by default $SCORE_JAX_DINOV2")
-    parser.add_argument("--allow_other_weights", action="store_true", help="accept weights that are not published")
+    add_networks(parser)
     given = vars(parser.parse_args(argv[1:]))
+    weights = weights_given(given)
+    given = {name: value for name, value in given.items() if name.removesuffix("_weights") not in weights}
     draw = imported_maker(given.pop("sampler"), "sampler", given.pop("sampler_args"))
     features = given["features"] and imported(given["features"], "features")
     protocol = given["protocol"] or (None if features else "adm")
-    asked = given | {"features": features, "protocol": protocol, "value_range": _range(given["value_range"])}
+    names: list[Any] = [None] if protocol is None else protocol_names(protocol)
+    several = len(names) > 1
+    asked = given | {
+        "features": features,
+        "weights": weights,
+        "protocol": names if several else names[0],
+        "reference": given["reference"].split(",") if several else given["reference"],
+        "labels": None if given["labels"] == "random" else given["labels"],
+        "value_range": _range(given["value_range"]),
+    }
     found = _stoppable("Evaluation", lambda: evaluate(draw, **asked))
     if isinstance(found, int):
         return found
-    stem = "evaluation" if protocol is None else f"evaluation_{protocol}"
-    print_once("\n".join([*metrics.lines(found), f"Written: {given['workdir'] / f'{stem}.json'}"]))
+    for name in names:
+        stem = "evaluation" if name is None else f"evaluation_{name}"
+        values: dict[str, Any] = found[name] if several else found
+        print_once("\n".join([*metrics.lines(values), f"Written: {given['workdir'] / f'{stem}.json'}"]))
     return 0
 
 

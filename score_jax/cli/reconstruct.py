@@ -13,7 +13,7 @@ from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.evaluation.pictures import picture
 from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, protocol_of
 from score_jax.jobs import reconstruct
-from score_jax.jobs.extractors import imported_features, of_protocol
+from score_jax.jobs.extractors import imported_features
 from score_jax.jobs.open_split import open_split
 from score_jax.runtime.results import check_result, provenance, write_arrays, write_json
 from score_jax.training.weights import parameters_name
@@ -39,9 +39,7 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_string("latents", None, "Folder of latents that `encode` wrote, to be decoded.", **define)
     flags.DEFINE_bool("fid", False, "Also measure FID between reconstructions and images.", **define)
     flags.DEFINE_string("protocol", "torch_fidelity", f"Protocol of FID, one of {', '.join(PROTOCOLS)}.", **define)
-    flags.DEFINE_string("inception_weights", None, "File of Inception's weights, else $SCORE_JAX_INCEPTION.", **define)
-    flags.DEFINE_string("dinov2_weights", None, "File or folder of DINOv2's, else $SCORE_JAX_DINOV2.", **define)
-    flags.DEFINE_bool("allow_other_weights", False, "Accept weights that are not the published ones.", **define)
+    define_networks(values)
     flags.DEFINE_string("features", None, "module:function that computes features, instead of a network.", **define)
     flags.DEFINE_string("lpips_vgg", None, "File of VGG16's weights, for LPIPS.", **define)
     flags.DEFINE_string("lpips_heads", None, "File of LPIPS's weights.", **define)
@@ -62,13 +60,7 @@ def main(argv: list[str]) -> int:
         judge = (PLAIN, imported_features(values.features))
     elif values.fid:
         protocol = protocol_of(values.protocol)
-        extractor = of_protocol(
-            protocol,
-            inception_weights=values.inception_weights,
-            dinov2_weights=values.dinov2_weights,
-            allow_other=values.allow_other_weights,
-        )
-        judge = (protocol, extractor)
+        judge = (protocol, extractor_given(protocol, values.flag_values_dict()))
     model = load_trained(values)
     model.experiment.part("autoencoder")
     source = open_split(model.config, "eval_split", model.workdir)

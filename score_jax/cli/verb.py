@@ -18,6 +18,7 @@ from score_jax.jobs.cascades import Cascade, Stage, claim_folder, load_cascade
 from score_jax.jobs.enlarge import enlarging
 from score_jax.jobs.guide import load_classifier
 from score_jax.jobs.prompts import Prompts, conditioned, read_prompts
+from score_jax.jobs.sample import BALANCED_LABELS, RANDOM_LABEL
 from score_jax.jobs.train import restore_params
 from score_jax.runtime.multihost import on_first_process
 from score_jax.runtime.sharding import make_mesh
@@ -59,6 +60,10 @@ _ALIASES = {
 }
 
 
+_LABELS = {"random": str(RANDOM_LABEL), "balanced": str(BALANCED_LABELS)}
+"""Words for numbers that stand for no class."""
+
+
 def with_aliases(argv: list[str]) -> list[str]:
     """The short flags of the verbs as the config keys they stand for."""
     section = "evaluation" if argv[0] == "evaluate" else "sampling"
@@ -67,6 +72,8 @@ def with_aliases(argv: list[str]) -> list[str]:
     for word in argv:
         name, equals, value = word.partition("=")
         name = aliases.get(name, name).replace("--guidance.", "--config.guidance.", 1)
+        if name == "--labels" and argv[0] in ("sample", "evaluate"):
+            name, value = "--config.sampling.label", _LABELS.get(value, value)
         if name == "--config.guidance.classifier":
             words.append("--config.guidance.name=classifier")
             name = "--config.guidance.workdir"

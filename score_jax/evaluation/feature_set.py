@@ -40,30 +40,53 @@ class FeatureSet:
     facts: dict[str, Any]
 
 
-def collect(batches: Iterable[Mapping[str, np.ndarray]], *, count: int, keep: int, facts: dict[str, Any]) -> FeatureSet:
-    """Returns the features of `count` images that come in batches {"features", "spatial", "label"}, in their order.
+class Collector:
+    """Makes a feature set of images that come in batches {"features", "spatial", "label"}, in their order.
 
     The moments do not depend on how the batches were cut. Memory grows with the square of the features' length and
-    with `keep`, the number of rows that are kept, alone.
+    with the number of rows that are kept, alone.
+    """
+
+    def __init__(self, count: int, keep: int):
+        self._count, self._start = count, 0
+        self._wanted = np.unique(np.linspace(0, count - 1, min(keep, count)).astype(np.int64))
+        self._accumulators: dict[str, MomentAccumulator] = {}
+        self._rows: list[np.ndarray] = []
+        self._labels: list[np.ndarray] = []
+
+    def add(self, batch: Mapping[str, np.ndarray]) -> None:
+        """Takes the next images.
+
+        Raises:
+          InputError: features of an image are not finite.
+        """
+        for name in _FILE_KEYS.keys() & batch.keys():
+            _check_finite(batch[name], self._start, self._count)
+            self._accumulators.setdefault(name, MomentAccumulator()).add(batch[name])
+        stop = self._start + len(batch["features"])
+        mine = self._wanted[(self._wanted >= self._start) & (self._wanted < stop)] - self._start
+        self._rows.append(batch["features"][mine])
+        self._labels.append(batch["label"][mine])
+        self._start = stop
+
+    def result(self, facts: dict[str, Any]) -> FeatureSet:
+        """Returns the set of all images, with facts of how it came about."""
+        assert self._start == self._count
+        moments = {name: accumulator.result() for name, accumulator in self._accumulators.items()}
+        labels = np.concatenate(self._labels).astype(np.int32)
+        return FeatureSet(moments, np.concatenate(self._rows), labels, facts | {"n": self._count})
+
+
+def collect(batches: Iterable[Mapping[str, np.ndarray]], *, count: int, keep: int, facts: dict[str, Any]) -> FeatureSet:
+    """Returns the features of `count` images that come in batches, of which `keep` rows are kept, see `Collector`.
 
     Raises:
       InputError: features of an image are not finite.
     """
-    wanted = np.unique(np.linspace(0, count - 1, min(keep, count)).astype(np.int64))
-    accumulators: dict[str, MomentAccumulator] = {}
-    rows, labels, start = [], [], 0
+    collector = Collector(count, keep)
     for batch in batches:
-        for name in _FILE_KEYS.keys() & batch.keys():
-            _check_finite(batch[name], start, count)
-            accumulators.setdefault(name, MomentAccumulator()).add(batch[name])
-        stop = start + len(batch["features"])
-        mine = wanted[(wanted >= start) & (wanted < stop)] - start
-        rows.append(batch["features"][mine])
-        labels.append(batch["label"][mine])
-        start = stop
-    assert start == count
-    moments = {name: accumulator.result() for name, accumulator in accumulators.items()}
-    return FeatureSet(moments, np.concatenate(rows), np.concatenate(labels).astype(np.int32), facts | {"n": count})
+        collector.add(batch)
+    return collector.result(facts)
 
 
 def _check_finite(features: Float[np.ndarray, "n d"], start: int, count: int) -> None:

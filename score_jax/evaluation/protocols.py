@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from score_jax.errors import entry_of
+from score_jax.errors import InputError, entry_of
 from score_jax.evaluation.resize import Resize
 from score_jax.typing import Rounding
 
@@ -85,6 +85,20 @@ Lyy-iiis/imeanflow's utils/fid_util.py, NVlabs/edm2's calculate_metrics.py, dgm-
 
 PLAIN = Protocol("plain", rounding="truncated", kid="subsets")
 """For features that are not Inception's."""
+
+
+def protocol_names(text: str) -> list[str]:
+    """Returns the names in a text, between commas.
+
+    Raises:
+      InputError: a name is there twice, or a protocol is none.
+    """
+    names = text.split(",")
+    for name in names:
+        protocol_of(name)
+        if names.count(name) > 1:
+            raise InputError(f"--protocol={text} names {name} twice: leave one out.")
+    return names
 
 
 def protocol_of(name: str) -> Protocol:

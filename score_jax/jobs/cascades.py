@@ -142,15 +142,15 @@ def stage_seed(seed: int, place: int) -> int:
 
 
 def cascade_sampler(
-    models: Cascade, *, seed: int, label: int = RANDOM_LABEL, rounding: Rounding = "truncated"
+    models: Cascade, *, seed: int, label: int = RANDOM_LABEL, roundings: tuple[Rounding, ...] = ("truncated",)
 ) -> BatchSampler:
     """Draws batches through all stages; "nfe" is the sum of their evaluations, "label" the class of the first.
 
     Args:
       models: what draws.
       seed: of the whole set.
-      label: class of all samples, or `RANDOM_LABEL`.
-      rounding: to uint8, of the last stage; between stages images are truncated.
+      label: class of all samples, `RANDOM_LABEL` or `BALANCED_LABELS`.
+      roundings: to uint8, of the last stage, see `image_name`; between stages images are truncated.
 
     Raises:
       InputError: there is no such class; and when it draws, a stage's images are not finite.
@@ -164,7 +164,7 @@ def cascade_sampler(
             seed=stage_seed(seed, place),
             label=label if place == 0 else RANDOM_LABEL,
             given=stage.given,
-            rounding=rounding if place == last else "truncated",
+            roundings=roundings if place == last else ("truncated",),
         )
         for place, stage in enumerate(models.stages)
     ]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ from score_jax.errors import InputError
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.jobs.drawing import Drawing, Request
 from score_jax.jobs.feature_sets import jitted
-from score_jax.jobs.sample import filled_up, random_labels
+from score_jax.jobs.sample import BALANCED_LABELS, RANDOM_LABEL, filled_up, image_name, labels_named, labels_of
 from score_jax.runtime.multihost import print_once
 from score_jax.runtime.parts import Columns, gathered
 from score_jax.runtime.sharding import over_batch
@@ -34,25 +34,35 @@ class Labels:
 
     Attributes:
       num_classes: random ones of so many, each from the seed and the sample's index; 0: all zeros.
+      balanced: sample i is of class i modulo their number, instead.
       chosen: of each sample (n,), instead; None: random.
     """
 
     num_classes: int = 0
+    balanced: bool = False
     chosen: Int[np.ndarray, "n"] | None = None
+
+    @property
+    def named(self) -> str:
+        """How samples get theirs, for a result's file."""
+        if self.chosen is not None:
+            return f"given, sha256 {hashlib.sha256(self.chosen.astype(np.int64).tobytes()).hexdigest()[:16]}"
+        return labels_named(BALANCED_LABELS if self.balanced else RANDOM_LABEL, self.num_classes)
 
     def of(self, seed: int, indices: Int[np.ndarray, "b"]) -> Int[np.ndarray, "b"]:
         """Of samples of these indices."""
         if self.chosen is not None:
             return self.chosen[indices].astype(np.int32)
-        key = jax.random.key(seed)
-        return np.asarray(random_labels(key, jnp.asarray(indices), self.num_classes), np.int32)
+        label = jnp.int32(BALANCED_LABELS if self.balanced else RANDOM_LABEL)
+        drawn = labels_of(jax.random.key(seed), jnp.asarray(indices), self.num_classes, label)
+        return np.asarray(drawn, np.int32)
 
 
 def drawing_of_function(
     draw: Draw,
     request: Request,
     mesh: Mesh,
-    extractor: FeatureExtractor,
+    extractors: Sequence[FeatureExtractor],
     *,
     value_range: Range | None = None,
     labels: Labels | None = None,
@@ -64,7 +74,7 @@ def drawing_of_function(
       draw: called with a key of the seed, indices and labels (b,) in int32.
       request: which samples.
       mesh: all devices.
-      extractor: of the features that will be measured.
+      extractors: of the features that will be measured.
       value_range: of images in floats; None: they are uint8.
       labels: of the samples.
       together: with several processes, they call `draw` together, each with the whole batch in NumPy arrays, and it
@@ -75,7 +85,7 @@ def drawing_of_function(
     """
     labels = Labels() if labels is None else labels
     key, size = jax.random.key(request.seed), request.batch_size * mesh.size
-    to_images = _program(mesh, value_range, request.rounding)
+    to_images = _program(mesh, value_range, request.roundings)
     call = _whole_batch if together else _own_share
 
     def drawn(indices: Int[np.ndarray, "b"]) -> dict[str, Array]:
@@ -89,9 +99,10 @@ def drawing_of_function(
     _check(probe, first, value_range)
     told = min(request.count, request.batch_size)  # as many on any number of devices
     digest = hashlib.sha256(probe["image"][:told].tobytes())
-    if extractor.identity is None:  # another function of the same name is another extractor
-        features = gathered(jitted(extractor, mesh)(columns["image"]), told)
-        digest.update(np.ascontiguousarray(features["features"]).tobytes())
+    for extractor in extractors:
+        if extractor.identity is None:  # another function of the same name is another extractor
+            features = gathered(jitted(extractor, mesh)(columns["image"]), told)
+            digest.update(np.ascontiguousarray(features["features"]).tobytes())
 
     def sampler(indices: Int[np.ndarray, "b"], rows: Int[np.ndarray, "b"]) -> tuple[dict[str, Array], Array]:
         if np.array_equal(indices, first):
@@ -101,9 +112,7 @@ def drawing_of_function(
             _warn_of_the_same(gathered({"image": found["image"]}, size)["image"], probe["image"])
         return found, jnp.zeros(0)
 
-    chosen = None if labels.chosen is None else hashlib.sha256(labels.chosen.astype(np.int64).tobytes()).hexdigest()
-    kind = "random" if labels.num_classes else "none"
-    asked = {"num_classes": labels.num_classes, "labels": kind if chosen is None else chosen[:16]}
+    asked = {"num_classes": labels.num_classes, "labels": labels.named}
     name = getattr(draw, "__qualname__", type(draw).__qualname__)
     where = f"{getattr(draw, '__module__', type(draw).__module__)}:{name}"
     facts = {"sampler": where, "value_range": None if value_range is None else list(value_range), **asked}
@@ -125,17 +134,20 @@ def pixels_of(value_range: Range) -> Pixels:
     return Pixels(float(value_range[0]), float(value_range[1]))
 
 
-def _program(mesh: Mesh, value_range: Range | None, rounding: Rounding) -> Callable[[Array, Array], dict[str, Array]]:
+def _program(
+    mesh: Mesh, value_range: Range | None, roundings: tuple[Rounding, ...]
+) -> Callable[[Array, Array], dict[str, Array]]:
     """Jitted: the columns of images as they were drawn."""
     codec = None if value_range is None else pixels_of(value_range)
 
     def columns(images: Shaped[Array, "b h w c"], labels: Int[Array, "b"]) -> dict[str, Array]:
-        levels, finite, inside = images, jnp.ones(len(images), bool), jnp.ones(len(images), bool)
+        levels = {image_name(rounding, roundings): images for rounding in roundings}
+        finite, inside = jnp.ones(len(images), bool), jnp.ones(len(images), bool)
         if codec is not None:
-            levels = codec.decode(images, rounding)
+            levels = {image_name(rounding, roundings): codec.decode(images, rounding) for rounding in roundings}
             finite = jnp.isfinite(images).all(axis=(1, 2, 3))
             inside = ((images >= codec.low) & (images <= codec.high)).all(axis=(1, 2, 3))
-        return {"image": levels, "label": labels, "finite": finite, "inside": inside}
+        return levels | {"label": labels, "finite": finite, "inside": inside}
 
     return jax.jit(columns, out_shardings=over_batch(mesh))
 

@@ -11,7 +11,7 @@ from jaxtyping import Int
 
 from score_jax.data.sources import Source
 from score_jax.jobs.cascades import Cascade, cascade_sampler, check_last_finite, open_images
-from score_jax.jobs.sample import RANDOM_LABEL, BatchSampler
+from score_jax.jobs.sample import RANDOM_LABEL, BatchSampler, labels_named
 from score_jax.runtime.parts import Columns
 from score_jax.typing import Rounding
 
@@ -24,15 +24,15 @@ class Request:
       count: how many: those of indices 0 to count - 1.
       batch_size: at a time, on each device.
       seed: of the whole set.
-      rounding: to uint8.
-      label: class of all of them, or `RANDOM_LABEL`.
+      roundings: to uint8, each of which is wanted; the first is that of the pictures.
+      label: class of all of them, `RANDOM_LABEL` or `BALANCED_LABELS`.
       images: of how many of the first the pixels are kept.
     """
 
     count: int
     batch_size: int
     seed: int
-    rounding: Rounding
+    roundings: tuple[Rounding, ...]
     label: int = RANDOM_LABEL
     images: int = 100
 
@@ -66,6 +66,13 @@ class Drawing:
     training: Callable[[], Source] | None = None
 
 
+def _labels_named(models: Cascade, request: Request) -> str:
+    """How the samples get their classes."""
+    if "label" in models.stages[0].given.conditions:
+        return "those of the images that are enlarged"
+    return labels_named(request.label, models.stages[0].num_classes)
+
+
 def of_cascade(models: Cascade, request: Request) -> Drawing:
     """Returns one model, or several that draw one after another, as what draws the samples asked for.
 
@@ -77,13 +84,13 @@ def of_cascade(models: Cascade, request: Request) -> Drawing:
         check_last_finite(models, columns["finite"], numbers)
 
     return Drawing(
-        cascade_sampler(models, seed=request.seed, label=request.label, rounding=request.rounding),
+        cascade_sampler(models, seed=request.seed, label=request.label, roundings=request.roundings),
         check,
         models.mesh,
         models.image_shape,
         identity=models.identity(request.count),
         named=models.named,
-        facts=models.facts(request.seed),
+        facts=models.facts(request.seed) | {"labels": _labels_named(models, request)},
         arithmetic=models.dtype,
         about=json.dumps(models.config.to_dict(), indent=2),
         training=lambda: open_images(models, "train_split"),

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from score_jax.builder import Experiment
 from score_jax.data.labels import checked_labels
 from score_jax.errors import InputError, named
-from score_jax.jobs.sample import RANDOM_LABEL, Given
+from score_jax.jobs.sample import Given
 from score_jax.runtime.array_files import read_arrays
 from score_jax.runtime.multihost import print_once
 
@@ -56,7 +56,7 @@ def enlarging(given: Given, experiment: Experiment, base: str | None, count: int
             f"{size} x {size} with {channels}: give such images."
         )
     classes, conditions = given.num_classes(experiment), {}
-    if classes and experiment.config.sampling.label == RANDOM_LABEL:
+    if classes and experiment.config.sampling.label < 0:
         if labels is None:
             raise InputError(
                 f"{base} has no classes (arr_1), but the model has {classes} classes: add arr_1, or give one class for "

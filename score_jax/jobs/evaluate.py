@@ -1,12 +1,10 @@
-"""`evaluate`: fresh samples against a reference, by the protocol of one evaluator."""
+"""`evaluate`: fresh samples against a reference, by the protocols of one or several evaluators."""
 
-import contextlib
 import dataclasses
-from collections.abc import Generator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Int, UInt8
@@ -17,7 +15,7 @@ from score_jax.errors import InputError
 from score_jax.evaluation import digit_features, feature_set, metrics
 from score_jax.evaluation.evaluation_report import EvaluationPage, write_evaluation_page
 from score_jax.evaluation.extrapolation import Extrapolated
-from score_jax.evaluation.feature_set import FeatureSet, collect
+from score_jax.evaluation.feature_set import FeatureSet
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.evaluation.kernel_distance import squared_mmd
@@ -26,21 +24,15 @@ from score_jax.evaluation.protocols import PLAIN, Protocol
 from score_jax.jobs.cascades import Cascade, open_images
 from score_jax.jobs.compare import Side, check_length, facts_of, features_of, open_side
 from score_jax.jobs.drawing import Drawing, Request, of_cascade
-from score_jax.jobs.feature_sets import (
-    KEPT,
-    array_features,
-    cached_source_features,
-    jitted,
-    sample_batches,
-    source_features,
-)
+from score_jax.jobs.feature_sets import array_features, cached_source_features, source_features
+from score_jax.jobs.sample import image_name
+from score_jax.jobs.sample_features import Measure, Samples, Shards, draw_features, roundings_of
 from score_jax.runtime.multihost import on_first_process
-from score_jax.runtime.parts import Columns, Parts, parts_of
-from score_jax.runtime.results import check_result, provenance, write_arrays, write_json
+from score_jax.runtime.results import check_result, provenance, write_json
 from score_jax.runtime.stop import Stop
 
-SHOWN, NEIGHBOURS = 100, 10
-"""Samples of the picture, and of the page's comparison with training images."""
+NEIGHBOURS = 10
+"""Samples of the page's comparison with training images."""
 _NEAR = 50_000
 _FEWEST_OF_A_CLASS = 20
 _SPLITS = ("train", "eval")
@@ -65,104 +57,6 @@ def trained_classifier(
         print("Training the classifier for the features of fid_digits.", flush=True)
         digit_features.save_classifier(path, digit_features.train_classifier(images, labels))
     return digit_features.load_classifier(path)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Samples:
-    """Samples as the metrics see them.
-
-    Attributes:
-      features: of all.
-      images: the first ones (k, h, w, c).
-      nfe: evaluations of the model for each (n,); none where that is not known.
-      parts: what was kept of the work while it lasted; None: nothing.
-    """
-
-    features: FeatureSet
-    images: UInt8[np.ndarray, "k h w c"]
-    nfe: Int[np.ndarray, "n"]
-    parts: Parts | None
-
-    @property
-    def cost(self) -> dict[str, Any]:
-        """Evaluations of the model per sample, for a result's file."""
-        return {"nfe_mean": float(self.nfe.mean()), "nfe_max": int(self.nfe.max())} if self.nfe.size else {}
-
-
-def draw_features(
-    drawing: Drawing,
-    extractor: FeatureExtractor,
-    request: Request,
-    *,
-    facts: dict[str, Any],
-    folder: Path | None,
-    shards: "Shards | None" = None,
-    stop: Stop | None = None,
-) -> Samples:
-    """Draws samples and keeps their features.
-
-    Args:
-      drawing: what draws.
-      extractor: of the features.
-      request: which samples.
-      facts: of the features, see `compare.facts_of`.
-      folder: where finished batches are kept while the work lasts; None: nowhere.
-      shards: takes all samples.
-      stop: ends the work after a batch.
-
-    Raises:
-      InputError: samples are not finite, or the model draws none.
-      Interrupted: `stop`; the same call goes on.
-    """
-    request = dataclasses.replace(request, images=request.count if shards else SHOWN)
-    asked = drawing.identity | {"request": dataclasses.asdict(request)}
-    parts = None if folder is None else parts_of(folder, asked | facts)
-    first: list[np.ndarray] = []
-    evaluations: list[np.ndarray] = []
-
-    def watched() -> Generator[Columns, None, None]:
-        for columns in sample_batches(drawing, jitted(extractor, drawing.mesh), request, parts=parts, stop=stop):
-            evaluations.append(columns.get("nfe", np.zeros(0, int)))
-            if "image" in columns and sum(len(images) for images in first) < SHOWN:
-                first.append(columns["image"][:SHOWN])
-            if shards is not None:
-                shards.add(columns["image"], columns["label"])
-            yield columns
-
-    with contextlib.closing(watched()) as batches:  # so that the progress bar ends before an error is printed
-        features = collect(batches, count=request.count, keep=KEPT, facts=facts)
-    if shards is not None:
-        shards.close()
-    return Samples(features, np.concatenate(first)[:SHOWN], np.concatenate(evaluations), parts)
-
-
-class Shards:
-    """Samples in .npz files of 10,000 (arr_0: uint8 (n, h, w, c), arr_1: classes), as guided-diffusion reads them."""
-
-    SIZE = 10_000
-
-    def __init__(self, folder: Path):
-        self._folder, self._written = folder, 0
-        self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
-
-    def add(self, images: UInt8[np.ndarray, "b h w c"], labels: Int[np.ndarray, "b"]) -> None:
-        """In their order."""
-        self._waiting.extend(zip(images, labels, strict=True))
-        while len(self._waiting) >= self.SIZE:
-            self._write(self.SIZE)
-
-    def close(self) -> None:
-        """Writes what is left."""
-        if self._waiting:
-            self._write(len(self._waiting))
-
-    def _write(self, count: int) -> None:
-        images, labels = zip(*self._waiting[:count], strict=True)
-        del self._waiting[:count]
-        if jax.process_index() == 0:
-            path = self._folder / f"samples_{self._written:05d}.npz"
-            write_arrays(path, {"arr_0": np.stack(images), "arr_1": np.array(labels)})
-        self._written += 1
 
 
 def beside_real_and_noise(
@@ -228,160 +122,204 @@ class Result:
 
 def evaluate(
     models: Cascade,
-    protocol: Protocol,
-    extractor: FeatureExtractor,
+    measured_by: Sequence[tuple[Protocol, FeatureExtractor]],
     *,
     workdir: Path,
-    reference: str | None = None,
+    references: Sequence[str | None] = (None,),
     save_samples: bool = False,
     stop: Stop | None = None,
-) -> Result | None:
+) -> list[Result] | None:
     """Draws `evaluation.num_samples` samples of a run and compares them with the reference, as `evaluate_drawing` does.
 
     Args:
       models: what draws, one model or a cascade.
-      protocol: of the numbers.
-      extractor: of the features.
+      measured_by: protocols of the numbers, and their features.
       workdir: for results, and for finished batches while the work lasts.
-      reference: "train", "eval", or what `compare.open_side` takes; None: what the protocol says.
+      references: of each protocol, or one of all: "train", "eval", or what `compare.open_side` takes; None: what the
+        protocol says.
       save_samples: keep all samples, as files.
       stop: ends the work after a batch.
 
     Returns:
-      The numbers, on the first process.
+      The numbers of each protocol, on the first process.
 
     Raises:
-      InputError: samples are not finite, there are too few, or the reference was made otherwise.
+      InputError: samples are not finite, there are too few, or a reference was made otherwise.
       Interrupted: `stop`; the same call goes on.
     """
     config, c = models.config, models.config.evaluation
-    request = Request(c.num_samples, c.batch_size, c.seed, protocol.rounding, config.sampling.label)
-    name = reference or ("eval" if protocol is PLAIN else "train")
-    if name in _SPLITS:
-        side = Side(name, None, open_images(models, f"{name}_split", as_trained=True), kept=True)
-    else:
-        side = open_side(name, protocol, extractor, channels=config.data.channels, data_dir=config.data.data_dir)
-    beside = open_images(models, "train_split") if protocol is PLAIN and reference is None else None
+    roundings = roundings_of(protocol for protocol, _ in measured_by)
+    request = Request(c.num_samples, c.batch_size, c.seed, roundings, config.sampling.label)
+    named = each_reference(references, len(measured_by))
+    sides = [_side_of_run(models, *how, name) for how, name in zip(measured_by, named, strict=True)]
+    plain = measured_by[0][0] is PLAIN and named[0] is None
+    beside = open_images(models, "train_split") if plain else None
     return evaluate_drawing(
         of_cascade(models, request),
         request,
-        protocol,
-        extractor,
-        side,
+        [Measure(*how, side) for how, side in zip(measured_by, sides, strict=True)],
         workdir=workdir,
         # Another reference than the data of the run may number its classes otherwise.
-        classes=bool(models.num_classes and side.kept),
+        classes=bool(models.num_classes),
         beside=None if beside is None else spread(beside, c.num_samples),
         save_samples=save_samples,
         stop=stop,
     )
 
 
+def each_reference(references: Sequence[Any], count: int) -> Sequence[Any]:
+    """Returns the reference of each of `count` protocols, of which there may be one for all.
+
+    Raises:
+      InputError: there are others.
+    """
+    if len(references) not in (1, count):
+        raise InputError(
+            f"{len(references)} references for {count} protocols: give one, or one for each protocol in its order."
+        )
+    return list(references) * (count if len(references) == 1 else 1)
+
+
+def _side_of_run(models: Cascade, protocol: Protocol, extractor: FeatureExtractor, name: str | None) -> Side:
+    """The reference of a run that is called so."""
+    name = name or ("eval" if protocol is PLAIN else "train")
+    if name in _SPLITS:
+        return Side(name, None, open_images(models, f"{name}_split", as_trained=True), kept=True)
+    data = models.config.data
+    return open_side(name, protocol, extractor, channels=data.channels, data_dir=data.data_dir)
+
+
 def evaluate_drawing(
     drawing: Drawing,
     request: Request,
-    protocol: Protocol,
-    extractor: FeatureExtractor,
-    side: Side,
+    measures: Sequence[Measure],
     *,
     workdir: Path | None,
     classes: bool = False,
     beside: Source | None = None,
     save_samples: bool = False,
     stop: Stop | None = None,
-) -> Result | None:
-    """Draws samples, compares them with the reference, and writes the files of the verb.
+) -> list[Result] | None:
+    """Draws samples once, compares them with each reference, and writes the files of the verb.
 
     Args:
       drawing: what draws.
-      request: which samples.
-      protocol: of the numbers.
-      extractor: of the features.
-      side: the reference.
+      request: which samples, with the roundings of all measures.
+      measures: protocols, features and references.
       workdir: for results, and for finished batches while the work lasts; None: for neither.
-      classes: labels of samples and of the reference name the same classes.
-      beside: training images, of which as many as there are samples are measured too.
+      classes: labels of samples and of references that are kept name the same classes.
+      beside: training images, of which as many as there are samples are measured too, by the first measure.
       save_samples: keep all samples, as files in the workdir.
       stop: ends the work after a batch.
 
     Returns:
-      The numbers, on the first process.
+      The numbers of each measure, on the first process.
 
     Raises:
-      InputError: samples are not finite, there are too few, or the reference was made otherwise.
+      InputError: samples are not finite, there are too few, or a reference was made otherwise.
       Interrupted: `stop`; the same call goes on.
     """
-    mesh, stem = drawing.mesh, "evaluation" if protocol is PLAIN else f"evaluation_{protocol.name}"
-    metrics.check_counts(generated=request.count, real=side.count)
-    check_length(side, extractor, drawing.image_shape)
+    for measure in measures:
+        metrics.check_counts(generated=request.count, real=measure.side.count)
+        check_length(measure.side, measure.extractor, drawing.image_shape)
     samples = draw_features(
         drawing,
-        extractor,
+        measures,
         request,
-        facts=facts_of(protocol, extractor),
-        folder=workdir and workdir / f"{stem}_parts",
-        shards=Shards(workdir / f"{stem}_samples") if workdir and save_samples else None,
+        folder=workdir and workdir / f"{measures[0].stem}_parts",
+        shards=_shards(measures, request, workdir) if workdir and save_samples else None,
         stop=stop,
     )
-    real = _reference_features(side, protocol, extractor, mesh, request.batch_size, workdir, stop)
+    reals = [_reference_features(measure, drawing.mesh, request.batch_size, workdir, stop) for measure in measures]
     found: dict[str, Any] = {}
     if beside is not None:
-        assert real is not None
-        found = beside_real_and_noise(beside, request.count, real, mesh, extractor, request.seed)
-
-    def finish() -> Result:
-        assert real is not None
-        values = metrics.measure(
-            protocol,
-            generated=samples.features,
-            real=real,
-            name=extractor.name,
-            logits=extractor.logits,
-            seed=request.seed,
+        assert reals[0] is not None
+        found = beside_real_and_noise(
+            beside, request.count, reals[0], drawing.mesh, measures[0].extractor, request.seed
         )
-        facts = _facts(drawing, protocol, request, samples, real)
-        extrapolated = metrics.by_count(samples.features, real)
-        fid = metrics.name_of("fid", extractor.name, None)
-        values |= found | metrics.at_infinity(fid, extrapolated)
-        check_result(values)
-        result = Result(values | facts, metrics.lines(values), workdir and workdir / f"{stem}.json")
-        if result.path is not None:
-            _write(result, samples)
-            by = by_class(samples.features, real) if classes else {}
-            _write_page(result.path.with_suffix(".html"), drawing, samples, values, facts, (fid, extrapolated), by)
-        return result
+
+    def finish() -> list[Result]:
+        results = []
+        for place, (measure, real) in enumerate(zip(measures, reals, strict=True)):
+            assert real is not None
+            named = classes and measure.side.kept
+            extra = found if place == 0 else {}
+            results.append(_finished(drawing, request, measure, samples, place, real, extra, workdir, classes=named))
+        if samples.parts is not None:
+            samples.parts.remove()
+        return results
 
     return on_first_process(finish)
 
 
-def _reference_features(
-    side: Side,
-    protocol: Protocol,
-    extractor: FeatureExtractor,
-    mesh: Mesh,
-    batch_size: int,
+def _shards(measures: Sequence[Measure], request: Request, workdir: Path) -> dict[str, Shards]:
+    """What keeps the samples, once for each rounding, in the folder of the first measure that rounds so."""
+    folders: dict[str, Shards] = {}
+    for measure in measures:
+        name = image_name(measure.protocol.rounding, request.roundings)
+        folders.setdefault(name, Shards(workdir / f"{measure.stem}_samples"))
+    return folders
+
+
+def _finished(
+    drawing: Drawing,
+    request: Request,
+    measure: Measure,
+    samples: Samples,
+    place: int,
+    real: FeatureSet,
+    found: dict[str, Any],
     workdir: Path | None,
-    stop: Stop | None,
+    *,
+    classes: bool,
+) -> Result:
+    """The numbers of the measure at this place, after its files are written."""
+    generated, extractor = samples.features[place], measure.extractor
+    values = metrics.measure(
+        measure.protocol,
+        generated=generated,
+        real=real,
+        name=extractor.name,
+        logits=extractor.logits,
+        seed=request.seed,
+    )
+    facts = _facts(drawing, measure, request, samples, generated, real)
+    extrapolated = metrics.by_count(generated, real)
+    fid = metrics.name_of("fid", extractor.name, None)
+    values |= found | metrics.at_infinity(fid, extrapolated)
+    check_result(values)
+    result = Result(values | facts, metrics.lines(values), workdir and workdir / f"{measure.stem}.json")
+    if result.path is not None:
+        _write(result, generated, samples.images[place])
+        by = by_class(generated, real) if classes else {}
+        page = result.path.with_suffix(".html")
+        _write_page(page, drawing, samples.images[place], values, facts, (fid, extrapolated), by)
+    return result
+
+
+def _reference_features(
+    measure: Measure, mesh: Mesh, batch_size: int, workdir: Path | None, stop: Stop | None
 ) -> FeatureSet | None:
     """None on processes that do not need it."""
+    side, extractor = measure.side, measure.extractor
     if not side.kept:
-        return features_of(side, protocol, extractor, mesh, batch_size=batch_size)
+        return features_of(side, measure.protocol, extractor, mesh, batch_size=batch_size)
     assert side.source is not None and workdir is not None
-    facts, parts = facts_of(protocol, extractor), workdir / "reference_parts"
+    facts, parts = facts_of(measure.protocol, extractor), workdir / "reference_parts"
     return cached_source_features(
         side.source, mesh, extractor, batch_size=batch_size, facts=facts, parts=parts, stop=stop
     )
 
 
 def _facts(
-    drawing: Drawing, protocol: Protocol, request: Request, samples: Samples, real: FeatureSet
+    drawing: Drawing, measure: Measure, request: Request, samples: Samples, generated: FeatureSet, real: FeatureSet
 ) -> dict[str, Any]:
     """How the numbers came about."""
     return provenance(
+        kind="evaluation",
         num_samples=request.count,
-        protocol=protocol.name,
-        **samples.features.facts,
-        rounding=request.rounding,
+        protocol=measure.protocol.name,
+        **generated.facts,
         reference=real.facts,
         **drawing.facts,
         seed=request.seed,
@@ -390,14 +328,12 @@ def _facts(
     )
 
 
-def _write(result: Result, samples: Samples) -> None:
-    """The files of the numbers, after which the parts are not needed."""
+def _write(result: Result, generated: FeatureSet, images: UInt8[np.ndarray, "k h w c"]) -> None:
+    """The files of the numbers."""
     assert result.path is not None
-    save_png(result.path.with_suffix(".png"), grid(samples.images, columns=10))
-    feature_set.save(result.path.with_suffix(".npz"), dataclasses.replace(samples.features, features=None, labels=None))
+    save_png(result.path.with_suffix(".png"), grid(images, columns=10))
+    feature_set.save(result.path.with_suffix(".npz"), dataclasses.replace(generated, features=None, labels=None))
     write_json(result.path, result.values)
-    if samples.parts is not None:
-        samples.parts.remove()
 
 
 def _neighbours(drawing: Drawing, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -417,7 +353,7 @@ def _neighbours(drawing: Drawing, shown: np.ndarray) -> tuple[np.ndarray, np.nda
 def _write_page(
     path: Path,
     drawing: Drawing,
-    samples: Samples,
+    images: UInt8[np.ndarray, "k h w c"],
     values: dict[str, Any],
     facts: dict[str, Any],
     extrapolated: tuple[str, Extrapolated],
@@ -429,8 +365,8 @@ def _write_page(
         title=f"{facts['protocol']}: {facts['num_samples']:,} samples of {drawing.named}",
         summary=values.get("warning", ""),
         numbers=metrics.rows(values),
-        samples=samples.images,
-        neighbours=_neighbours(drawing, samples.images[:NEIGHBOURS]),
+        samples=images,
+        neighbours=_neighbours(drawing, images[:NEIGHBOURS]),
         counts=line.counts,
         by_count=line.distances,
         metric=metric,

@@ -3,13 +3,13 @@
 import importlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from score_jax.convert.dinov2 import find_dinov2
 from score_jax.convert.inception import find_inception
-from score_jax.errors import InputError
+from score_jax.errors import InputError, entry_of
 from score_jax.evaluation.dinov2 import NAME, dinov2_extractor
 from score_jax.evaluation.features import FeatureExtractor, plain_features
 from score_jax.evaluation.inception import inception_extractor
@@ -77,35 +77,40 @@ def extractor_of(features: Callable[..., Any]) -> FeatureExtractor:
     return plain_features(name if name.isidentifier() else "features", features)
 
 
-def of_protocol(
-    protocol: Protocol, *, inception_weights: str | None, dinov2_weights: str | None, allow_other: bool
-) -> FeatureExtractor:
+NETWORKS = {"inception": "file of the FID Inception", "dinov2": "file or folder of DINOv2"}
+"""Networks that measure, and what their weights are."""
+
+
+def of_protocol(protocol: Protocol, weights: Mapping[str, str | Path | None], *, allow_other: bool) -> FeatureExtractor:
     """Returns the features of a protocol.
 
     Args:
       protocol: of the numbers.
-      inception_weights: file of the FID Inception; None: where the environment says.
-      dinov2_weights: file or folder of DINOv2; None: where the environment says.
+      weights: those of `NETWORKS` by their names; None or none: where the environment says.
       allow_other: take other weights than the evaluators', with a warning.
 
     Raises:
       InputError: the network's weights are not found, or are others.
     """
+    for name in weights:
+        entry_of(NETWORKS, "weights", name)
+    given = weights.get(protocol.network)
+    path = Path(given) if given else None
     if protocol.network == "inception":
-        return inception(protocol, inception_weights, allow_other=allow_other)
-    found = find_dinov2(Path(dinov2_weights) if dinov2_weights else None, allow_other=allow_other)
+        return inception(protocol, path, allow_other=allow_other)
+    found = find_dinov2(path, allow_other=allow_other)
     if found.name != NAME:
         print(f"Warning: these numbers are of {found.name}. Do not compare them with published ones of {NAME}.")
     return dinov2_extractor(found, protocol)
 
 
-def inception(protocol: Protocol, weights: str | None, *, allow_other: bool) -> FeatureExtractor:
+def inception(protocol: Protocol, weights: Path | None, *, allow_other: bool) -> FeatureExtractor:
     """Returns the FID Inception under a protocol.
 
     Raises:
       InputError: its weights are not found, or are not the published ones.
     """
-    found = find_inception(Path(weights) if weights else None, allow_other=allow_other)
+    found = find_inception(weights, allow_other=allow_other)
     if not found.published:
         print(
             f"Warning: these are not the published weights (sha256 {found.sha256[:16]}). Do not compare this FID with "
@@ -117,8 +122,8 @@ def inception(protocol: Protocol, weights: str | None, *, allow_other: bool) -> 
 def measured_by(
     protocol: str | None,
     features: Callable[..., Any] | None,
-    inception_weights: str | None,
-    dinov2_weights: str | None,
+    weights: Mapping[str, str | Path | None],
+    *,
     allow_other: bool,
 ) -> tuple[Protocol, FeatureExtractor]:
     """Returns the protocol of this name with its network's features, or of None the plain one with the given features.
@@ -126,8 +131,7 @@ def measured_by(
     Args:
       protocol: a key of `PROTOCOLS`; None: the plain distances of `features`.
       features: a function from uint8 images (b, h, w, c) to vectors (b, d).
-      inception_weights: as of `of_protocol`.
-      dinov2_weights: as of `of_protocol`.
+      weights: as of `of_protocol`.
       allow_other: as of `of_protocol`.
 
     Raises:
@@ -143,6 +147,4 @@ def measured_by(
     if features is not None:
         raise InputError(f"protocol={protocol!r} measures a network's features: give protocol=None with your own.")
     found = protocol_of(protocol)
-    return found, of_protocol(
-        found, inception_weights=inception_weights, dinov2_weights=dinov2_weights, allow_other=allow_other
-    )
+    return found, of_protocol(found, weights, allow_other=allow_other)

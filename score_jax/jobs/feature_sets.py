@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import types
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,12 @@ from score_jax.evaluation.feature_set import FeatureSet
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.jobs.drawing import Drawing, Request
 from score_jax.jobs.per_example import example_batches
-from score_jax.jobs.sample import filled_up
+from score_jax.jobs.sample import filled_up, image_name
 from score_jax.runtime.multihost import first_says
 from score_jax.runtime.parts import Columns, Parts, gathered, in_parts, parts_of
 from score_jax.runtime.sharding import over_batch, replicated
 from score_jax.runtime.stop import Stop
+from score_jax.typing import Rounding
 
 KEPT = 50_000
 """Images of a set whose features are kept for the metrics that need more than moments."""
@@ -62,28 +63,54 @@ def array_features(
     return source_features(in_memory(images), mesh, extractor, batch_size=batch_size, facts=dict(facts))
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class View:
+    """How a metric sees samples: as bytes of one rounding, by one network.
+
+    Attributes:
+      extractor: of the features.
+      rounding: to uint8, one of the request's.
+    """
+
+    extractor: FeatureExtractor
+    rounding: Rounding
+
+
+def seen(columns: Columns, place: int) -> Columns:
+    """Returns what the view at this place has of a batch: "features" (and "spatial") and "label"."""
+    names = {name: f"{name}_{place}" for name in ("features", "spatial")}
+    return {"label": columns["label"]} | {name: columns[key] for name, key in names.items() if key in columns}
+
+
 def sample_batches(
     drawing: Drawing,
-    of_images: Callable[[Array], dict[str, Array]],
+    views: Sequence[View],
     request: Request,
     *,
     parts: Parts | None = None,
     stop: Stop | None = None,
-) -> Iterator[Columns]:
-    """Batches of "features" (and "spatial"), "label", "nfe" and, of the first, "image": sample i of seed and i alone.
+) -> Generator[Columns, None, None]:
+    """Batches of the features of each view, see `seen`, of "label", "nfe" and, of the first, the images.
+
+    Sample i comes from the seed and i alone. Images are named by `image_name`.
 
     Raises:
       InputError: samples are not finite.
       Interrupted: `stop`; the same call with the same parts goes on.
     """
     size = request.batch_size * drawing.mesh.size
+    programs = [jitted(view.extractor, drawing.mesh) for view in views]
+    images = [image_name(rounding, request.roundings) for rounding in request.roundings]
 
     def compute(start: int, valid: int) -> Columns:
         indices = filled_up(start, valid, size)
         drawn, _ = drawing.sampler(indices, indices)
-        left = {"trajectory", *([] if start < request.images else ["image"])}
+        left = {"trajectory", *([] if start < request.images else images)}
         kept = {name: array for name, array in drawn.items() if name not in left}
-        columns = gathered(of_images(drawn["image"]) | kept, valid)
+        for place, (view, of_images) in enumerate(zip(views, programs, strict=True)):
+            features = of_images(drawn[image_name(view.rounding, request.roundings)])
+            kept |= {f"{name}_{place}": array for name, array in features.items()}
+        columns = gathered(kept, valid)
         drawing.check(columns, indices[:valid])
         return columns
 

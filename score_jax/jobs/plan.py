@@ -147,7 +147,7 @@ def lower_sampling(experiment: builder.Experiment, mesh: Mesh) -> tuple[Any, int
     experiment = supposed(experiment)
     classifier = classifier_of(experiment)
     guide = None if classifier is None else _params(classifier, mesh)
-    program: Any = sampling_program(experiment, mesh, 0, Given(classifier=classifier), "truncated")
+    program: Any = sampling_program(experiment, mesh, 0, Given(classifier=classifier), ("truncated",))
     label, images = jax.ShapeDtypeStruct((), jnp.int32), _images(experiment, mesh, b)
     drawn = {"label", "index"} | (set() if experiment.config.data.holes else {"image"})
     given = {name: array for name, array in images.items() if name not in drawn}

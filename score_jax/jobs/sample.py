@@ -28,8 +28,8 @@ from score_jax.samplers.best_of import best_of
 from score_jax.tiles import in_tiles
 from score_jax.typing import KeyArray, Params, Rounding
 
-RANDOM_LABEL = -1
-"""In place of a class: each sample of a class drawn from its seed and index."""
+RANDOM_LABEL, BALANCED_LABELS = -1, -2
+"""In place of a class: a class drawn from the seed and the sample's index; the index modulo the number of classes."""
 _LABEL_STREAM = 0x1ABE1
 _VIEW_STREAM = 0x71E35
 
@@ -110,7 +110,7 @@ BatchSampler = Callable[..., tuple[dict[str, Array], Array]]
 
 `rows` are their rows in the arrays that they are conditioned on, `handed` (none where it is left out) more such arrays,
 of these samples alone and on the devices already. The arrays returned are "image" (b, h, w, c) in uint8, "label",
-"nfe", "finite" and "trajectory" (b, k, h, w, c).
+"nfe", "finite" and "trajectory" (b, k, h, w, c), and images of further roundings as `image_name` calls them.
 """
 
 
@@ -139,8 +139,30 @@ def random_labels(key: KeyArray, indices: Int[Array, "b"], num_classes: int) -> 
     return jax.vmap(lambda key: jax.random.randint(key, (), 0, max(1, num_classes)))(keys)
 
 
+def labels_of(key: KeyArray, indices: Int[Array, "b"], num_classes: int, label: Int[Array, ""]) -> Int[Array, "b"]:
+    """Returns the class of each sample: `label`, or what `RANDOM_LABEL` or `BALANCED_LABELS` stands for."""
+    balanced = indices % max(1, num_classes)
+    drawn = jnp.where(label == BALANCED_LABELS, balanced, random_labels(key, indices, num_classes))
+    return jnp.where(label < 0, drawn, label)
+
+
+def labels_named(label: int, num_classes: int) -> str:
+    """Returns how samples got their classes, for a result's file."""
+    if not num_classes:
+        return "none"
+    kinds = {RANDOM_LABEL: f"random of {num_classes} classes", BALANCED_LABELS: f"balanced over {num_classes} classes"}
+    return kinds.get(label, f"class {label} of {num_classes}")
+
+
+def image_name(rounding: Rounding, roundings: tuple[Rounding, ...]) -> str:
+    """Returns the name of the images rounded so among the arrays of a sampler that rounds in several ways."""
+    return "image" if rounding == roundings[0] else f"image_{rounding}"
+
+
 @functools.lru_cache(maxsize=8)
-def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: Given, rounding: Rounding) -> Callable:
+def sampling_program(
+    experiment: Experiment, mesh: Mesh, num_saved: int, given: Given, roundings: tuple[Rounding, ...]
+) -> Callable:
     """Returns the sampler of an experiment, compiled once however often samples are drawn.
 
     Of parameters, those of what guides, a key, indices (b,), a label, and the rows of `given`.
@@ -150,8 +172,7 @@ def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: 
 
     def draw_batch(params: Params, guide_params, key, batch_indices, label, rows):
         classes, codec = given.num_classes(experiment), experiment.codec_with(params)
-        uniform = random_labels(key, batch_indices, classes)
-        rows = {"label": jnp.where(label == RANDOM_LABEL, uniform, label)} | rows
+        rows = {"label": labels_of(key, batch_indices, classes, label)} | rows
         known, edit, guide, start = None, None, None, None
         images: Any = codec.encode(rows["known"]) if "known" in rows else None
         if given.strength is not None:
@@ -188,11 +209,11 @@ def sampling_program(experiment: Experiment, mesh: Mesh, num_saved: int, given: 
         # The last denoising moves what is known a little, too.
         x = samples.x if known is None or known.noise else replace(known.measurement, samples.x, known.y)
         columns = {
-            "image": codec.decode(x, rounding),
+            **{image_name(rounding, roundings): codec.decode(x, rounding) for rounding in roundings},
             "label": rows["label"],
             "nfe": samples.nfe,
             "finite": finite,
-            "trajectory": codec.decode(jnp.moveaxis(samples.trajectory, 0, 1), rounding),
+            "trajectory": codec.decode(jnp.moveaxis(samples.trajectory, 0, 1), roundings[0]),
         }
         return columns, samples.times
 
@@ -208,12 +229,15 @@ def batch_sampler(
     num_saved: int = 0,
     label: int = RANDOM_LABEL,
     given: Given = _NOTHING,
-    rounding: Rounding = "truncated",
+    roundings: tuple[Rounding, ...] = ("truncated",),
 ) -> BatchSampler:
-    """Draws batches of one model, of which `given` has the arrays. Arguments and errors are those of `draw`."""
+    """Draws batches of one model, of which `given` has the arrays, rounded in each of these ways, see `image_name`.
+
+    Other arguments and errors are those of `draw`.
+    """
     experiment.part("sampler")
     _check_label(label, given.num_classes(experiment))
-    draw_batch, split = sampling_program(experiment, mesh, num_saved, given, rounding), over_batch(mesh)
+    draw_batch, split = sampling_program(experiment, mesh, num_saved, given, roundings), over_batch(mesh)
     key, guide_params = jax.random.key(seed), jax.device_put(given.guide_params, replicated(mesh))
 
     def on_devices(rows: np.ndarray) -> Array:
@@ -229,13 +253,13 @@ def batch_sampler(
 
 
 def _check_label(label: int, classes: int) -> None:
-    if label == RANDOM_LABEL or 0 <= label < classes:
+    if label == RANDOM_LABEL or (classes and BALANCED_LABELS <= label < classes):
         return
     if not classes:
         raise InputError(f"sampling.label={label}, but the model has no classes: leave it at {RANDOM_LABEL}.")
     raise InputError(
-        f"sampling.label={label}, but the model has {classes} classes: expected 0 to {classes - 1}, or {RANDOM_LABEL} "
-        "for random ones."
+        f"sampling.label={label}, but the model has {classes} classes: expected 0 to {classes - 1}, {RANDOM_LABEL} "
+        f"for random ones, or {BALANCED_LABELS} for each in turn."
     )
 
 
@@ -280,7 +304,7 @@ def draw(
       batch_size: samples at a time.
       seed: of the whole set.
       num_saved: states of the trajectory to keep.
-      label: class of class-conditional or classifier-guided samples, or `RANDOM_LABEL`.
+      label: class of class-conditional or classifier-guided samples, `RANDOM_LABEL` or `BALANCED_LABELS`.
       given: what they are conditioned on; row i of its arrays belongs to the sample with the i-th of the indices.
       rounding: to uint8, see `Pixels.decode`.
       parts: where finished batches are kept while the work lasts.
@@ -292,7 +316,7 @@ def draw(
     """
     indices = np.asarray(list(indices), np.int32)
     sampler = batch_sampler(
-        experiment, params, mesh, seed=seed, num_saved=num_saved, label=label, given=given, rounding=rounding
+        experiment, params, mesh, seed=seed, num_saved=num_saved, label=label, given=given, roundings=(rounding,)
     )
     drawn, finite = drawn_by(sampler, mesh, indices, batch_size=batch_size, parts=parts, stop=stop)
     check_finite(finite, indices, experiment.config)

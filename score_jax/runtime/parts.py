@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,7 @@ def in_parts(
     parts: Parts | None = None,
     stop: Stop | None = None,
     running: Callable[[Columns], dict[str, str]] = lambda columns: {},
-) -> Iterator[Columns]:
+) -> Generator[Columns, None, None]:
     """The columns of batch after batch, on every process: `compute(start, valid)` of `valid` examples from `start` on.
 
     Other arguments and errors are those of `parts_to_do`.

@@ -12,6 +12,7 @@ import pytest
 from gaussian_models import MEAN, MODELS, SHAPE, STD, VP
 
 import score_jax as sj
+from score_jax.errors import InputError
 from tiny import in_two_processes
 
 LINEAR = np.random.default_rng(5).normal(size=(16, 2)).astype(np.float32) / 4
@@ -118,13 +119,17 @@ def test_labels_are_drawn_or_given():
         seen.update(zip(np.asarray(indices).tolist(), np.asarray(labels).tolist(), strict=True))
         return uniform(key, indices, labels)
 
-    assert sj.evaluate(draw, **HOW, num_classes=3)["labels"] == "random"
+    assert sj.evaluate(draw, **HOW, num_classes=3)["labels"] == "random of 3 classes"
     first = dict(seen)
     assert set(first.values()) == {0, 1, 2} and len(first) == 40
     sj.evaluate(draw, **HOW | {"batch_size": 2}, num_classes=3)
     assert seen == first  # of the seed and the index
     sj.evaluate(draw, **HOW, labels=np.arange(40) % 10)
     assert seen == {i: i % 10 for i in range(40)}
+    assert sj.evaluate(draw, **HOW, num_classes=4, labels="balanced")["labels"] == "balanced over 4 classes"
+    assert seen == {i: i % 4 for i in range(40)}
+    with pytest.raises(InputError, match="labels='balanced', num_classes=0: expected .balanced., and num_classes"):
+        sj.evaluate(draw, **HOW, labels="balanced")
 
 
 def test_together_draw_gets_the_whole_batch_as_it_is():

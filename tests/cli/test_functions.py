@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import score_jax as sj
+from score_jax.evaluation.features import plain_features
+from score_jax.jobs import extractors
 from score_jax.runtime.exit_codes import STOPPED
 from tiny import here
 
@@ -47,6 +49,11 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+def of_a_user_means(images):
+    """Few enough features for 24 images."""
+    return images.mean((2, 3)) / 255.0
+
+
 EVALUATE = ("evaluate", "--reference=real.npz", "--num_samples=24", "--features=of_a_user:means", "--batch_size=1")
 LIKELIHOOD = ("likelihood", "--images=real.npz", "--process=vp", "--output=score", "--config.likelihood.batch_size=8")
 SCORE = (*LIKELIHOOD, "--model=of_a_user:score")
@@ -72,6 +79,21 @@ def test_an_evaluation_is_that_of_python_and_goes_on_where_it_was_stopped(folder
         assert again[name] == whole[name]
     assert here(*stopping, '--sampler_args={"shift": 5}') == 0
     assert json.loads((folder / "parts" / "evaluation.json").read_text())["fid_means"] != whole["fid_means"]
+
+
+def test_several_protocols_measure_one_drawing(folder, monkeypatch, capsys):
+    """Three evaluators, of which one rounds and one sees otherwise; each with its own reference."""
+    monkeypatch.setattr(extractors, "inception", lambda protocol, *_, **__: plain_features("", of_a_user_means))
+    several = ("evaluate", "--sampler=of_a_user:draw", "--num_samples=24", "--batch_size=1", "--workdir=several")
+    assert here(*several, "--protocol=edm,jax_fid,adm", "--reference=real.npz,real.npz,real.npz") == 0
+    said = capsys.readouterr().out
+    for name in ("edm", "jax_fid", "adm"):
+        found = json.loads((folder / "several" / f"evaluation_{name}.json").read_text())
+        assert found["protocol"] == name and f"evaluation_{name}.json" in said
+    assert here(*several, "--protocol=edm,edm", "--reference=real.npz") == 2
+    assert "--protocol=edm,edm names edm twice: leave one out." in capsys.readouterr().err
+    assert here(*several, "--protocol=edm,jax_fid", "--reference=real.npz,a,b") == 2
+    assert "3 references for 2 protocols" in capsys.readouterr().err
 
 
 def test_a_likelihood_is_that_of_python(folder, capsys):

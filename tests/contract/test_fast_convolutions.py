@@ -115,7 +115,7 @@ def training(config, *, accumulate=2):
 
 def sampling(config, given, guide_params, rows=None):
     experiment = builder.experiment(config)
-    program = sampling_program(experiment, mesh(), 0, given, "truncated")
+    program = sampling_program(experiment, mesh(), 0, given, ("truncated",))
     indices, key = jnp.zeros(config.sampling.batch_size, jnp.int32), jax.random.key(0)
     return program.lower(experiment.network.shapes(), guide_params, key, indices, jnp.int32(0), rows or {})
 

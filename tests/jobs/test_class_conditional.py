@@ -9,10 +9,11 @@ import pytest
 
 from configs import base
 from score_jax import builder
+from score_jax.cli.verb import with_aliases
 from score_jax.data.sources import Source
 from score_jax.errors import InputError
 from score_jax.jobs import likelihood
-from score_jax.jobs.sample import draw
+from score_jax.jobs.sample import BALANCED_LABELS, RANDOM_LABEL, draw, labels_named, labels_of, random_labels
 from score_jax.runtime.sharding import make_mesh
 
 ADM = dict(name="adm", channels=32, num_res_blocks=1, attention_resolutions=(), num_classes=3, learn_sigma=True)
@@ -85,6 +86,24 @@ def test_labels_reach_the_ode_and_the_likelihood():
     three = bits([0, 1, 2])
     np.testing.assert_allclose(bits([0, 1, 2, 0])[:3], three, atol=1e-4)
     assert np.abs(three - bits([1, 2, 0])).min() > 1e-4
+
+
+def test_balanced_labels_give_each_class_in_turn_whatever_the_batch():
+    indices = jnp.array([7, 0, 1, 2, 3])
+    balanced = labels_of(jax.random.key(0), indices, 3, jnp.int32(BALANCED_LABELS))
+    np.testing.assert_array_equal(balanced, [1, 0, 1, 2, 0])
+    random = labels_of(jax.random.key(0), indices, 3, jnp.int32(RANDOM_LABEL))
+    np.testing.assert_array_equal(random, random_labels(jax.random.key(0), indices, 3))
+    np.testing.assert_array_equal(labels_of(jax.random.key(0), indices, 3, jnp.int32(2)), [2] * 5)
+    named = [labels_named(label, 3) for label in (BALANCED_LABELS, RANDOM_LABEL, 2)]
+    assert named == ["balanced over 3 classes", "random of 3 classes", "class 2 of 3"]
+    assert labels_named(RANDOM_LABEL, 0) == "none"
+
+
+def test_labels_on_the_command_line_are_words_or_numbers():
+    words = with_aliases(["evaluate", "--labels=balanced"]), with_aliases(["sample", "--labels=7"])
+    assert words == (["evaluate", "--config.sampling.label=-2"], ["sample", "--config.sampling.label=7"])
+    assert with_aliases(["train", "--labels=classes.csv"]) == ["train", "--labels=classes.csv"]
 
 
 def test_classes_that_are_not_there_are_refused():

@@ -14,12 +14,14 @@ from score_jax.errors import InputError
 from score_jax.evaluation import metrics
 from score_jax.evaluation.features import FeatureExtractor, plain_features
 from score_jax.evaluation.protocols import PLAIN, Protocol
-from score_jax.jobs import evaluate
+from score_jax.jobs import evaluate, sample_features
 from score_jax.jobs.cascades import Cascade, Stage
+from score_jax.jobs.compare import Side
 from score_jax.jobs.drawing import Request, of_cascade
 from score_jax.jobs.feature_sets import array_features, cached_source_features, pixel_hash
 from score_jax.jobs.open_split import open_split
 from score_jax.jobs.sample import batch_sampler
+from score_jax.jobs.sample_features import Measure, Shards, draw_features
 from score_jax.runtime.parts import Interrupted
 from score_jax.runtime.sharding import make_mesh
 from tiny import in_two_processes
@@ -49,51 +51,51 @@ EXTRACTOR = plain_features("pixels", pixels)
 
 
 def drawn(model, folder, devices=2, stop=None, seed=3, shards=None):
-    request = Request(COUNT, 4, seed, "truncated")
-    return evaluate.draw_features(
+    request = Request(COUNT, 4, seed, ("truncated",))
+    return draw_features(
         of_cascade(models(model, mesh_of(devices), folder), request),
-        EXTRACTOR,
+        [Measure(PLAIN, EXTRACTOR, Side("none", None, None))],
         request,
-        facts={"features": "pixels"},
         folder=folder,
-        shards=shards,
+        shards=shards and {"image": shards},
         stop=stop,
     )
 
 
 @pytest.mark.slow
 def test_interrupted_and_resumed_is_the_same_to_the_bit(model, tmp_path):
-    whole = drawn(model, tmp_path / "whole").features
+    whole = drawn(model, tmp_path / "whole").features[0]
     for questions in (2, 1):
         with pytest.raises(Interrupted, match="of 50 examples"):
             drawn(model, tmp_path / "parts", stop=StopAfter(questions))
     resumed = drawn(model, tmp_path / "parts")
-    np.testing.assert_array_equal(resumed.features.features, whole.features)
-    np.testing.assert_array_equal(resumed.features.moments["features"].scatter, whole.moments["features"].scatter)
-    assert resumed.features.facts["n"] == COUNT and len(whole.features) == COUNT
+    found = resumed.features[0]
+    np.testing.assert_array_equal(found.features, whole.features)
+    np.testing.assert_array_equal(found.moments["features"].scatter, whole.moments["features"].scatter)
+    assert found.facts["n"] == COUNT and len(whole.features) == COUNT
     resumed.parts.remove()
     assert not (tmp_path / "parts").exists()
 
 
 @pytest.mark.slow
 def test_devices_make_no_difference_and_seeds_do(model, tmp_path):
-    two, eight = drawn(model, tmp_path / "2"), drawn(model, tmp_path / "8", devices=8)
-    np.testing.assert_array_equal(two.features.features, eight.features.features)
-    np.testing.assert_array_equal(two.features.moments["features"].mean, eight.features.moments["features"].mean)
-    other = drawn(model, tmp_path / "2", seed=4)
-    assert not np.array_equal(other.features.features, two.features.features)
-    assert len(np.unique(two.features.features, axis=0)) == COUNT  # no sample twice
+    (two,), (eight,) = drawn(model, tmp_path / "2").features, drawn(model, tmp_path / "8", devices=8).features
+    np.testing.assert_array_equal(two.features, eight.features)
+    np.testing.assert_array_equal(two.moments["features"].mean, eight.moments["features"].mean)
+    (other,) = drawn(model, tmp_path / "2", seed=4).features
+    assert not np.array_equal(other.features, two.features)
+    assert len(np.unique(two.features, axis=0)) == COUNT  # no sample twice
 
 
 def test_samples_are_kept_in_shards(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate.Shards, "SIZE", 20)
+    monkeypatch.setattr(Shards, "SIZE", 20)
     with pytest.raises(Interrupted):
-        drawn(model, tmp_path / "parts", stop=StopAfter(4), shards=evaluate.Shards(tmp_path / "samples"))
-    result = drawn(model, tmp_path / "parts", shards=evaluate.Shards(tmp_path / "samples"))
+        drawn(model, tmp_path / "parts", stop=StopAfter(4), shards=Shards(tmp_path / "samples"))
+    result = drawn(model, tmp_path / "parts", shards=Shards(tmp_path / "samples"))
     files = sorted((tmp_path / "samples").glob("*.npz"))
     images = [np.load(file)["arr_0"] for file in files]
     assert [len(part) for part in images] == [20, 20, 10] and images[0].dtype == np.uint8
-    np.testing.assert_array_equal(np.concatenate(images).reshape(COUNT, -1), result.features.features)
+    np.testing.assert_array_equal(np.concatenate(images).reshape(COUNT, -1), result.features[0].features)
 
 
 def test_a_source_is_measured_once_and_found_again(tmp_path, monkeypatch, capsys):
@@ -150,7 +152,7 @@ def config_of(tmp_path, count=12):
 def test_the_files_say_how_the_numbers_came_about(tmp_path):
     built = config_of(tmp_path)
     one = models(built, mesh_of(2), tmp_path / "run", step=7)
-    result = evaluate.evaluate(one, PLAIN, EXTRACTOR, workdir=tmp_path / "run")
+    (result,) = evaluate.evaluate(one, [(PLAIN, EXTRACTOR)], workdir=tmp_path / "run")
     values = json.loads(result.path.read_text())
     assert values["fid_pixels_real"] < values["fid_pixels_noise"] and values["fid_pixels"] > 0
     assert values["num_samples"] == values["n"] == 12 and values["rounding"] == "truncated" and values["step"] == 7
@@ -184,24 +186,76 @@ def test_what_lies_beside_is_that_of_images_in_memory(tmp_path):
 def test_fewer_images_than_a_covariance_needs_are_said(tmp_path):
     built = config_of(tmp_path, count=2)
     with pytest.raises(InputError, match="at least 4"):
-        evaluate.evaluate(models(built, mesh_of(1), tmp_path), PLAIN, EXTRACTOR, workdir=tmp_path / "run")
+        evaluate.evaluate(models(built, mesh_of(1), tmp_path), [(PLAIN, EXTRACTOR)], workdir=tmp_path / "run")
 
 
 def test_a_protocol_rounds_its_samples(tmp_path):
     built = config_of(tmp_path)
     protocol = Protocol("rounds", rounding="rounded")
     model = models(built, mesh_of(2), tmp_path)
-    evaluate.evaluate(model, protocol, EXTRACTOR, workdir=tmp_path, reference="train")
-    evaluate.evaluate(model, PLAIN, EXTRACTOR, workdir=tmp_path, reference="train")
+    evaluate.evaluate(model, [(protocol, EXTRACTOR)], workdir=tmp_path, references=["train"])
+    evaluate.evaluate(model, [(PLAIN, EXTRACTOR)], workdir=tmp_path, references=["train"])
     rounded, truncated = (np.load(tmp_path / f"{stem}.npz")["mu"] for stem in ("evaluation_rounds", "evaluation"))
     assert 0.3 < (rounded - truncated).mean() < 0.7
+
+
+def test_protocols_from_one_drawing_are_those_of_a_drawing_each(tmp_path, monkeypatch):
+    """Two that share their features, and one that rounds otherwise: each file as the protocol alone writes it."""
+    means = plain_features("means", lambda images: images.mean((1, 2)))
+    protocols = [Protocol("one", neighbours=3), Protocol("two", kid="subsets"), Protocol("three", rounding="truncated")]
+    measures = list(zip(protocols, (EXTRACTOR, EXTRACTOR, means), strict=True))
+    model, drawings = models(config_of(tmp_path), mesh_of(2), tmp_path), []
+
+    def counted(*arguments, **options):
+        drawings.append(1)
+        return draw_features(*arguments, **options)
+
+    monkeypatch.setattr(evaluate, "draw_features", counted)
+
+    def evaluated(folder, measures):
+        how = dict(workdir=tmp_path / folder, references=["train"], save_samples=True)
+        return evaluate.evaluate(model, measures, **how)
+
+    together = evaluated("together", measures)
+    assert len(together) == 3 and len(drawings) == 1
+    for result, measure in zip(together, measures, strict=True):
+        (alone,) = evaluated("alone", [measure])
+        assert alone.values == result.values and alone.lines == result.lines
+        for suffix in (".json", ".png"):
+            name = f"evaluation_{measure[0].name}{suffix}"
+            assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "together" / name).read_bytes()
+    assert together[0].values["rounding"] == "rounded" and together[2].values["rounding"] == "truncated"
+    kept = sorted(path.name for path in (tmp_path / "together").glob("*_samples"))
+    assert kept == ["evaluation_one_samples", "evaluation_three_samples"]  # once for each rounding
+    rounded, truncated = (np.load(tmp_path / "together" / name / "samples_00000.npz")["arr_0"] for name in kept)
+    assert 0.3 < (rounded.astype(float) - truncated).mean() < 0.7
+
+
+def test_features_that_protocols_share_are_computed_once(tmp_path, monkeypatch):
+    protocols = [Protocol("a"), Protocol("b", kid="subsets"), Protocol("c", rounding="truncated")]
+    seen = []
+    original = sample_features.sample_batches
+    monkeypatch.setattr(sample_features, "sample_batches", lambda *a, **k: seen.append(a[1]) or original(*a, **k))
+    model = models(config_of(tmp_path), mesh_of(2), tmp_path)
+    evaluate.evaluate(model, [(protocol, EXTRACTOR) for protocol in protocols], workdir=tmp_path, references=["train"])
+    assert [view.rounding for view in seen[0]] == ["rounded", "truncated"]
+
+
+def test_protocols_have_a_reference_each_or_one_for_all(tmp_path):
+    model, file = models(config_of(tmp_path), mesh_of(2), tmp_path), str(tmp_path / "images.npz")
+    measures = [(Protocol(name), EXTRACTOR) for name in "ab"]
+    one, other = evaluate.evaluate(model, measures, workdir=tmp_path, references=["train", file])
+    assert one.values["fid_pixels"] == other.values["fid_pixels"]
+    assert one.values["reference"]["pixels"] == other.values["reference"]["pixels"]
+    with pytest.raises(InputError, match="3 references for 2 protocols: give one, or one for each"):
+        evaluate.evaluate(model, measures, workdir=tmp_path, references=["train", "train", "eval"])
 
 
 def test_a_run_through_the_front_door_is_the_verb_to_the_bit(tmp_path):
     """Its sampler as a function: the same samples, features, moments and distances."""
     one = models(config_of(tmp_path), make_mesh(), tmp_path)
     images, c = str(tmp_path / "images.npz"), one.config.evaluation
-    verb = evaluate.evaluate(one, PLAIN, EXTRACTOR, workdir=tmp_path / "verb", reference=images)
+    (verb,) = evaluate.evaluate(one, [(PLAIN, EXTRACTOR)], workdir=tmp_path / "verb", references=[images])
     sampler = batch_sampler(one.stages[0].experiment, (), one.mesh, seed=c.seed)
     door = sj.evaluate(
         lambda key, indices, labels: sampler(np.asarray(indices), np.asarray(indices))[0]["image"],
@@ -233,7 +287,7 @@ from score_jax.runtime.sharding import make_mesh
 multihost._SECONDS = 0.1
 folder = Path(sys.argv[3])
 model = models(config_of(folder), make_mesh(), folder / "two")
-result = evaluate.evaluate(model, PLAIN, EXTRACTOR, workdir=folder / "two")
+result = evaluate.evaluate(model, [(PLAIN, EXTRACTOR)], workdir=folder / "two")
 assert (result is None) == (jax.process_index() > 0)
 """
 
@@ -241,7 +295,7 @@ assert (result is None) == (jax.process_index() > 0)
 @pytest.mark.slow
 def test_two_processes_give_the_same_bits(tmp_path):
     model = models(config_of(tmp_path), mesh_of(1), tmp_path / "one")
-    evaluate.evaluate(model, PLAIN, EXTRACTOR, workdir=tmp_path / "one")
+    evaluate.evaluate(model, [(PLAIN, EXTRACTOR)], workdir=tmp_path / "one")
     in_two_processes(TWO_PROCESSES, tmp_path, __file__)
     one, two = (np.load(tmp_path / name / "evaluation.npz") for name in ("one", "two"))
     np.testing.assert_array_equal(one["sigma"], two["sigma"])
@@ -256,6 +310,6 @@ def test_without_plots_the_numbers_are_there(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(evaluate, "write_evaluation_page", no_plots)
     model = models(config_of(tmp_path), mesh_of(2), tmp_path)
-    result = evaluate.evaluate(model, PLAIN, EXTRACTOR, workdir=tmp_path)
+    (result,) = evaluate.evaluate(model, [(PLAIN, EXTRACTOR)], workdir=tmp_path)
     assert json.loads(result.path.read_text())["fid_pixels"] > 0
     assert "No evaluation.html: The report's plots need matplotlib." in capsys.readouterr().out
