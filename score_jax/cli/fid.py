@@ -46,6 +46,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--dinov2_weights", help="file or folder of DINOv2, for edm2_dinov2 and dgm_eval; by default $SCORE_JAX_DINOV2"
     )
+    parser.add_argument("--vgg16_weights", help="file of VGG16, for torch_fidelity_prc; by default $SCORE_JAX_VGG16")
     parser.add_argument(
         "--allow_other_weights", action="store_true", help="accept weights that are not the published ones"
     )
@@ -69,6 +70,7 @@ def main(argv: list[str]) -> int:
             protocol,
             inception_weights=options.inception_weights,
             dinov2_weights=options.dinov2_weights,
+            vgg16_weights=options.vgg16_weights,
             allow_other=options.allow_other_weights,
         )
     texts = [options.generated] + ([] if options.real is None else [options.real])

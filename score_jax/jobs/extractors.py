@@ -9,11 +9,13 @@ from typing import Any
 
 from score_jax.convert.dinov2 import find_dinov2
 from score_jax.convert.inception import find_inception
+from score_jax.convert.vgg16 import find_vgg16
 from score_jax.errors import InputError
 from score_jax.evaluation.dinov2 import NAME, dinov2_extractor
 from score_jax.evaluation.features import FeatureExtractor, plain_features
 from score_jax.evaluation.inception import inception_extractor
 from score_jax.evaluation.protocols import PLAIN, Protocol, protocol_of
+from score_jax.evaluation.vgg16 import vgg16_extractor
 
 
 def imported(path: str, flag: str) -> Any:
@@ -78,7 +80,12 @@ def extractor_of(features: Callable[..., Any]) -> FeatureExtractor:
 
 
 def of_protocol(
-    protocol: Protocol, *, inception_weights: str | None, dinov2_weights: str | None, allow_other: bool
+    protocol: Protocol,
+    *,
+    inception_weights: str | None,
+    dinov2_weights: str | None,
+    allow_other: bool,
+    vgg16_weights: str | None = None,
 ) -> FeatureExtractor:
     """Returns the features of a protocol.
 
@@ -87,16 +94,18 @@ def of_protocol(
       inception_weights: file of the FID Inception; None: where the environment says.
       dinov2_weights: file or folder of DINOv2; None: where the environment says.
       allow_other: take other weights than the evaluators', with a warning.
+      vgg16_weights: file of VGG16; None: where the environment says.
 
     Raises:
       InputError: the network's weights are not found, or are others.
     """
-    if protocol.network == "inception":
-        return inception(protocol, inception_weights, allow_other=allow_other)
-    found = find_dinov2(Path(dinov2_weights) if dinov2_weights else None, allow_other=allow_other)
-    if found.name != NAME:
-        print(f"Warning: these numbers are of {found.name}. Do not compare them with published ones of {NAME}.")
-    return dinov2_extractor(found, protocol)
+    match protocol.network:
+        case "inception":
+            return inception(protocol, inception_weights, allow_other=allow_other)
+        case "vgg16":
+            return vgg16(protocol, vgg16_weights, allow_other=allow_other)
+        case "dinov2":
+            return dinov2(protocol, dinov2_weights, allow_other=allow_other)
 
 
 def inception(protocol: Protocol, weights: str | None, *, allow_other: bool) -> FeatureExtractor:
@@ -105,13 +114,44 @@ def inception(protocol: Protocol, weights: str | None, *, allow_other: bool) -> 
     Raises:
       InputError: its weights are not found, or are not the published ones.
     """
-    found = find_inception(Path(weights) if weights else None, allow_other=allow_other)
-    if not found.published:
+    found = find_inception(_path(weights), allow_other=allow_other)
+    _warn_of_other(found.published, found.sha256, "FID")
+    return inception_extractor(found, protocol)
+
+
+def vgg16(protocol: Protocol, weights: str | None, *, allow_other: bool) -> FeatureExtractor:
+    """Returns VGG16 under a protocol.
+
+    Raises:
+      InputError: its weights are not found, or are not the published ones.
+    """
+    found = find_vgg16(_path(weights), allow_other=allow_other)
+    _warn_of_other(found.published, found.sha256, "precision and recall")
+    return vgg16_extractor(found, protocol)
+
+
+def dinov2(protocol: Protocol, weights: str | None, *, allow_other: bool) -> FeatureExtractor:
+    """Returns DINOv2 under a protocol.
+
+    Raises:
+      InputError: its weights are not found, or are of another network than the evaluators'.
+    """
+    found = find_dinov2(_path(weights), allow_other=allow_other)
+    if found.name != NAME:
+        print(f"Warning: these numbers are of {found.name}. Do not compare them with published ones of {NAME}.")
+    return dinov2_extractor(found, protocol)
+
+
+def _path(weights: str | None) -> Path | None:
+    return Path(weights) if weights else None
+
+
+def _warn_of_other(published: bool, sha256: str, numbers: str) -> None:
+    if not published:
         print(
-            f"Warning: these are not the published weights (sha256 {found.sha256[:16]}). Do not compare this FID with "
+            f"Warning: these are not the published weights (sha256 {sha256[:16]}). Do not compare this {numbers} with "
             "published ones."
         )
-    return inception_extractor(found, protocol)
 
 
 def measured_by(
