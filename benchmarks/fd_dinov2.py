@@ -9,7 +9,6 @@ images of 224 x 224, as the evaluators have them, and of other sizes. --write ma
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import parity_file
 from peer import Peer, peer_of
 
 from report import Claim, emit
@@ -128,23 +128,10 @@ def _write(
 def _save(
     path: Path, case: str, origin: dict[str, str], config: dict[str, Any], arrays: dict[str, Any], versions: Any
 ) -> None:
-    outputs = [key for key in arrays if key.startswith("out/")]
-    rounding = {}
-    for key in outputs:
-        double = arrays[key.replace("out/", "out64/")]
-        rounding[key] = {"scale": float(np.abs(double).max()), "max_abs": float(np.abs(arrays[key] - double).max())}
-    meta = {
-        "format": 1,
-        "system": "dinov2",
-        "case": case,
-        "source": origin,
-        "config": config,
-        "how": "out64: position embeddings are resized in float64 too, which both codes do in float32 always",
-        "rounding_f32_vs_f64": rounding,
-        "tolerance": {"rtol": 0.0, "atol_of_scale": LIMIT},
-        "versions": versions,
-    }
-    np.savez_compressed(path, meta=np.array(json.dumps(meta)), **arrays)
+    how = "out64: position embeddings are resized in float64 too, which both codes do in float32 always"
+    parity_file.save(
+        path, "dinov2", case, arrays, source=origin, config=config, how=how, limit=LIMIT, versions=versions
+    )
 
 
 def input_claims(peer: Peer, folder: Path, written: Path | None) -> list[Claim]:

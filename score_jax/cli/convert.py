@@ -7,7 +7,7 @@ from absl import flags
 
 from score_jax.cli import config_flags
 from score_jax.cli.verb import parse_flags
-from score_jax.convert import dinov2, inception
+from score_jax.convert import dinov2, inception, vgg16
 from score_jax.errors import InputError
 from score_jax.jobs.convert import RELEASES, WITHOUT_CONFIG, convert
 
@@ -23,12 +23,14 @@ _DESCRIPTION = f"""Converts published weights. Nothing in the file is executed, 
   python -m score_jax convert --from=karlo FOLDER --workdir=runs/karlo
 
   python -m score_jax convert --from=fid_inception pt_inception-2015-12-05-6726825d.pth inception.safetensors
+  python -m score_jax convert --from=vgg16 vgg16-397923af.pth vgg16.safetensors
   python -m score_jax convert --from=dinov2 dinov2_vitl14_pretrain.pth dinov2.safetensors
 
 --from names the code that wrote the weights:
-{", ".join(RELEASES)}, {inception.RELEASE} or
-{dinov2.RELEASE}. The last two are the networks of FID and of FD-DINOv2, which need no config and become one file; the
-weights of dinov2 are the hub's file or a folder of transformers. {", ".join(WITHOUT_CONFIG)} need none
+{", ".join(RELEASES)}, {inception.RELEASE},
+{vgg16.RELEASE} or {dinov2.RELEASE}. The last three are the networks of FID, of torch-fidelity's precision and recall,
+and of FD-DINOv2, which need no config and become one file; the weights of dinov2 are the hub's file or a folder of
+transformers. {", ".join(WITHOUT_CONFIG)} need none
 either: the networks follow from the weights. Of Stable Diffusion 2 give --prediction=eps or --prediction=v. karlo, of
 its own files or a folder of diffusers, becomes a cascade of three workdirs.
 
@@ -41,6 +43,10 @@ _KINDS = {
     "ema": "averaged over training",
     "raw": "not averaged",
     "unknown": "averaged or not, the file does not say: give --weights",
+}
+_KNOWN_FILES = {
+    inception.RELEASE: (inception.convert_inception, inception.VARIABLE),
+    vgg16.RELEASE: (vgg16.convert_vgg16, vgg16.VARIABLE),
 }
 
 
@@ -69,8 +75,9 @@ def _define(values: flags.FlagValues) -> None:
     )
 
 
-def _convert_inception(argv: list[str]) -> int:
-    """The one network that no config describes."""
+def _convert_known(argv: list[str], release: str) -> int:
+    """A network of a metric, which no config describes and all evaluators take from one file."""
+    convert_file, variable = _KNOWN_FILES[release]
     values = flags.FlagValues()
     _define(values)
     flags.DEFINE_bool(
@@ -79,9 +86,9 @@ def _convert_inception(argv: list[str]) -> int:
     config_flags.parse(values, argv, ("in", "out"))
     source, out = values["in"].value, values["out"].value
     if source is None or out is None:
-        raise InputError("Expected two files: convert --from=fid_inception FILE.pth OUT.safetensors.")
-    count = inception.convert_inception(Path(source), Path(out), allow_other=values.allow_other_weights)
-    print(f"{count:,} parameters: {out}. Next: export {inception.VARIABLE}={out}")
+        raise InputError(f"Expected two files: convert --from={release} FILE.pth OUT.safetensors.")
+    count = convert_file(Path(source), Path(out), allow_other=values.allow_other_weights)
+    print(f"{count:,} parameters: {out}. Next: export {variable}={out}")
     return 0
 
 
@@ -112,8 +119,9 @@ def _parsed(argv: list[str]) -> flags.FlagValues | None:
 
 def main(argv: list[str]) -> int:
     """Runs the verb."""
-    if f"--from={inception.RELEASE}" in argv:
-        return _convert_inception(argv)
+    for known in _KNOWN_FILES:
+        if f"--from={known}" in argv:
+            return _convert_known(argv, known)
     if f"--from={dinov2.RELEASE}" in argv:
         return _convert_dinov2(argv)
     values = _parsed(argv)

@@ -22,6 +22,11 @@ def read_edm2_statistics(path: Path, protocol: Protocol) -> FeatureSet:
     Raises:
       InputError: the file cannot be read, has no such statistics, or they are no moments.
     """
+    if protocol.network not in _KEYS:
+        raise InputError(
+            f"{path}: EDM2's statistics are of Inception and DINOv2, and the protocol {protocol.name!r} is of "
+            f"{protocol.network}: give an .npz file of statistics, or images."
+        )
     tree: Any = read_checkpoint(path)
     key, made_by = _KEYS[protocol.network]
     found = tree.get(key) if isinstance(tree, dict) else None

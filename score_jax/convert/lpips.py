@@ -3,9 +3,7 @@
 Heads that taming-transformers downloads (vgg.pth) have the package's names.
 """
 
-import dataclasses
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +12,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from score_jax.convert.correspondence import CONV, Counterpart, StateDict, to_ours, to_theirs
+from score_jax.convert import vgg16
+from score_jax.convert.correspondence import Counterpart, StateDict, to_ours, to_theirs
 from score_jax.convert.correspondence import Path as ParameterPath
 from score_jax.convert.readers import read_tensors
+from score_jax.convert.vgg16 import FILE, PLACES, convolution
 from score_jax.errors import InputError
-from score_jax.models.scorers.lpips import LPIPS, VGG16_WIDTHS, LPIPSNetwork, Widths, parameter_shapes
+from score_jax.models.scorers.lpips import LPIPS, LPIPSNetwork, parameter_shapes
+from score_jax.models.scorers.vgg16 import VGG16_WIDTHS, Widths
 
 _WHERE = (
-    "vgg16-397923af.pth from https://download.pytorch.org/models/vgg16-397923af.pth, and the heads lpips/weights/v0.1/"
-    "vgg.pth of the package (pip download lpips) or of https://github.com/richzhang/PerceptualSimilarity"
+    f"{FILE}, and the heads lpips/weights/v0.1/vgg.pth of the package (pip download lpips) or of "
+    "https://github.com/richzhang/PerceptualSimilarity"
 )
 _BESIDES_VGG = r"classifier\.|lins?\d*\.|scaling_layer\."
 _BESIDES_HEADS = r"net\.|lins\.|scaling_layer\."  # the package registers its heads twice
-
-
-def _places() -> dict[str, tuple[int, int]]:
-    """Block and index of each convolution in torchvision's `features`, where activations and pools count."""
-    places, index = {}, 0
-    for block, widths in enumerate(VGG16_WIDTHS, 1):
-        for i in range(1, len(widths) + 1):
-            places[f"conv{block}_{i}"] = block, index
-            index += 2
-        index += 1
-    return places
-
-
-_PLACES = _places()
 
 
 def table(path: ParameterPath) -> Counterpart:
@@ -47,26 +34,8 @@ def table(path: ParameterPath) -> Counterpart:
     *modules, leaf = path
     if not modules:
         return Counterpart(f"lin{leaf.removeprefix('head')}.model.1.weight", "1 c 1 1 -> c")
-    block, index = _PLACES[modules[-1]]
-    name = f"net.slice{block}.{index}"
-    return Counterpart(f"{name}.weight", CONV) if leaf == "kernel" else Counterpart(f"{name}.bias")
-
-
-def torchvision_table(path: ParameterPath) -> Counterpart:
-    """The tensor of a parameter of its VGG16 in torchvision's."""
-    counterpart = table(path)
-    return dataclasses.replace(counterpart, name=re.sub(r"^net\.slice\d", "features", counterpart.name))
-
-
-def _widths(vgg: StateDict, names: dict[str, str]) -> Widths:
-    missing = [name for name in names.values() if name not in vgg or vgg[name].ndim != 4]
-    if missing:
-        raise InputError(f"The weights are not those of VGG16 (a convolution has no {missing[0]}).")
-    found: Any = tuple(
-        tuple(len(vgg[name]) for conv, name in names.items() if conv.startswith(f"conv{block}_"))
-        for block in range(1, len(VGG16_WIDTHS) + 1)
-    )
-    return found
+    block, index = PLACES[modules[-1]]
+    return convolution(f"net.slice{block}.{index}", leaf)
 
 
 def _normalisation(state: StateDict) -> dict[str, Any]:
@@ -88,8 +57,8 @@ def lpips_of(vgg: StateDict, heads: StateDict) -> LPIPSNetwork:
     Raises:
       InputError: tensors are missing, left over or of another shape.
     """
-    of_vgg = torchvision_table if any(name.startswith("features.") for name in vgg) else table
-    widths = _widths(vgg, {conv: of_vgg(("vgg", conv, "kernel")).name for conv in _PLACES})
+    of_vgg = vgg16.table if any(name.startswith("features.") for name in vgg) else table
+    widths = vgg16.widths_of(vgg, of_vgg)
     module = LPIPS(widths, **(_normalisation(vgg) | _normalisation(heads)))
     wanted = parameter_shapes(module)
     params = to_ours(vgg, {"vgg": wanted.pop("vgg")}, of_vgg, buffers=_BESIDES_VGG)

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from score_jax.evaluation.features import FeatureExtractor
-from score_jax.evaluation.input_rule import InputRule, prepared, prepared_alone
+from score_jax.evaluation.features import FeatureExtractor, network_features
+from score_jax.evaluation.input_rule import InputRule, normalising
 from score_jax.evaluation.protocols import Protocol
 from score_jax.evaluation.resize import Matrix, pillow_matrix, torch_bicubic_matrix
 from score_jax.models.scorers.dinov2 import PATCH, DINOv2, architecture_of
@@ -20,8 +20,6 @@ ARCHITECTURE = "vitl14"
 """What the evaluators' numbers are of."""
 NAME = "dinov2"
 """Of its features, where the network is that one."""
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""ImageNet's, of levels from 0 to 1."""
 Code = Literal["hub", "transformers"]
 _HUB_OFFSET = 0.1
 
@@ -81,24 +79,16 @@ def at_size(weights: DINOv2Weights, image_size: int, code: Code = "hub") -> DINO
 
 def input_rule(protocol: Protocol) -> InputRule:
     """Returns what the network sees of an image: ImageNet's mean and standard deviation, at 224 x 224."""
-    centre, scale = (tuple(255 * value for value in values) for values in (MEAN, STD))
-    return InputRule(SIZE, protocol.resize, centre, scale)
+    return normalising(SIZE, protocol.resize)
 
 
 def dinov2_extractor(weights: DINOv2Weights, protocol: Protocol) -> FeatureExtractor:
     """The features of a protocol: the token of the whole image after the last norm, as the hub computes it."""
-    seen, rule = at_size(weights, SIZE), input_rule(protocol)
+    seen = at_size(weights, SIZE)
 
     def apply(params: Params, images: Float[Array, "b s s 3"]) -> dict[str, Float[Array, "b _"]]:
         features = seen.module.apply({"params": params}, images)
         assert not isinstance(features, tuple)
         return {"features": features}
 
-    return FeatureExtractor(
-        weights.name,
-        apply,
-        lambda images: prepared(images, rule),
-        lambda image: prepared_alone(image, rule),
-        seen.params,
-        weights.sha256[:16],
-    )
+    return network_features(weights.name, apply, input_rule(protocol), seen.params, weights.sha256)

@@ -6,6 +6,11 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Array, Float, PyTree, UInt8
 
+from score_jax.evaluation.input_rule import InputRule, prepared, prepared_alone
+
+Apply = Callable[[PyTree[Array], Array], dict[str, Float[Array, "b _"]]]
+Logits = Callable[[Float[np.ndarray, "n d"], bool], Float[np.ndarray, "n k"]]
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FeatureExtractor:
@@ -24,12 +29,27 @@ class FeatureExtractor:
     """
 
     name: str
-    apply: Callable[[PyTree[Array], Array], dict[str, Float[Array, "b _"]]]
+    apply: Apply
     prepare: Callable[[UInt8[Array, "b h w c"]], Array] = lambda images: images
     prepare_alone: Callable[[UInt8[np.ndarray, "h w c"]], np.ndarray] | None = None
     params: PyTree[Array] = ()
     identity: str | None = None
-    logits: Callable[[Float[np.ndarray, "n d"], bool], Float[np.ndarray, "n k"]] | None = None
+    logits: Logits | None = None
+
+
+def network_features(
+    name: str, apply: Apply, rule: InputRule, params: PyTree[Array], sha256: str, logits: Logits | None = None
+) -> FeatureExtractor:
+    """Makes the extractor of a network that sees images by a rule, and is known by a hash of its weights."""
+    return FeatureExtractor(
+        name,
+        apply,
+        lambda images: prepared(images, rule),
+        lambda image: prepared_alone(image, rule),
+        params,
+        sha256[:16],
+        logits,
+    )
 
 
 def plain_features(name: str, function: Callable[[UInt8[Array, "b h w c"]], Float[Array, "b d"]]) -> FeatureExtractor:

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 from jaxtyping import Array, Float
 
-from score_jax.evaluation.features import FeatureExtractor
-from score_jax.evaluation.input_rule import InputRule, prepared, prepared_alone
+from score_jax.evaluation.features import FeatureExtractor, network_features
+from score_jax.evaluation.input_rule import InputRule
 from score_jax.evaluation.protocols import Protocol
 from score_jax.evaluation.resize import Resize
 from score_jax.models.scorers.inception import FIDInception
@@ -51,13 +51,11 @@ def inception_extractor(weights: InceptionWeights, protocol: Protocol) -> Featur
         spatial = {"spatial": layers["spatial"].reshape(len(images), -1)} if protocol.spatial else {}
         return {"features": layers["pool3"], **spatial}
 
-    rule = input_rule(protocol.resize, protocol.centre)
-    return FeatureExtractor(
+    return network_features(
         "",
         apply,
-        lambda images: prepared(images, rule),
-        lambda image: prepared_alone(image, rule),
+        input_rule(protocol.resize, protocol.centre),
         weights.params,
-        weights.sha256[:16],
+        weights.sha256,
         lambda features, biased: logits(weights.params, features, biased),
     )

@@ -10,6 +10,11 @@ from jaxtyping import Array, Float, UInt8
 
 from score_jax.evaluation.resize import Resize, matrices, padded_length, resize, resize_by
 
+PerChannel = tuple[float, float, float]
+IMAGENET_MEAN: PerChannel = (0.485, 0.456, 0.406)
+IMAGENET_STD: PerChannel = (0.229, 0.224, 0.225)
+"""Of levels from 0 to 1."""
+
 
 @dataclasses.dataclass(frozen=True)
 class InputRule:
@@ -26,6 +31,12 @@ class InputRule:
     resize: Resize
     centre: tuple[float, ...]
     scale: tuple[float, ...]
+
+
+def normalising(size: int, how: Resize, mean: PerChannel = IMAGENET_MEAN, std: PerChannel = IMAGENET_STD) -> InputRule:
+    """Returns the rule of a network that sees each channel less its mean and over its deviation, of levels 0 to 1."""
+    centre, scale = (tuple(255 * value for value in values) for values in (mean, std))
+    return InputRule(size, how, centre, scale)
 
 
 def prepared(images: UInt8[Array, "b h w c"], rule: InputRule) -> Float[Array, "b s s 3"]:

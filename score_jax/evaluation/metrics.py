@@ -78,18 +78,9 @@ def measure(
     check_comparable(generated=generated, real=real)
     count = generated.facts.get("n")
     check_counts(generated=count, real=real.facts.get("n"))
-    values: dict[str, Any] = {}
-    fid = name_of("fid", name, count)
-    values[fid] = frechet_distance(generated=generated.moments["features"], real=real.moments["features"])
-    if protocol.spatial and "spatial" in generated.moments and "spatial" in real.moments:
-        values[name_of("sfid", name, count)] = frechet_distance(
-            generated=generated.moments["spatial"], real=real.moments["spatial"]
-        )
-    few = count is not None and count < FULL
+    values = _frechet(protocol, generated, real, name, seed) if protocol.frechet else {}
+    few = protocol.frechet and count is not None and count < FULL
     if generated.features is not None:
-        if protocol is PLAIN:
-            error = bootstrap_standard_error(generated.features, real.moments["features"], seed=seed)
-            values[f"{fid}_standard_error"] = error
         if real.features is not None and (protocol.kid or few):
             values |= _kernel(protocol, generated, real, name)
         if real.features is not None and protocol.neighbours:
@@ -98,10 +89,25 @@ def measure(
             found = _INCEPTION_SCORES[protocol.inception_score](logits(generated.features, protocol.biased_logits))
             values |= dict(zip(("inception_score", "inception_score_spread"), found, strict=True))
     if few and protocol is not PLAIN:
+        fid = name_of("fid", name, count)
         values["warning"] = (
             f"{fid} is of {count:,} samples and lies above {name_of('fid', name, FULL)}{' of 50,000' if name else ''}: "
             f"compare it with numbers from as many alone. {'KD' if name else 'KID'} does not depend on their number."
         )
+    return values
+
+
+def _frechet(protocol: Protocol, generated: FeatureSet, real: FeatureSet, name: str, seed: int) -> dict[str, Any]:
+    count = generated.facts.get("n")
+    fid = name_of("fid", name, count)
+    values = {fid: frechet_distance(generated=generated.moments["features"], real=real.moments["features"])}
+    if protocol.spatial and "spatial" in generated.moments and "spatial" in real.moments:
+        values[name_of("sfid", name, count)] = frechet_distance(
+            generated=generated.moments["spatial"], real=real.moments["spatial"]
+        )
+    if protocol is PLAIN and generated.features is not None:
+        error = bootstrap_standard_error(generated.features, real.moments["features"], seed=seed)
+        values[f"{fid}_standard_error"] = error
     return values
 
 

@@ -14,11 +14,13 @@ class Protocol:
 
     Attributes:
       name: its name.
-      network: whose features are compared: Inception's pool3, or the token of DINOv2 that stands for the whole image.
-      resize: to what the network sees, 299 x 299 or DINOv2's 224 x 224, see `resize.resize`.
-      centre: what 0 of Inception's input is in levels: it sees (x - centre) / centre. DINOv2 sees ImageNet's mean and
-        standard deviation.
+      network: whose features are compared: Inception's pool3, the token of DINOv2 that stands for the whole image, or
+        the second hidden layer of VGG16.
+      resize: to what the network sees, 299 x 299 or, of the others, 224 x 224, see `resize.resize`.
+      centre: what 0 of Inception's input is in levels: it sees (x - centre) / centre. The others see ImageNet's mean
+        and standard deviation.
       rounding: of samples to uint8, see `Pixels.decode`.
+      frechet: whether the Frechet distance is one of its numbers.
       spatial: whether sFID is one of its numbers.
       inception_score: which rows make a split: "chunks" of 5000 in their order, ten "shuffled" ones, or the "whole";
         "" for no Inception Score.
@@ -31,10 +33,11 @@ class Protocol:
     """
 
     name: str
-    network: Literal["inception", "dinov2"] = "inception"
+    network: Literal["inception", "dinov2", "vgg16"] = "inception"
     resize: Resize = "tf1"
     centre: float = 128.0
     rounding: Rounding = "rounded"
+    frechet: bool = True
     spatial: bool = False
     inception_score: str = ""
     biased_logits: bool = False
@@ -51,8 +54,9 @@ PROTOCOLS = {
             "adm", rounding="truncated", spatial=True, inception_score="chunks", neighbours=3, manifold_reference=10_000
         ),
         Protocol("pytorch_fid", resize="torch", centre=127.5),
-        # Its precision and recall are of VGG16's features, not of Inception's: they are not measured here.
+        # Its precision and recall are of another network, so they are a protocol of their own.
         Protocol("torch_fidelity", inception_score="shuffled", kid="subsets"),
+        Protocol("torch_fidelity_prc", network="vgg16", frechet=False, neighbours=3),
         Protocol("clean_fid", resize="clean", kid="full_subsets"),
         Protocol("edm"),
         # What resizes inside its TensorFlow Hub module is not published; TF1's bilinear rule stands for it.

@@ -84,6 +84,11 @@ def open_side(
     statistics = feature_set.load(path)
     _check_made_so(path, statistics, protocol, extractor)
     lacking = statistics.features is None and "arr_0" in names
+    if not protocol.frechet and statistics.features is None and not lacking:
+        raise InputError(
+            f"{path} has a mean and a covariance alone, and the protocol {protocol.name!r} compares images one by one: "
+            "give images, or statistics that `fid --save` wrote."
+        )
     return Side(text, statistics, _source(text, extractor, channels, data_dir) if lacking else None)
 
 

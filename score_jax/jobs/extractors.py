@@ -9,11 +9,13 @@ from typing import Any
 
 from score_jax.convert.dinov2 import find_dinov2
 from score_jax.convert.inception import find_inception
+from score_jax.convert.vgg16 import find_vgg16
 from score_jax.errors import InputError, entry_of
 from score_jax.evaluation.dinov2 import NAME, dinov2_extractor
 from score_jax.evaluation.features import FeatureExtractor, plain_features
 from score_jax.evaluation.inception import inception_extractor
 from score_jax.evaluation.protocols import PLAIN, Protocol, protocol_of
+from score_jax.evaluation.vgg16 import vgg16_extractor
 
 
 def imported(path: str, flag: str) -> Any:
@@ -77,7 +79,7 @@ def extractor_of(features: Callable[..., Any]) -> FeatureExtractor:
     return plain_features(name if name.isidentifier() else "features", features)
 
 
-NETWORKS = {"inception": "file of the FID Inception", "dinov2": "file or folder of DINOv2"}
+NETWORKS = {"inception": "file of the FID Inception", "vgg16": "file of VGG16", "dinov2": "file or folder of DINOv2"}
 """Networks that measure, and what their weights are."""
 
 
@@ -96,12 +98,13 @@ def of_protocol(protocol: Protocol, weights: Mapping[str, str | Path | None], *,
         entry_of(NETWORKS, "weights", name)
     given = weights.get(protocol.network)
     path = Path(given) if given else None
-    if protocol.network == "inception":
-        return inception(protocol, path, allow_other=allow_other)
-    found = find_dinov2(path, allow_other=allow_other)
-    if found.name != NAME:
-        print(f"Warning: these numbers are of {found.name}. Do not compare them with published ones of {NAME}.")
-    return dinov2_extractor(found, protocol)
+    match protocol.network:
+        case "inception":
+            return inception(protocol, path, allow_other=allow_other)
+        case "vgg16":
+            return vgg16(protocol, path, allow_other=allow_other)
+        case "dinov2":
+            return dinov2(protocol, path, allow_other=allow_other)
 
 
 def inception(protocol: Protocol, weights: Path | None, *, allow_other: bool) -> FeatureExtractor:
@@ -111,12 +114,39 @@ def inception(protocol: Protocol, weights: Path | None, *, allow_other: bool) ->
       InputError: its weights are not found, or are not the published ones.
     """
     found = find_inception(weights, allow_other=allow_other)
-    if not found.published:
+    _warn_of_other(found.published, found.sha256, "FID")
+    return inception_extractor(found, protocol)
+
+
+def vgg16(protocol: Protocol, weights: Path | None, *, allow_other: bool) -> FeatureExtractor:
+    """Returns VGG16 under a protocol.
+
+    Raises:
+      InputError: its weights are not found, or are not the published ones.
+    """
+    found = find_vgg16(weights, allow_other=allow_other)
+    _warn_of_other(found.published, found.sha256, "precision and recall")
+    return vgg16_extractor(found, protocol)
+
+
+def dinov2(protocol: Protocol, weights: Path | None, *, allow_other: bool) -> FeatureExtractor:
+    """Returns DINOv2 under a protocol.
+
+    Raises:
+      InputError: its weights are not found, or are of another network than the evaluators'.
+    """
+    found = find_dinov2(weights, allow_other=allow_other)
+    if found.name != NAME:
+        print(f"Warning: these numbers are of {found.name}. Do not compare them with published ones of {NAME}.")
+    return dinov2_extractor(found, protocol)
+
+
+def _warn_of_other(published: bool, sha256: str, numbers: str) -> None:
+    if not published:
         print(
-            f"Warning: these are not the published weights (sha256 {found.sha256[:16]}). Do not compare this FID with "
+            f"Warning: these are not the published weights (sha256 {sha256[:16]}). Do not compare this {numbers} with "
             "published ones."
         )
-    return inception_extractor(found, protocol)
 
 
 def measured_by(

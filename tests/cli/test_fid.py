@@ -10,11 +10,13 @@ from PIL import Image as PILImage
 from safetensors.numpy import save_file
 
 from score_jax.cli import main as cli
+from score_jax.convert import vgg16
 from score_jax.convert.dinov2 import random_state
 from score_jax.evaluation import feature_set
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.resize import resize
 from score_jax.models.scorers.dinov2 import DINOv2
+from score_jax.models.scorers.vgg16 import VGG16Hidden
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (30, 6, 5, 3), dtype=np.uint8)
@@ -249,6 +251,25 @@ def test_dinov2_under_both_protocols(two_sets, tiny_dinov2, capsys):
     assert run("images.npz", "images.npz", "--protocol=dgm_eval", "--json=result.json", *allowed) == 0
     values = json.loads((two_sets / "result.json").read_text())
     assert values["precision"] == values["coverage"] == 1 and "kd_dinov2_other" in values
+
+
+def test_precision_and_recall_by_vgg16(two_sets, capsys):
+    narrow = VGG16Hidden(((2, 2), (2, 2), (2, 2, 3), (3, 3, 3), (3, 3, 3)), hidden=8)
+    save_file(vgg16.random_state(0, narrow), two_sets / "vgg16.safetensors")
+    given = ("--protocol=torch_fidelity_prc", "--vgg16_weights=vgg16.safetensors")
+    assert run("images.npz", "images.npz", *given) == 2
+    assert "is not the published VGG16" in capsys.readouterr().err.splitlines()[-1]
+    allowed = ("--allow_other_weights", *given)
+    assert run("images.npz", "--save=vgg.npz", *allowed) == 0
+    assert "Do not compare this precision and recall with published ones" in capsys.readouterr().out
+    assert run("images.npz", "vgg.npz", "--json=result.json", *allowed) == 0
+    values = json.loads((two_sets / "result.json").read_text())
+    assert values["precision"] == values["recall"] == 1 and not any(name.startswith(("fd", "fid")) for name in values)
+    assert values["real"]["resize"] == "tf1" and values["real"]["features"] == "vgg16"
+    moments = np.load("vgg.npz")
+    np.savez("moments.npz", mu=moments["mu"], sigma=moments["sigma"])
+    assert run("images.npz", "moments.npz", *allowed) == 2
+    assert "moments.npz has a mean and a covariance alone" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_edm2s_statistics_are_read_for_their_own_network(two_sets, tiny_dinov2, as_inception, capsys):

@@ -7,7 +7,8 @@ import pytest
 
 from score_jax.convert.lpips import lpips_of, random_state
 from score_jax.errors import InputError
-from score_jax.models.scorers.lpips import LPIPS, VGG16, VGG16_WIDTHS, layer_difference, parameter_shapes
+from score_jax.models.scorers.lpips import LPIPS, layer_difference, parameter_shapes
+from score_jax.models.scorers.vgg16 import VGG16, VGG16_WIDTHS
 
 NARROW = ((4, 6), (5, 6), (7, 7, 8), (8, 8, 8), (8, 8, 10))
 OF_COLOURS = tuple((3,) * len(block) for block in VGG16_WIDTHS)

@@ -43,6 +43,7 @@ import song_cases
 import unclip_dalle2_cases
 import unclip_network_cases
 import unclip_sampling_cases
+import vgg16_cases
 from ml_collections import ConfigDict
 
 import originals
@@ -74,6 +75,7 @@ _TOPICS = (
     unclip_dalle2_cases,
     unclip_network_cases,
     unclip_sampling_cases,
+    vgg16_cases,
 )
 HANDLERS = {case: run for topic in _TOPICS for case, run in topic.HANDLERS.items()}
 BY_RUNNER = ("latent_diffusion", "unclip")

@@ -9,7 +9,8 @@ from einops import rearrange
 
 from originals import UnknownCase
 from score_jax.convert import lpips
-from score_jax.models.scorers.lpips import LPIPS, VGG16_WIDTHS, LPIPSNetwork, Widths, layer_difference, parameter_shapes
+from score_jax.models.scorers.lpips import LPIPS, LPIPSNetwork, layer_difference, parameter_shapes
+from score_jax.models.scorers.vgg16 import VGG16_WIDTHS, Widths
 
 _NHWC = "b c h w -> b h w c"
 

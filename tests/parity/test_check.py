@@ -32,6 +32,7 @@ SYSTEMS = (
     "ncsnv2",
     "score_sde",
     "unclip",
+    "vgg16",
 )
 NAMES = {f"{path.parent.name}/{path.name}" for path in SHIPPED}
 ELSEWHERE = [p for system in SYSTEMS for p in sorted(FOLDER.glob(f"{system}/*.npz"))]

@@ -15,40 +15,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from score_jax.errors import InputError
-from score_jax.models.blocks.convolution import conv
+from score_jax.models.scorers.vgg16 import VGG16, VGG16_WIDTHS, Maps, Widths
 from score_jax.typing import Params
 
-Widths = tuple[tuple[int, int], tuple[int, int], tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
-"""Output channels of each convolution of the five blocks."""
-VGG16_WIDTHS: Widths = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 PerChannel = tuple[float, float, float]
 RGB = Float[Array, "b h w 3"]
-Maps = Float[Array, "_ _ _ _"]
 
 _MIN_SIZE = 16  # four pools leave one pixel
 _EPS = 1e-10
-
-
-class VGG16(nn.Module):
-    """The convolutions of VGG16.
-
-    Attributes:
-      widths: published, or others for tests.
-    """
-
-    widths: Widths = VGG16_WIDTHS
-
-    @nn.compact
-    def __call__(self, x: RGB) -> list[Maps]:
-        """relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3: (b, h, w, c) to (b, h / 16, w / 16, c'), rounded down."""
-        features: list[Maps] = []
-        for block, widths in enumerate(self.widths, 1):
-            if features:
-                x = nn.max_pool(x, (2, 2), (2, 2))
-            for i, width in enumerate(widths, 1):
-                x = nn.relu(conv(x.shape[-1], width, 3, f"conv{block}_{i}")(x))
-            features.append(x)
-        return features
 
 
 def _directions(x: Maps) -> Maps:

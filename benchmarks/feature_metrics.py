@@ -1,0 +1,132 @@
+"""Are VGG16's features, and precision and recall, those of torch-fidelity?
+
+    git clone https://github.com/toshas/torch-fidelity
+    python -m venv peer && peer/bin/pip install torch==2.13.0 torchvision
+    peer/bin/pip install --no-deps ./torch-fidelity
+    python benchmarks/feature_metrics.py --peer_python=peer/bin/python [--json] [--write=FOLDER]
+
+Networks have random weights, written by each code and read here as published files are. --write makes the parity files
+anew.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import parity_file
+from peer import Peer, peer_of
+
+from report import Claim, emit
+from score_jax.convert.readers import read_tensors
+from score_jax.convert.vgg16 import load_vgg16
+from score_jax.evaluation.features import FeatureExtractor
+from score_jax.evaluation.manifold import manifold
+from score_jax.evaluation.protocols import PROTOCOLS
+from score_jax.evaluation.vgg16 import vgg16_extractor
+
+LIMIT = 1e-5
+SIDES = (32, 64, 224, 300)
+TINY = {"widths": [3, 4, 4, 4, 5, 5, 6, 6, 6, 7, 6, 6, 7], "hidden": 9}
+TORCH_FIDELITY = {"repo": "toshas/torch-fidelity", "commit": "5e211a9"}
+
+
+def apart(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """The largest difference, relative to the largest value."""
+    assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
+    return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+
+
+def bytes_of(sides: tuple[int, ...], seed: int) -> dict[str, np.ndarray]:
+    """Images (side, side, 3) by their side: noise at two scales."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for side in sides:
+        coarse = np.kron(rng.normal(size=(side // 4, side // 4, 3)), np.ones((4, 4, 1)))
+        image = 128 + 50 * coarse + 20 * rng.normal(size=(side, side, 3))
+        found[str(side)] = np.clip(image, 0, 255).astype(np.uint8)
+    return found
+
+
+def features(extractor: FeatureExtractor, images: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """From bytes, each image by itself, in full float32."""
+    apply = jax.jit(lambda params, x: extractor.apply(params, extractor.prepare(x))["features"][0])
+    with jax.default_matmul_precision("highest"):
+        return {name: np.asarray(apply(extractor.params, image[None])) for name, image in images.items()}
+
+
+def vgg_claims(peer: Peer, folder: Path, written: Path | None) -> list[Claim]:
+    """The whole published network, from bytes; a tiny one for the parity file."""
+    given, found = folder / "images.npz", folder / "found.npz"
+    images = bytes_of(SIDES, 0)
+    np.savez(given, **images)
+    versions = peer.ask("make_vgg16", seed=0, out=str(folder / "vgg16.pth"))
+    peer.ask("vgg16", images=str(given), out=str(found))
+    weights = load_vgg16(folder / "vgg16.pth", allow_other=True)
+    ours, theirs = features(vgg16_extractor(weights, PROTOCOLS["torch_fidelity_prc"]), images), dict(np.load(found))
+    worst = max(apart(ours[name], theirs[name]) for name in theirs)
+    how = f"fc2_relu of images of {SIDES}, from bytes; torchvision {versions['torchvision']}, torch-fidelity's main"
+    if written is not None:
+        _write_vgg(peer, folder, written / "features.npz")
+    return [Claim("vgg_features", worst, "of the largest", LIMIT, "<=", how)]
+
+
+def _write_vgg(peer: Peer, folder: Path, path: Path) -> None:
+    images, weights = bytes_of((24,), 1), folder / "tiny.pth"
+    np.savez(folder / "images.npz", **images)
+    versions = peer.ask("make_vgg16", seed=1, out=str(weights), **TINY)
+    arrays: dict[str, Any] = {f"params/{name}": tensor for name, tensor in read_tensors(weights, "").items()}
+    arrays |= {f"in/{name}": image for name, image in images.items()}
+    for kind, double in (("out", False), ("out64", True)):
+        peer.ask("vgg16", images=str(folder / "images.npz"), out=str(folder / "found.npz"), double=double)
+        arrays |= {f"{kind}/{name}": value for name, value in np.load(folder / "found.npz").items()}
+    how = "in: bytes (h, w, c) by their names; out: fc2_relu of each"
+    parity_file.save(
+        path, "vgg16", "features", arrays, source=TORCH_FIDELITY, config={}, how=how, limit=LIMIT, versions=versions
+    )
+
+
+def sets_of(folder: Path, counts: tuple[int, int], dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two sets of features in float32 after a ReLU, of laws that differ, also as `sets.npz`."""
+    rng = np.random.default_rng(3)
+    one, other = (rng.normal(size=(count, dim)).astype(np.float32) for count in counts)
+    generated, real = np.maximum(one * 0.9 + 0.3, 0), np.maximum(other, 0)
+    np.savez(folder / "sets.npz", generated=generated, real=real)
+    return generated, real
+
+
+def manifold_claims(peer: Peer, folder: Path) -> list[Claim]:
+    """Rates of the same features."""
+    generated, real = sets_of(folder, (700, 900), 64)
+    ours, theirs = manifold(generated=generated, real=real, k=3), peer.ask("prc", sets=str(folder / "sets.npz"))
+    how = f"{{}} of {generated.shape} and {real.shape} features: {{:.4f}} here, {{:.4f}} by torch-fidelity"
+    claims = []
+    for name in ("precision", "recall", "f_score"):
+        values = getattr(ours, name), theirs[name]
+        claims.append(Claim(f"vgg_{name}", abs(values[0] - values[1]), "", LIMIT, "<=", how.format(name, *values)))
+    return claims
+
+
+def main() -> int:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
+    parser.add_argument("--peer_python", type=Path, required=True, help="a Python with torch-fidelity's main")
+    parser.add_argument("--write", type=Path, help="a folder for the parity files")
+    arguments = parser.parse_args()
+    began = time.monotonic()
+    if arguments.write is not None:
+        arguments.write.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name, peer_of(arguments.peer_python, "feature_metrics_peer.py") as peer:
+        folder = Path(name)
+        claims = manifold_claims(peer, folder)
+        claims += vgg_claims(peer, folder, arguments.write)
+    return emit("feature_metrics", claims, began, as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

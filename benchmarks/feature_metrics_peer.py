@@ -1,0 +1,84 @@
+"""The other side of `feature_metrics.py`: the evaluators as published, in a Python of their own.
+
+Run by `feature_metrics.py`; reads one JSON request a line and answers with one. Imports nothing of this library.
+"""
+
+import importlib
+import sys
+import types
+
+import numpy as np
+import torch
+from answering import answer
+
+# torchvision's own operators are compiled for one build of torch, and none of them is needed here.
+sys.modules["torchvision._meta_registrations"] = types.ModuleType("torchvision._meta_registrations")
+torchvision = importlib.import_module("torchvision")
+vgg16 = importlib.import_module("torch_fidelity.feature_extractor_vgg16")
+metric_prc = importlib.import_module("torch_fidelity.metric_prc")
+
+VERSIONS = {"torch": torch.__version__, "torchvision": torchvision.__version__}
+
+
+def _vgg16(widths: list[int] | None = None, hidden: int = 4096) -> torch.nn.Module:
+    """torchvision's, or one of other widths with its modules under its names."""
+    if widths is None:
+        return torchvision.models.vgg16()
+    ends, layers = (1, 3, 6, 9, 12), []
+    for i, width in enumerate(widths):
+        layers += [width, "M"] if i in ends else [width]
+    model = torchvision.models.VGG(torchvision.models.vgg.make_layers(layers), num_classes=3)
+    model.classifier[0] = torch.nn.Linear(7 * 7 * widths[-1], hidden)
+    model.classifier[3] = torch.nn.Linear(hidden, hidden)
+    model.classifier[6] = torch.nn.Linear(hidden, 3)
+    return model
+
+
+def _randomise(model: torch.nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        noise = torch.randn(parameter.shape, generator=generator)
+        parameter.data = 0.1 * noise if noise.ndim == 1 else noise * (2 / noise[0].numel()) ** 0.5
+
+
+class Peer:
+    """One network at a time."""
+
+    def make_vgg16(self, seed: int, out: str, widths: list[int] | None = None, hidden: int = 4096) -> dict:
+        """Random weights, into a file as torchvision publishes it."""
+        model = _vgg16(widths, hidden)
+        _randomise(model, seed)
+        torch.save(model.state_dict(), out)
+        self._vgg = (widths, hidden), out
+        return VERSIONS
+
+    def vgg16(self, images: str, out: str, double: bool = False) -> dict:
+        """torch-fidelity's features of images {name: (h, w, 3)} of bytes, by their names."""
+        sizes, weights = self._vgg
+        original = vgg16.torchvision.models.vgg16
+        vgg16.torchvision.models.vgg16 = original if sizes[0] is None else lambda: _vgg16(*sizes)
+        extractor = vgg16.FeatureExtractorVGG16(
+            "vgg16",
+            ["fc2_relu"],
+            feature_extractor_weights_path=weights,
+            feature_extractor_internal_dtype="float64" if double else "float32",
+        )
+        vgg16.torchvision.models.vgg16 = original
+        found = {}
+        with torch.no_grad():
+            for name, image in np.load(images).items():
+                x = torch.tensor(image).permute(2, 0, 1)[None]
+                found[name] = extractor(x)[0][0].numpy()
+        np.savez(out, **found)
+        return {}
+
+    def prc(self, sets: str) -> dict:
+        """Precision, recall and F-score of two sets of features."""
+        given = np.load(sets)
+        return metric_prc.prc_features_to_metric(
+            *(torch.tensor(given[name]) for name in ("generated", "real")), prc_neighborhood=3, verbose=False
+        )
+
+
+if __name__ == "__main__":
+    answer(Peer())
