@@ -1,11 +1,16 @@
 """A run small enough to test the whole of it, as a config file and as commands."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+
+import jsonschema
+
+from score_jax.evaluation.result_table import checked_result
 
 ROOT = Path(__file__).parents[1]
 
@@ -80,6 +85,14 @@ def run(*arguments: str, devices: int = 8) -> subprocess.CompletedProcess:
     return subprocess.run(
         command(*arguments), env=environment(devices), cwd=ROOT, capture_output=True, text=True, timeout=300
     )
+
+
+def checked(path: Path) -> dict:
+    """A result file, which has the form that docs/result.schema.json says."""
+    schema = json.loads((Path(__file__).parents[1] / "docs" / "result.schema.json").read_text())
+    values = json.loads(Path(path).read_text())
+    jsonschema.validate(values, schema, jsonschema.Draft202012Validator)
+    return dict(checked_result(values, str(path)))
 
 
 def in_two_processes(program: str, folder: Path, beside: str) -> None:

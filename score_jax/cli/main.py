@@ -28,6 +28,7 @@ _VERBS = {
     "encode": "encode images to latents, decode them, and interpolate between them",
     "evaluate": "draw samples and measure FID and similar metrics, by the protocol of an evaluator",
     "fid": "measure FID and similar metrics between two sets of images or statistics",
+    "table": "print results of several models side by side, and nothing in one column that cannot be compared",
     "convert": "convert published weights into a workdir that the other verbs read",
     "inspect": "list what checkpoints hold, and check that they are not damaged",
     "export": "write only the parameters, for sharing, as safetensors or orbax",

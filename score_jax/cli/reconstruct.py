@@ -15,7 +15,7 @@ from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, protocol_of
 from score_jax.jobs import reconstruct
 from score_jax.jobs.extractors import imported_features
 from score_jax.jobs.open_split import open_split
-from score_jax.runtime.results import check_result, provenance, write_arrays, write_json
+from score_jax.runtime.results import check_result, measurement, write_arrays, write_json
 from score_jax.training.weights import parameters_name
 
 _DESCRIPTION = """Encodes held-out images by an autoencoder, decodes them, and measures what is lost.
@@ -77,7 +77,8 @@ def main(argv: list[str]) -> int:
         return 0
     out, parameters = model.workdir, parameters_name(model.workdir)
     write_arrays(out / "reconstructions.npz", {"arr_0": columns["reconstructions"], "images": columns["images"]})
-    facts = provenance(step=model.step, data=source.fingerprint, parameters=parameters)
+    of_result = metrics.names(found)
+    facts = measurement("reconstruction", of_result, step=model.step, data=source.fingerprint, parameters=parameters)
     write_json(out / "reconstruct.json", found | facts)
     save_png(out / "reconstructions.png", _page(columns))
     for name, value in found.items():

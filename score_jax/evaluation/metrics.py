@@ -160,12 +160,17 @@ def at_infinity(fid: str, line: Extrapolated) -> dict[str, float | None]:
     return {f"{fid}_infinity": line.value, f"{fid}_infinity_low": line.low, f"{fid}_infinity_high": line.high}
 
 
+def names(values: dict[str, Any]) -> list[str]:
+    """Returns the names of the numbers among what `measure` gave, without those that say how uncertain others are."""
+    uncertain = ("_standard_error", "_spread", "_low", "_high")
+    return [name for name, value in values.items() if isinstance(value, float) and not name.endswith(uncertain)]
+
+
 def rows(values: dict[str, Any]) -> list[list[str]]:
     """Returns name, value with its uncertainty, and meaning of each number, as text."""
     found = []
-    for name, value in values.items():
-        if not isinstance(value, float) or name.endswith(("_standard_error", "_spread", "_low", "_high")):
-            continue
+    for name in names(values):
+        value = values[name]
         error = values.get(f"{name}_standard_error", values.get(f"{name}_spread"))
         shown = f"{value:.4f}" if error is None else f"{value:.4f} +- {error:.4f}"
         if values.get(f"{name}_low") is not None:

@@ -21,7 +21,7 @@ from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.protocols import Protocol
 from score_jax.jobs.feature_sets import source_features
 from score_jax.runtime.array_files import array_headers
-from score_jax.runtime.results import check_result, provenance
+from score_jax.runtime.results import check_result, measurement
 from score_jax.runtime.sharding import make_mesh
 
 
@@ -146,7 +146,8 @@ def compare(
         return None
     values = metrics.measure(protocol, generated=one, real=other, name=extractor.name, logits=extractor.logits)
     check_result(values)
-    return values, provenance(protocol=protocol.name, generated=one.facts, real=other.facts)
+    facts = {"generated": one.facts, "reference": other.facts}
+    return values, measurement("comparison", metrics.names(values), protocol=protocol.name, **facts)
 
 
 def check_sides(generated: Side, real: Side, extractor: FeatureExtractor) -> None:

@@ -28,7 +28,7 @@ from score_jax.jobs.feature_sets import array_features, cached_source_features, 
 from score_jax.jobs.sample import image_name
 from score_jax.jobs.sample_features import Measure, Samples, Shards, draw_features, roundings_of
 from score_jax.runtime.multihost import on_first_process
-from score_jax.runtime.results import check_result, provenance, write_json
+from score_jax.runtime.results import check_result, measurement, write_json
 from score_jax.runtime.stop import Stop
 
 NEIGHBOURS = 10
@@ -283,11 +283,11 @@ def _finished(
         logits=extractor.logits,
         seed=request.seed,
     )
-    facts = _facts(drawing, measure, request, samples, generated, real)
     extrapolated = metrics.by_count(generated, real)
     fid = metrics.name_of("fid", extractor.name, None)
     values |= found | metrics.at_infinity(fid, extrapolated)
     check_result(values)
+    facts = _facts(drawing, measure, request, samples, generated, real, metrics.names(values))
     result = Result(values | facts, metrics.lines(values), workdir and workdir / f"{measure.stem}.json")
     if result.path is not None:
         _write(result, generated, samples.images[place])
@@ -312,11 +312,18 @@ def _reference_features(
 
 
 def _facts(
-    drawing: Drawing, measure: Measure, request: Request, samples: Samples, generated: FeatureSet, real: FeatureSet
+    drawing: Drawing,
+    measure: Measure,
+    request: Request,
+    samples: Samples,
+    generated: FeatureSet,
+    real: FeatureSet,
+    measured: list[str],
 ) -> dict[str, Any]:
     """How the numbers came about."""
-    return provenance(
-        kind="evaluation",
+    return measurement(
+        "evaluation",
+        measured,
         num_samples=request.count,
         protocol=measure.protocol.name,
         **generated.facts,

@@ -56,7 +56,7 @@ from score_jax.prediction.predictor import (
 from score_jax.prediction.reverse import reverse_kernel
 from score_jax.processes.noise import brownian
 from score_jax.runtime.parts import Columns, Parts, parts_of
-from score_jax.runtime.results import provenance, write_arrays, write_json
+from score_jax.runtime.results import measurement, write_arrays, write_json
 from score_jax.runtime.stop import Stop
 from score_jax.typing import Params
 
@@ -412,7 +412,8 @@ def save(folder: Path, result: Likelihood, facts: dict[str, Any]) -> Path:
         known = {key: summary[key] for key in ("method", "count", "conventions")}
         summary = known | {"failed": len(failed), "first_failed": int(result.columns["index"][failed[0]])}
     write_arrays(path.with_suffix(".npz"), result.columns)
-    write_json(path.with_suffix(".json"), summary | provenance(**facts))
+    of_result = [] if failed.size else likelihood_summary.measured(summary)
+    write_json(path.with_suffix(".json"), summary | measurement("likelihood", of_result, **facts))
     for kept in result.parts:
         kept.remove()
     result.check(f"; all values are in {path.with_suffix('.npz')}")

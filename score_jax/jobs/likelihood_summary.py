@@ -230,7 +230,12 @@ def of_codes(columns: Columns, experiment: Experiment) -> dict[str, Any]:
     return summary | _mean("log_prob_nats", columns["log_prob"]) | {"conventions": _conventions(experiment)}
 
 
+def measured(summary: dict[str, Any]) -> list[str]:
+    """Returns the keys of the numbers of a summary that have a standard error, known or not."""
+    return [key for key in summary if f"{key}_standard_error" in summary]
+
+
 def headline(summary: dict[str, Any]) -> tuple[float, float | None]:
     """Returns the number that a summary is read for, bits/dim of what it is `of`, and its standard error."""
-    name = next(key for key in summary if f"{key}_standard_error" in summary)
+    name = measured(summary)[0]
     return summary[name], summary[f"{name}_standard_error"]

@@ -19,7 +19,7 @@ from score_jax.models.clip.clip import directions
 from score_jax.models.conditions import TOKENS
 from score_jax.runtime.multihost import on_first_process, print_once
 from score_jax.runtime.parts import Columns, Parts, parts_of
-from score_jax.runtime.results import check_result, provenance, write_json
+from score_jax.runtime.results import check_result, measurement, write_json
 from score_jax.runtime.sharding import over_batch, replicated
 from score_jax.runtime.stop import Stop
 from score_jax.training.weights import parameters_name
@@ -155,7 +155,9 @@ def evaluate_clip(
     check_result(values)
 
     def finish() -> None:
-        write_json(workdir / "retrieval.json", values | provenance(split=config.data.eval_split, **facts))
+        of_result = [name for name, value in values.items() if isinstance(value, float) and name != "scale"]
+        told = measurement("retrieval", of_result, split=config.data.eval_split, **facts)
+        write_json(workdir / "retrieval.json", values | told)
         parts.remove()
 
     on_first_process(finish)

@@ -5,7 +5,7 @@ import math
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Literal, cast
 
 import jax
 import numpy as np
@@ -14,6 +14,10 @@ import PIL
 import score_jax
 from score_jax.errors import InputError
 from score_jax.runtime.files import written_whole
+
+SCHEMA = "score_jax/result/1"
+"""The form of the files of measurements; another number where a reader of the old one would misread it."""
+Kind = Literal["evaluation", "comparison", "likelihood", "reconstruction", "retrieval"]
 
 
 def provenance(**facts: Any) -> dict[str, Any]:
@@ -26,6 +30,17 @@ def provenance(**facts: Any) -> dict[str, Any]:
         "device": f"{jax.device_count()} x {device.device_kind}",
         **facts,
     }
+
+
+def measurement(kind: Kind, measured: Iterable[str], **facts: Any) -> dict[str, Any]:
+    """Returns what the file of a measurement carries beside its numbers, in the form of docs/result.schema.json.
+
+    Args:
+      kind: what was measured.
+      measured: keys of the numbers that are the result, among others that say how it came about.
+      facts: how it came about.
+    """
+    return {"schema": SCHEMA, "kind": kind, "measured": list(measured)} | provenance(**facts)
 
 
 def _not_finite(values: Any, path: str = "") -> Iterator[tuple[str, float]]:

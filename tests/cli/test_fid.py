@@ -17,6 +17,7 @@ from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.resize import resize
 from score_jax.models.scorers.dinov2 import DINOv2
 from score_jax.models.scorers.vgg16 import VGG16Hidden
+from tiny import checked
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (30, 6, 5, 3), dtype=np.uint8)
@@ -60,7 +61,7 @@ def test_a_folder_and_an_array_of_the_same_images_are_at_distance_zero(tmp_path,
     np.savez(tmp_path / "images.npz", arr_0=IMAGES)
     result = tmp_path / "result.json"
     assert run(folder, tmp_path / "images.npz", "--protocol=adm", f"--json={result}") == 0
-    values = json.loads(result.read_text())
+    values = checked(result)
     assert abs(values["fid30"]) < 1e-9 and abs(values["sfid30"]) < 1e-9
     assert values["precision"] == values["recall"] == 1 and values["inception_score"] > 1
     assert values["protocol"] == "adm" and values["generated"]["resize"] == "tf1" and values["generated"]["n"] == 30
@@ -245,7 +246,7 @@ def test_dinov2_under_both_protocols(two_sets, tiny_dinov2, capsys):
     assert run("images.npz", "edm2.npz", "--protocol=edm2_dinov2", "--json=result.json", *allowed) == 0
     values = json.loads((two_sets / "result.json").read_text())
     assert abs(values["fd_dinov2_other"]) < 1e-6 and values["protocol"] == "edm2_dinov2"
-    assert values["real"]["resize"] == "torch_bicubic" and "centre" not in values["real"]
+    assert values["reference"]["resize"] == "torch_bicubic" and "centre" not in values["reference"]
     assert run("images.npz", "edm2.npz", "--protocol=dgm_eval", *allowed) == 2
     assert "resize torch_bicubic, but the protocol 'dgm_eval' has pillow" in capsys.readouterr().err
     assert run("images.npz", "images.npz", "--protocol=dgm_eval", "--json=result.json", *allowed) == 0
@@ -265,7 +266,7 @@ def test_precision_and_recall_by_vgg16(two_sets, capsys):
     assert run("images.npz", "vgg.npz", "--json=result.json", *allowed) == 0
     values = json.loads((two_sets / "result.json").read_text())
     assert values["precision"] == values["recall"] == 1 and not any(name.startswith(("fd", "fid")) for name in values)
-    assert values["real"]["resize"] == "tf1" and values["real"]["features"] == "vgg16"
+    assert values["reference"]["resize"] == "tf1" and values["reference"]["features"] == "vgg16"
     moments = np.load("vgg.npz")
     np.savez("moments.npz", mu=moments["mu"], sigma=moments["sigma"])
     assert run("images.npz", "moments.npz", *allowed) == 2
@@ -280,7 +281,7 @@ def test_edm2s_statistics_are_read_for_their_own_network(two_sets, tiny_dinov2, 
     file.write_bytes(pickle.dumps({"num_images": 1000, "fid": moments, "fd_dinov2": dinov2}))
     assert run("images.npz", "img64.pkl", "--protocol=edm", "--json=result.json") == 0
     values = json.loads((two_sets / "result.json").read_text())
-    assert values["fid12"] > 0 and values["real"] == {"n": 1000, "resize": "tf1", "centre": 128.0}
+    assert values["fid12"] > 0 and values["reference"] == {"n": 1000, "resize": "tf1", "centre": 128.0}
     assert run("images.npz", "img64.pkl", "--protocol=pytorch_fid") == 2
     assert "img64.pkl was made with resize tf1" in capsys.readouterr().err
     arguments = ("images.npz", "img64.pkl", tiny_dinov2, "--allow_other_weights")

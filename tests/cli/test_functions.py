@@ -9,7 +9,7 @@ import score_jax as sj
 from score_jax.evaluation.features import plain_features
 from score_jax.jobs import extractors
 from score_jax.runtime.exit_codes import STOPPED
-from tiny import here
+from tiny import checked, here
 
 MODULE = """
 import os, signal
@@ -103,7 +103,7 @@ def test_a_likelihood_is_that_of_python(folder, capsys):
     assert here(*LIKELIHOOD, *FAST, *made, "--workdir=bits") == 0
     how = dict(output="score", batch_size=8, rtol=1e-2, atol=1e-2, sensitivity_batches=0)
     found = sj.bits_per_dim(of_a_user.score, sj.VP(), IMAGES, **how)
-    written = json.loads((folder / "bits" / "likelihood.json").read_text())
+    written = checked(folder / "bits" / "likelihood.json")
     assert written["bpd_ode_uniform"] == found.mean
     assert f"{found.mean:.4f} +- {found.standard_error:.4f} bits/dim of 24 images" in capsys.readouterr().out
 

@@ -17,7 +17,7 @@ from score_jax.losses.contrastive import LARGEST_SCALE
 from score_jax.runtime.sharding import gathered, make_mesh, over_batch, replicated
 from score_jax.training.log import read_curve
 from score_jax.training.objective import Surroundings
-from tiny import here
+from tiny import checked, here
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_it_learns_and_says_so(workdir):
 @pytest.mark.slow
 def test_its_evaluation(workdir, capsys):
     assert here("evaluate", f"--workdir={workdir}") == 0
-    found = json.loads((workdir / "retrieval.json").read_text())
+    found = checked(workdir / "retrieval.json")
     assert (found["count"], found["captions"], found["split"], found["step"]) == (12, 4, "all[32:]", 20)
     assert found["image_to_text_recall_at_1"] > 0.7 and found["image_to_text_recall_at_5"] == 1
     assert found["text_to_image_recall_at_1"] > 0.7 and 0 < found["mean_cosine"] < 1

@@ -24,7 +24,7 @@ from score_jax.jobs.sample import batch_sampler
 from score_jax.jobs.sample_features import Measure, Shards, draw_features
 from score_jax.runtime.parts import Interrupted
 from score_jax.runtime.sharding import make_mesh
-from tiny import in_two_processes
+from tiny import checked, in_two_processes
 
 COUNT = 50
 
@@ -153,7 +153,7 @@ def test_the_files_say_how_the_numbers_came_about(tmp_path):
     built = config_of(tmp_path)
     one = models(built, mesh_of(2), tmp_path / "run", step=7)
     (result,) = evaluate.evaluate(one, [(PLAIN, EXTRACTOR)], workdir=tmp_path / "run")
-    values = json.loads(result.path.read_text())
+    values = checked(result.path)
     assert values["fid_pixels_real"] < values["fid_pixels_noise"] and values["fid_pixels"] > 0
     assert values["num_samples"] == values["n"] == 12 and values["rounding"] == "truncated" and values["step"] == 7
     for key in ("sampler", "seed", "parameters", "arithmetic", "score_jax", "jax", "guidance", "nfe_mean"):

@@ -17,7 +17,7 @@ from score_jax.errors import InputError
 from score_jax.jobs.sample import Given, draw
 from score_jax.jobs.train import restore_params
 from score_jax.runtime.sharding import make_mesh
-from tiny import here
+from tiny import checked, here
 
 pytestmark = pytest.mark.slow
 
@@ -77,7 +77,7 @@ def test_reconstructions(autoencoder, capsys):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("score_jax.jobs.reconstruct.ssim", lambda x, y: x[:, 0, 0, 0] / 255.0)  # 8 pixels are no window
         assert here("reconstruct", f"--workdir={autoencoder}", "--count=20", "--batch_size=8") == 0
-    found = json.loads((autoencoder / "reconstruct.json").read_text())
+    found = checked(autoencoder / "reconstruct.json")
     with np.load(autoencoder / "reconstructions.npz") as z:
         images, made = z["images"].astype(float), z["arr_0"].astype(float)
     assert found["count"] == len(images) == len(made) == 20 and images.shape == made.shape
@@ -200,7 +200,7 @@ def test_edits_in_latents(model, tmp_path):
 
 def test_the_likelihood_is_one_of_latents(model):
     assert here("likelihood", f"--workdir={model}") == 0
-    found = json.loads((model / "likelihood.json").read_text())
+    found = checked(model / "likelihood.json")
     assert any("latent" in key or "latent" in str(value) for key, value in found.items())
 
 

@@ -18,7 +18,7 @@ from score_jax.cli.config_flags import config_of_file
 from score_jax.data.images import fit
 from score_jax.errors import InputError
 from score_jax.jobs.cascades import stage_seed
-from tiny import ROOT, environment, here, run
+from tiny import ROOT, checked, environment, here, run
 
 PROMPT = "red square"
 
@@ -239,7 +239,7 @@ def test_a_prior_has_a_density_of_embeddings(runs):
     own = ("num_examples=8", "batch_size=8", "rtol=1e-2", "atol=1e-2", "sensitivity_batches=0")
     words = [f"--config.likelihood.{each}" for each in own]
     assert here("likelihood", f"--workdir={runs['prior']}", *words) == 0
-    found = json.loads((runs["prior"] / "likelihood.json").read_text())
+    found = checked(runs["prior"] / "likelihood.json")
     assert found["of"] == "embeddings" and found["dimensions"] == 8
 
 
