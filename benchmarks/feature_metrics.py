@@ -1,9 +1,10 @@
-"""Are VGG16's features, and precision and recall, those of torch-fidelity?
+"""Are VGG16's features, precision and recall, authenticity and C_T those of torch-fidelity and of dgm-eval?
 
     git clone https://github.com/toshas/torch-fidelity
-    python -m venv peer && peer/bin/pip install torch==2.13.0 torchvision
+    git clone https://github.com/layer6ai-labs/dgm-eval
+    python -m venv peer && peer/bin/pip install torch==2.13.0 torchvision scikit-learn
     peer/bin/pip install --no-deps ./torch-fidelity
-    python benchmarks/feature_metrics.py --peer_python=peer/bin/python [--json] [--write=FOLDER]
+    python benchmarks/feature_metrics.py --peer_python=peer/bin/python --dgm_eval=dgm-eval [--json] [--write=FOLDER]
 
 Networks have random weights, written by each code and read here as published files are. --write makes the parity files
 anew.
@@ -26,6 +27,7 @@ from score_jax.convert.readers import read_tensors
 from score_jax.convert.vgg16 import load_vgg16
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.manifold import manifold
+from score_jax.evaluation.memorisation import authenticity, data_copying
 from score_jax.evaluation.protocols import PROTOCOLS
 from score_jax.evaluation.vgg16 import vgg16_extractor
 
@@ -111,19 +113,44 @@ def manifold_claims(peer: Peer, folder: Path) -> list[Claim]:
     return claims
 
 
+def mixture(seed: int, count: int) -> np.ndarray:
+    """Features (count, 100) of three distant Gaussians, in float64, so that no rounding changes an order."""
+    rng = np.random.default_rng(seed)
+    return 15 * np.eye(100)[rng.integers(0, 3, count)] + rng.normal(size=(count, 100))
+
+
+def memorisation_claims(peer: Peer, folder: Path) -> list[Claim]:
+    """Of fresh samples, and of samples near training data."""
+    training, held_out = mixture(0, 1200), mixture(1, 500)
+    near = training[:600] + 0.5 * np.random.default_rng(3).normal(size=(600, 100))
+    claims = []
+    for name, generated in {"fresh": mixture(2, 600), "copies": near}.items():
+        np.savez(folder / "three.npz", training=training, held_out=held_out, generated=generated)
+        theirs = peer.ask("memorisation", sets=str(folder / "three.npz"))
+        share = authenticity(generated=generated, training=training)
+        test = data_copying(generated=generated, held_out=held_out, training=training)
+        for what, ours in (("authenticity", share), ("c_t", test.value)):
+            how = f"{ours:.6f} here, {theirs[what]:.6f} by dgm-eval, of 600 samples with 1200 training images"
+            difference = abs(ours - theirs[what]) / max(1.0, abs(theirs[what]))
+            claims.append(Claim(f"{what}_{name}", difference, "", LIMIT, "<=", how))
+    return claims
+
+
 def main() -> int:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
     parser.add_argument("--peer_python", type=Path, required=True, help="a Python with torch-fidelity's main")
+    parser.add_argument("--dgm_eval", type=Path, required=True, help="a clone of layer6ai-labs/dgm-eval")
     parser.add_argument("--write", type=Path, help="a folder for the parity files")
     arguments = parser.parse_args()
     began = time.monotonic()
     if arguments.write is not None:
         arguments.write.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as name, peer_of(arguments.peer_python, "feature_metrics_peer.py") as peer:
+    script = ("feature_metrics_peer.py", str(arguments.dgm_eval.resolve()))
+    with tempfile.TemporaryDirectory() as name, peer_of(arguments.peer_python, *script) as peer:
         folder = Path(name)
-        claims = manifold_claims(peer, folder)
+        claims = manifold_claims(peer, folder) + memorisation_claims(peer, folder)
         claims += vgg_claims(peer, folder, arguments.write)
     return emit("feature_metrics", claims, began, as_json=arguments.json)
 

@@ -6,8 +6,10 @@ Run by `feature_metrics.py`; reads one JSON request a line and answers with one.
 import importlib
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
+import scipy.stats
 import torch
 from answering import answer
 
@@ -16,6 +18,11 @@ sys.modules["torchvision._meta_registrations"] = types.ModuleType("torchvision._
 torchvision = importlib.import_module("torchvision")
 vgg16 = importlib.import_module("torch_fidelity.feature_extractor_vgg16")
 metric_prc = importlib.import_module("torch_fidelity.metric_prc")
+# By their folder: dgm-eval's package imports all of its encoders.
+sys.path.append(str(Path(sys.argv[1]) / "dgm_eval" / "metrics"))
+authpct, ct = (importlib.import_module(name) for name in ("authpct", "ct"))
+# Its columns of distances were numbers to older releases of NumPy.
+ct.mannwhitneyu = lambda x, y, alternative: scipy.stats.mannwhitneyu(x.ravel(), y.ravel(), alternative=alternative)
 
 VERSIONS = {"torch": torch.__version__, "torchvision": torchvision.__version__}
 
@@ -78,6 +85,13 @@ class Peer:
         return metric_prc.prc_features_to_metric(
             *(torch.tensor(given[name]) for name in ("generated", "real")), prc_neighborhood=3, verbose=False
         )
+
+    def memorisation(self, sets: str) -> dict:
+        """Authenticity and C_T of three sets of features, with cells of its own."""
+        given = np.load(sets)
+        training, held_out, generated = (given[name] for name in ("training", "held_out", "generated"))
+        share = authpct.compute_authpct(training, generated) / 100
+        return {"authenticity": share, "c_t": float(np.squeeze(ct.compute_CTscore(training, held_out, generated)))}
 
 
 if __name__ == "__main__":

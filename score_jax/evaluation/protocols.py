@@ -30,6 +30,7 @@ class Protocol:
       neighbours: k of precision and recall; 0 for none.
       manifold_reference: reference images that precision and recall take; None for all.
       manifold_balanced: whether they take as many generated images as real ones, the fewer of both.
+      authenticity: whether that is one of its numbers; the reference is then taken for the training data.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Protocol:
     neighbours: int = 0
     manifold_reference: int | None = None
     manifold_balanced: bool = False
+    authenticity: bool = False
 
 
 PROTOCOLS = {
@@ -81,6 +83,7 @@ PROTOCOLS = {
             neighbours=5,
             manifold_reference=10_000,
             manifold_balanced=True,
+            authenticity=True,
         ),
     )
 }
