@@ -50,6 +50,7 @@ def main(argv: list[str]) -> int:
         "--dinov2_weights", help="file or folder of DINOv2, for edm2_dinov2 and dgm_eval; by default $SCORE_JAX_DINOV2"
     )
     parser.add_argument("--vgg16_weights", help="file of VGG16, for torch_fidelity_prc; by default $SCORE_JAX_VGG16")
+    parser.add_argument("--clip_weights", help="file of CLIP, for cmmd; by default $SCORE_JAX_CLIP")
     parser.add_argument(
         "--allow_other_weights", action="store_true", help="accept weights that are not the published ones"
     )
@@ -79,6 +80,7 @@ def main(argv: list[str]) -> int:
             inception_weights=options.inception_weights,
             dinov2_weights=options.dinov2_weights,
             vgg16_weights=options.vgg16_weights,
+            clip_weights=options.clip_weights,
             allow_other=options.allow_other_weights,
         )
 

@@ -11,7 +11,7 @@ from score_jax.evaluation import inception_score
 from score_jax.evaluation.extrapolation import Extrapolated, frechet_infinity
 from score_jax.evaluation.feature_set import FeatureSet, check_comparable
 from score_jax.evaluation.frechet import bootstrap_standard_error, frechet_distance
-from score_jax.evaluation.kernel_distance import kernel_distance, kernel_distance_in_blocks, subset_size
+from score_jax.evaluation.kernel_distance import cmmd, kernel_distance, kernel_distance_in_blocks, subset_size
 from score_jax.evaluation.manifold import manifold
 from score_jax.evaluation.memorisation import authenticity, data_copying
 from score_jax.evaluation.protocols import PLAIN, Protocol
@@ -32,6 +32,7 @@ _MEANINGS = {
     "kd": "kernel distance of DINOv2's features, unbiased in the number of samples",
     "sfid": "the same of spatial features",
     "kid": "kernel distance, unbiased in the number of samples",
+    "cmmd": "kernel distance of CLIP's embeddings, times 1000",
     "inception_score": "sharpness and variety by the classes of Inception",
     "precision": "share of samples within the reference's manifold",
     "recall": "share of the reference within the samples' manifold",
@@ -90,6 +91,9 @@ def measure(
     if generated.features is not None:
         if real.features is not None and (protocol.kid or few):
             values |= _kernel(protocol, generated, real, name)
+        if real.features is not None and protocol.cmmd:
+            named = f"cmmd{name.removeprefix('clip')}"
+            values[named] = cmmd(generated=generated.features, real=real.features)
         if real.features is not None and protocol.neighbours:
             values |= _manifold(protocol, generated, real)
         if real.features is not None and (protocol.authenticity or held_out is not None):

@@ -7,11 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from score_jax.convert.clip import find_clip
 from score_jax.convert.dinov2 import find_dinov2
 from score_jax.convert.inception import find_inception
 from score_jax.convert.vgg16 import find_vgg16
 from score_jax.errors import InputError
-from score_jax.evaluation.dinov2 import NAME, dinov2_extractor
+from score_jax.evaluation.clip import NAME as OF_CLIP
+from score_jax.evaluation.clip import clip_extractor
+from score_jax.evaluation.dinov2 import NAME as OF_DINOV2
+from score_jax.evaluation.dinov2 import dinov2_extractor
 from score_jax.evaluation.features import FeatureExtractor, plain_features
 from score_jax.evaluation.inception import inception_extractor
 from score_jax.evaluation.protocols import PLAIN, Protocol, protocol_of
@@ -86,6 +90,7 @@ def of_protocol(
     dinov2_weights: str | None,
     allow_other: bool,
     vgg16_weights: str | None = None,
+    clip_weights: str | None = None,
 ) -> FeatureExtractor:
     """Returns the features of a protocol.
 
@@ -95,6 +100,7 @@ def of_protocol(
       dinov2_weights: file or folder of DINOv2; None: where the environment says.
       allow_other: take other weights than the evaluators', with a warning.
       vgg16_weights: file of VGG16; None: where the environment says.
+      clip_weights: file of CLIP; None: where the environment says.
 
     Raises:
       InputError: the network's weights are not found, or are others.
@@ -106,6 +112,8 @@ def of_protocol(
             return vgg16(protocol, vgg16_weights, allow_other=allow_other)
         case "dinov2":
             return dinov2(protocol, dinov2_weights, allow_other=allow_other)
+        case "clip":
+            return clip(protocol, clip_weights, allow_other=allow_other)
 
 
 def inception(protocol: Protocol, weights: str | None, *, allow_other: bool) -> FeatureExtractor:
@@ -137,9 +145,24 @@ def dinov2(protocol: Protocol, weights: str | None, *, allow_other: bool) -> Fea
       InputError: its weights are not found, or are of another network than the evaluators'.
     """
     found = find_dinov2(_path(weights), allow_other=allow_other)
-    if found.name != NAME:
-        print(f"Warning: these numbers are of {found.name}. Do not compare them with published ones of {NAME}.")
+    _warn_of_network(found.name, OF_DINOV2)
     return dinov2_extractor(found, protocol)
+
+
+def clip(protocol: Protocol, weights: str | None, *, allow_other: bool) -> FeatureExtractor:
+    """Returns CLIP's tower of images under a protocol.
+
+    Raises:
+      InputError: its weights are not found, or are of another network than the authors'.
+    """
+    found = find_clip(_path(weights), allow_other=allow_other)
+    _warn_of_network(found.name, OF_CLIP)
+    return clip_extractor(found, protocol)
+
+
+def _warn_of_network(name: str, published: str) -> None:
+    if name != published:
+        print(f"Warning: these numbers are of {name}. Do not compare them with published ones of {published}.")
 
 
 def _path(weights: str | None) -> Path | None:

@@ -10,7 +10,7 @@ from PIL import Image as PILImage
 from safetensors.numpy import save_file
 
 from score_jax.cli import main as cli
-from score_jax.convert import vgg16
+from score_jax.convert import clip, vgg16
 from score_jax.convert.dinov2 import random_state
 from score_jax.evaluation import feature_set
 from score_jax.evaluation.features import FeatureExtractor
@@ -270,6 +270,17 @@ def test_precision_and_recall_by_vgg16(two_sets, capsys):
     np.savez("moments.npz", mu=moments["mu"], sigma=moments["sigma"])
     assert run("images.npz", "moments.npz", *allowed) == 2
     assert "moments.npz has a mean and a covariance alone" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_cmmd_of_a_clip(two_sets, monkeypatch, capsys):
+    save_file(clip.random_state(0), two_sets / "clip.safetensors")
+    monkeypatch.setenv(clip.VARIABLE, "clip.safetensors")
+    assert run("images.npz", "images.npz", "--protocol=cmmd") == 2
+    assert "CMMD is of vitl14_336" in capsys.readouterr().err.splitlines()[-1]
+    assert run("images.npz", "images.npz", "--protocol=cmmd", "--allow_other_weights", "--json=result.json") == 0
+    values = json.loads((two_sets / "result.json").read_text())
+    assert abs(values["cmmd_other"]) < 1e-9 and values["real"]["features"] == "clip_other"
+    assert "these numbers are of clip_other" in capsys.readouterr().out
 
 
 def test_copies_are_found_beside_held_out_images(tmp_path, as_inception, monkeypatch, capsys):
