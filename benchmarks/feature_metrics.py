@@ -1,9 +1,12 @@
-"""Are VGG16's features, and precision and recall, those of torch-fidelity?
+"""Are VGG16's features, precision and recall, authenticity, C_T and CMMD those of the evaluators?
 
     git clone https://github.com/toshas/torch-fidelity
-    python -m venv peer && peer/bin/pip install torch==2.13.0 torchvision
+    git clone https://github.com/layer6ai-labs/dgm-eval
+    git clone https://github.com/sayakpaul/cmmd-pytorch
+    python -m venv peer && peer/bin/pip install torch==2.13.0 torchvision transformers scikit-learn tqdm
     peer/bin/pip install --no-deps ./torch-fidelity
-    python benchmarks/feature_metrics.py --peer_python=peer/bin/python [--json] [--write=FOLDER]
+    python benchmarks/feature_metrics.py --peer_python=peer/bin/python --dgm_eval=dgm-eval --cmmd=cmmd-pytorch \\
+        [--json] [--write=FOLDER]
 
 Networks have random weights, written by each code and read here as published files are. --write makes the parity files
 anew.
@@ -20,12 +23,17 @@ import jax
 import numpy as np
 import parity_file
 from peer import Peer, peer_of
+from PIL import Image
 
 from report import Claim, emit
+from score_jax.convert.clip import find_clip
 from score_jax.convert.readers import read_tensors
 from score_jax.convert.vgg16 import load_vgg16
+from score_jax.evaluation.clip import clip_extractor
 from score_jax.evaluation.features import FeatureExtractor
+from score_jax.evaluation.kernel_distance import cmmd
 from score_jax.evaluation.manifold import manifold
+from score_jax.evaluation.memorisation import authenticity, data_copying
 from score_jax.evaluation.protocols import PROTOCOLS
 from score_jax.evaluation.vgg16 import vgg16_extractor
 
@@ -111,20 +119,73 @@ def manifold_claims(peer: Peer, folder: Path) -> list[Claim]:
     return claims
 
 
+def mixture(seed: int, count: int) -> np.ndarray:
+    """Features (count, 100) of three distant Gaussians, in float64, so that no rounding changes an order."""
+    rng = np.random.default_rng(seed)
+    return 15 * np.eye(100)[rng.integers(0, 3, count)] + rng.normal(size=(count, 100))
+
+
+def memorisation_claims(peer: Peer, folder: Path) -> list[Claim]:
+    """Of fresh samples, and of samples near training data."""
+    training, held_out = mixture(0, 1200), mixture(1, 500)
+    near = training[:600] + 0.5 * np.random.default_rng(3).normal(size=(600, 100))
+    claims = []
+    for name, generated in {"fresh": mixture(2, 600), "copies": near}.items():
+        np.savez(folder / "three.npz", training=training, held_out=held_out, generated=generated)
+        theirs = peer.ask("memorisation", sets=str(folder / "three.npz"))
+        share = authenticity(generated=generated, training=training)
+        test = data_copying(generated=generated, held_out=held_out, training=training)
+        for what, ours in (("authenticity", share), ("c_t", test.value)):
+            how = f"{ours:.6f} here, {theirs[what]:.6f} by dgm-eval, of 600 samples with 1200 training images"
+            difference = abs(ours - theirs[what]) / max(1.0, abs(theirs[what]))
+            claims.append(Claim(f"{what}_{name}", difference, "", LIMIT, "<=", how))
+    return claims
+
+
+def cmmd_claims(peer: Peer, folder: Path) -> list[Claim]:
+    """ViT-L/14 at 336 pixels, beside a small tower of texts, from files of images; the distance of embeddings."""
+    peer.ask("make_clip", seed=0, out=str(folder / "clip"))
+    weights = find_clip(folder / "clip" / "model.safetensors")
+    extractor = clip_extractor(weights, PROTOCOLS["cmmd"])
+    rng, images = np.random.default_rng(5), bytes_of((64, 256, 336, 400), 6)
+    images |= {"wide": rng.integers(0, 256, (300, 451, 3), np.uint8), "tall": images["400"][:, 40:303]}
+    for name, image in images.items():
+        Image.fromarray(image).save(folder / f"{name}.png")
+    peer.ask("clip", images={name: str(folder / f"{name}.png") for name in images}, out=str(folder / "found.npz"))
+    theirs, ours = dict(np.load(folder / "found.npz")), features(extractor, images)
+    worst = max(apart(ours[name], theirs[name]) for name in theirs)
+    how = f"embeddings of files of {', '.join(images)}"
+    claims = [Claim("cmmd_features", worst, "of the largest", LIMIT, "<=", how)]
+    generated, real = (rng.normal(size=(count, 768)) + 1.2 * i for i, count in enumerate((900, 1100)))
+    generated, real = ((rows / np.linalg.norm(rows, axis=1)[:, None]).astype(np.float32) for rows in (generated, real))
+    np.savez(folder / "sets.npz", generated=generated, real=real)
+    value, found = cmmd(generated=generated, real=real), peer.ask("cmmd", sets=str(folder / "sets.npz"))
+    how = "{:.6f} here, {:.6f} by cmmd-pytorch in {}, of 900 and 1100 embeddings"
+    for precision, limit in (("float64", LIMIT), ("float32", 1e-3)):
+        other = found[precision]
+        claim = (f"cmmd_{precision}", abs(value / other - 1), "", limit, "<=", how.format(value, other, precision))
+        claims.append(Claim(*claim))
+    return claims
+
+
 def main() -> int:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
     parser.add_argument("--peer_python", type=Path, required=True, help="a Python with torch-fidelity's main")
+    parser.add_argument("--dgm_eval", type=Path, required=True, help="a clone of layer6ai-labs/dgm-eval")
+    parser.add_argument("--cmmd", type=Path, required=True, help="a clone of sayakpaul/cmmd-pytorch")
     parser.add_argument("--write", type=Path, help="a folder for the parity files")
     arguments = parser.parse_args()
     began = time.monotonic()
     if arguments.write is not None:
         arguments.write.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as name, peer_of(arguments.peer_python, "feature_metrics_peer.py") as peer:
+    script = ("feature_metrics_peer.py", *(str(path.resolve()) for path in (arguments.dgm_eval, arguments.cmmd)))
+    with tempfile.TemporaryDirectory() as name, peer_of(arguments.peer_python, *script) as peer:
         folder = Path(name)
-        claims = manifold_claims(peer, folder)
+        claims = manifold_claims(peer, folder) + memorisation_claims(peer, folder)
         claims += vgg_claims(peer, folder, arguments.write)
+        claims += cmmd_claims(peer, folder)
     return emit("feature_metrics", claims, began, as_json=arguments.json)
 
 

@@ -6,9 +6,12 @@ Run by `feature_metrics.py`; reads one JSON request a line and answers with one.
 import importlib
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
+import scipy.stats
 import torch
+import transformers
 from answering import answer
 
 # torchvision's own operators are compiled for one build of torch, and none of them is needed here.
@@ -16,6 +19,12 @@ sys.modules["torchvision._meta_registrations"] = types.ModuleType("torchvision._
 torchvision = importlib.import_module("torchvision")
 vgg16 = importlib.import_module("torch_fidelity.feature_extractor_vgg16")
 metric_prc = importlib.import_module("torch_fidelity.metric_prc")
+# By their folder: dgm-eval's package imports all of its encoders. cmmd-pytorch is no package.
+sys.path += [str(Path(sys.argv[1]) / "dgm_eval" / "metrics"), sys.argv[2]]
+embedding, io_util, distance = (importlib.import_module(name) for name in ("embedding", "io_util", "distance"))
+authpct, ct = (importlib.import_module(name) for name in ("authpct", "ct"))
+# Its columns of distances were numbers to older releases of NumPy.
+ct.mannwhitneyu = lambda x, y, alternative: scipy.stats.mannwhitneyu(x.ravel(), y.ravel(), alternative=alternative)
 
 VERSIONS = {"torch": torch.__version__, "torchvision": torchvision.__version__}
 
@@ -78,6 +87,54 @@ class Peer:
         return metric_prc.prc_features_to_metric(
             *(torch.tensor(given[name]) for name in ("generated", "real")), prc_neighborhood=3, verbose=False
         )
+
+    def memorisation(self, sets: str) -> dict:
+        """Authenticity and C_T of three sets of features, with cells of its own."""
+        given = np.load(sets)
+        training, held_out, generated = (given[name] for name in ("training", "held_out", "generated"))
+        share = authpct.compute_authpct(training, generated) / 100
+        return {"authenticity": share, "c_t": float(np.squeeze(ct.compute_CTscore(training, held_out, generated)))}
+
+    def make_clip(self, seed: int, out: str) -> dict:
+        """ViT-L/14 at 336 pixels with random weights, and a tower of texts of one small block; into a folder."""
+        vision = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
+        text = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 1, "num_attention_heads": 1}
+        vision |= {"image_size": 336, "patch_size": 14, "projection_dim": 768}
+        config = transformers.CLIPConfig(
+            text_config=text | {"projection_dim": 768}, vision_config=vision, projection_dim=768
+        )
+        model = transformers.CLIPModel(config).eval()
+        generator = torch.Generator().manual_seed(seed)
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if noise.ndim < 2:
+                parameter.data = 0.1 * noise + (name.endswith("weight") or name == "logit_scale")
+            else:
+                parameter.data = noise / noise[0].numel() ** 0.5
+        model.save_pretrained(out)
+        self._clip = object.__new__(embedding.ClipEmbeddingModel)
+        self._clip.image_processor = transformers.CLIPImageProcessor()
+        self._clip._model = transformers.CLIPVisionModelWithProjection.from_pretrained(out).eval()
+        self._clip.input_image_size = config.vision_config.image_size
+        return {}
+
+    def clip(self, images: dict[str, str], out: str) -> dict:
+        """cmmd-pytorch's embeddings of files of images, by their names."""
+        files = io_util.CMMDDataset(path="", reshape_to=self._clip.input_image_size)
+        found = {}
+        for name, path in images.items():
+            image = files._read_image(path, files.reshape_to)[None] / 255.0
+            found[name] = self._clip.embed(image)[0].numpy()
+        np.savez(out, **found)
+        return {}
+
+    def cmmd(self, sets: str) -> dict:
+        """cmmd-pytorch's distance, by precision."""
+        given = np.load(sets)
+        return {
+            precision: float(distance.mmd(*(given[name].astype(precision) for name in ("generated", "real"))))
+            for precision in ("float32", "float64")
+        }
 
 
 if __name__ == "__main__":

@@ -59,6 +59,7 @@ EXAMPLES = (
     "score_jax.codecs.pixels",
     "score_jax.conditioning.dropout",
     "score_jax.evaluation.frechet",
+    "score_jax.evaluation.memorisation",
     "score_jax.guidance.classifier_free",
     "score_jax.guidance.embedding_paths",
     "score_jax.likelihood.bits",

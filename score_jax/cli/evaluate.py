@@ -49,6 +49,9 @@ compared with the eval split, by the features of a small classifier that is trai
 by --features, any function from uint8 images (b, h, w, c) to vectors (b, d). With several protocols --reference is one
 for all, or one for each, with commas between them.
 
+--held_out names images that were not trained on, eval or as --reference: authenticity and C_T then say whether samples
+are copies of training data, which --reference=train names.
+
 --labels says which class each sample is of: random (the default), balanced (each class in turn), or a number.
 
 Writes evaluation.json, .html, .png and .npz (statistics of the samples) into the workdir; with a protocol
@@ -62,6 +65,7 @@ _OF_SAMPLES = (
     "features",
     *NETWORK_FLAGS,
     "reference",
+    "held_out",
     "base",
     "save_samples",
 )
@@ -82,6 +86,9 @@ def _define(values: flags.FlagValues) -> None:
         None,
         "Real images: train, eval, or what `fid` reads (a folder, .npz or NAME:SPLIT).",
         flag_values=values,
+    )
+    flags.DEFINE_string(
+        "held_out", None, "Images that were not trained on, named likewise: tests for copies.", flag_values=values
     )
     flags.DEFINE_string(
         "base", None, "Images to enlarge: an .npz file with images arr_0 and classes arr_1.", flag_values=values
@@ -131,6 +138,7 @@ def main(argv: list[str]) -> int:
                 measured_by,
                 workdir=workdir,
                 references=references,
+                held_out=values.held_out,
                 save_samples=values.save_samples,
                 stop=stop,
             )

@@ -8,7 +8,7 @@ from score_jax.cli.feature_networks import add_networks, extractor_given
 from score_jax.errors import InputError
 from score_jax.evaluation import metrics
 from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, protocol_of
-from score_jax.jobs.compare import compare, open_side
+from score_jax.jobs.compare import Side, compare, open_side
 from score_jax.jobs.extractors import imported_features
 from score_jax.runtime.results import write_json
 
@@ -18,10 +18,13 @@ _DESCRIPTION = """Compares generated images A with real images B under the proto
   python -m score_jax fid samples.npz VIRTUAL_imagenet256_labeled.npz --protocol=adm
   python -m score_jax fid photos/ --save=photos.npz --protocol=clean_fid
   python -m score_jax fid samples/ photos/ --protocol=edm2_dinov2 --dinov2_weights=dinov2_vitl14_pretrain.pth
+  python -m score_jax fid samples/ cifar10:train --held_out=cifar10:test --protocol=dgm_eval
 
 A and B are each a folder of images, an .npz or .npy file of uint8 images (arr_0), an .npz file of statistics (mu and
 sigma: ours, pytorch-fid's, EDM's, guided-diffusion's; ref_mu and ref_sigma: MeanFlow's), EDM2's .pkl of statistics,
-or NAME:SPLIT of a TFDS data set. --save writes the statistics of A; then B may be left out."""
+or NAME:SPLIT of a TFDS data set. --save writes the statistics of A; then B may be left out. --held_out names real
+images beside B, as A and B are named: then B are those that were trained on, and authenticity and C_T say whether A
+copies."""
 
 
 def _statistics_path(path: Path) -> Path:
@@ -48,6 +51,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--batch_size", type=int, default=32, help="images that each device measures at the same time (default: 32)"
     )
+    parser.add_argument(
+        "--held_out", help="real images that were not trained on, where B are those that were: tests of memorisation"
+    )
     parser.add_argument("--data_dir", help="where TFDS keeps its data sets")
     parser.add_argument("--save", type=Path, help="an .npz file for the statistics of A")
     parser.add_argument("--json", type=Path, help="a JSON file for the result")
@@ -55,16 +61,27 @@ def main(argv: list[str]) -> int:
     Values(least=1).check("fid.batch_size", options.batch_size)
     if options.real is None and options.save is None:
         parser.error("B is missing: give real images, or --save=FILE.npz to write only the statistics of A")
+    if options.real is None and options.held_out is not None:
+        parser.error("--held_out is compared with the images that were trained on: give them as B")
     save = None if options.save is None else _statistics_path(options.save)
     if options.features:
         protocol, extractor = PLAIN, imported_features(options.features)
     else:
         protocol = protocol_of(options.protocol)
         extractor = extractor_given(protocol, vars(options))
-    texts = [options.generated] + ([] if options.real is None else [options.real])
-    sides = [open_side(text, protocol, extractor, data_dir=options.data_dir) for text in texts]
-    real = sides[1] if len(sides) > 1 else None
-    found = compare(sides[0], real, protocol, extractor, batch_size=options.batch_size, save=save)
+
+    def side(text: str) -> Side:
+        return open_side(text, protocol, extractor, data_dir=options.data_dir)
+
+    found = compare(
+        side(options.generated),
+        None if options.real is None else side(options.real),
+        protocol,
+        extractor,
+        batch_size=options.batch_size,
+        save=save,
+        held_out=None if options.held_out is None else side(options.held_out),
+    )
     if found is None:
         return 0
     values, facts = found

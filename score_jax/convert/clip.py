@@ -11,16 +11,33 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from score_jax.convert.correspondence import CONV, LINEAR, SAME, Counterpart, StateDict, Table, to_ours, to_theirs
+from score_jax.convert.correspondence import (
+    CONV,
+    LINEAR,
+    SAME,
+    Counterpart,
+    StateDict,
+    Table,
+    sha256_of,
+    to_ours,
+    to_theirs,
+)
 from score_jax.convert.correspondence import Path as ParameterPath
 from score_jax.convert.fused import joined, split
-from score_jax.convert.readers import read_tensors
+from score_jax.convert.readers import given_or_in_environment, read_tensors
 from score_jax.errors import InputError
+from score_jax.evaluation.clip import ARCHITECTURE, CLIPVisionWeights
 from score_jax.models.clip.clip import CLIP, CLIPNetwork, TextTransformer, parameter_shapes
 from score_jax.models.clip.clip_resnet import REDUCTION, ModifiedResNet
 from score_jax.models.clip.clip_transformer import HEAD_CHANNELS
 from score_jax.models.clip.clip_vision import VisionTransformer
 
+VARIABLE = "SCORE_JAX_CLIP"
+"""Environment variable with the path of the weights of CMMD."""
+_VISION = (
+    "ViT-L-14-336px.pt of https://github.com/openai/CLIP, or model.safetensors of openai/clip-vit-large-patch14-336 of "
+    "https://huggingface.co"
+)
 _BUFFERS = r".*num_batches_tracked$|.*position_ids$|(input_resolution|context_length|vocab_size)$"
 _LEAVES = {"kernel": "weight", "scale": "weight", "embedding": "weight", "bias": "bias"}
 _NORM = {"scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
@@ -246,6 +263,42 @@ def load_clip(path: Path) -> CLIPNetwork:
         return clip_of(state)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def load_clip_vision(path: Path) -> CLIPVisionWeights:
+    """The tower of images of a file, as `load_clip` reads it.
+
+    Raises:
+      InputError: the file is missing, damaged, no CLIP's, or its tower of images is no transformer.
+    """
+    network = load_clip(path)
+    module = network.module.vision
+    if not isinstance(module, VisionTransformer):
+        raise InputError(f"{path}: its network of images is no transformer: get {_VISION}.")
+    params = network.params["vision"]
+    return CLIPVisionWeights(module, params, sha256_of(state_of({"vision": params})))
+
+
+def find_clip(path: Path | None, *, allow_other: bool = False) -> CLIPVisionWeights:
+    """The tower of images at `path`, or where $SCORE_JAX_CLIP says.
+
+    Args:
+      path: see `load_clip`.
+      allow_other: take another one than ViT-L/14 at 336 pixels, of which CMMD is.
+
+    Raises:
+      InputError: neither is given, or what they name is not that network.
+    """
+    found = given_or_in_environment(path, VARIABLE)
+    if found is None:
+        raise InputError(f"CMMD needs CLIP's weights: get {_VISION}, and name them with --clip_weights or ${VARIABLE}.")
+    weights = load_clip_vision(found)
+    if weights.architecture != ARCHITECTURE and not allow_other:
+        raise InputError(
+            f"{found} is {weights.architecture or 'no published network'}, and CMMD is of {ARCHITECTURE}, so its "
+            f"numbers cannot be compared: get {_VISION}, or give --allow_other_weights."
+        )
+    return weights
 
 
 TINY = CLIP(

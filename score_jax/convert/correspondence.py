@@ -6,6 +6,7 @@ once or named in an error.
 """
 
 import dataclasses
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -121,3 +122,12 @@ def to_theirs(params: PyTree, table: Table) -> dict[str, np.ndarray]:
     """Published tensors from our parameters: the inverse of `to_ours` up to buffers."""
     counterparts = [(table(path), np.asarray(leaf)) for path, leaf in _flat(params).items()]
     return {counterpart.name: counterpart.theirs(leaf) for counterpart, leaf in counterparts}
+
+
+def sha256_of(state: StateDict) -> str:
+    """Of the tensors' names, shapes and numbers, so that one network has one hash in files of any format."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(f"{name} {state[name].shape} ".encode())
+        digest.update(np.ascontiguousarray(state[name]).data)
+    return digest.hexdigest()

@@ -1,7 +1,6 @@
 """DINOv2's weights: the files of facebookresearch/dinov2's hub, and folders of Hugging Face's transformers."""
 
 import dataclasses
-import hashlib
 import itertools
 import math
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ import numpy as np
 from jaxtyping import PyTree
 from safetensors.numpy import save_file
 
-from score_jax.convert.correspondence import LINEAR, SAME, Counterpart, StateDict, Table, to_ours, to_theirs
+from score_jax.convert.correspondence import LINEAR, SAME, Counterpart, StateDict, Table, sha256_of, to_ours, to_theirs
 from score_jax.convert.correspondence import Path as ParameterPath
 from score_jax.convert.diffusers import part_tensors
 from score_jax.convert.diffusers_sections import check_only, read_json
@@ -179,20 +178,11 @@ def dinov2_of(state: StateDict, *, heads: int | None = None) -> DINOv2Weights:
     state = joined(state, _PARTS, _FUSED) if names is TRANSFORMERS else state
     module = _module(state, names, heads)
     params = to_ours(state, parameter_shapes(module), table(names, swiglu=module.swiglu))
-    return DINOv2Weights(module, jax.tree.map(jnp.asarray, params), _sha256(to_theirs(params, _hub(module))))
+    return DINOv2Weights(module, jax.tree.map(jnp.asarray, params), sha256_of(to_theirs(params, _hub(module))))
 
 
 def _hub(module: DINOv2) -> Table:
     return table(HUB, swiglu=module.swiglu)
-
-
-def _sha256(state: StateDict) -> str:
-    """Of the tensors in float32, so that one network has one hash in files of any format."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        digest.update(f"{name} {state[name].shape} ".encode())
-        digest.update(np.ascontiguousarray(state[name]).data)
-    return digest.hexdigest()
 
 
 def state_of(module: DINOv2, params: PyTree, names: Names = HUB) -> dict[str, np.ndarray]:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import UInt8
 
 from score_jax.evaluation import report_figures
+from score_jax.evaluation.extrapolation import Extrapolated
 from score_jax.evaluation.image_grid import grid
 from score_jax.evaluation.page import picture, section, table, write_page
 
@@ -23,9 +24,8 @@ class EvaluationPage:
       numbers: rows of name, value and meaning.
       samples: the first ones, in a row.
       neighbours: some of them, and the nearest training image of each; None without training images.
-      counts: numbers of samples.
-      by_count: the distance at each of these.
-      metric: its name.
+      metric: the name of the Frechet distance.
+      by_count: its line over the number of samples; None where the protocol has no such distance.
       by_class: a distance per class; empty where samples have no classes.
       facts: how the numbers came about.
       config_text: the config of the run.
@@ -36,9 +36,8 @@ class EvaluationPage:
     numbers: list[list[str]]
     samples: UInt8[np.ndarray, "n h w c"]
     neighbours: tuple[UInt8[np.ndarray, "q h w c"], UInt8[np.ndarray, "q h w c"]] | None
-    counts: Int[np.ndarray, "m"]
-    by_count: Float[np.ndarray, "m"]
     metric: str
+    by_count: Extrapolated | None
     by_class: dict[str, float]
     facts: dict[str, Any]
     config_text: str
@@ -55,11 +54,7 @@ def write_evaluation_page(path: Path, data: EvaluationPage) -> None:
         section("Numbers", table(["", "value", "what it is"], data.numbers, 1)),
         section("Samples", picture(grid(data.samples, 10), "grid of samples"), "The first ones, none left out."),
         _neighbours(data),
-        section(
-            f"{data.metric} against the number of samples",
-            report_figures.by_count(data.counts, data.by_count, data.metric),
-            "A Frechet distance of few samples is too large; the line in 1/n meets the axis at infinitely many.",
-        ),
+        _by_count(data),
         _by_class(data.by_class),
         section("How these numbers came about", table(["", "value"], facts, -1)),
         section("Config", f"<pre>{html.escape(data.config_text)}</pre>"),
@@ -75,6 +70,16 @@ def _neighbours(data: EvaluationPage) -> str:
         "Nearest training images",
         picture(pairs, "samples over their nearest training images"),
         "Above samples, below the training image nearest to each in pixels: a copy would look the same.",
+    )
+
+
+def _by_count(data: EvaluationPage) -> str:
+    if data.by_count is None:
+        return ""
+    return section(
+        f"{data.metric} against the number of samples",
+        report_figures.by_count(data.by_count.counts, data.by_count.distances, data.metric),
+        "A Frechet distance of few samples is too large; the line in 1/n meets the axis at infinitely many.",
     )
 
 

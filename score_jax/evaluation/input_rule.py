@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -25,23 +26,43 @@ class InputRule:
       resize: how an image comes to it, see `resize.resize`.
       centre: levels that become 0, one for each channel or one for all.
       scale: levels that become 1 more, likewise.
+      crop: whether the square in the middle of an image is taken before.
     """
 
     size: int
     resize: Resize
     centre: tuple[float, ...]
     scale: tuple[float, ...]
+    crop: bool = False
 
 
-def normalising(size: int, how: Resize, mean: PerChannel = IMAGENET_MEAN, std: PerChannel = IMAGENET_STD) -> InputRule:
+def normalising(
+    size: int,
+    how: Resize,
+    mean: PerChannel = IMAGENET_MEAN,
+    std: PerChannel = IMAGENET_STD,
+    *,
+    crop: bool = False,
+) -> InputRule:
     """Returns the rule of a network that sees each channel less its mean and over its deviation, of levels 0 to 1."""
     centre, scale = (tuple(255 * value for value in values) for values in (mean, std))
-    return InputRule(size, how, centre, scale)
+    return InputRule(size, how, centre, scale, crop)
+
+
+Pixels = TypeVar("Pixels", Array, np.ndarray)
+
+
+def _square(images: Pixels) -> Pixels:
+    """The middle of images (..., h, w, c), as large as it can be."""
+    height, width = images.shape[-3:-1]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return images[..., top : top + side, left : left + side, :]
 
 
 def prepared(images: UInt8[Array, "b h w c"], rule: InputRule) -> Float[Array, "b s s 3"]:
     """Images of any one size, grey or RGB, as the network sees them."""
-    levels = images.astype(jnp.result_type(float))
+    levels = (_square(images) if rule.crop else images).astype(jnp.result_type(float))
     return _normalised(resize(levels, (rule.size, rule.size), rule.resize), rule)
 
 
@@ -64,6 +85,7 @@ def _padded_matrix(length: int, size: int, how: Resize) -> Float[np.ndarray, "{s
 
 def prepared_alone(image: UInt8[np.ndarray, "h w c"], rule: InputRule) -> Float[np.ndarray, "s s 3"]:
     """`prepared` of one image among images of many sizes: padded to one of few sizes, each compiled once."""
+    image = _square(image) if rule.crop else image
     rows, columns = (_padded_matrix(length, rule.size, rule.resize) for length in image.shape[:2])
     height, width, _ = image.shape
     padded = np.pad(image, ((0, rows.shape[1] - height), (0, columns.shape[1] - width), (0, 0)))

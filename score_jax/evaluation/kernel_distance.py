@@ -101,13 +101,15 @@ def kernel_distance_in_blocks(*, generated: Rows, real: Float[np.ndarray, "m d"]
 def cmmd(*, generated: Rows, real: Float[np.ndarray, "m d"], sigma: float = 10.0) -> float:
     """CMMD (Jayasumana et al. 2024): 1000 times the biased squared MMD under a Gaussian kernel, of CLIP embeddings.
 
-    The embeddings are expected normalised, as CLIP's are compared; by blocks of rows, so any number of them.
+    The embeddings are expected of length 1. The bias is (1 / n + 1 / m) 1000 (1 - k), k the kernel's mean over pairs of
+    one law: 10 / n + 10 / m for embeddings at right angles, less for others. By blocks: any number fits into memory.
     """
     kernel = gaussian(sigma)
 
+    def blocks(x: np.ndarray) -> list[np.ndarray]:
+        return [np.asarray(x[i : i + _TFGAN_BLOCK], np.float64) for i in range(0, len(x), _TFGAN_BLOCK)]
+
     def mean(x: np.ndarray, y: np.ndarray) -> float:
-        x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-        rows = (kernel(x[i : i + _TFGAN_BLOCK], y).sum() for i in range(0, len(x), _TFGAN_BLOCK))
-        return sum(rows) / (len(x) * len(y))
+        return sum(kernel(a, b).sum() for a in blocks(x) for b in blocks(y)) / (len(x) * len(y))
 
     return float(_CMMD_SCALE * (mean(generated, generated) + mean(real, real) - 2 * mean(generated, real)))

@@ -11,8 +11,9 @@ from score_jax.evaluation import inception_score
 from score_jax.evaluation.extrapolation import Extrapolated, frechet_infinity
 from score_jax.evaluation.feature_set import FeatureSet, check_comparable
 from score_jax.evaluation.frechet import bootstrap_standard_error, frechet_distance
-from score_jax.evaluation.kernel_distance import kernel_distance, kernel_distance_in_blocks, subset_size
+from score_jax.evaluation.kernel_distance import cmmd, kernel_distance, kernel_distance_in_blocks, subset_size
 from score_jax.evaluation.manifold import manifold
+from score_jax.evaluation.memorisation import authenticity, data_copying
 from score_jax.evaluation.protocols import PLAIN, Protocol
 
 FULL = 50_000
@@ -31,12 +32,16 @@ _MEANINGS = {
     "kd": "kernel distance of DINOv2's features, unbiased in the number of samples",
     "sfid": "the same of spatial features",
     "kid": "kernel distance, unbiased in the number of samples",
+    "cmmd": "kernel distance of CLIP's embeddings, times 1000",
     "inception_score": "sharpness and variety by the classes of Inception",
     "precision": "share of samples within the reference's manifold",
     "recall": "share of the reference within the samples' manifold",
     "density": "real neighbourhoods about a sample, over k",
     "coverage": "share of real neighbourhoods that hold a sample",
     "f_score": "harmonic mean of precision and recall",
+    "authenticity": "share of samples that are no copies, if the reference was trained on",
+    "authenticity_held_out": "the same of held-out images: what no copies score",
+    "c_t": "test of data-copying: far below 0 of copies, standard normal per cell of none",
 }
 
 
@@ -61,6 +66,7 @@ def measure(
     name: str,
     logits: Logits | None = None,
     seed: int = 0,
+    held_out: FeatureSet | None = None,
 ) -> dict[str, Any]:
     """Returns what the protocol measures, as far as the sets have it; with few samples also KID and a warning.
 
@@ -71,6 +77,8 @@ def measure(
       name: of the features; "" for Inception's.
       logits: of features, for the Inception Score.
       seed: of the resampling behind error bars.
+      held_out: images that were not trained on, where `real` are those that were: for the tests of memorisation, which
+        need features of each image.
 
     Raises:
       InputError: the sets cannot be compared, or have too few images.
@@ -83,8 +91,15 @@ def measure(
     if generated.features is not None:
         if real.features is not None and (protocol.kid or few):
             values |= _kernel(protocol, generated, real, name)
+        if real.features is not None and protocol.cmmd:
+            named = f"cmmd{name.removeprefix('clip')}"
+            values[named] = cmmd(generated=generated.features, real=real.features)
         if real.features is not None and protocol.neighbours:
             values |= _manifold(protocol, generated, real)
+        if real.features is not None and (protocol.authenticity or held_out is not None):
+            values["authenticity"] = authenticity(generated=generated.features, training=real.features)
+        if held_out is not None:
+            values |= _memorisation(generated, held_out, real, seed)
         if logits is not None and protocol.inception_score:
             found = _INCEPTION_SCORES[protocol.inception_score](logits(generated.features, protocol.biased_logits))
             values |= dict(zip(("inception_score", "inception_score_spread"), found, strict=True))
@@ -142,6 +157,18 @@ def _manifold(protocol: Protocol, generated: FeatureSet, real: FeatureSet) -> di
     found = manifold(generated=samples, real=rows, k=k)
     names = ("precision", "recall", "density", "coverage", "f_score")
     return {name: getattr(found, name) for name in names} | {"manifold_reference": len(rows)}
+
+
+def _memorisation(generated: FeatureSet, held_out: FeatureSet, training: FeatureSet, seed: int) -> dict[str, Any]:
+    check_comparable(generated=held_out, real=training)
+    assert generated.features is not None and held_out.features is not None and training.features is not None
+    test = data_copying(generated=generated.features, held_out=held_out.features, training=training.features, seed=seed)
+    cells = [
+        {"c_t": None if np.isnan(score) else float(score), "held_out": int(fresh), "generated": int(made)}
+        for score, fresh, made in zip(test.scores, test.held_out, test.generated, strict=True)
+    ]
+    fresh = authenticity(generated=held_out.features, training=training.features)
+    return {"authenticity_held_out": fresh, "c_t": test.value, "c_t_cells": cells}
 
 
 def _even_rows(features: Float[np.ndarray, "n d"], count: int) -> Float[np.ndarray, "_ d"]:

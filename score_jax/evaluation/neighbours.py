@@ -1,11 +1,42 @@
-"""Is a sample a copy? The nearest training image in pixel space."""
+"""Is a sample a copy? The nearest training image, in pixel space or by features."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
 _BYTES, _MOST = 2**26, 1024
+_QUERIES = 2048
+Rows = Float[np.ndarray, "m d"]
+
+
+class Nearest(NamedTuple):
+    """The nearest row of a set to each query.
+
+    Attributes:
+      row: its index; the first one of equally near ones.
+      squared: distance, squared.
+    """
+
+    row: Int[np.ndarray, "m"]
+    squared: Float[np.ndarray, "m"]
+
+
+def nearest_rows(queries: Rows, rows: Float[np.ndarray, "n d"], itself: Int[np.ndarray, "m"] | None = None) -> Nearest:
+    """Returns the nearest of `rows` to each query, in float64, by blocks of both.
+
+    Args:
+      queries: features.
+      rows: features.
+      itself: for each query the row that it is, which is not its own neighbour; None: queries are no rows.
+    """
+    found = []
+    for start in range(0, len(queries), _QUERIES):
+        here = slice(start, start + _QUERIES)
+        parts = (rows[i : i + _MOST] for i in range(0, len(rows), _MOST))
+        found.append(_nearest(queries[here], parts, None if itself is None else itself[here]))
+    return Nearest(*(np.concatenate(part) for part in zip(*found, strict=True)))
 
 
 def images_at_a_time(numbers: int) -> int:
@@ -28,14 +59,23 @@ def nearest_of_parts(
 
     Squares of bytes are whole numbers, which float64 adds exactly: parts make no difference.
     """
-    queries = generated.reshape(len(generated), -1).astype(np.float64)
+    queries = generated.reshape(len(generated), -1)
+    return _nearest(queries, (part.reshape(-1, queries.shape[1]) for part in parts)).row
+
+
+def _nearest(queries: np.ndarray, parts: Iterable[np.ndarray], itself: Int[np.ndarray, "m"] | None = None) -> Nearest:
+    """Of queries (m, d) among rows that come in parts (k, d)."""
+    queries = queries.astype(np.float64)
     best, where, start = np.full(len(queries), np.inf), np.zeros(len(queries), int), 0
     for part in parts:
-        images = part.reshape(-1, queries.shape[1]).astype(np.float64)
-        # Less the query's own square, which is the same for all images.
-        squares = np.einsum("kd,kd->k", images, images)[:, None] - 2 * (images @ queries.T)
+        rows = part.astype(np.float64)
+        # Less the query's own square, which is the same for all rows.
+        squares = np.einsum("kd,kd->k", rows, rows)[:, None] - 2 * (rows @ queries.T)
+        if itself is not None:
+            mine = np.flatnonzero((itself >= start) & (itself < start + len(rows)))
+            squares[itself[mine] - start, mine] = np.inf
         nearest = squares.argmin(axis=0)
         value = squares[nearest, np.arange(len(queries))]
         where = np.where(value < best, start + nearest, where)
-        best, start = np.minimum(best, value), start + len(images)
-    return where
+        best, start = np.minimum(best, value), start + len(rows)
+    return Nearest(where, np.maximum(best + np.einsum("md,md->m", queries, queries), 0))

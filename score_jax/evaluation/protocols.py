@@ -14,11 +14,12 @@ class Protocol:
 
     Attributes:
       name: its name.
-      network: whose features are compared: Inception's pool3, the token of DINOv2 that stands for the whole image, or
-        the second hidden layer of VGG16.
-      resize: to what the network sees, 299 x 299 or, of the others, 224 x 224, see `resize.resize`.
-      centre: what 0 of Inception's input is in levels: it sees (x - centre) / centre. The others see ImageNet's mean
-        and standard deviation.
+      network: whose features are compared: Inception's pool3, the token of DINOv2 that stands for the whole image,
+        the second hidden layer of VGG16, or CLIP's embedding.
+      resize: to what the network sees, 299 x 299, 224 x 224 of DINOv2 and VGG16, 336 x 336 of CLIP, see
+        `resize.resize`.
+      centre: what 0 of Inception's input is in levels: it sees (x - centre) / centre. DINOv2 and VGG16 see ImageNet's
+        mean and standard deviation, CLIP those of its own data.
       rounding: of samples to uint8, see `Pixels.decode`.
       frechet: whether the Frechet distance is one of its numbers.
       spatial: whether sFID is one of its numbers.
@@ -27,13 +28,15 @@ class Protocol:
       biased_logits: whether the Inception Score's logits have the last layer's bias.
       kid: 100 "subsets" of 1000 or, of fewer images, of half of the smaller set; "full_subsets" of 1000 or of the whole
         smaller set; "blocks" of about 1024 in their order; "" for none.
+      cmmd: whether that is one of its numbers.
       neighbours: k of precision and recall; 0 for none.
       manifold_reference: reference images that precision and recall take; None for all.
       manifold_balanced: whether they take as many generated images as real ones, the fewer of both.
+      authenticity: whether that is one of its numbers; the reference is then taken for the training data.
     """
 
     name: str
-    network: Literal["inception", "dinov2", "vgg16"] = "inception"
+    network: Literal["inception", "dinov2", "vgg16", "clip"] = "inception"
     resize: Resize = "tf1"
     centre: float = 128.0
     rounding: Rounding = "rounded"
@@ -42,9 +45,11 @@ class Protocol:
     inception_score: str = ""
     biased_logits: bool = False
     kid: str = ""
+    cmmd: bool = False
     neighbours: int = 0
     manifold_reference: int | None = None
     manifold_balanced: bool = False
+    authenticity: bool = False
 
 
 PROTOCOLS = {
@@ -81,11 +86,13 @@ PROTOCOLS = {
             neighbours=5,
             manifold_reference=10_000,
             manifold_balanced=True,
+            authenticity=True,
         ),
+        Protocol("cmmd", network="clip", resize="pillow", frechet=False, cmmd=True),
     )
 }
 """By name. Sources: guided-diffusion's evaluator, pytorch-fid, torch-fidelity, clean-fid, EDM, score_sde,
-Lyy-iiis/imeanflow's utils/fid_util.py, NVlabs/edm2's calculate_metrics.py, dgm-eval."""
+Lyy-iiis/imeanflow's utils/fid_util.py, NVlabs/edm2's calculate_metrics.py, dgm-eval, google-research's cmmd."""
 
 PLAIN = Protocol("plain", rounding="truncated", kid="subsets")
 """For features that are not Inception's."""

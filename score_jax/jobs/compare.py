@@ -84,12 +84,19 @@ def open_side(
     statistics = feature_set.load(path)
     _check_made_so(path, statistics, protocol, extractor)
     lacking = statistics.features is None and "arr_0" in names
-    if not protocol.frechet and statistics.features is None and not lacking:
+    side = Side(text, statistics, _source(text, extractor, channels, data_dir) if lacking else None)
+    if not protocol.frechet:
+        check_has_each(side, f"the protocol {protocol.name!r}")
+    return side
+
+
+def check_has_each(side: Side, what: str) -> None:
+    """Raises InputError where a set is moments alone, which have no features of each image."""
+    if side.source is None and (side.statistics is None or side.statistics.features is None):
         raise InputError(
-            f"{path} has a mean and a covariance alone, and the protocol {protocol.name!r} compares images one by one: "
-            "give images, or statistics that `fid --save` wrote."
+            f"{side.name} has a mean and a covariance alone, and {what} compares images one by one: give images, or "
+            "statistics that `fid --save` wrote."
         )
-    return Side(text, statistics, _source(text, extractor, channels, data_dir) if lacking else None)
 
 
 def checked_images(images: Any) -> UInt8[np.ndarray, "n h w c"]:
@@ -115,6 +122,7 @@ def compare(
     *,
     batch_size: int,
     save: Path | None = None,
+    held_out: Side | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """Compares two sets.
 
@@ -125,6 +133,7 @@ def compare(
       extractor: of the features.
       batch_size: images that each device measures at the same time.
       save: an .npz file for the statistics of the first.
+      held_out: images that were not trained on, where the other are those that were.
 
     Returns:
       The numbers, and how they came about, JSON-able; None on other processes than the first, and of one set.
@@ -134,6 +143,10 @@ def compare(
     """
     if real is not None:
         check_sides(generated, real, extractor)
+    if real is not None and held_out is not None:
+        check_sides(held_out, real, extractor)
+        for side in (generated, real, held_out):
+            check_has_each(side, "the test of copies")
     mesh, first = make_mesh(), jax.process_index() == 0
     one = features_of(generated, protocol, extractor, mesh, batch_size=batch_size)
     if save is not None and first:
@@ -142,11 +155,15 @@ def compare(
     if real is None:
         return None
     other = features_of(real, protocol, extractor, mesh, batch_size=batch_size)
+    fresh = None if held_out is None else features_of(held_out, protocol, extractor, mesh, batch_size=batch_size)
     if not first:
         return None
-    values = metrics.measure(protocol, generated=one, real=other, name=extractor.name, logits=extractor.logits)
+    values = metrics.measure(
+        protocol, generated=one, real=other, name=extractor.name, logits=extractor.logits, held_out=fresh
+    )
     check_result(values)
-    facts = {"generated": one.facts, "reference": other.facts}
+    facts: dict[str, Any] = {"generated": one.facts, "reference": other.facts}
+    facts |= {} if fresh is None else {"held_out": fresh.facts}
     return values, measurement("comparison", metrics.names(values), protocol=protocol.name, **facts)
 
 

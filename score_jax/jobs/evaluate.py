@@ -22,7 +22,7 @@ from score_jax.evaluation.kernel_distance import squared_mmd
 from score_jax.evaluation.neighbours import images_at_a_time, nearest_of_parts
 from score_jax.evaluation.protocols import PLAIN, Protocol
 from score_jax.jobs.cascades import Cascade, open_images
-from score_jax.jobs.compare import Side, check_length, facts_of, features_of, open_side
+from score_jax.jobs.compare import Side, check_has_each, check_length, facts_of, features_of, open_side
 from score_jax.jobs.drawing import Drawing, Request, of_cascade
 from score_jax.jobs.feature_sets import array_features, cached_source_features, source_features
 from score_jax.jobs.sample import image_name
@@ -126,6 +126,7 @@ def evaluate(
     *,
     workdir: Path,
     references: Sequence[str | None] = (None,),
+    held_out: str | None = None,
     save_samples: bool = False,
     stop: Stop | None = None,
 ) -> list[Result] | None:
@@ -136,7 +137,8 @@ def evaluate(
       measured_by: protocols of the numbers, and their features.
       workdir: for results, and for finished batches while the work lasts.
       references: of each protocol, or one of all: "train", "eval", or what `compare.open_side` takes; None: what the
-        protocol says.
+        protocol says, or the training images where others are held out.
+      held_out: images that were not trained on, named likewise, for the tests of copies; None: there are no tests.
       save_samples: keep all samples, as files.
       stop: ends the work after a batch.
 
@@ -150,14 +152,15 @@ def evaluate(
     config, c = models.config, models.config.evaluation
     roundings = roundings_of(protocol for protocol, _ in measured_by)
     request = Request(c.num_samples, c.batch_size, c.seed, roundings, config.sampling.label)
-    named = each_reference(references, len(measured_by))
+    named = each_reference(["train"] if held_out and list(references) == [None] else references, len(measured_by))
     sides = [_side_of_run(models, *how, name) for how, name in zip(measured_by, named, strict=True)]
+    fresh = [None if held_out is None else _side_of_run(models, *how, held_out) for how in measured_by]
     plain = measured_by[0][0] is PLAIN and named[0] is None
     beside = open_images(models, "train_split") if plain else None
     return evaluate_drawing(
         of_cascade(models, request),
         request,
-        [Measure(*how, side) for how, side in zip(measured_by, sides, strict=True)],
+        [Measure(*how, side, other) for how, side, other in zip(measured_by, sides, fresh, strict=True)],
         workdir=workdir,
         # Another reference than the data of the run may number its classes otherwise.
         classes=bool(models.num_classes),
@@ -221,7 +224,10 @@ def evaluate_drawing(
     """
     for measure in measures:
         metrics.check_counts(generated=request.count, real=measure.side.count)
-        check_length(measure.side, measure.extractor, drawing.image_shape)
+        for side in measure.sides:
+            check_length(side, measure.extractor, drawing.image_shape)
+            if measure.held_out is not None:
+                check_has_each(side, "the test of copies")
     samples = draw_features(
         drawing,
         measures,
@@ -230,7 +236,12 @@ def evaluate_drawing(
         shards=_shards(measures, request, workdir) if workdir and save_samples else None,
         stop=stop,
     )
-    reals = [_reference_features(measure, drawing.mesh, request.batch_size, workdir, stop) for measure in measures]
+    how = (drawing.mesh, request.batch_size, workdir, stop)
+    reals = [_reference_features(measure, measure.side, *how) for measure in measures]
+    fresh = [
+        None if measure.held_out is None else _reference_features(measure, measure.held_out, *how)
+        for measure in measures
+    ]
     found: dict[str, Any] = {}
     if beside is not None:
         assert reals[0] is not None
@@ -244,7 +255,8 @@ def evaluate_drawing(
             assert real is not None
             named = classes and measure.side.kept
             extra = found if place == 0 else {}
-            results.append(_finished(drawing, request, measure, samples, place, real, extra, workdir, classes=named))
+            sets = (real, fresh[place])
+            results.append(_finished(drawing, request, measure, samples, place, sets, extra, workdir, classes=named))
         if samples.parts is not None:
             samples.parts.remove()
         return results
@@ -267,14 +279,14 @@ def _finished(
     measure: Measure,
     samples: Samples,
     place: int,
-    real: FeatureSet,
+    sets: tuple[FeatureSet, FeatureSet | None],
     found: dict[str, Any],
     workdir: Path | None,
     *,
     classes: bool,
 ) -> Result:
     """The numbers of the measure at this place, after its files are written."""
-    generated, extractor = samples.features[place], measure.extractor
+    (real, held_out), generated, extractor = sets, samples.features[place], measure.extractor
     values = metrics.measure(
         measure.protocol,
         generated=generated,
@@ -282,26 +294,29 @@ def _finished(
         name=extractor.name,
         logits=extractor.logits,
         seed=request.seed,
+        held_out=held_out,
     )
-    extrapolated = metrics.by_count(generated, real)
-    fid = metrics.name_of("fid", extractor.name, None)
-    values |= found | metrics.at_infinity(fid, extrapolated)
+    fid, line = metrics.name_of("fid", extractor.name, None), None
+    if measure.protocol.frechet:
+        line = metrics.by_count(generated, real)
+        values |= metrics.at_infinity(fid, line)
+    values |= found
     check_result(values)
-    facts = _facts(drawing, measure, request, samples, generated, real, metrics.names(values))
+    facts = _facts(drawing, measure, request, samples, generated, sets, metrics.names(values))
     result = Result(values | facts, metrics.lines(values), workdir and workdir / f"{measure.stem}.json")
     if result.path is not None:
         _write(result, generated, samples.images[place])
         by = by_class(generated, real) if classes else {}
         page = result.path.with_suffix(".html")
-        _write_page(page, drawing, samples.images[place], values, facts, (fid, extrapolated), by)
+        _write_page(page, drawing, samples.images[place], values, facts, (fid, line), by)
     return result
 
 
 def _reference_features(
-    measure: Measure, mesh: Mesh, batch_size: int, workdir: Path | None, stop: Stop | None
+    measure: Measure, side: Side, mesh: Mesh, batch_size: int, workdir: Path | None, stop: Stop | None
 ) -> FeatureSet | None:
     """None on processes that do not need it."""
-    side, extractor = measure.side, measure.extractor
+    extractor = measure.extractor
     if not side.kept:
         return features_of(side, measure.protocol, extractor, mesh, batch_size=batch_size)
     assert side.source is not None and workdir is not None
@@ -317,10 +332,11 @@ def _facts(
     request: Request,
     samples: Samples,
     generated: FeatureSet,
-    real: FeatureSet,
+    sets: tuple[FeatureSet, FeatureSet | None],
     measured: list[str],
 ) -> dict[str, Any]:
     """How the numbers came about."""
+    real, held_out = sets
     return measurement(
         "evaluation",
         measured,
@@ -328,6 +344,7 @@ def _facts(
         protocol=measure.protocol.name,
         **generated.facts,
         reference=real.facts,
+        **({} if held_out is None else {"held_out": held_out.facts}),
         **drawing.facts,
         seed=request.seed,
         **samples.cost,
@@ -363,20 +380,18 @@ def _write_page(
     images: UInt8[np.ndarray, "k h w c"],
     values: dict[str, Any],
     facts: dict[str, Any],
-    extrapolated: tuple[str, Extrapolated],
+    by_count: tuple[str, Extrapolated | None],
     classes: dict[str, float],
 ) -> None:
     """The page, or a line that says why there is none: the numbers are written."""
-    metric, line = extrapolated
     page = EvaluationPage(
         title=f"{facts['protocol']}: {facts['num_samples']:,} samples of {drawing.named}",
         summary=values.get("warning", ""),
         numbers=metrics.rows(values),
         samples=images,
         neighbours=_neighbours(drawing, images[:NEIGHBOURS]),
-        counts=line.counts,
-        by_count=line.distances,
-        metric=metric,
+        metric=by_count[0],
+        by_count=by_count[1],
         by_class=classes,
         facts=facts,
         config_text=drawing.about,

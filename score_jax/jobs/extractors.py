@@ -7,11 +7,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from score_jax.convert.clip import find_clip
 from score_jax.convert.dinov2 import find_dinov2
 from score_jax.convert.inception import find_inception
 from score_jax.convert.vgg16 import find_vgg16
 from score_jax.errors import InputError, entry_of
-from score_jax.evaluation.dinov2 import NAME, dinov2_extractor
+from score_jax.evaluation.clip import NAME as OF_CLIP
+from score_jax.evaluation.clip import clip_extractor
+from score_jax.evaluation.dinov2 import NAME as OF_DINOV2
+from score_jax.evaluation.dinov2 import dinov2_extractor
 from score_jax.evaluation.features import FeatureExtractor, plain_features
 from score_jax.evaluation.inception import inception_extractor
 from score_jax.evaluation.protocols import PLAIN, Protocol, protocol_of
@@ -79,7 +83,12 @@ def extractor_of(features: Callable[..., Any]) -> FeatureExtractor:
     return plain_features(name if name.isidentifier() else "features", features)
 
 
-NETWORKS = {"inception": "file of the FID Inception", "vgg16": "file of VGG16", "dinov2": "file or folder of DINOv2"}
+NETWORKS = {
+    "inception": "file of the FID Inception",
+    "vgg16": "file of VGG16",
+    "dinov2": "file or folder of DINOv2",
+    "clip": "file of CLIP",
+}
 """Networks that measure, and what their weights are."""
 
 
@@ -105,6 +114,8 @@ def of_protocol(protocol: Protocol, weights: Mapping[str, str | Path | None], *,
             return vgg16(protocol, path, allow_other=allow_other)
         case "dinov2":
             return dinov2(protocol, path, allow_other=allow_other)
+        case "clip":
+            return clip(protocol, path, allow_other=allow_other)
 
 
 def inception(protocol: Protocol, weights: Path | None, *, allow_other: bool) -> FeatureExtractor:
@@ -136,9 +147,24 @@ def dinov2(protocol: Protocol, weights: Path | None, *, allow_other: bool) -> Fe
       InputError: its weights are not found, or are of another network than the evaluators'.
     """
     found = find_dinov2(weights, allow_other=allow_other)
-    if found.name != NAME:
-        print(f"Warning: these numbers are of {found.name}. Do not compare them with published ones of {NAME}.")
+    _warn_of_network(found.name, OF_DINOV2)
     return dinov2_extractor(found, protocol)
+
+
+def clip(protocol: Protocol, weights: Path | None, *, allow_other: bool) -> FeatureExtractor:
+    """Returns CLIP's tower of images under a protocol.
+
+    Raises:
+      InputError: its weights are not found, or are of another network than the authors'.
+    """
+    found = find_clip(weights, allow_other=allow_other)
+    _warn_of_network(found.name, OF_CLIP)
+    return clip_extractor(found, protocol)
+
+
+def _warn_of_network(name: str, published: str) -> None:
+    if name != published:
+        print(f"Warning: these numbers are of {name}. Do not compare them with published ones of {published}.")
 
 
 def _warn_of_other(published: bool, sha256: str, numbers: str) -> None:

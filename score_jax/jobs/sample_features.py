@@ -35,11 +35,18 @@ class Measure:
       protocol: of the numbers.
       extractor: of the features.
       side: the reference.
+      held_out: images that were not trained on, where the reference are those that were; None: they are not asked for.
     """
 
     protocol: Protocol
     extractor: FeatureExtractor
     side: Side
+    held_out: Side | None = None
+
+    @property
+    def sides(self) -> list[Side]:
+        """Sets that samples are compared with."""
+        return [self.side] if self.held_out is None else [self.side, self.held_out]
 
     @property
     def stem(self) -> str:

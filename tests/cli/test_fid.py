@@ -10,7 +10,7 @@ from PIL import Image as PILImage
 from safetensors.numpy import save_file
 
 from score_jax.cli import main as cli
-from score_jax.convert import vgg16
+from score_jax.convert import clip, vgg16
 from score_jax.convert.dinov2 import random_state
 from score_jax.evaluation import feature_set
 from score_jax.evaluation.features import FeatureExtractor
@@ -271,6 +271,41 @@ def test_precision_and_recall_by_vgg16(two_sets, capsys):
     np.savez("moments.npz", mu=moments["mu"], sigma=moments["sigma"])
     assert run("images.npz", "moments.npz", *allowed) == 2
     assert "moments.npz has a mean and a covariance alone" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_cmmd_of_a_clip(two_sets, monkeypatch, capsys):
+    save_file(clip.random_state(0), two_sets / "clip.safetensors")
+    monkeypatch.setenv(clip.VARIABLE, "clip.safetensors")
+    assert run("images.npz", "images.npz", "--protocol=cmmd") == 2
+    assert "CMMD is of vitl14_336" in capsys.readouterr().err.splitlines()[-1]
+    assert run("images.npz", "images.npz", "--protocol=cmmd", "--allow_other_weights", "--json=result.json") == 0
+    values = json.loads((two_sets / "result.json").read_text())
+    assert abs(values["cmmd_other"]) < 1e-9 and values["reference"]["features"] == "clip_other"
+    assert "these numbers are of clip_other" in capsys.readouterr().out
+
+
+def test_copies_are_found_beside_held_out_images(tmp_path, as_inception, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    training, held_out, fresh = RNG.integers(0, 256, (3, 60, 6, 5, 3), dtype=np.uint8)
+    for name, images in {"training": training, "held_out": held_out, "fresh": fresh, "copies": training}.items():
+        np.savez(f"{name}.npz", arr_0=images)
+    found = {}
+    for name in ("fresh", "copies"):
+        arguments = ("training.npz", "--held_out=held_out.npz", "--protocol=adm", f"--json={name}.json")
+        assert run(f"{name}.npz", *arguments) == 0
+        found[name] = json.loads((tmp_path / f"{name}.json").read_text())
+    assert found["copies"]["authenticity"] == 0 < found["fresh"]["authenticity"] < 0.8
+    assert found["copies"]["c_t"] < -3 < found["fresh"]["c_t"] < 3
+    assert found["copies"]["authenticity_held_out"] == found["fresh"]["authenticity_held_out"] > 0.1
+    assert sum(cell["held_out"] for cell in found["fresh"]["c_t_cells"]) == found["fresh"]["held_out"]["n"] == 60
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        run("fresh.npz", "--save=s.npz", "--held_out=held_out.npz")
+    assert "give them as B" in capsys.readouterr().err
+    moments = {"mu": np.zeros(3), "sigma": np.eye(3)}
+    np.savez("moments.npz", **moments)
+    assert run("fresh.npz", "moments.npz", "--held_out=held_out.npz") == 2
+    assert "moments.npz has a mean and a covariance alone, and the test of copies" in capsys.readouterr().err
 
 
 def test_edm2s_statistics_are_read_for_their_own_network(two_sets, tiny_dinov2, as_inception, capsys):

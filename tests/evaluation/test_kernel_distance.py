@@ -78,6 +78,20 @@ def test_cmmd_is_the_biased_sum():
     assert cmmd(generated=x, real=x) == pytest.approx(0, abs=1e-9)
 
 
+def test_blocks_of_cmmd_make_no_difference(monkeypatch):
+    x, y = RNG.normal(size=(11, 3)), RNG.normal(size=(9, 3))
+    whole = cmmd(generated=x, real=y)
+    monkeypatch.setattr("score_jax.evaluation.kernel_distance._TFGAN_BLOCK", 4)
+    assert cmmd(generated=x, real=y) == pytest.approx(whole, rel=1e-9)
+
+
+def test_the_bias_of_cmmd_is_that_of_its_diagonal():
+    """Embeddings at right angles, none of which is in both sets: exp(-2 / 200) off the diagonals, 1 on them."""
+    rows = np.eye(50, dtype=np.float32)
+    expected = 1000 * (1 / 20 + 1 / 30) * (1 - np.exp(-0.01))
+    assert cmmd(generated=rows[:20], real=rows[20:]) == pytest.approx(expected)
+
+
 def test_a_subset_is_as_large_as_the_evaluator_has_it():
     assert subset_size(50_000, 10_000) == subset_size(50_000, 10_000, halved=False) == 1000
     assert subset_size(900, 700) == 350

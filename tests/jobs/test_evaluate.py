@@ -251,6 +251,40 @@ def test_protocols_have_a_reference_each_or_one_for_all(tmp_path):
         evaluate.evaluate(model, measures, workdir=tmp_path, references=["train", "train", "eval"])
 
 
+def test_copies_are_told_from_fresh_samples(tmp_path, monkeypatch):
+    """The exact model's samples are as far from the training images as held-out images are; copies of them are not."""
+    built = config_of(tmp_path, count=200)
+    rng = np.random.default_rng(5)
+    training, fresh = (np.uint8(rng.normal(140, 38, (200, 4, 4, 1)).clip(0, 255)) for _ in range(2))
+    for name, images in (("training", training), ("fresh", fresh)):
+        np.savez(tmp_path / f"{name}.npz", images=images)
+    how = dict(references=[str(tmp_path / "training.npz")], held_out=str(tmp_path / "fresh.npz"))
+    model = models(built, mesh_of(2), tmp_path)
+    (result,) = evaluate.evaluate(model, [(PLAIN, EXTRACTOR)], workdir=tmp_path, **how)
+    assert abs(result.values["c_t"]) < 3 and 0.3 < result.values["authenticity"] < 0.7
+    assert result.values["held_out"]["n"] == 200 and "c_t" in result.values["measured"]
+    how["references"] = [str(tmp_path / "evaluation_samples" / "samples_00000.npz")]
+    evaluate.evaluate(model, [(PLAIN, EXTRACTOR)], workdir=tmp_path, save_samples=True)
+    (copied,) = evaluate.evaluate(model, [(PLAIN, EXTRACTOR)], workdir=tmp_path, **how)
+    assert copied.values["c_t"] < -5 and copied.values["authenticity"] == 0
+    np.savez(tmp_path / "moments.npz", mu=np.zeros(16), sigma=np.eye(16))
+    how["held_out"] = str(tmp_path / "moments.npz")
+    with pytest.raises(InputError, match="has a mean and a covariance alone, and the test of copies compares images"):
+        evaluate.evaluate(model, [(PLAIN, EXTRACTOR)], workdir=tmp_path, **how)
+
+
+def test_a_protocol_without_a_frechet_distance_has_its_other_numbers(tmp_path):
+    protocol = Protocol("manifold", frechet=False, neighbours=3)
+    (result,) = evaluate.evaluate(
+        models(config_of(tmp_path), mesh_of(2), tmp_path),
+        [(protocol, EXTRACTOR)],
+        workdir=tmp_path,
+        references=["train"],
+    )
+    assert result.values["measured"] == ["precision", "recall", "density", "coverage", "f_score"]
+    assert "against the number of samples" not in result.path.with_suffix(".html").read_text()
+
+
 def test_a_run_through_the_front_door_is_the_verb_to_the_bit(tmp_path):
     """Its sampler as a function: the same samples, features, moments and distances."""
     one = models(config_of(tmp_path), make_mesh(), tmp_path)
