@@ -35,6 +35,10 @@ DEV = [
     "kubernetes-validate>=1.33",
     "jsonschema>=4.20",
     "PyYAML>=6.0.1",
+    "setuptools>=77",
+    "build>=1.2",
+    "twine>=6.0",
+    "check-wheel-contents>=0.6.1",
 ]
 
 setup(
@@ -45,7 +49,20 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
+    keywords=["diffusion models", "score matching", "JAX", "Flax", "likelihood", "FID"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+    # configs/ among them, by the link score_jax/configs.
     packages=find_packages(include=["score_jax", "score_jax.*"]),
+    entry_points={"console_scripts": ["score_jax = score_jax.__main__:main"]},
     package_data={"score_jax": ["py.typed"], "score_jax.data": ["vocabularies/*"]},
     python_requires=">=3.11",
     install_requires=[

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 CONFIG = """
-from configs import base
+from score_jax.configs import base
 
 def get_config():
     config = base.get_config()
