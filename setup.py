@@ -22,6 +22,7 @@ JAX = "jax{}>=0.10,!=0.10.2,<0.13"
 DEMO = ["scikit-learn>=1.5", "mlxtend>=0.23.4", "matplotlib>=3.9"]
 TEXT = ["ftfy>=6.3", "regex>=2024.5", "tokenizers>=0.21"]
 EMOJI = ["fonttools>=4.50"]
+DOCS = ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.30", "latex2mathml>=3.77"]
 DEV = [
     "pytest>=8.3",
     "coverage>=7.6",
@@ -35,6 +36,10 @@ DEV = [
     "kubernetes-validate>=1.33",
     "jsonschema>=4.20",
     "PyYAML>=6.0.1",
+    "setuptools>=77",
+    "build>=1.2",
+    "twine>=6.0",
+    "check-wheel-contents>=0.6.1",
 ]
 
 setup(
@@ -45,7 +50,20 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
+    keywords=["diffusion models", "score matching", "JAX", "Flax", "likelihood", "FID"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+    # configs/ among them, by the link score_jax/configs.
     packages=find_packages(include=["score_jax", "score_jax.*"]),
+    entry_points={"console_scripts": ["score_jax = score_jax.__main__:main"]},
     package_data={"score_jax": ["py.typed"], "score_jax.data": ["vocabularies/*"]},
     python_requires=">=3.11",
     install_requires=[
@@ -81,6 +99,7 @@ setup(
         "demo": DEMO,
         "text": TEXT,
         "emoji": EMOJI,
-        "dev": DEV + DEMO + TEXT + EMOJI,
+        "docs": DOCS,
+        "dev": DEV + DEMO + TEXT + EMOJI + DOCS,
     },
 )

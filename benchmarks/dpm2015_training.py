@@ -14,6 +14,9 @@ from ml_collections import ConfigDict
 from score_jax import builder
 from score_jax.arrays import keys_per_example
 from score_jax.builder.kernels import law_of
+from score_jax.configs.dpm2015 import dead_leaves as leaves_config
+from score_jax.configs.dpm2015 import heartbeat as heartbeat_config
+from score_jax.configs.dpm2015 import swiss_roll as roll_config
 from score_jax.data.dead_leaves import DeadLeavesImages
 from score_jax.data.toys import heartbeat
 from score_jax.jobs.train import train
@@ -21,11 +24,6 @@ from score_jax.losses import bound
 from score_jax.prediction.kernels import Kernels
 from score_jax.processes.noise import brownian
 from score_jax.samplers.multiplied import BitFactor, sample_binomial
-
-sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package
-from configs.dpm2015 import dead_leaves as leaves_config
-from configs.dpm2015 import heartbeat as heartbeat_config
-from configs.dpm2015 import swiss_roll as roll_config
 
 BEATS = heartbeat(jax.random.key(0), 5).shape[1]
 

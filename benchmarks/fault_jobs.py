@@ -17,7 +17,7 @@ from score_jax.training.checkpoint import Checkpoints
 ROOT = Path(__file__).parents[1]
 STEPS, SAVED_EVERY = 400, 25
 _CONFIG = """
-from configs.demo import mnist
+from score_jax.configs.demo import mnist
 
 
 def get_config():

@@ -16,7 +16,7 @@ from report import Claim
 
 ROOT = Path(__file__).parents[1]
 _CONFIG = """
-from configs.demo import mnist
+from score_jax.configs.demo import mnist
 
 
 def get_config():

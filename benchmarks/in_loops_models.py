@@ -2,8 +2,6 @@
 
 import dataclasses
 import functools
-import sys
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,12 +10,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from score_jax import builder
+from score_jax.configs import base
+from score_jax.configs.demo import mnist
 from score_jax.runtime.sharding import make_mesh, over_batch, replicated, sharded_by_size
 from score_jax.training.state import TrainState
-
-sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package
-from configs import base
-from configs.demo import mnist
 
 SIZE = 16
 """Height and width of images."""

@@ -24,13 +24,11 @@ from PIL import Image
 
 from report import Claim, emit, ratio_claim
 from score_jax import builder
+from score_jax.configs.demo import mnist
 from score_jax.data.loader import make_loader, prefetch_to_device
 from score_jax.data.sources import Source, open_source
 from score_jax.jobs.train import compiled_step, compiled_steps, fresh_state
 from score_jax.runtime.sharding import make_mesh, over_batch
-
-sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package
-from configs.demo import mnist
 
 PLANS = Path(__file__).parents[1] / "docs" / "plans"
 CHIPS_OF_A_HOST = 4

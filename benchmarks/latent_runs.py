@@ -16,7 +16,7 @@ from PIL import Image
 
 from report import Estimate
 from score_jax import builder
-from score_jax.cli.config_flags import config_of_file
+from score_jax.cli.config_files import config_of_file
 from score_jax.data.captioned_checker import share_right
 from score_jax.data.captioned_shapes import Jitter, Placed, draw
 from score_jax.evaluation.image_errors import psnr

@@ -19,6 +19,7 @@ from scipy.integrate import solve_ivp
 from report import Claim
 from score_jax import builder
 from score_jax.arrays import broadcast_right
+from score_jax.configs import base
 from score_jax.likelihood.bits import bits_per_dim
 from score_jax.likelihood.divergence import Divergence
 from score_jax.likelihood.ode import log_prob
@@ -26,9 +27,6 @@ from score_jax.prediction.predictor import from_eps
 from score_jax.processes.gaussian import VP
 from score_jax.runtime.sharding import make_mesh, over_batch, replicated
 from score_jax.samplers.ode import ODE, AdaptiveODE, GridODE, probability_flow_drift
-
-sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package
-from configs import base
 
 PROCESS, T_MIN = VP(), 1e-5
 OFFSET = float(np.log(2 / 256))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from ml_collections import ConfigDict
 
 from report import Estimate, estimate
 from score_jax import builder
+from score_jax.configs import lineage
 from score_jax.data.sources import Source
 from score_jax.evaluation import digit_features
 from score_jax.evaluation.frechet import bootstrap_standard_error, frechet_distance
@@ -26,9 +26,6 @@ from score_jax.jobs.sample import Drawn, Given, draw
 from score_jax.jobs.train import restore_params, train
 from score_jax.processes.chain import Chain
 from score_jax.runtime.sharding import make_mesh
-
-sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package
-from configs import lineage
 
 SEED = 0
 

@@ -1,7 +1,6 @@
 """Our side of what `torch_originals.py` has: the same published models, with its weights and images."""
 
 import dataclasses
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -14,15 +13,13 @@ from ml_collections import ConfigDict
 from peer import Peer
 
 from score_jax import builder
+from score_jax.configs.adm import imagenet64, imagenet256
+from score_jax.configs.score_sde.ve import cifar10_ncsnpp_continuous
 from score_jax.convert.releases import load_published
 from score_jax.jobs.likelihood import by_ode, likelihood_program
 from score_jax.jobs.sample import batch_sampler
 from score_jax.jobs.train import compiled_step, fresh_state, starting_from
 from score_jax.runtime.sharding import make_mesh, over_batch, replicated
-
-sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package
-from configs.adm import imagenet64, imagenet256
-from configs.score_sde.ve import cifar10_ncsnpp_continuous
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,19 +2,16 @@
 
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-sys.path.append(str(Path(__file__).parents[1]))  # the configs are no part of the installed package
-
 import score_jax as sj
-from configs.demo import mnist
 from report import Claim
 from score_jax import builder
+from score_jax.configs.demo import mnist
 from score_jax.data.sources import in_memory
 from score_jax.evaluation.features import plain_features
 from score_jax.evaluation.protocols import PLAIN

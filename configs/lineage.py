@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
-from configs import base
+from score_jax.configs import base
+from score_jax.errors import unknown_name
 
 _WIDTH = 32
 
@@ -207,5 +208,5 @@ SYSTEMS: dict[str, Callable[[], ConfigDict]] = {
 def get_config(system: str = "ddpm") -> ConfigDict:
     """The system of this name; a key of `SYSTEMS`."""
     if system not in SYSTEMS:
-        raise ValueError(f"Unknown system {system!r} of the lineage: expected one of {', '.join(SYSTEMS)}.")
+        raise unknown_name("system of the lineage", system, SYSTEMS)
     return SYSTEMS[system]()

@@ -17,8 +17,16 @@ def _quiet_compile_cache() -> None:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Runs the command line, of `python -m score_jax` and of the console script `score_jax` alike."""
     _quiet_compile_cache()
-    from score_jax.cli.main import main
+    here = os.getcwd()
+    if here not in sys.path and not sys.flags.safe_path:
+        sys.path.insert(0, here)  # which `python -m` has done: --features=MODULE:FUNCTION finds modules here
+    from score_jax.cli.main import main as run
 
-    sys.exit(main(sys.argv))
+    sys.exit(run(sys.argv))
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,7 @@ from score_jax.evaluation.result_table import checked_result
 ROOT = Path(__file__).parents[1]
 
 CONFIG = """
-from configs import base
+from score_jax.configs import base
 
 def get_config():
     config = base.get_config()

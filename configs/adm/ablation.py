@@ -8,7 +8,8 @@ resampling in residual blocks (BigGAN's), adaptive group norm. Batches of 256, 7
 
 from ml_collections import ConfigDict
 
-from configs.adm import imagenet128
+from score_jax.configs.adm import imagenet128
+from score_jax.errors import unknown_name
 
 VARIANTS = {
     "base": {},
@@ -29,7 +30,7 @@ VARIANTS = {
 def get_config(variant: str = "base") -> ConfigDict:
     """128 channels, 2 blocks a level, 1 head, attention at 32, 16 and 8 pixels; `variant` is a key of `VARIANTS`."""
     if variant not in VARIANTS:
-        raise ValueError(f"Unknown variant {variant!r} of the ablation: expected one of {', '.join(VARIANTS)}.")
+        raise unknown_name("variant of the ablation", variant, VARIANTS)
     config = imagenet128.get_config()
     config.network.update(channels=128, num_heads=1)
     config.training.steps = 700_001

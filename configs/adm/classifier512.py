@@ -7,7 +7,7 @@ Dhariwal and Nichol 2021, table 12. Released as 512x512_classifier.pt. Not run h
 
 from ml_collections import ConfigDict
 
-from configs.adm import shared
+from score_jax.configs.adm import shared
 
 
 def get_config() -> ConfigDict:

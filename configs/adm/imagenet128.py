@@ -8,7 +8,7 @@ Dhariwal and Nichol 2021, table 5: FID 5.91, 2.97 guided at scale 0.5 (250 steps
 
 from ml_collections import ConfigDict
 
-from configs.adm import shared
+from score_jax.configs.adm import shared
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ Dhariwal and Nichol 2021, table 5: FID 10.94, 4.59 guided at scale 1 (250 steps)
 
 from ml_collections import ConfigDict
 
-from configs.adm import shared
+from score_jax.configs.adm import shared
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ Dhariwal and Nichol 2021, table 5: FID 7.49, sFID 5.13, precision 0.72, recall 0
 
 from ml_collections import ConfigDict
 
-from configs.adm import shared
+from score_jax.configs.adm import shared
 
 
 def get_config() -> ConfigDict:

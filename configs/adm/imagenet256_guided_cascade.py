@@ -8,7 +8,7 @@ Dhariwal and Nichol 2021, table 5: FID 3.94, sFID 6.14, precision 0.83, recall 0
 
 from ml_collections import ConfigDict
 
-from configs.adm import imagenet256_cascade
+from score_jax.configs.adm import imagenet256_cascade
 
 
 def get_config() -> ConfigDict:

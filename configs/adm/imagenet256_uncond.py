@@ -8,7 +8,7 @@ Dhariwal and Nichol 2021, table 4: FID 26.21, 12.00 guided at scale 10 (250 step
 
 from ml_collections import ConfigDict
 
-from configs.adm import shared
+from score_jax.configs.adm import shared
 
 
 def get_config() -> ConfigDict:

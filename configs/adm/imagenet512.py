@@ -8,7 +8,7 @@ Dhariwal and Nichol 2021, table 5: FID 23.24, 7.72 guided at scale 4 (250 steps)
 
 from ml_collections import ConfigDict
 
-from configs.adm import shared
+from score_jax.configs.adm import shared
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ parameters. Released as 64x64_diffusion.pt. Not run here yet.
 
 from ml_collections import ConfigDict
 
-from configs.adm import shared
+from score_jax.configs.adm import shared
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ Dhariwal and Nichol 2021, table 5: FID 7.49, 3.94 with a guided base (250 steps)
 
 from ml_collections import ConfigDict
 
-from configs.adm import shared
+from score_jax.configs.adm import shared
 
 
 def get_config() -> ConfigDict:

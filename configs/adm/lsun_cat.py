@@ -7,7 +7,7 @@ Dhariwal and Nichol 2021, table 5: FID 5.57 (1000 steps); 552.8 M parameters. Re
 
 from ml_collections import ConfigDict
 
-from configs.adm import shared
+from score_jax.configs.adm import shared
 
 
 def get_config() -> ConfigDict:

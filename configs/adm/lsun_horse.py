@@ -8,7 +8,7 @@ yet.
 
 from ml_collections import ConfigDict
 
-from configs.adm import shared
+from score_jax.configs.adm import shared
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ run here yet.
 
 from ml_collections import ConfigDict
 
-from configs.adm import lsun_horse
+from score_jax.configs.adm import lsun_horse
 
 
 def get_config() -> ConfigDict:

@@ -6,7 +6,7 @@ original first halves them by boxes; its classifiers saw random crops, which are
 
 from ml_collections import ConfigDict
 
-from configs import base
+from score_jax.configs import base
 
 
 def _images(config: ConfigDict, name: str, image_size: int) -> None:

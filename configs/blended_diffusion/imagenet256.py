@@ -11,8 +11,8 @@ Avrahami et al. 2022: 100 of 1000 levels, the first 25 left out, learned varianc
 
 from ml_collections import ConfigDict
 
-from configs.adm import imagenet256_uncond
-from configs.blended_diffusion import shared
+from score_jax.configs.adm import imagenet256_uncond
+from score_jax.configs.blended_diffusion import shared
 
 
 def get_config() -> ConfigDict:

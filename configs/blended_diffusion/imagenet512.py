@@ -11,8 +11,8 @@ draws another at every step). Not run here with these weights.
 
 from ml_collections import ConfigDict
 
-from configs.adm import imagenet512
-from configs.blended_diffusion import shared
+from score_jax.configs.adm import imagenet512
+from score_jax.configs.blended_diffusion import shared
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ python -m score_jax edit --workdir=runs/small_shapes --task=blend --image=shape.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from score_jax.configs import base
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ parameters. ermongroup/ddim: configs/celeba.yml, without warmup. Not run here ye
 
 from ml_collections import ConfigDict
 
-from configs.ddpm import shared
+from score_jax.configs.ddpm import shared
 
 
 def get_config() -> ConfigDict:

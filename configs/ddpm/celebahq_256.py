@@ -7,7 +7,7 @@ Ho et al. 2020, appendix D; no FID is published for it; 113.7 M parameters. Not 
 
 from ml_collections import ConfigDict
 
-from configs.ddpm import shared
+from score_jax.configs.ddpm import shared
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ hours there; not run here yet.
 
 from ml_collections import ConfigDict
 
-from configs.ddpm import shared
+from score_jax.configs.ddpm import shared
 
 
 def get_config() -> ConfigDict:

@@ -7,7 +7,7 @@ Ho et al. 2020, table 3: FID 6.36 (this model), 4.90 (a larger one); 113.7 M par
 
 from ml_collections import ConfigDict
 
-from configs.ddpm import shared
+from score_jax.configs.ddpm import shared
 
 
 def get_config() -> ConfigDict:

@@ -7,7 +7,7 @@ Ho et al. 2020, table 3: FID 7.89; 113.7 M parameters. Not run here yet.
 
 from ml_collections import ConfigDict
 
-from configs.ddpm import shared
+from score_jax.configs.ddpm import shared
 
 
 def get_config() -> ConfigDict:

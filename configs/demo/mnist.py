@@ -7,7 +7,7 @@ See README.md for what it reaches and in which time.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from score_jax.configs import base
 
 
 def get_config() -> ConfigDict:

@@ -7,7 +7,7 @@ Not measured here yet: no number of this config stands in the README.
 
 from ml_collections import ConfigDict
 
-from configs.demo import mnist
+from score_jax.configs.demo import mnist
 
 
 def get_config() -> ConfigDict:

@@ -10,8 +10,8 @@ and variance 1, as levels that are uniform in (-sqrt 3, sqrt 3) have.
 
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.dpm2015.shared import dpm2015
+from score_jax.configs import base
+from score_jax.configs.dpm2015.shared import dpm2015
 
 
 def get_config(size: str = "16") -> ConfigDict:

@@ -9,8 +9,8 @@ The truth is -log2 5 = -2.322 bits; the best kernels reach -2.366, and the paper
 
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.dpm2015.shared import dpm2015, toy
+from score_jax.configs import base
+from score_jax.configs.dpm2015.shared import dpm2015, toy
 
 
 def get_config() -> ConfigDict:

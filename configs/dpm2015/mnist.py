@@ -8,8 +8,8 @@ Parzen window over samples, which says little, and gives no bound.
 
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.dpm2015.shared import dpm2015
+from score_jax.configs import base
+from score_jax.configs.dpm2015.shared import dpm2015
 
 
 def get_config() -> ConfigDict:

@@ -10,8 +10,8 @@ units; 128, with centres drawn from the data, learn the same in a fraction of th
 
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.dpm2015.shared import dpm2015, toy
+from score_jax.configs import base
+from score_jax.configs.dpm2015.shared import dpm2015, toy
 
 
 def get_config(start: str = "log_spaced") -> ConfigDict:

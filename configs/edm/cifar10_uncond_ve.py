@@ -8,7 +8,7 @@ run here yet.
 
 from ml_collections import ConfigDict
 
-from configs.edm import shared
+from score_jax.configs.edm import shared
 
 
 def get_config() -> ConfigDict:

@@ -8,8 +8,8 @@ run here yet.
 
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.edm import shared
+from score_jax.configs import base
+from score_jax.configs.edm import shared
 
 
 def get_config() -> ConfigDict:

@@ -5,7 +5,7 @@ Their augmentation is to come.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from score_jax.configs import base
 
 
 def edm() -> ConfigDict:

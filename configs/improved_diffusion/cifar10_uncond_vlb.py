@@ -9,7 +9,7 @@ cifar10_uncond.py; times are drawn by the second moment of their losses. Not run
 
 from ml_collections import ConfigDict
 
-from configs.improved_diffusion import cifar10_uncond
+from score_jax.configs.improved_diffusion import cifar10_uncond
 
 
 def get_config() -> ConfigDict:

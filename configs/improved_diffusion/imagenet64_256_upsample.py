@@ -9,7 +9,7 @@ yet.
 
 from ml_collections import ConfigDict
 
-from configs.improved_diffusion import shared
+from score_jax.configs.improved_diffusion import shared
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ Not run here yet.
 
 from ml_collections import ConfigDict
 
-from configs.improved_diffusion import shared
+from score_jax.configs.improved_diffusion import shared
 
 
 def get_config() -> ConfigDict:

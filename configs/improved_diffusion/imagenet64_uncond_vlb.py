@@ -9,7 +9,7 @@ imagenet64_uncond.py; times are drawn by the second moment of their losses. Not 
 
 from ml_collections import ConfigDict
 
-from configs.improved_diffusion import imagenet64_uncond
+from score_jax.configs.improved_diffusion import imagenet64_uncond
 
 
 def get_config() -> ConfigDict:

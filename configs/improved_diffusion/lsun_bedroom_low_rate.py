@@ -9,7 +9,7 @@ yet.
 
 from ml_collections import ConfigDict
 
-from configs.improved_diffusion import lsun_bedroom
+from score_jax.configs.improved_diffusion import lsun_bedroom
 
 
 def get_config() -> ConfigDict:

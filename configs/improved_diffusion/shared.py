@@ -5,7 +5,7 @@ The network learns the variance too: the bound's term, times levels / 1000, trai
 
 from ml_collections import ConfigDict
 
-from configs import base
+from score_jax.configs import base
 
 
 def improved(name: str, image_size: int) -> ConfigDict:

@@ -11,7 +11,7 @@ learning rate is the effective one: 1e-6 times the batch of 64. Not run here yet
 
 from ml_collections import ConfigDict
 
-from configs.ldm import shared
+from score_jax.configs.ldm import shared
 
 
 def get_config() -> ConfigDict:

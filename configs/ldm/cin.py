@@ -9,7 +9,7 @@ rate is the effective one: 1e-6 times the batch of 64 on one device. No class st
 
 from ml_collections import ConfigDict
 
-from configs.ldm import shared
+from score_jax.configs.ldm import shared
 
 
 def get_config() -> ConfigDict:

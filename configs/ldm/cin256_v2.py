@@ -10,7 +10,7 @@ ours. Class 1000 stands for none. Not run here yet.
 
 from ml_collections import ConfigDict
 
-from configs.ldm import shared
+from score_jax.configs.ldm import shared
 
 
 def get_config() -> ConfigDict:

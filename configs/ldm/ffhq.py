@@ -9,7 +9,7 @@ effective one: 2e-6 times the batch of 42 on one device. Not run here yet.
 
 from ml_collections import ConfigDict
 
-from configs.ldm import shared
+from score_jax.configs.ldm import shared
 
 
 def get_config() -> ConfigDict:

@@ -11,7 +11,7 @@ data.holes: channels 4 to 7 of the input are the latent of the image whose hole 
 
 from ml_collections import ConfigDict
 
-from configs.ldm import shared
+from score_jax.configs.ldm import shared
 
 
 def get_config() -> ConfigDict:

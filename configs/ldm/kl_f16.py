@@ -8,7 +8,7 @@ learning rate is the effective one: 4.5e-6 times a batch of 6 on one device, 2.7
 
 from ml_collections import ConfigDict
 
-from configs.ldm import shared
+from score_jax.configs.ldm import shared
 
 
 def get_config() -> ConfigDict:

@@ -10,7 +10,7 @@ boxes (`score_jax.data.layouts`); it is written as the caption of its image. The
 
 from ml_collections import ConfigDict
 
-from configs.ldm import shared
+from score_jax.configs.ldm import shared
 
 
 def get_config() -> ConfigDict:

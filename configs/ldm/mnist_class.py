@@ -6,9 +6,9 @@ python -m score_jax train --config=configs/ldm/mnist_class.py --workdir=runs/mni
 
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.ldm import mnist_first_stage
-from configs.ldm.shared import latent_model, with_classes
+from score_jax.configs import base
+from score_jax.configs.ldm import mnist_first_stage
+from score_jax.configs.ldm.shared import latent_model, with_classes
 
 
 def get_config() -> ConfigDict:

@@ -5,8 +5,8 @@ python -m score_jax train --config=configs/ldm/mnist_first_stage.py --workdir=ru
 
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.ldm.shared import first_stage
+from score_jax.configs import base
+from score_jax.configs.ldm.shared import first_stage
 
 
 def get_config() -> ConfigDict:

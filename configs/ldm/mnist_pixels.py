@@ -8,7 +8,7 @@ long as autoencoder and latent model together.
 
 from ml_collections import ConfigDict
 
-from configs.ldm import mnist_class
+from score_jax.configs.ldm import mnist_class
 
 
 def get_config() -> ConfigDict:

@@ -9,9 +9,9 @@ The small image is joined to the latents, which are as large (Rombach et al. 202
 
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.ldm import mnist_class, mnist_first_stage
-from configs.ldm.shared import latent_model
+from score_jax.configs import base
+from score_jax.configs.ldm import mnist_class, mnist_first_stage
+from score_jax.configs.ldm.shared import latent_model
 
 
 def get_config() -> ConfigDict:

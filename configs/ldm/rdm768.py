@@ -10,7 +10,7 @@ code: batch and rate are ours. Not run here yet.
 
 from ml_collections import ConfigDict
 
-from configs.ldm import shared
+from score_jax.configs.ldm import shared
 
 
 def get_config() -> ConfigDict:

@@ -10,7 +10,7 @@ channel for each of 182 classes. Batch, effective learning rate and steps are th
 
 from ml_collections import ConfigDict
 
-from configs.ldm import shared
+from score_jax.configs.ldm import shared
 
 
 def get_config() -> ConfigDict:

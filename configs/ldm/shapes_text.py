@@ -9,9 +9,9 @@ python -m score_jax sample --workdir=runs/shapes_text --prompt="a small red circ
 
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.ldm import shapes_first_stage
-from configs.ldm.shared import latent_model
+from score_jax.configs import base
+from score_jax.configs.ldm import shapes_first_stage
+from score_jax.configs.ldm.shared import latent_model
 
 
 def get_config() -> ConfigDict:

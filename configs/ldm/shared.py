@@ -6,7 +6,7 @@ section `first_stage`.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from score_jax.configs import base
 
 _KL = {"name": "autoencoder_kl"}
 _VQ = {"name": "autoencoder_vq"}

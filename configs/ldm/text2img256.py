@@ -10,7 +10,7 @@ published, is that of text2img_1p4b. Not run here yet.
 
 from ml_collections import ConfigDict
 
-from configs.ldm import shared
+from score_jax.configs.ldm import shared
 
 
 def get_config() -> ConfigDict:

@@ -9,7 +9,7 @@ txt2img-f8-large/model.ckpt, raw weights alone. The tokens are those of bert-bas
 
 from ml_collections import ConfigDict
 
-from configs.ldm import shared
+from score_jax.configs.ldm import shared
 
 
 def get_config() -> ConfigDict:

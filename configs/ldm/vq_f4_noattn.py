@@ -8,7 +8,7 @@ CompVis/latent-diffusion, vq-f4-noattn.zip: reconstructions of ImageNet's valida
 
 from ml_collections import ConfigDict
 
-from configs.ldm import shared
+from score_jax.configs.ldm import shared
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ levels. Not run here yet.
 
 from ml_collections import ConfigDict
 
-from configs.ncsn import shared
+from score_jax.configs.ncsn import shared
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ Song and Ermon 2019: the committed anneal.yml. Sampled there by annealed Langevi
 
 from ml_collections import ConfigDict
 
-from configs.ncsn import shared
+from score_jax.configs.ncsn import shared
 
 
 def get_config() -> ConfigDict:

@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from configs import base
+from score_jax.configs import base
 
 
 def ncsn(name: str, image_size: int, channels: int) -> ConfigDict:

@@ -8,7 +8,7 @@ run here yet.
 
 from ml_collections import ConfigDict
 
-from configs.ncsnv2 import shared
+from score_jax.configs.ncsnv2 import shared
 
 
 def get_config() -> ConfigDict:

@@ -7,7 +7,7 @@ Song and Ermon 2020: FID 10.87, IS 8.40 with the final denoising step; 5 Langevi
 
 from ml_collections import ConfigDict
 
-from configs.ncsnv2 import shared
+from score_jax.configs.ncsnv2 import shared
 
 
 def get_config() -> ConfigDict:

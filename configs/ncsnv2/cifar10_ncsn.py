@@ -7,7 +7,7 @@ Not run here yet.
 
 from ml_collections import ConfigDict
 
-from configs.ncsn import cifar10
+from score_jax.configs.ncsn import cifar10
 
 
 def get_config() -> ConfigDict:

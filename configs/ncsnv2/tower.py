@@ -7,7 +7,7 @@ Song and Ermon 2020: 3 Langevin steps of 1.8e-6. Not run here yet.
 
 from ml_collections import ConfigDict
 
-from configs.ncsnv2 import shared
+from score_jax.configs.ncsnv2 import shared
 
 
 def get_config() -> ConfigDict:

@@ -5,7 +5,7 @@ Latents of KL-f8, T = 1000, a text encoder that is not trained. `convert` writes
 
 from ml_collections import ConfigDict
 
-from configs.ldm.shared import published
+from score_jax.configs.ldm.shared import published
 
 SCALE = 0.18215
 """Of the latents."""

@@ -8,7 +8,7 @@ steps at 512 x 512, 1.4 for 225,000 more. Any of its files has these networks:
 
 from ml_collections import ConfigDict
 
-from configs.stable_diffusion import shared
+from score_jax.configs.stable_diffusion import shared
 
 
 def get_config() -> ConfigDict:

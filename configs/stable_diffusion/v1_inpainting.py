@@ -8,7 +8,7 @@ latent of the image without what is to be painted. How long it was trained is no
 
 from ml_collections import ConfigDict
 
-from configs.stable_diffusion import shared
+from score_jax.configs.stable_diffusion import shared
 
 
 def get_config() -> ConfigDict:

@@ -7,7 +7,7 @@ The network outputs the noise. How long it was trained is not in the code.
 
 from ml_collections import ConfigDict
 
-from configs.stable_diffusion import shared
+from score_jax.configs.stable_diffusion import shared
 
 
 def get_config() -> ConfigDict:

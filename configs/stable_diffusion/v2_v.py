@@ -7,7 +7,7 @@ The network outputs v, fine-tuned from that of v2_base. How long it was trained 
 
 from ml_collections import ConfigDict
 
-from configs.stable_diffusion import shared
+from score_jax.configs.stable_diffusion import shared
 
 
 def get_config() -> ConfigDict:

@@ -11,8 +11,8 @@ here.
 
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.unclip import karlo_upsampler
+from score_jax.configs import base
+from score_jax.configs.unclip import karlo_upsampler
 
 
 def get_config() -> ConfigDict:

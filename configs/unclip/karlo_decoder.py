@@ -5,7 +5,7 @@ See karlo_prior.py. The optimizer is that of unCLIP's decoder (Ramesh et al. 202
 
 from ml_collections import ConfigDict
 
-from configs.unclip.shared import as_published, decoder64, vit_l_14
+from score_jax.configs.unclip.shared import as_published, decoder64, vit_l_14
 
 
 def get_config() -> ConfigDict:

@@ -8,8 +8,8 @@ it was trained is not published: the optimizer is that of unCLIP's prior (Ramesh
 
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.unclip.shared import as_published, of_embeddings, text_sizes, vit_l_14
+from score_jax.configs import base
+from score_jax.configs.unclip.shared import as_published, of_embeddings, text_sizes, vit_l_14
 
 
 def get_config() -> ConfigDict:

@@ -6,8 +6,8 @@ See karlo_prior.py. The second network, which takes the last step, was tuned wit
 
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.unclip.shared import as_published
+from score_jax.configs import base
+from score_jax.configs.unclip.shared import as_published
 
 
 def get_config() -> ConfigDict:

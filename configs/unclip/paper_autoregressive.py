@@ -5,8 +5,8 @@ The paper's sequence has 384 places, too few for a caption's 256 tokens and 319 
 
 from ml_collections import ConfigDict
 
-from configs.unclip import paper_clip
-from configs.unclip.shared import of_codes
+from score_jax.configs.unclip import paper_clip
+from score_jax.configs.unclip.shared import of_codes
 
 
 def get_config() -> ConfigDict:

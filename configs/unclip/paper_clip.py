@@ -5,7 +5,7 @@ Data: a folder of images with captions; the paper's 650 M pairs are not public. 
 
 from ml_collections import ConfigDict
 
-from configs.unclip.shared import of_pairs
+from score_jax.configs.unclip.shared import of_pairs
 
 
 def get_config() -> ConfigDict:

@@ -5,8 +5,8 @@ The paper trains GLIDE's network of texts with it, 1.2 of its 3.5 billion parame
 
 from ml_collections import ConfigDict
 
-from configs.unclip import paper_clip
-from configs.unclip.shared import decoder64
+from score_jax.configs.unclip import paper_clip
+from score_jax.configs.unclip.shared import decoder64
 
 
 def get_config() -> ConfigDict:

@@ -5,9 +5,9 @@ The paper trains a network of texts with it; here the CLIP's own, which is not t
 
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.unclip import paper_clip
-from configs.unclip.shared import of_embeddings, text_sizes
+from score_jax.configs import base
+from score_jax.configs.unclip import paper_clip
+from score_jax.configs.unclip.shared import of_embeddings, text_sizes
 
 
 def get_config() -> ConfigDict:

@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from configs.unclip.shared import paper_upsampler
+from score_jax.configs.unclip.shared import paper_upsampler
 
 
 def get_config() -> ConfigDict:

@@ -9,8 +9,8 @@ python -m score_jax sample --workdir=runs/small_autoregressive \\
 
 from ml_collections import ConfigDict
 
-from configs.unclip import small_clip
-from configs.unclip.shared import of_codes
+from score_jax.configs.unclip import small_clip
+from score_jax.configs.unclip.shared import of_codes
 
 
 def get_config() -> ConfigDict:

@@ -6,8 +6,8 @@ python -m score_jax sample --config=configs/unclip/small_cascade.py --workdir=ru
 
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.unclip import small_clip
+from score_jax.configs import base
+from score_jax.configs.unclip import small_clip
 
 
 def get_config() -> ConfigDict:

@@ -6,7 +6,7 @@ python -m score_jax evaluate --workdir=runs/small_clip --config.data.eval_split=
 
 from ml_collections import ConfigDict
 
-from configs.unclip.shared import of_pairs
+from score_jax.configs.unclip.shared import of_pairs
 
 
 def get_config() -> ConfigDict:

@@ -7,9 +7,9 @@ python -m score_jax sample --workdir=runs/small_prior --prompt="a small red circ
 
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.unclip import small_clip
-from configs.unclip.shared import of_embeddings, text_sizes
+from score_jax.configs import base
+from score_jax.configs.unclip import small_clip
+from score_jax.configs.unclip.shared import of_embeddings, text_sizes
 
 
 def get_config() -> ConfigDict:

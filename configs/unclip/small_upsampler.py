@@ -6,7 +6,7 @@ python -m score_jax sample --workdir=runs/small_upsampler --base=runs/small_deco
 
 from ml_collections import ConfigDict
 
-from configs.unclip.shared import upsampler
+from score_jax.configs.unclip.shared import upsampler
 
 
 def get_config() -> ConfigDict:

@@ -1,8 +1,5 @@
 """Command-line flags of a verb, with `--config` from a file or from the workdir's saved config."""
 
-import importlib.util
-import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,11 +7,10 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from score_jax.builder.cascade import with_stated
-from score_jax.builder.migration import MOVED, hint_of_moved
-from score_jax.builder.run_options import SECTIONS
 from score_jax.builder.sections import CONSTRUCTED, METHODS, OPTIONAL, check_keys, completed, is_cascade
 from score_jax.builder.unread import with_methods
 from score_jax.builder.workdirs import load_config
+from score_jax.cli.config_files import config_of_file
 from score_jax.errors import InputError, unknown_name
 
 
@@ -26,49 +22,6 @@ def _argument(argv: list[str], name: str) -> str | None:
         if word.startswith(f"--{name}="):
             return word.split("=", 1)[1]
     return None
-
-
-def _import_root(config_file: Path) -> None:
-    """Lets a config file import its neighbours as `configs.…` from whichever folder the command runs in."""
-    for folder in config_file.absolute().parents:
-        if folder.name == "configs" and str(folder.parent) not in sys.path:
-            sys.path.insert(0, str(folder.parent))
-
-
-def config_of_file(file: str) -> ConfigDict:
-    """What `get_config` of a file returns; of FILE.py:VARIANT it is handed the variant.
-
-    Raises:
-      InputError: there is no such file, or it sets a key that no config has.
-    """
-    path, _, variant = file.partition(":")
-    if not Path(path).is_file():
-        raise InputError(f"No config file {path}: expected one like configs/demo/mnist.py.")
-    _import_root(Path(path))
-    spec = importlib.util.spec_from_file_location("score_jax_config", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        if not hasattr(module, "get_config"):
-            raise InputError(f"{path} has no function get_config: expected a config file like configs/demo/mnist.py.")
-        return module.get_config(variant) if variant else module.get_config()
-    except (AttributeError, KeyError) as error:
-        raise _unknown_key(error) or error from error
-
-
-def _unknown_key(error: AttributeError | KeyError) -> InputError | None:
-    """What ml_collections says of a key that a locked config has not, as one line; None for other errors."""
-    text = str(error)
-    if "does not exist" not in text and "Did you mean" not in text and "locked" not in text:
-        return None
-    found = re.search(r'Key "(\w+)"', text) or re.search(r"(\w+)", text)
-    wrong, near = found[1] if found else text, re.search(r'Did you mean "(\w+)"', text)
-    for moved in MOVED:
-        if moved.partition(".")[0] in SECTIONS and moved.partition(".")[2] == wrong:
-            return hint_of_moved(moved)
-    hint = f" Did you mean {near[1]!r}?" if near else ""
-    return InputError(f"The config has no key {wrong!r}.{hint}")
 
 
 def _overrides(argv: list[str]) -> dict[str, str | None]:
@@ -116,7 +69,10 @@ def define(values: flags.FlagValues, argv: list[str], default_config: str | None
         "workdir", None, "Folder of the run, with its config, checkpoints, logs and results.", flag_values=values
     )
     if "--help" in argv:
-        text = "Path of a config file. --config.section.key=value overrides one key; `help SECTION` lists the keys."
+        text = (
+            "Name of a config, as `help configs` lists them, or path of a config file. --config.section.key=value "
+            "overrides one key; `help SECTION` lists the keys."
+        )
         flags.DEFINE_string("config", default_config, text, flag_values=values)
         return argv
     workdir, config_file = _argument(argv, "workdir"), _argument(argv, "config") or default_config

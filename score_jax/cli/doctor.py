@@ -22,7 +22,8 @@ EXTRAS = {
     "tpu": "runs on TPUs",
     "text": "prompts, by CLIP's tokenizer",
     "demo": "the demo's data set, its classifier and its plots",
-    "dev": "tests and linters",
+    "docs": "the documentation as a site",
+    "dev": "tests and linters, and the demo's and the documentation's",
 }
 _LOW_DISK_GB = 5.0
 

@@ -1,4 +1,4 @@
-"""`python -m score_jax help SECTION [METHOD]`: what a config may state, from the classes that read it."""
+"""`help SECTION [METHOD]`: what a config may state, from the classes that read it; `help configs`: the configs."""
 
 import inspect
 import re
@@ -10,19 +10,23 @@ from score_jax.builder.cascade_options import SETTINGS, StageOptions
 from score_jax.builder.options import Values, described
 from score_jax.builder.run_options import SECTIONS
 from score_jax.builder.sections import CONSTRUCTED, METHODS, OPTIONAL
+from score_jax.cli.config_files import about, shipped_names
 from score_jax.cli.sections import ABOUT, WIDTH, names
 from score_jax.errors import InputError, unknown_name
 
 
 def main(argv: list[str]) -> int:
-    """Runs the verb: prints the keys of a section, or of one of its methods.
+    """Runs the verb: prints the keys of a section or of one of its methods, or the names of configs.
 
     Raises:
-      InputError: there is no such section or method.
+      InputError: there is no such section, method or folder of configs.
     """
     if len(argv) not in (2, 3):
         raise InputError("Give a section, or a section and a method, e.g. help sampler, or help sampler heun.")
     section, method = argv[1], argv[2] if len(argv) == 3 else None
+    if section == "configs":
+        print("\n".join(_configs(method)))
+        return 0
     known = {**SECTIONS, **METHODS, **dict.fromkeys((*CONSTRUCTED, *OPTIONAL, "cascade"))}
     if section not in known:
         raise unknown_name("section of the config", section, known)
@@ -46,6 +50,16 @@ def main(argv: list[str]) -> int:
     lines += names({name: _first_line(made) for name, made in chosen.items()})
     print("\n".join([*lines, "", *_shared({name: _described(section, made) for name, made in chosen.items()})]))
     return 0
+
+
+def _configs(folder: str | None) -> list[str]:
+    """The names that `--config` takes, each with what it is about; of one folder, or of all."""
+    known = shipped_names()
+    chosen = [name for name in known if folder is None or name == folder or name.startswith(f"{folder}/")]
+    if folder is not None and not chosen:
+        raise unknown_name("folder of configs", folder, {name.partition("/")[0] for name in known})
+    what = "Configs: --config=NAME takes each from any folder, as it takes the path of a file of your own."
+    return [what, "", *names({name: about(name) for name in chosen})]
 
 
 def _cascade() -> list[str]:

@@ -18,7 +18,7 @@ from score_jax.runtime.host_memory import keep_freed_memory
 from score_jax.runtime.jax_versions import refuse_known_wrong
 from score_jax.runtime.outages import is_outage
 
-_VERBS = {
+VERBS = {
     "train": "train a model, or resume its training",
     "sample": "draw images from a trained model or a cascade",
     "edit": "complete, colour, denoise or repaint an image with a trained model",
@@ -36,7 +36,8 @@ _VERBS = {
     "plan": "compute memory and time on a TPU slice with the TPU compiler, without a TPU",
     "preflight": "look at every machine of a job, and name the one that is bad",
     "doctor": "report what this machine has, what is missing, and whether it computes correctly",
-    "help": "print this text; help SECTION [METHOD] prints the methods and keys of a section",
+    "completion": "print a script that completes verbs, flags and configs in bash or zsh",
+    "help": "print this text; help SECTION [METHOD] prints a section's methods and keys, help configs the configs",
 }
 _NOT_WRITABLE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS),
@@ -46,7 +47,7 @@ _BY_ALL_PROCESSES = (
     *("preflight", "train", "sample", "edit", "likelihood", "reconstruct", "encode", "evaluate", "fid", "demo"),
 )
 
-_USAGE = "usage: python -m score_jax VERB [--workdir=DIR] [--config=FILE.py] [--config.section.key=value ...]\n"
+_USAGE = "usage: python -m score_jax VERB [--workdir=DIR] [--config=NAME or FILE.py] [--config.section.key=value ...]\n"
 
 
 def _use_all_cores() -> None:
@@ -79,7 +80,7 @@ def _help() -> str:
     return (
         _USAGE
         + "\nverbs:\n"
-        + "".join(f"  {verb:<11}{text}\n" for verb, text in _VERBS.items())
+        + "".join(f"  {verb:<11}{text}\n" for verb, text in VERBS.items())
         + "\nsections of a config:\n"
         + sections()
         + "\n\n`python -m score_jax VERB --help` explains a verb, `help SECTION` the keys of a section.\n"
@@ -123,8 +124,8 @@ def _leave_job(error: BaseException, code: int, line: str) -> None:
 
 def _prepared(verb: str, words: list[str]) -> Callable[[list[str]], int]:
     """The verb, once the process is ready for it."""
-    if verb not in _VERBS:
-        raise unknown_name("verb", verb, _VERBS)
+    if verb not in VERBS:
+        raise unknown_name("verb", verb, VERBS)
     _use_all_cores()
     keep_freed_memory()
     _use_compile_cache()

@@ -53,11 +53,12 @@ def parse_flags(
     return values
 
 
-_ALIASES = {
+ALIASES = {
     "--solver": "--config.sampler.name",
     "--steps": "--config.sampler.num_steps",
     "--method": "--config.likelihood.name",
 }
+"""Short flags, and the keys that they stand for."""
 
 
 _LABELS = {"random": str(RANDOM_LABEL), "balanced": str(BALANCED_LABELS)}
@@ -67,7 +68,7 @@ _LABELS = {"random": str(RANDOM_LABEL), "balanced": str(BALANCED_LABELS)}
 def with_aliases(argv: list[str]) -> list[str]:
     """The short flags of the verbs as the config keys they stand for."""
     section = "evaluation" if argv[0] == "evaluate" else "sampling"
-    aliases = _ALIASES | {"--num_samples": f"--config.{section}.num_samples"}
+    aliases = ALIASES | {"--num_samples": f"--config.{section}.num_samples"}
     words = []
     for word in argv:
         name, equals, value = word.partition("=")

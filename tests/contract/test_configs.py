@@ -252,7 +252,7 @@ def test_the_ablations_variants_differ_in_one_thing():
         changed = {key for key, value in config.network.to_dict().items() if value != base_network[key]}
         assert changed == set(difference) and len(changed) == (variant != "base")
         assert parameters(config) > 50e6
-    with pytest.raises(ValueError, match="Unknown variant 'depth'"):
+    with pytest.raises(InputError, match="Unknown variant of the ablation 'depth'"):
         ablation.get_config("depth")
 
 
@@ -268,7 +268,7 @@ def test_the_lineage_shares_its_budget_and_differs_in_its_science():
         sizes[system] = parameters(config)
     alike = [size for system, size in sizes.items() if system not in ("classifier", "dpm2015")]
     assert max(alike) < 4 * min(alike) and sizes["dpm2015"] < min(alike)
-    with pytest.raises(ValueError, match="Unknown system 'dpm'"):
+    with pytest.raises(InputError, match="Unknown system of the lineage 'dpm'"):
         lineage.get_config("dpm")
 
 

@@ -31,7 +31,7 @@ def ours():
 def workdir(tmp_path_factory):
     """Of a model with random parameters."""
     from score_jax import builder
-    from score_jax.cli.config_flags import config_of_file
+    from score_jax.cli.config_files import config_of_file
     from score_jax.training.run_config import save_config
 
     folder = tmp_path_factory.mktemp("run")

@@ -11,7 +11,7 @@ from clip_runs import write_config
 from processes import in_two_processes
 
 from score_jax import builder
-from score_jax.cli.config_flags import config_of_file
+from score_jax.cli.config_files import config_of_file
 from score_jax.errors import InputError
 from score_jax.losses.contrastive import LARGEST_SCALE
 from score_jax.runtime.sharding import gathered, make_mesh, over_batch, replicated

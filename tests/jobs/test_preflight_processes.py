@@ -48,7 +48,7 @@ WRONG = """
 import sys, time
 from pathlib import Path
 import jax
-from score_jax.cli.config_flags import config_of_file
+from score_jax.cli.config_files import config_of_file
 from score_jax.cli.main import _code_of
 from score_jax.jobs.preflight import preflight
 from score_jax.jobs.preflight_checks import known_product

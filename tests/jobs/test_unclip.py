@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from unclip_runs import write_configs
 
 from score_jax import builder
-from score_jax.cli.config_flags import config_of_file
+from score_jax.cli.config_files import config_of_file
 from score_jax.data.images import fit
 from score_jax.errors import InputError
 from score_jax.jobs.cascades import stage_seed

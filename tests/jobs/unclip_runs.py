@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from configs.unclip.shared import of_embeddings, text_sizes, with_clip
-from score_jax.cli.config_flags import config_of_file
+from score_jax.cli.config_files import config_of_file
 
 def get_config():
     clip = config_of_file({clip!r})

@@ -9,7 +9,7 @@ configs/subvp/cifar10_ddpm_continuous.py. Not run here yet.
 
 from ml_collections import ConfigDict
 
-from configs.score_sde import shared
+from score_jax.configs.score_sde import shared
 
 
 def get_config() -> ConfigDict:

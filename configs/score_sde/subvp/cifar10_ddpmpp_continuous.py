@@ -9,7 +9,7 @@ score_sde: configs/subvp/cifar10_ddpmpp_continuous.py. Trained there on 8 GPUs o
 
 from ml_collections import ConfigDict
 
-from configs.score_sde import shared
+from score_jax.configs.score_sde import shared
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ score_sde: configs/subvp/cifar10_ncsnpp_continuous.py; no result is published fo
 
 from ml_collections import ConfigDict
 
-from configs.score_sde import shared
+from score_jax.configs.score_sde import shared
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ score_sde: configs/ve/bedroom_ncsnpp_continuous.py, sampled with 2000 predictor 
 
 from ml_collections import ConfigDict
 
-from configs.score_sde import shared
+from score_jax.configs.score_sde import shared
 
 
 def get_config() -> ConfigDict:

@@ -7,7 +7,7 @@ score_sde: configs/ve/celeba_ncsnpp.py; no FID is published for it. Not run here
 
 from ml_collections import ConfigDict
 
-from configs.score_sde import shared
+from score_jax.configs.score_sde import shared
 
 
 def get_config() -> ConfigDict:

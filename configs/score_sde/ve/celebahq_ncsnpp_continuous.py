@@ -8,7 +8,7 @@ Song et al. 2021, figure 12. score_sde: configs/ve/celebahq_ncsnpp_continuous.py
 
 from ml_collections import ConfigDict
 
-from configs.score_sde import shared
+from score_jax.configs.score_sde import shared
 
 
 def get_config() -> ConfigDict:

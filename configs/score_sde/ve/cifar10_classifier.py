@@ -8,8 +8,8 @@ and its weights.
 
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.score_sde import shared
+from score_jax.configs import base
+from score_jax.configs.score_sde import shared
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ score_sde: configs/ve/cifar10_ncsnpp.py. Not run here yet.
 
 from ml_collections import ConfigDict
 
-from configs.score_sde import shared
+from score_jax.configs.score_sde import shared
 
 
 def get_config() -> ConfigDict:

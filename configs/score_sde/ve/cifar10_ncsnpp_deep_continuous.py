@@ -9,7 +9,7 @@ parameters. score_sde: configs/ve/cifar10_ncsnpp_deep_continuous.py. Not run her
 
 from ml_collections import ConfigDict
 
-from configs.score_sde import shared
+from score_jax.configs.score_sde import shared
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ configs/vp/cifar10_ddpmpp.py. Not run here yet.
 
 from ml_collections import ConfigDict
 
-from configs.score_sde import shared
+from score_jax.configs.score_sde import shared
 
 
 def get_config() -> ConfigDict:

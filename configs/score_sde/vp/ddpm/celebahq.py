@@ -7,7 +7,7 @@ score_sde: configs/vp/ddpm/celebahq.py; no result is published for it. Not run h
 
 from ml_collections import ConfigDict
 
-from configs.score_sde import shared
+from score_jax.configs.score_sde import shared
 
 
 def get_config() -> ConfigDict:

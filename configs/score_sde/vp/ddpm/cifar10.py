@@ -8,7 +8,7 @@ Song et al. 2021, tables 1 and 2: FID 3.24 (ancestral, 1000 evaluations), NLL 3.
 
 from ml_collections import ConfigDict
 
-from configs.score_sde import shared
+from score_jax.configs.score_sde import shared
 
 
 def get_config() -> ConfigDict:
