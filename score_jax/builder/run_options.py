@@ -6,6 +6,7 @@ from typing import ClassVar
 from score_jax.builder.options import Options, count, option, seed
 from score_jax.conditioning.conditioners import DEGRADATIONS
 from score_jax.data.degradations import RANDOM_DEGRADATIONS
+from score_jax.data.image_check import LEAVE_OUT, REFUSE
 from score_jax.data.images import FILTERS
 from score_jax.training.optimizer import DECAYED
 
@@ -21,7 +22,7 @@ class Data(Options):
     name: str = option(
         "cifar10",
         "a TFDS name, digits, mnist_5k, captioned_shapes, captioned_shapes/two, emoji, emoji/plain, dead_leaves, "
-        "swiss_roll, heartbeat, folder:PATH, or a path to .npz or .npy",
+        "swiss_roll, heartbeat, folder:PATH, or a path to .npz, .npy, .zip, .tar, .parquet or .arrow",
     )
     train_split: str = option("train", "split that `train` reads")
     eval_split: str = option("test", "split that `likelihood` and `evaluate` read")
@@ -56,6 +57,17 @@ class Data(Options):
         "",
         "folder of embeddings of a folder of images, the condition context: a .npy of the same name for each, of shape "
         "(tokens, width); '': none are read",
+    )
+    labels: str = option(
+        "",
+        "file with the class of each image of a folder or an archive: a .csv, or a .json as of EDM's data sets; '': "
+        "the data say it, or sub-folders are the classes",
+    )
+    damaged: str = option(
+        REFUSE,
+        "what to do where an image of a folder or an archive cannot be read: end, or look at all images first and "
+        "leave such ones out",
+        one_of=(REFUSE, LEAVE_OUT),
     )
     dequantize: bool = option(False, "add uniform noise of one grey level in training (dequantisation)")
     low_resolution: int = count(

@@ -1,4 +1,4 @@
-"""Where images come from: one random-access source for TFDS, our own builders, folders and arrays."""
+"""Where images come from: one random-access source for TFDS, our own builders, folders, archives and arrays."""
 
 import dataclasses
 import functools
@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from score_jax.data.array_images import ArrayImages, array_rows
+from score_jax.data.contents import ARCHIVES
 from score_jax.data.dead_leaves import DeadLeavesImages
 from score_jax.data.embeddings import Embeddings
 from score_jax.data.folder import no_parts, open_folder
@@ -120,6 +121,7 @@ class Source:
     def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
         row = self._row(operator.index(index))
         image, name = row["image"], f"image {index} of {self.name}"
+        name = quoted(row["name"]) + f" of {self.name}" if "name" in row else name
         beside = {}
         if isinstance(image, Path):
             beside = {name: of_file(image) for name, of_file in self.beside.items()}
@@ -272,12 +274,15 @@ def open_source(
     segmentations: str = "",
     embeddings: str = "",
     shown_size: int = 0,
+    labels: str = "",
+    leave_damaged: bool = False,
 ) -> Source:
     """Opens a data set.
 
     Args:
       name: "digits", "mnist_5k", "captioned_shapes", "captioned_shapes/two", "emoji", "emoji/plain", "dead_leaves",
-        "swiss_roll", "heartbeat", any TFDS name, "folder:PATH", or a path to .npz or .npy.
+        "swiss_roll", "heartbeat", any TFDS name, "folder:PATH", or a path to .npz, .npy, .zip, .tar, .parquet,
+        or .arrow.
       split: "train", "test", or a part like "train[:90%]"; sets that have no parts of their own use "all[...]", and a
         folder is cut in an order that does not depend on its classes (`folder.in_fixed_order`).
       image_size: height and width wanted; other images are cropped to their central square and resized.
@@ -289,6 +294,8 @@ def open_source(
       segmentations: folder of the segmentations of a folder of images; "": none are read.
       embeddings: folder of the embeddings of a folder of images; "": none are read.
       shown_size: height and width of a second copy of each image, "shown", in colour; 0: there is none.
+      labels: a file with the classes of a folder or an archive, see `folder.open_whole`; "": none.
+      leave_damaged: leave out images of a folder or an archive that cannot be read.
 
     Raises:
       InputError: there is no such data set or split, it is not prepared, it has no captions where a tokenizer reads
@@ -298,12 +305,24 @@ def open_source(
     def prepare(image: np.ndarray, what: str) -> np.ndarray:
         return fit(image, image_size, channels, resize_filter, what, crop)
 
+    if labels and not _holds_files(name):
+        raise InputError(
+            f"data.labels={labels} is for folders and archives of images, and {name} is none: leave it out."
+        )
     if name == "dead_leaves" or name in TOYS:
         source = _drawn_by_name(name, split, image_size, channels, prepare)
     else:
-        source = open_images(name, split, prepare, data_dir=data_dir, captions=tokenizer is not None)
+        source = open_images(
+            name,
+            split,
+            prepare,
+            data_dir=data_dir,
+            captions=tokenizer is not None,
+            labels=labels,
+            leave_damaged=leave_damaged,
+        )
     for key, folder in (("segmentations", segmentations), ("embeddings", embeddings)):
-        if folder and not name.startswith(_FOLDER):
+        if folder and not isinstance(source.rows[0]["image"], Path):
             raise InputError(f"data.{key} is for folders of images, and {name} is none: give data.name=folder:PATH.")
     images, beside = Path(name.removeprefix(_FOLDER)).expanduser(), {}
     if segmentations:
@@ -352,6 +371,8 @@ def open_images(
     *,
     data_dir: str | None = None,
     captions: bool = False,
+    labels: str = "",
+    leave_damaged: bool = False,
 ) -> Source:
     """Returns the images of a data set, each at its own size until `prepare` brings them to one.
 
@@ -361,22 +382,30 @@ def open_images(
       prepare: pixels (h, w, 1 or 3) and a name, for messages, to arrays of one shape.
       data_dir: where TFDS keeps its data sets.
       captions: read the captions of a folder too; other data have theirs in any case.
+      labels: as of `open_source`.
+      leave_damaged: as of `open_source`.
 
     Raises:
       InputError: there is no such data set or split, it is not prepared, or an image of the folder has no caption.
     """
     called = f"{name}:{split}"
-    if name.startswith(_FOLDER) and name != _FOLDER:
-        files, folders, line = open_folder(Path(name.removeprefix(_FOLDER)).expanduser(), split, captions=captions)
+    if _holds_files(name):
+        path = Path(name.removeprefix(_FOLDER)).expanduser()
+        files, classes, line = open_folder(path, split, captions=captions, labels=labels, leave_damaged=leave_damaged)
         print_once(line)
-        return Source(called, files, prepare, folders, files.labels, files.summary)
+        return Source(called, files, prepare, classes, files.labels, files.summary)
     if name.lower().endswith((".npz", ".npy")):
         whole = array_rows(Path(name).expanduser())
         part = _part_of_arrays(whole, split, name)
-        labels = None if whole.labels is None else whole.labels[part.kept]
-        return Source(called, part, prepare, None, labels, functools.partial(_pixels_hash, part))
-    rows, classes = open_tfds(name, split, data_dir)
-    return Source(called, rows, prepare, classes)
+        kept = None if whole.labels is None else whole.labels[part.kept]
+        return Source(called, part, prepare, None, kept, functools.partial(_pixels_hash, part))
+    rows, names = open_tfds(name, split, data_dir)
+    return Source(called, rows, prepare, names)
+
+
+def _holds_files(name: str) -> bool:
+    """Whether a data set is a folder of images, or an archive of them."""
+    return (name.startswith(_FOLDER) and name != _FOLDER) or name.lower().endswith(ARCHIVES)
 
 
 def _part_of_arrays(rows: ArrayImages, split: str, name: str) -> "_Part":
