@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from score_jax.data.stores import MOST_BYTES, Class, Contents, stamps_of_archive
+from score_jax.data.stores import MOST_BYTES, Class, Contents, Member, stamps_of_archive
 from score_jax.errors import InputError, named, quoted
 from score_jax.runtime.array_files import check_unpacked
 from score_jax.runtime.cache import cache_folder
@@ -54,13 +54,23 @@ class ArrowStore:
     files: Sequence[Path]
     tables: Mapping[str, _Table]
 
-    def image(self, name: str) -> bytes:
+    def image(self, name: str) -> Member:
         """See `Store`."""
+        return Member(self.path, name, self.read)
+
+    def read(self, name: str) -> bytes:
+        """Returns the bytes of an image.
+
+        Raises:
+          InputError: it is damaged, or larger than `MOST_BYTES`.
+        """
         part, _, row = name.rpartition("/")
         found = self.tables[part].bytes_of(int(row))
         if found is None or len(found) > MOST_BYTES:
             what = "none" if found is None else f"of {len(found)} bytes, more than {MOST_BYTES}"
-            raise InputError(f"The image of row {row} of {self.path} is {what}: expected the bytes of an image file.")
+            raise InputError(
+                f"The image of row {int(row)} of {self.path} is {what}: expected the bytes of an image file."
+            )
         return found
 
     def text(self, name: str) -> None:

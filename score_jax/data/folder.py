@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int32
@@ -32,7 +33,7 @@ _CONTENT_BYTES, _CONTENT_FILES = 2**28, 4096
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FolderImages(Sequence[dict]):
-    """Rows of {"image": path or bytes, "name": str, "label": int}, made when they are asked for: there may be millions.
+    """Rows of {"image": path or `Member`, "label": int}, made when they are asked for: there may be millions.
 
     Attributes:
       store: where they lie.
@@ -50,7 +51,7 @@ class FolderImages(Sequence[dict]):
         return len(self.files)
 
     def __getitem__(self, i):
-        row = {"image": self.store.image(self.files[i]), "name": self.files[i]}
+        row: dict[str, Any] = {"image": self.store.image(self.files[i])}
         row |= {} if self.labels is None else {"label": int(self.labels[i])}
         return row if self.captions is None else row | {"caption": self.captions[i]}
 
@@ -68,13 +69,9 @@ class FolderImages(Sequence[dict]):
             digest.update(caption.encode("utf-8", "surrogatepass") + b"\0")
         many = int(np.clip(_CONTENT_BYTES * len(sizes) // max(sum(sizes), 1), 8, _CONTENT_FILES))
         some = [self.files[i] for i in np.linspace(0, len(sizes) - 1, min(many, len(sizes))).astype(int)]
-        for content in in_threads(lambda file: hashlib.sha256(self._content(file)).digest(), some):
+        for content in in_threads(lambda file: hashlib.sha256(self.store.image(file).read_bytes()).digest(), some):
             digest.update(content)
         return digest.digest()
-
-    def _content(self, file: str) -> bytes:
-        image = self.store.image(file)
-        return image if isinstance(image, bytes) else image.read_bytes()
 
 
 def _bytes(file: str) -> bytes:

@@ -92,8 +92,7 @@ def _look(store: Store, name: str) -> tuple[tuple[int, int, int], str]:
     """
     shown = quoted(name)
     try:
-        image = store.image(name)
-        pixels = decode(image if isinstance(image, bytes) else image.read_bytes(), shown)
+        pixels = decode(store.image(name).read_bytes(), shown)
     except InputError as error:
         text = str(error)
         return (0, 0, 0), text.partition(f"{shown}: ")[2][:_MOST_REASON] or text[:_MOST_REASON]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from score_jax.data.stores import MOST_BYTES, Contents, stamps_of_archive
+from score_jax.data.stores import MOST_BYTES, Contents, Member, stamps_of_archive
 from score_jax.errors import InputError, quoted
 
 FILE = "data.mdb"
@@ -25,8 +25,16 @@ class LmdbStore:
     path: Path
     environment: Any
 
-    def image(self, name: str) -> bytes:
+    def image(self, name: str) -> Member:
         """See `Store`."""
+        return Member(self.path, name, self.read)
+
+    def read(self, name: str) -> bytes:
+        """Returns the bytes of an image.
+
+        Raises:
+          InputError: it is damaged, or larger than `MOST_BYTES`.
+        """
         with self.environment.begin() as reading:
             found = reading.get(_key(name))
         if found is None or len(found) > MOST_BYTES:

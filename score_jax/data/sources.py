@@ -23,6 +23,7 @@ from score_jax.data.labels import checked_label, checked_labels
 from score_jax.data.layouts import Layouts
 from score_jax.data.segmentations import Segmentations
 from score_jax.data.splits import parse_split
+from score_jax.data.stores import Member
 from score_jax.data.text_tokenizers import TextTokenizer
 from score_jax.data.tfds_names import open_tfds
 from score_jax.data.toys import draw_beats, draw_roll
@@ -85,8 +86,8 @@ class Source:
 
     Attributes:
       name: data set and split, for messages and result files.
-      rows: sequence of {"image": encoded bytes, a path, or uint8 pixels (h, w, c); "label": int; "caption": str or
-        its UTF-8}, the last two where there are any.
+      rows: sequence of {"image": encoded bytes, a path, a member of an archive, or uint8 pixels (h, w, c); "label":
+        int; "caption": str or its UTF-8}, the last two where there are any.
       prepare: pixels and a name to uint8 (size, size, channels); other data as they are.
       classes: what the labels 0, 1, ... are called, the same for all splits of a data set; () where it has no classes,
         None where it does not say.
@@ -121,10 +122,9 @@ class Source:
     def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
         row = self._row(operator.index(index))
         image, name = row["image"], f"image {index} of {self.name}"
-        name = quoted(row["name"]) + f" of {self.name}" if "name" in row else name
         beside = {}
-        if isinstance(image, Path):
-            beside = {name: of_file(image) for name, of_file in self.beside.items()}
+        if isinstance(image, Path | Member):
+            beside = {name: of_file(image) for name, of_file in self.beside.items() if isinstance(image, Path)}
             file, name = image, str(image) if str(image).isprintable() else quoted(str(image))
             image = _patiently(file.read_bytes, name)
         pixels = decode(image, name) if isinstance(image, bytes) else image
@@ -221,7 +221,7 @@ class Source:
         for i in self._spread():
             row = self._row(i)
             image = row["image"]
-            stored = _patiently(image.read_bytes, str(image)) if isinstance(image, Path) else image
+            stored = _patiently(image.read_bytes, str(image)) if isinstance(image, Path | Member) else image
             digest.update(stored if isinstance(stored, bytes) else stored.tobytes())
             digest.update(str(row.get("label", 0)).encode())
             digest.update(_caption(row, "").encode("utf-8", "surrogatepass") if "caption" in row else b"")

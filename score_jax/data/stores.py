@@ -19,6 +19,33 @@ MOST_BYTES = 2**28
 """Of one image in an archive: a picture of 16,000 x 16,000 pixels has about so many where it is not packed at all."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Member:
+    """An image in an archive, which is read when it is asked for, as a path is.
+
+    Attributes:
+      path: of the archive.
+      name: of the image in it.
+      read: returns the bytes of the image of a name.
+    """
+
+    path: Path
+    name: str
+    read: Callable[[str], bytes]
+
+    def read_bytes(self) -> bytes:
+        """Returns its bytes.
+
+        Raises:
+          InputError: it is damaged.
+          OSError: it cannot be read.
+        """
+        return self.read(self.name)
+
+    def __str__(self) -> str:
+        return f"{quoted(self.name)} of {self.path}"
+
+
 @runtime_checkable
 class Store(Protocol):
     """Files by name. Threads may read at the same time; nothing is ever written to where they lie."""
@@ -27,13 +54,8 @@ class Store(Protocol):
     def path(self) -> Path:
         """Where they lie, for messages and for the cache."""
 
-    def image(self, name: str) -> Path | bytes:
-        """Returns an image as a path or as its bytes.
-
-        Raises:
-          InputError: an archive's member is damaged.
-          OSError: it cannot be read.
-        """
+    def image(self, name: str) -> Path | Member:
+        """Returns what reads an image."""
 
     def text(self, name: str) -> bytes | None:
         """Returns the bytes of a small file beside the images; None where there is none of that name."""

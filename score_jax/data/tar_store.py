@@ -10,7 +10,7 @@ from pathlib import Path
 
 from score_jax.data.archive_names import sort_members
 from score_jax.data.folder_scan import SPECIAL, LeftOut
-from score_jax.data.stores import MOST_BYTES, THREADS, Contents, stamps_of_archive
+from score_jax.data.stores import MOST_BYTES, THREADS, Contents, Member, stamps_of_archive
 from score_jax.errors import InputError, quoted
 from score_jax.runtime.file_kinds import kind_of
 
@@ -42,8 +42,16 @@ class TarStore:
     shards: Sequence[Path]
     members: Mapping[str, _Member]
 
-    def image(self, name: str) -> bytes:
+    def image(self, name: str) -> Member:
         """See `Store`."""
+        return Member(self.path, name, self.read)
+
+    def read(self, name: str) -> bytes:
+        """Returns the bytes of an image.
+
+        Raises:
+          InputError: it is damaged, or larger than `MOST_BYTES`.
+        """
         return self._read(name, self.members[name].size)
 
     def text(self, name: str) -> bytes | None:
@@ -178,7 +186,7 @@ def _repeated(indices: Sequence[tuple[Mapping[str, object], object]]) -> set[str
 def _in_shard(name: str, shard: Path) -> str:
     """A name with that of its shard before the file's, so that images and the texts beside them stay together."""
     folder, slash, file = name.rpartition("/")
-    return f"{folder}{slash}{shard.stem}:{file}"
+    return f"{folder}{slash}{shard.stem.replace('.', '_')}+{file}"
 
 
 def _key(name: str) -> str:

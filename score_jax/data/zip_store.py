@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from score_jax.data.archive_names import sort_members
-from score_jax.data.stores import MOST_BYTES, Contents, stamps_of_archive
+from score_jax.data.stores import MOST_BYTES, Contents, Member, stamps_of_archive
 from score_jax.errors import InputError, quoted
 from score_jax.runtime.array_files import READ_ERRORS, check_unpacked, open_zip
 
@@ -27,8 +27,16 @@ class ZipStore:
     archive: zipfile.ZipFile
     members: Mapping[str, zipfile.ZipInfo]
 
-    def image(self, name: str) -> bytes:
+    def image(self, name: str) -> Member:
         """See `Store`."""
+        return Member(self.path, name, self.read)
+
+    def read(self, name: str) -> bytes:
+        """Returns the bytes of an image.
+
+        Raises:
+          InputError: it is damaged, or larger than `MOST_BYTES`.
+        """
         return self._read(name, MOST_BYTES)
 
     def text(self, name: str) -> bytes | None:

@@ -212,7 +212,7 @@ def describe(found: Found) -> list[str]:
             "area."
         )
     if found.left_out:
-        lines.append(describe_left_out(found.left_out, "").capitalize() + ".")
+        lines.append(f"L{describe_left_out(found.left_out, '')[1:]}.")
     lines += [f"  damaged: {quoted(name)}: {reason}" for name, reason in sorted(found.damaged.items())[:5]]
     return lines
 
