@@ -22,6 +22,8 @@ JAX = "jax{}>=0.10,!=0.10.2,<0.13"
 DEMO = ["scikit-learn>=1.5", "mlxtend>=0.23.4", "matplotlib>=3.9"]
 TEXT = ["ftfy>=6.3", "regex>=2024.5", "tokenizers>=0.21"]
 EMOJI = ["fonttools>=4.50"]
+PARQUET = ["pyarrow>=17"]
+LMDB = ["lmdb>=1.4"]
 DEV = [
     "pytest>=8.3",
     "coverage>=7.6",
@@ -81,6 +83,8 @@ setup(
         "demo": DEMO,
         "text": TEXT,
         "emoji": EMOJI,
-        "dev": DEV + DEMO + TEXT + EMOJI,
+        "parquet": PARQUET,
+        "lmdb": LMDB,
+        "dev": DEV + DEMO + TEXT + EMOJI + PARQUET + LMDB,
     },
 )

@@ -7,7 +7,7 @@ from score_jax.builder.options import Options, count, option, seed
 from score_jax.conditioning.conditioners import DEGRADATIONS
 from score_jax.data.degradations import RANDOM_DEGRADATIONS
 from score_jax.data.image_check import LEAVE_OUT, REFUSE
-from score_jax.data.images import FILTERS
+from score_jax.data.images import ADM, FILTERS
 from score_jax.training.optimizer import DECAYED
 
 ON_NONFINITE = {"stop": False, "skip": True}
@@ -32,8 +32,13 @@ class Data(Options):
     crop: int = count(0, "side of the central square that is cut out, pixels; 0: the largest square", least=0)
     resize_filter: str = option(
         "none",
-        "filter that resizes an image from its size in the file to image_size; none: do not resize",
-        one_of=("none", *FILTERS),
+        "filter that resizes an image from its size in the file to image_size; adm: halved by boxes, then bicubic, "
+        "then cut, as ADM's images are; none: do not resize",
+        one_of=("none", ADM, *FILTERS),
+    )
+    random_crop: bool = option(
+        False,
+        "train on squares at random places and of random sizes (with resize_filter=adm), as ADM's classifiers are",
     )
     threads: int = count(
         0,

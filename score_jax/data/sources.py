@@ -13,14 +13,16 @@ from typing import Any, SupportsIndex, TypeVar
 import numpy as np
 from jaxtyping import Int, Shaped
 
+from score_jax.data import adm_crops
 from score_jax.data.array_images import ArrayImages, array_rows
 from score_jax.data.contents import ARCHIVES
 from score_jax.data.dead_leaves import DeadLeavesImages
 from score_jax.data.embeddings import Embeddings
 from score_jax.data.folder import no_parts, open_folder
-from score_jax.data.images import decode, fit
+from score_jax.data.images import ADM, decode, fit, with_channels
 from score_jax.data.labels import checked_label, checked_labels
 from score_jax.data.layouts import Layouts
+from score_jax.data.rows import ArrayRows, KeptRows, PartRows
 from score_jax.data.segmentations import Segmentations
 from score_jax.data.splits import parse_split
 from score_jax.data.stores import Member
@@ -100,6 +102,7 @@ class Source:
       beside: what examples of a folder have beside their images, by name: functions of the image's file.
       prepare_shown: as `prepare`, of another size, for a CLIP that sees the same image: "shown" of examples; None: they
         have none.
+      prepare_random: as `prepare`, at random, for training; None: training sees what all others see.
       threads: of a process that read examples; 0: as `loader.reading_threads` says.
     """
 
@@ -114,12 +117,21 @@ class Source:
     tokenizer: TextTokenizer | None = None
     beside: Mapping[str, Callable[[Path], np.ndarray]] = dataclasses.field(default_factory=dict)
     prepare_shown: Callable[[np.ndarray, str], np.ndarray] | None = None
+    prepare_random: Callable[[np.ndarray, str, np.random.Generator], np.ndarray] | None = None
     threads: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
+        return self.example(index)
+
+    def example(self, index: SupportsIndex, rng: np.random.Generator | None = None) -> dict[str, Any]:
+        """Returns one example; with a generator as training sees it, if that is at random.
+
+        Raises:
+          InputError: the image cannot be read or prepared, or its label names no class.
+        """
         row = self._row(operator.index(index))
         image, name = row["image"], f"image {index} of {self.name}"
         beside = {}
@@ -129,7 +141,11 @@ class Source:
             image = _patiently(file.read_bytes, name)
         pixels = decode(image, name) if isinstance(image, bytes) else image
         label = checked_label(row.get("label", 0), operator.index(index), self.num_classes, self.name)
-        found = {"image": self.prepare(pixels, name), "label": label, "index": np.int32(index)} | beside
+        if rng is None or self.prepare_random is None:
+            prepared = self.prepare(pixels, name)
+        else:
+            prepared = self.prepare_random(pixels, name, rng)
+        found = {"image": prepared, "label": label, "index": np.int32(index)} | beside
         if self.prepare_shown is not None:
             found["shown"] = self.prepare_shown(pixels, name)
         return found if self.tokenizer is None else found | {"tokens": self.tokenizer.encode(_caption(row, name))}
@@ -202,7 +218,7 @@ class Source:
 
     def at(self, places: Int[np.ndarray, "n"]) -> "Source":
         """The examples at these places, in this order, as a source of its own."""
-        return dataclasses.replace(self, rows=_Part(self.rows, places.tolist()), labels=None, summary=None)
+        return dataclasses.replace(self, rows=PartRows(self.rows, places.tolist()), labels=None, summary=None)
 
     @property
     def fingerprint(self) -> str:
@@ -276,6 +292,7 @@ def open_source(
     shown_size: int = 0,
     labels: str = "",
     leave_damaged: bool = False,
+    random_crop: bool = False,
 ) -> Source:
     """Opens a data set.
 
@@ -296,6 +313,7 @@ def open_source(
       shown_size: height and width of a second copy of each image, "shown", in colour; 0: there is none.
       labels: a file with the classes of a folder or an archive, see `folder.open_whole`; "": none.
       leave_damaged: leave out images of a folder or an archive that cannot be read.
+      random_crop: training sees squares of ADM's random crop.
 
     Raises:
       InputError: there is no such data set or split, it is not prepared, it has no captions where a tokenizer reads
@@ -321,6 +339,26 @@ def open_source(
             labels=labels,
             leave_damaged=leave_damaged,
         )
+    source = _with_beside(source, name, segmentations, embeddings, image_size, crop)
+    if random_crop:
+        if resize_filter != ADM or segmentations or shown_size:
+            raise InputError(
+                "data.random_crop is for data.resize_filter=adm, without data.segmentations and without a CLIP that "
+                "sees the images: give data.random_crop=False."
+            )
+        source = dataclasses.replace(source, prepare_random=functools.partial(_cropped, image_size, channels))
+    if shown_size:
+        own = functools.partial(shown, size=shown_size, crop=crop)
+        source = dataclasses.replace(source, prepare_shown=own)
+    return source if tokenizer is None else source.with_captions(tokenizer)
+
+
+def _with_beside(source: Source, name: str, segmentations: str, embeddings: str, image_size: int, crop: int) -> Source:
+    """A folder of images with what lies in other folders for each of them.
+
+    Raises:
+      InputError: it is no folder.
+    """
     for key, folder in (("segmentations", segmentations), ("embeddings", embeddings)):
         if folder and not isinstance(source.rows[0]["image"], Path):
             raise InputError(f"data.{key} is for folders of images, and {name} is none: give data.name=folder:PATH.")
@@ -331,11 +369,11 @@ def open_source(
         any_shape = Embeddings(images, Path(embeddings).expanduser())
         first = any_shape.of(source.rows[0]["image"])
         beside["context"] = dataclasses.replace(any_shape, shape=first.shape).of
-    source = dataclasses.replace(source, beside=beside)
-    if shown_size:
-        own = functools.partial(shown, size=shown_size, crop=crop)
-        source = dataclasses.replace(source, prepare_shown=own)
-    return source if tokenizer is None else source.with_captions(tokenizer)
+    return dataclasses.replace(source, beside=beside)
+
+
+def _cropped(size: int, channels: int, image: np.ndarray, what: str, rng: np.random.Generator) -> np.ndarray:
+    return adm_crops.random_crop(with_channels(image, channels), size, rng)
 
 
 def shown(image: np.ndarray, what: str, *, size: int, crop: int = 0) -> np.ndarray:
@@ -355,7 +393,7 @@ def _drawn_by_name(
         rows_of = functools.partial(DeadLeavesImages, size=image_size, channels=channels)
         source = _drawn(name, split, lambda seed, count: rows_of(seed, length=count), prepare)
         few = len(source) <= _KEPT and len(source) * image_size**2 * channels <= _KEPT_BYTES
-        return dataclasses.replace(source, rows=_Kept(source.rows)) if few else source
+        return dataclasses.replace(source, rows=KeptRows(source.rows)) if few else source
     toys = _drawn(name, split, lambda seed, count: ArrayRows(TOYS[name](seed, count)), lambda row, what: row)
     first = toys.rows[0]["image"]
     found = first.shape
@@ -408,7 +446,7 @@ def _holds_files(name: str) -> bool:
     return (name.startswith(_FOLDER) and name != _FOLDER) or name.lower().endswith(ARCHIVES)
 
 
-def _part_of_arrays(rows: ArrayImages, split: str, name: str) -> "_Part":
+def _part_of_arrays(rows: ArrayImages, split: str, name: str) -> PartRows:
     """The rows of a split of arrays, which have no parts; says where a cut has lost labels, as arrays come sorted."""
     wanted = parse_split(split, name)
     if wanted.part != "all":
@@ -420,7 +458,7 @@ def _part_of_arrays(rows: ArrayImages, split: str, name: str) -> "_Part":
             print_once(
                 f"{name}, split {split!r}: {len(kept)} of its {len(rows)} images, with {here} of its {there} labels."
             )
-    return _Part(rows, kept)
+    return PartRows(rows, kept)
 
 
 def _pixels_hash(rows: Sequence[dict]) -> bytes:
@@ -448,47 +486,4 @@ def _drawn(
     if wanted.part not in _DRAWN:
         raise InputError(f"{name} has no part {wanted.part!r}: expected 'train' or 'test'.")
     seed, count = _DRAWN[wanted.part]
-    return Source(f"{name}:{split}", _Part(rows_of(seed, count), wanted.cut(count, name)), prepare, ())
-
-
-@dataclasses.dataclass(frozen=True)
-class _Kept(Sequence):
-    """Rows that are drawn once, when they are first asked for."""
-
-    rows: Sequence[dict]
-    drawn: dict[int, dict] = dataclasses.field(default_factory=dict, compare=False)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, i):
-        if i not in self.drawn:
-            self.drawn[i] = self.rows[i]
-        return self.drawn[i]
-
-
-@dataclasses.dataclass(frozen=True)
-class ArrayRows(Sequence):
-    """Rows of an array in memory, without labels."""
-
-    array: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def __getitem__(self, i):
-        return {"image": self.array[i], "label": 0}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Part(Sequence):
-    """The rows at some places."""
-
-    rows: Sequence[dict]
-    kept: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.kept)
-
-    def __getitem__(self, i):
-        return self.rows[self.kept[i]]
+    return Source(f"{name}:{split}", PartRows(rows_of(seed, count), wanted.cut(count, name)), prepare, ())

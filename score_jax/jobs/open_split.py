@@ -57,6 +57,7 @@ def open_labelled(
         embeddings=data.embeddings,
         shown_size=shown_size,
         labels=data.labels,
+        random_crop=data.random_crop,
         leave_damaged=data.damaged == LEAVE_OUT,
     )
     if trained is not None and num_classes:
