@@ -23,6 +23,8 @@ DEMO = ["scikit-learn>=1.5", "mlxtend>=0.23.4", "matplotlib>=3.9"]
 TEXT = ["ftfy>=6.3", "regex>=2024.5", "tokenizers>=0.21"]
 EMOJI = ["fonttools>=4.50"]
 DOCS = ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.30", "latex2mathml>=3.77"]
+PARQUET = ["pyarrow>=17"]
+LMDB = ["lmdb>=1.4"]
 DEV = [
     "pytest>=8.3",
     "coverage>=7.6",
@@ -100,6 +102,8 @@ setup(
         "text": TEXT,
         "emoji": EMOJI,
         "docs": DOCS,
-        "dev": DEV + DEMO + TEXT + EMOJI + DOCS,
+        "parquet": PARQUET,
+        "lmdb": LMDB,
+        "dev": DEV + DEMO + TEXT + EMOJI + DOCS + PARQUET + LMDB,
     },
 )

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from safetensors.numpy import save_file
 
 import score_jax as sj
 from report import Claim
 from score_jax import builder
 from score_jax.configs.demo import mnist
+from score_jax.convert.inception import random_state
 from score_jax.data.sources import in_memory
 from score_jax.evaluation.features import plain_features
 from score_jax.evaluation.protocols import PLAIN
@@ -51,15 +54,17 @@ def run_claims(folder: Path, *, count: int) -> list[Claim]:
     experiment, params = _network(folder / "images.npz", count)
     mesh = make_mesh()
     params = jax.device_put(params, replicated(mesh))
-    return [*_evaluated(experiment, params, mesh, folder, count), _likelihood(experiment, params, mesh, images)]
+    claims = _evaluated(experiment, params, mesh, folder, count)
+    return [*claims, *_one_drawing(folder), _likelihood(experiment, params, mesh, images)]
 
 
 def _evaluated(experiment: builder.Experiment, params: Any, mesh, folder: Path, count: int) -> list[Claim]:
     reference, c = str(folder / "images.npz"), experiment.config.evaluation
     models = Cascade(experiment.config, (Stage(experiment, params, folder / "run", 0),), mesh)
     extractor = plain_features("pixels", pixels)
-    verb = evaluate.evaluate(models, PLAIN, extractor, workdir=folder / "verb", reference=reference)
-    assert verb is not None
+    found = evaluate.evaluate(models, [(PLAIN, extractor)], workdir=folder / "verb", references=[reference])
+    assert found is not None
+    (verb,) = found
     sampler, stop_at = batch_sampler(experiment, params, mesh, seed=c.seed), [-1]
 
     def draw(key, indices, labels):
@@ -87,6 +92,33 @@ def _evaluated(experiment: builder.Experiment, params: Any, mesh, folder: Path, 
         how_ += f"{found['fid_pixels']:.9f}; covariances compared bit by bit"
         claims.append(Claim(f"same_fid_{name}", float(same), "", 1, ">=", how_))
     return claims
+
+
+def _one_drawing(folder: Path) -> list[Claim]:
+    """Three protocols, of which two round otherwise and all resize otherwise, from one drawing and from one each."""
+    save_file(random_state(0), folder / "inception.safetensors")
+    reference, drawn = str(folder / "images.npz"), [0]
+
+    def draw(key, indices, labels):
+        drawn[0] += len(indices)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(indices))
+        return jax.vmap(lambda key: jax.random.uniform(key, (_SIZE, _SIZE, 3)))(keys)
+
+    how: dict[str, Any] = dict(reference=reference, num_samples=32, batch_size=8, value_range=(0.0, 1.0))
+    how |= dict(weights={"inception": folder / "inception.safetensors"}, allow_other_weights=True)
+    protocols, costs, alone = ["adm", "jax_fid", "clean_fid"], [], {}
+    for name in protocols:
+        drawn[0] = 0
+        alone[name] = sj.evaluate(draw, **how, protocol=name)
+        costs.append(drawn[0])
+    drawn[0] = 0
+    together = sj.evaluate(draw, **how, protocol=protocols)
+    same = [together[name] == alone[name] for name in protocols]
+    what = f"{drawn[0]} images drawn for {', '.join(protocols)} together, {costs} for each alone; compared bit by bit"
+    return [
+        Claim("one_drawing", drawn[0] / max(costs), "drawings", 1, "<=", what),
+        Claim("one_drawing_same", float(np.mean(same)), "of the protocols", 1, ">=", what),
+    ]
 
 
 def _likelihood(experiment: builder.Experiment, params: Any, mesh, images: np.ndarray) -> Claim:

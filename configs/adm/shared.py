@@ -1,7 +1,7 @@
 """What the configs of Dhariwal and Nichol 2021 share (openai/guided-diffusion, README and the paper's tables 11-13).
 
-The network learns the variance too, by the bound's term with weight 1. Images are fitted by one resize, where the
-original first halves them by boxes; its classifiers saw random crops, which are not here.
+The network learns the variance too, by the bound's term with weight 1. Images are fitted as in the original, and its
+classifiers see random crops (`data.random_crop`).
 """
 
 from ml_collections import ConfigDict
@@ -10,7 +10,7 @@ from score_jax.configs import base
 
 
 def _images(config: ConfigDict, name: str, image_size: int) -> None:
-    config.data.update(name=name, image_size=image_size, resize_filter="bicubic", flip=True)
+    config.data.update(name=name, image_size=image_size, resize_filter="adm", flip=True)
     if name == "imagenet2012":
         config.data.eval_split = "validation"
 
@@ -66,6 +66,7 @@ def classifier(image_size: int) -> ConfigDict:
         remat=(),
         dtype="bfloat16",
     )
+    config.data.random_crop = True
     config.loss.name = "classifier"
     config.optimizer.decay = "linear"
     config.training.sample_every = 0

@@ -15,7 +15,7 @@ from score_jax.configs.edm import shared
 def get_config() -> ConfigDict:
     """192 channels, 1000 classes, batches of 4096."""
     config = shared.edm()
-    config.data.update(name="imagenet2012", eval_split="validation", image_size=64, resize_filter="bicubic")
+    config.data.update(name="imagenet2012", eval_split="validation", image_size=64, resize_filter="adm")
     base.replace_section(
         config,
         "network",

@@ -11,7 +11,7 @@ from score_jax.configs import base
 def improved(name: str, image_size: int) -> ConfigDict:
     """128 channels, 3 blocks a level, 4 heads at 16 and 8 pixels, 4000 levels of the cosine schedule, AdamW 1e-4."""
     config = base.get_config()
-    config.data.update(name=name, image_size=image_size, resize_filter="none" if name == "cifar10" else "bicubic")
+    config.data.update(name=name, image_size=image_size, resize_filter="none" if name == "cifar10" else "adm")
     config.data.flip = True
     base.replace_section(config, "process", name="vp_chain", schedule="cosine", num_levels=4000)
     base.replace_section(

@@ -6,7 +6,8 @@ from typing import ClassVar
 from score_jax.builder.options import Options, count, option, seed
 from score_jax.conditioning.conditioners import DEGRADATIONS
 from score_jax.data.degradations import RANDOM_DEGRADATIONS
-from score_jax.data.images import FILTERS
+from score_jax.data.image_check import LEAVE_OUT, REFUSE
+from score_jax.data.images import ADM, FILTERS
 from score_jax.training.optimizer import DECAYED
 
 ON_NONFINITE = {"stop": False, "skip": True}
@@ -21,7 +22,7 @@ class Data(Options):
     name: str = option(
         "cifar10",
         "a TFDS name, digits, mnist_5k, captioned_shapes, captioned_shapes/two, emoji, emoji/plain, dead_leaves, "
-        "swiss_roll, heartbeat, folder:PATH, or a path to .npz or .npy",
+        "swiss_roll, heartbeat, folder:PATH, or a path to .npz, .npy, .zip, .tar, .parquet or .arrow",
     )
     train_split: str = option("train", "split that `train` reads")
     eval_split: str = option("test", "split that `likelihood` and `evaluate` read")
@@ -31,8 +32,13 @@ class Data(Options):
     crop: int = count(0, "side of the central square that is cut out, pixels; 0: the largest square", least=0)
     resize_filter: str = option(
         "none",
-        "filter that resizes an image from its size in the file to image_size; none: do not resize",
-        one_of=("none", *FILTERS),
+        "filter that resizes an image from its size in the file to image_size; adm: halved by boxes, then bicubic, "
+        "then cut, as ADM's images are; none: do not resize",
+        one_of=("none", ADM, *FILTERS),
+    )
+    random_crop: bool = option(
+        False,
+        "train on squares at random places and of random sizes (with resize_filter=adm), as ADM's classifiers are",
     )
     threads: int = count(
         0,
@@ -56,6 +62,17 @@ class Data(Options):
         "",
         "folder of embeddings of a folder of images, the condition context: a .npy of the same name for each, of shape "
         "(tokens, width); '': none are read",
+    )
+    labels: str = option(
+        "",
+        "file with the class of each image of a folder or an archive: a .csv, or a .json as of EDM's data sets; '': "
+        "the data say it, or sub-folders are the classes",
+    )
+    damaged: str = option(
+        REFUSE,
+        "what to do where an image of a folder or an archive cannot be read: end, or look at all images first and "
+        "leave such ones out",
+        one_of=(REFUSE, LEAVE_OUT),
     )
     dequantize: bool = option(False, "add uniform noise of one grey level in training (dequantisation)")
     low_resolution: int = count(

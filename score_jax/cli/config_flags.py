@@ -14,7 +14,7 @@ from score_jax.cli.config_files import config_of_file
 from score_jax.errors import InputError, unknown_name
 
 
-def _argument(argv: list[str], name: str) -> str | None:
+def argument(argv: list[str], name: str) -> str | None:
     """Value of `--name=value` or `--name value` in argv, None where it is absent."""
     for i, word in enumerate(argv):
         if word == f"--{name}" and i + 1 < len(argv):
@@ -24,7 +24,7 @@ def _argument(argv: list[str], name: str) -> str | None:
     return None
 
 
-def _overrides(argv: list[str]) -> dict[str, str | None]:
+def overrides_of(argv: list[str]) -> dict[str, str | None]:
     """The values of `--config.section.key=value` and `--config.section.key value`, by section.key."""
     found: dict[str, str | None] = {}
     for word, after in zip(argv, [*argv[1:], None], strict=True):
@@ -75,7 +75,7 @@ def define(values: flags.FlagValues, argv: list[str], default_config: str | None
         )
         flags.DEFINE_string("config", default_config, text, flag_values=values)
         return argv
-    workdir, config_file = _argument(argv, "workdir"), _argument(argv, "config") or default_config
+    workdir, config_file = argument(argv, "workdir"), argument(argv, "config") or default_config
     if workdir is not None and "://" in workdir:
         raise InputError(
             f"--workdir={workdir}: a workdir is a folder of this machine. Give one, and keep the checkpoints there by "
@@ -87,13 +87,13 @@ def define(values: flags.FlagValues, argv: list[str], default_config: str | None
         config = load_config(Path(workdir))
     else:
         raise InputError("Neither --config nor --workdir is given: give a config file, or the folder of a run.")
-    rest = _without(argv, "config")
-    config = _with_methods(config, _overrides(rest))
+    rest = without(argv, "config")
+    config = _with_methods(config, overrides_of(rest))
     config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=rest)
     return rest
 
 
-def _without(argv: list[str], name: str) -> list[str]:
+def without(argv: list[str], name: str) -> list[str]:
     """Arguments without `--name=value` and `--name value`."""
     rest: list[str] = []
     words = iter(argv)

@@ -8,7 +8,9 @@ import numpy as np
 from absl import flags
 
 from score_jax.builder.options import Values
+from score_jax.cli.feature_networks import define_networks, extractor_given
 from score_jax.cli.verb import define_step, load_trained, parse_flags
+from score_jax.evaluation import metrics
 from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.evaluation.pictures import picture
 from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, protocol_of

@@ -2,6 +2,7 @@
 
 from absl import flags
 
+from score_jax.cli import own_images
 from score_jax.cli.config_flags import required_workdir
 from score_jax.cli.verb import parse_flags
 from score_jax.jobs.preflight import before_training
@@ -14,15 +15,22 @@ from score_jax.training.goodput import goodput, read_runs
 
 _DESCRIPTION = """Trains a model. The same command again resumes the training from its newest checkpoint.
 
+  python -m score_jax train --data=FOLDER
+  python -m score_jax train --data=FOLDER --labels=FILE.csv --config.training.steps=5000
   python -m score_jax train --config=configs/demo/mnist.py --workdir=runs/mnist
   python -m score_jax train --config=... --workdir=... --config.training.batch_size=64
   python -m score_jax train --config=... --workdir=... --config.training.checkpoints=gs://BUCKET/RUN
+
+--data is a folder or an archive of images; sub-folders are classes. Every image is looked at first. Without --config
+one is chosen by the images' size and channels, and whether there is an accelerator, and printed as the command that it
+stands for; docs/data.md has the rules.
 
 SIGTERM and Ctrl-C save a checkpoint and end the training. The exit code is then 143 or 130, as the work
 is not done; 75 says that a network, a service or another process failed, and that the same command may go on later."""
 
 
 def _define(values: flags.FlagValues) -> None:
+    own_images.define(values)
     flags.DEFINE_bool(
         "profile", False, "Write a profiler trace of a few steps into WORKDIR/profile.", flag_values=values
     )
@@ -30,7 +38,8 @@ def _define(values: flags.FlagValues) -> None:
 
 def main(argv: list[str]) -> int:
     """Runs the verb."""
-    values = parse_flags(argv, _DESCRIPTION, _define)
+    own = own_images.expanded(argv)
+    values = parse_flags(own.argv, _DESCRIPTION, _define)
     if values is None:
         return 0
     workdir = required_workdir(values)
@@ -44,4 +53,6 @@ def main(argv: list[str]) -> int:
     print_once(f"Training {done}. Checkpoint at step {step} in {workdir}.")
     if (cost := goodput(read_runs(workdir))) is not None:
         print_once(f"It took {cost}.")
+    if finished and own.num_classes is not None:
+        print_once(own_images.next_commands(workdir, own.num_classes))
     return DONE if finished else stop.exit_code

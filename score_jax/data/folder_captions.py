@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
+from score_jax.data.stores import Store
 from score_jax.errors import InputError, quoted
 
 _LISTS = ("metadata.jsonl", "captions.jsonl")
@@ -15,64 +16,66 @@ def is_caption_file(path: str) -> bool:
     return path.rsplit("/", 1)[-1] in _LISTS or path.endswith(".txt")
 
 
-def read_captions(root: Path, files: Sequence[str]) -> list[str]:
+def read_captions(store: Store, files: Sequence[str]) -> list[str]:
     """Returns the caption of each file.
 
-    A list in the file's folder or in one above it, up to `root`, comes first, the nearest one before others; it names
+    A list in the file's folder or in one above it, up to the root, comes first, the nearest one before others; it names
     files from its own folder on. Else it is the text of the file of the same name that ends in .txt.
 
     Args:
-      root: the folder.
-      files: paths of images below it, with "/".
+      store: the folder or archive.
+      files: names of images in it, with "/".
 
     Raises:
       InputError: an image has no caption, or a file of captions cannot be read; names it, and the line.
     """
-    listed = _listed(root, {str(folder) for file in files for folder in PurePosixPath(file).parents})
-    found = [listed[file] if file in listed else _beside(root / file) for file in files]
+    listed = _listed(store, {str(folder) for file in files for folder in PurePosixPath(file).parents})
+    found = [listed[file] if file in listed else _beside(store, file) for file in files]
     missing = [file for file, text in zip(files, found, strict=True) if text is None]
     if missing:
         raise InputError(
-            f"{len(missing)} of the {len(files)} images of {root} have no caption, such as {quoted(missing[0])}: name "
-            f"each in metadata.jsonl as {_EXPECTED}, or put a .txt of the same name beside it."
+            f"{len(missing)} of the {len(files)} images of {store.path} have no caption, such as {quoted(missing[0])}: "
+            f"name each in metadata.jsonl as {_EXPECTED}, or put a .txt of the same name beside it."
         )
     return [text or "" for text in found]
 
 
-def _listed(root: Path, folders: Iterable[str]) -> dict[str, str]:
-    """Captions by the path below the root; lists of deeper folders are read last, and so count."""
+def _listed(store: Store, folders: Iterable[str]) -> dict[str, str]:
+    """Captions by name; lists of deeper folders are read last, and so count."""
     captions: dict[str, str] = {}
     for folder in sorted(folders, key=lambda folder: len(PurePosixPath(folder).parts)):
         for name in _LISTS:
-            path = root / folder / name
-            if path.is_file():
-                captions |= {str(PurePosixPath(folder, file)): text for file, text in _lines(path)}
+            file = str(PurePosixPath(folder, name))
+            text = _text(store, file)
+            if text is not None:
+                captions |= {str(PurePosixPath(folder, image)): said for image, said in _lines(text, store, file)}
     return captions
 
 
-def _lines(path: Path) -> Iterable[tuple[str, str]]:
-    for number, line in enumerate(_text(path).split("\n"), start=1):
+def _lines(text: str, store: Store, name: str) -> Iterable[tuple[str, str]]:
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-            file, text = row["file_name"], row["text"]
+            file, caption = row["file_name"], row["text"]
         except (ValueError, KeyError, TypeError, RecursionError):
-            file = text = None
-        if not (isinstance(file, str) and isinstance(text, str)):
-            raise InputError(f"Line {number} of {path} is {quoted(line)}: expected one like {_EXPECTED}.")
-        yield file, text
+            file = caption = None
+        if not (isinstance(file, str) and isinstance(caption, str)):
+            raise InputError(f"Line {number} of {store.path / name} is {quoted(line)}: expected one like {_EXPECTED}.")
+        yield file, caption
 
 
-def _beside(image: Path) -> str | None:
-    path = image.with_suffix(".txt")
-    return _text(path).strip() if path.is_file() else None
+def _beside(store: Store, image: str) -> str | None:
+    text = _text(store, str(PurePosixPath(image).with_suffix(".txt")))
+    return None if text is None else text.strip()
 
 
-def _text(path: Path) -> str:
+def _text(store: Store, name: str) -> str | None:
+    raw = store.text(name)
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"Cannot read {quoted(str(path))}: {error.strerror}. Repair or remove it.") from None
+        return None if raw is None else raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"Cannot read {quoted(str(path))}: it is no UTF-8. Save its text as UTF-8.") from None
+        raise InputError(
+            f"Cannot read {quoted(str(store.path / name))}: it is no UTF-8. Save its text as UTF-8."
+        ) from None

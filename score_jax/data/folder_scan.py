@@ -1,9 +1,11 @@
 """Which files below a folder are images, and why the others are none."""
 
 import functools
+import io
 import mimetypes
 import os
 from pathlib import Path
+from typing import IO
 
 from PIL import Image as PILImage
 from PIL.ImageFile import StubImageFile
@@ -46,21 +48,37 @@ def is_image(path: str) -> bool:
     Raises:
       OSError: it cannot be read.
     """
-    endings, by_content = _formats()
+    known = image_by_name(path)
+    if known is not None:
+        return known
+    with open(path, "rb") as file:
+        return _opens_as_image(file)
+
+
+def image_by_name(path: str) -> bool | None:
+    """Returns whether a file is an image, by the ending of its name; None where that says nothing."""
+    endings, _ = _formats()
     if f".{path.rpartition('.')[2].lower()}" in endings:
         return True
-    kind, _ = _known_types().guess_type(os.path.basename(path))
-    if kind is not None and not kind.startswith("image/") and kind != "application/octet-stream":
+    kind, _ = _known_types().guess_type(path.rpartition("/")[2])
+    foreign = kind is not None and not kind.startswith("image/") and kind != "application/octet-stream"
+    return False if foreign else None
+
+
+def begins_as_image(head: bytes) -> bool:
+    """Returns whether a file that begins with these bytes is an image that Pillow reads."""
+    return _opens_as_image(io.BytesIO(head))
+
+
+def _opens_as_image(file: IO[bytes]) -> bool:
+    try:
+        PILImage.open(file, formats=_formats()[1])
+    except PILImage.DecompressionBombError:
+        return True  # refused by name when it is read
+    except Exception as error:  # whatever a reader raises on bytes that are none of its own
+        if isinstance(error, OSError) and error.errno:
+            raise
         return False
-    with open(path, "rb") as file:
-        try:
-            PILImage.open(file, formats=by_content)
-        except PILImage.DecompressionBombError:
-            return True  # refused by name when it is read
-        except Exception as error:  # whatever a reader raises on bytes that are none of its own
-            if isinstance(error, OSError) and error.errno:
-                raise
-            return False
     return True
 
 

@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 from PIL import Image as PILImage
 from PIL import ImageOps
 
+from score_jax.data.adm_crops import central_crop
 from score_jax.errors import InputError, quoted, unknown_name
 
 # Pillow's filters; those that look further than one pixel widen their support when shrinking (antialias).
@@ -17,6 +18,9 @@ FILTERS = {
     "bicubic": PILImage.Resampling.BICUBIC,
     "lanczos": PILImage.Resampling.LANCZOS,
 }
+
+ADM = "adm"
+"""In the place of a filter: halved by boxes, then bicubic, as ADM's images are."""
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # tags of TIFF, and a value
 
@@ -111,14 +115,18 @@ def fit(
       image: pixels.
       size: height and width wanted.
       channels: 1 or 3.
-      resize_filter: a key of `FILTERS`, or "none" to refuse images of another size.
+      resize_filter: a key of `FILTERS`; "adm" for that of `adm_crops`; or "none" to refuse images of another size.
       name: what to call the image in an error.
       crop: side of the central square; 0: the largest.
 
     Raises:
-      InputError: another size under "none", an unknown filter, or a crop larger than the image.
+      InputError: another size under "none", an unknown filter, a crop larger than the image, or "adm" with a crop.
     """
     height, width = image.shape[:2]
+    if resize_filter == ADM:
+        if crop:
+            raise InputError(f"data.crop={crop} is not for data.resize_filter=adm, which cuts by itself: give 0.")
+        return central_crop(with_channels(image, channels), size)
     square = central_square(image, crop, name)
     if resize_filter == "none":
         if (height, width) != (size, size):
@@ -128,7 +136,7 @@ def fit(
             )
         return with_channels(image, channels)
     if resize_filter not in FILTERS:
-        raise unknown_name("data.resize_filter", resize_filter, ["none", *FILTERS])
+        raise unknown_name("data.resize_filter", resize_filter, ["none", ADM, *FILTERS])
     square = with_channels(square, channels)
     if len(square) == size:
         return square

@@ -53,6 +53,17 @@ class _Degrade(grain.transforms.RandomMap):
         return element | {"low_res": self._degrade(rng, element["image"])}
 
 
+class _Read(grain.transforms.RandomMap):
+    """Reads the example of a place as training sees it."""
+
+    def __init__(self, source: Source):
+        self._source = source
+
+    def random_map(self, element: int, rng: np.random.Generator) -> dict:
+        """One example, with the generator that grain seeds by its place in the stream."""
+        return self._source.example(element, rng)
+
+
 def reading_threads(asked: int = 0) -> int:
     """How many threads read the examples of a process: as many as asked; 0: one for each of its cores, 4 to 16."""
     affinity = getattr(os, "sched_getaffinity", None)  # of Linux alone
@@ -169,7 +180,11 @@ def make_loader(
             f"data.flip mirrors images, but captions of {source.name} say left or right, such as {quoted(caption)}: "
             "give data.flip=False."
         )
-    examples = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+    if source.prepare_random is None:
+        examples = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+    else:
+        places = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
+        examples = places.random_map(_Read(source))
     examples = examples.random_map(_Flip()) if flip else examples
     examples = examples.random_map(_Mask()) if holes else examples
     examples = examples if degrade is None else examples.random_map(_Degrade(degrade))

@@ -1,4 +1,4 @@
-"""Where images come from: one random-access source for TFDS, our own builders, folders and arrays."""
+"""Where images come from: one random-access source for TFDS, our own builders, folders, archives and arrays."""
 
 import dataclasses
 import functools
@@ -13,15 +13,19 @@ from typing import Any, SupportsIndex, TypeVar
 import numpy as np
 from jaxtyping import Int, Shaped
 
+from score_jax.data import adm_crops
 from score_jax.data.array_images import ArrayImages, array_rows
+from score_jax.data.contents import ARCHIVES
 from score_jax.data.dead_leaves import DeadLeavesImages
 from score_jax.data.embeddings import Embeddings
 from score_jax.data.folder import no_parts, open_folder
-from score_jax.data.images import decode, fit
+from score_jax.data.images import ADM, decode, fit, with_channels
 from score_jax.data.labels import checked_label, checked_labels
 from score_jax.data.layouts import Layouts
+from score_jax.data.rows import ArrayRows, KeptRows, PartRows
 from score_jax.data.segmentations import Segmentations
 from score_jax.data.splits import parse_split
+from score_jax.data.stores import Member
 from score_jax.data.text_tokenizers import TextTokenizer
 from score_jax.data.tfds_names import open_tfds
 from score_jax.data.toys import draw_beats, draw_roll
@@ -84,8 +88,8 @@ class Source:
 
     Attributes:
       name: data set and split, for messages and result files.
-      rows: sequence of {"image": encoded bytes, a path, or uint8 pixels (h, w, c); "label": int; "caption": str or
-        its UTF-8}, the last two where there are any.
+      rows: sequence of {"image": encoded bytes, a path, a member of an archive, or uint8 pixels (h, w, c); "label":
+        int; "caption": str or its UTF-8}, the last two where there are any.
       prepare: pixels and a name to uint8 (size, size, channels); other data as they are.
       classes: what the labels 0, 1, ... are called, the same for all splits of a data set; () where it has no classes,
         None where it does not say.
@@ -98,6 +102,7 @@ class Source:
       beside: what examples of a folder have beside their images, by name: functions of the image's file.
       prepare_shown: as `prepare`, of another size, for a CLIP that sees the same image: "shown" of examples; None: they
         have none.
+      prepare_random: as `prepare`, at random, for training; None: training sees what all others see.
       threads: of a process that read examples; 0: as `loader.reading_threads` says.
     """
 
@@ -112,22 +117,35 @@ class Source:
     tokenizer: TextTokenizer | None = None
     beside: Mapping[str, Callable[[Path], np.ndarray]] = dataclasses.field(default_factory=dict)
     prepare_shown: Callable[[np.ndarray, str], np.ndarray] | None = None
+    prepare_random: Callable[[np.ndarray, str, np.random.Generator], np.ndarray] | None = None
     threads: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
+        return self.example(index)
+
+    def example(self, index: SupportsIndex, rng: np.random.Generator | None = None) -> dict[str, Any]:
+        """Returns one example; with a generator as training sees it, if that is at random.
+
+        Raises:
+          InputError: the image cannot be read or prepared, or its label names no class.
+        """
         row = self._row(operator.index(index))
         image, name = row["image"], f"image {index} of {self.name}"
         beside = {}
-        if isinstance(image, Path):
-            beside = {name: of_file(image) for name, of_file in self.beside.items()}
+        if isinstance(image, Path | Member):
+            beside = {name: of_file(image) for name, of_file in self.beside.items() if isinstance(image, Path)}
             file, name = image, str(image) if str(image).isprintable() else quoted(str(image))
             image = _patiently(file.read_bytes, name)
         pixels = decode(image, name) if isinstance(image, bytes) else image
         label = checked_label(row.get("label", 0), operator.index(index), self.num_classes, self.name)
-        found = {"image": self.prepare(pixels, name), "label": label, "index": np.int32(index)} | beside
+        if rng is None or self.prepare_random is None:
+            prepared = self.prepare(pixels, name)
+        else:
+            prepared = self.prepare_random(pixels, name, rng)
+        found = {"image": prepared, "label": label, "index": np.int32(index)} | beside
         if self.prepare_shown is not None:
             found["shown"] = self.prepare_shown(pixels, name)
         return found if self.tokenizer is None else found | {"tokens": self.tokenizer.encode(_caption(row, name))}
@@ -200,7 +218,7 @@ class Source:
 
     def at(self, places: Int[np.ndarray, "n"]) -> "Source":
         """The examples at these places, in this order, as a source of its own."""
-        return dataclasses.replace(self, rows=_Part(self.rows, places.tolist()), labels=None, summary=None)
+        return dataclasses.replace(self, rows=PartRows(self.rows, places.tolist()), labels=None, summary=None)
 
     @property
     def fingerprint(self) -> str:
@@ -219,7 +237,7 @@ class Source:
         for i in self._spread():
             row = self._row(i)
             image = row["image"]
-            stored = _patiently(image.read_bytes, str(image)) if isinstance(image, Path) else image
+            stored = _patiently(image.read_bytes, str(image)) if isinstance(image, Path | Member) else image
             digest.update(stored if isinstance(stored, bytes) else stored.tobytes())
             digest.update(str(row.get("label", 0)).encode())
             digest.update(_caption(row, "").encode("utf-8", "surrogatepass") if "caption" in row else b"")
@@ -272,12 +290,16 @@ def open_source(
     segmentations: str = "",
     embeddings: str = "",
     shown_size: int = 0,
+    labels: str = "",
+    leave_damaged: bool = False,
+    random_crop: bool = False,
 ) -> Source:
     """Opens a data set.
 
     Args:
       name: "digits", "mnist_5k", "captioned_shapes", "captioned_shapes/two", "emoji", "emoji/plain", "dead_leaves",
-        "swiss_roll", "heartbeat", any TFDS name, "folder:PATH", or a path to .npz or .npy.
+        "swiss_roll", "heartbeat", any TFDS name, "folder:PATH", or a path to .npz, .npy, .zip, .tar, .parquet,
+        or .arrow.
       split: "train", "test", or a part like "train[:90%]"; sets that have no parts of their own use "all[...]", and a
         folder is cut in an order that does not depend on its classes (`folder.in_fixed_order`).
       image_size: height and width wanted; other images are cropped to their central square and resized.
@@ -289,6 +311,9 @@ def open_source(
       segmentations: folder of the segmentations of a folder of images; "": none are read.
       embeddings: folder of the embeddings of a folder of images; "": none are read.
       shown_size: height and width of a second copy of each image, "shown", in colour; 0: there is none.
+      labels: a file with the classes of a folder or an archive, see `folder.open_whole`; "": none.
+      leave_damaged: leave out images of a folder or an archive that cannot be read.
+      random_crop: training sees squares of ADM's random crop.
 
     Raises:
       InputError: there is no such data set or split, it is not prepared, it has no captions where a tokenizer reads
@@ -298,12 +323,44 @@ def open_source(
     def prepare(image: np.ndarray, what: str) -> np.ndarray:
         return fit(image, image_size, channels, resize_filter, what, crop)
 
+    if labels and not _holds_files(name):
+        raise InputError(
+            f"data.labels={labels} is for folders and archives of images, and {name} is none: leave it out."
+        )
     if name == "dead_leaves" or name in TOYS:
         source = _drawn_by_name(name, split, image_size, channels, prepare)
     else:
-        source = open_images(name, split, prepare, data_dir=data_dir, captions=tokenizer is not None)
+        source = open_images(
+            name,
+            split,
+            prepare,
+            data_dir=data_dir,
+            captions=tokenizer is not None,
+            labels=labels,
+            leave_damaged=leave_damaged,
+        )
+    source = _with_beside(source, name, segmentations, embeddings, image_size, crop)
+    if random_crop:
+        if resize_filter != ADM or segmentations or shown_size:
+            raise InputError(
+                "data.random_crop is for data.resize_filter=adm, without data.segmentations and without a CLIP that "
+                "sees the images: give data.random_crop=False."
+            )
+        source = dataclasses.replace(source, prepare_random=functools.partial(_cropped, image_size, channels))
+    if shown_size:
+        own = functools.partial(shown, size=shown_size, crop=crop)
+        source = dataclasses.replace(source, prepare_shown=own)
+    return source if tokenizer is None else source.with_captions(tokenizer)
+
+
+def _with_beside(source: Source, name: str, segmentations: str, embeddings: str, image_size: int, crop: int) -> Source:
+    """A folder of images with what lies in other folders for each of them.
+
+    Raises:
+      InputError: it is no folder.
+    """
     for key, folder in (("segmentations", segmentations), ("embeddings", embeddings)):
-        if folder and not name.startswith(_FOLDER):
+        if folder and not isinstance(source.rows[0]["image"], Path):
             raise InputError(f"data.{key} is for folders of images, and {name} is none: give data.name=folder:PATH.")
     images, beside = Path(name.removeprefix(_FOLDER)).expanduser(), {}
     if segmentations:
@@ -312,11 +369,11 @@ def open_source(
         any_shape = Embeddings(images, Path(embeddings).expanduser())
         first = any_shape.of(source.rows[0]["image"])
         beside["context"] = dataclasses.replace(any_shape, shape=first.shape).of
-    source = dataclasses.replace(source, beside=beside)
-    if shown_size:
-        own = functools.partial(shown, size=shown_size, crop=crop)
-        source = dataclasses.replace(source, prepare_shown=own)
-    return source if tokenizer is None else source.with_captions(tokenizer)
+    return dataclasses.replace(source, beside=beside)
+
+
+def _cropped(size: int, channels: int, image: np.ndarray, what: str, rng: np.random.Generator) -> np.ndarray:
+    return adm_crops.random_crop(with_channels(image, channels), size, rng)
 
 
 def shown(image: np.ndarray, what: str, *, size: int, crop: int = 0) -> np.ndarray:
@@ -336,7 +393,7 @@ def _drawn_by_name(
         rows_of = functools.partial(DeadLeavesImages, size=image_size, channels=channels)
         source = _drawn(name, split, lambda seed, count: rows_of(seed, length=count), prepare)
         few = len(source) <= _KEPT and len(source) * image_size**2 * channels <= _KEPT_BYTES
-        return dataclasses.replace(source, rows=_Kept(source.rows)) if few else source
+        return dataclasses.replace(source, rows=KeptRows(source.rows)) if few else source
     toys = _drawn(name, split, lambda seed, count: ArrayRows(TOYS[name](seed, count)), lambda row, what: row)
     first = toys.rows[0]["image"]
     found = first.shape
@@ -352,6 +409,8 @@ def open_images(
     *,
     data_dir: str | None = None,
     captions: bool = False,
+    labels: str = "",
+    leave_damaged: bool = False,
 ) -> Source:
     """Returns the images of a data set, each at its own size until `prepare` brings them to one.
 
@@ -361,25 +420,33 @@ def open_images(
       prepare: pixels (h, w, 1 or 3) and a name, for messages, to arrays of one shape.
       data_dir: where TFDS keeps its data sets.
       captions: read the captions of a folder too; other data have theirs in any case.
+      labels: as of `open_source`.
+      leave_damaged: as of `open_source`.
 
     Raises:
       InputError: there is no such data set or split, it is not prepared, or an image of the folder has no caption.
     """
     called = f"{name}:{split}"
-    if name.startswith(_FOLDER) and name != _FOLDER:
-        files, folders, line = open_folder(Path(name.removeprefix(_FOLDER)).expanduser(), split, captions=captions)
+    if _holds_files(name):
+        path = Path(name.removeprefix(_FOLDER)).expanduser()
+        files, classes, line = open_folder(path, split, captions=captions, labels=labels, leave_damaged=leave_damaged)
         print_once(line)
-        return Source(called, files, prepare, folders, files.labels, files.summary)
+        return Source(called, files, prepare, classes, files.labels, files.summary)
     if name.lower().endswith((".npz", ".npy")):
         whole = array_rows(Path(name).expanduser())
         part = _part_of_arrays(whole, split, name)
-        labels = None if whole.labels is None else whole.labels[part.kept]
-        return Source(called, part, prepare, None, labels, functools.partial(_pixels_hash, part))
-    rows, classes = open_tfds(name, split, data_dir)
-    return Source(called, rows, prepare, classes)
+        kept = None if whole.labels is None else whole.labels[part.kept]
+        return Source(called, part, prepare, None, kept, functools.partial(_pixels_hash, part))
+    rows, names = open_tfds(name, split, data_dir)
+    return Source(called, rows, prepare, names)
 
 
-def _part_of_arrays(rows: ArrayImages, split: str, name: str) -> "_Part":
+def _holds_files(name: str) -> bool:
+    """Whether a data set is a folder of images, or an archive of them."""
+    return (name.startswith(_FOLDER) and name != _FOLDER) or name.lower().endswith(ARCHIVES)
+
+
+def _part_of_arrays(rows: ArrayImages, split: str, name: str) -> PartRows:
     """The rows of a split of arrays, which have no parts; says where a cut has lost labels, as arrays come sorted."""
     wanted = parse_split(split, name)
     if wanted.part != "all":
@@ -391,7 +458,7 @@ def _part_of_arrays(rows: ArrayImages, split: str, name: str) -> "_Part":
             print_once(
                 f"{name}, split {split!r}: {len(kept)} of its {len(rows)} images, with {here} of its {there} labels."
             )
-    return _Part(rows, kept)
+    return PartRows(rows, kept)
 
 
 def _pixels_hash(rows: Sequence[dict]) -> bytes:
@@ -419,47 +486,4 @@ def _drawn(
     if wanted.part not in _DRAWN:
         raise InputError(f"{name} has no part {wanted.part!r}: expected 'train' or 'test'.")
     seed, count = _DRAWN[wanted.part]
-    return Source(f"{name}:{split}", _Part(rows_of(seed, count), wanted.cut(count, name)), prepare, ())
-
-
-@dataclasses.dataclass(frozen=True)
-class _Kept(Sequence):
-    """Rows that are drawn once, when they are first asked for."""
-
-    rows: Sequence[dict]
-    drawn: dict[int, dict] = dataclasses.field(default_factory=dict, compare=False)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, i):
-        if i not in self.drawn:
-            self.drawn[i] = self.rows[i]
-        return self.drawn[i]
-
-
-@dataclasses.dataclass(frozen=True)
-class ArrayRows(Sequence):
-    """Rows of an array in memory, without labels."""
-
-    array: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def __getitem__(self, i):
-        return {"image": self.array[i], "label": 0}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Part(Sequence):
-    """The rows at some places."""
-
-    rows: Sequence[dict]
-    kept: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.kept)
-
-    def __getitem__(self, i):
-        return self.rows[self.kept[i]]
+    return Source(f"{name}:{split}", PartRows(rows_of(seed, count), wanted.cut(count, name)), prepare, ())

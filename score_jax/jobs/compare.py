@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import UInt8
 
 from score_jax.convert.edm2_statistics import read_edm2_statistics
+from score_jax.data.contents import ARCHIVES
 from score_jax.data.images import with_channels
 from score_jax.data.sources import Source, open_images
 from score_jax.errors import InputError, named
@@ -262,7 +263,7 @@ def open_word(text: str, prepare: Callable[[np.ndarray, str], np.ndarray], data_
     """Opens the images that a word names: a folder, an .npz or .npy file, or NAME:SPLIT of a TFDS data set.
 
     Args:
-      text: the word.
+      text: the word; a path of an archive too.
       prepare: pixels (h, w, c) and a name, to what is wanted of them.
       data_dir: where TFDS keeps its data sets.
 
@@ -272,7 +273,7 @@ def open_word(text: str, prepare: Callable[[np.ndarray, str], np.ndarray], data_
     folder = Path(text.removeprefix("folder:")).expanduser()
     if folder.is_dir():
         return open_images(f"folder:{folder}", "all", prepare)
-    if folder.suffix in (".npz", ".npy"):
+    if folder.suffix in (".npz", ".npy", *ARCHIVES):
         return open_images(text, "all", prepare)
     name, _, split = text.replace(":", "/").rpartition("/")
     if not name:

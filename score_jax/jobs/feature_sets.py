@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
 import types
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from score_jax.evaluation.features import FeatureExtractor
 from score_jax.jobs.drawing import Drawing, Request
 from score_jax.jobs.per_example import example_batches
 from score_jax.jobs.sample import filled_up, image_name
+from score_jax.runtime.cache import cache_folder
 from score_jax.runtime.multihost import first_says
 from score_jax.runtime.parts import Columns, Parts, gathered, in_parts, parts_of
 from score_jax.runtime.sharding import over_batch, replicated
@@ -160,11 +160,6 @@ def pixel_hash(images: UInt8[Array, "b h w c"] | Float[Array, "b h w c"]) -> UIn
     return jnp.sum(flat[:, None] * weights[None], axis=-1, dtype=jnp.uint32)
 
 
-def cache_folder() -> Path:
-    """Returns the folder of statistics of data sets: $SCORE_JAX_CACHE, or a folder in the home folder."""
-    return Path(os.environ.get("SCORE_JAX_CACHE", "~/.cache/score_jax")).expanduser() / "statistics"
-
-
 def cached_source_features(
     source: Source,
     mesh: Mesh,
@@ -189,7 +184,9 @@ def cached_source_features(
     if extractor.identity is None:
         return source_features(source, mesh, extractor, batch_size=batch_size, facts=facts, stop=stop)
     what = facts | {"fingerprint": source.fingerprint, "kept": KEPT}
-    path = cache_folder() / f"{hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]}.npz"
+    path = (
+        cache_folder("statistics") / f"{hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]}.npz"
+    )
     if first_says(path.is_file()):
         return feature_set.load(path) if jax.process_index() == 0 else None
     kept = parts_of(parts, what | {"batch": batch_size * mesh.size})

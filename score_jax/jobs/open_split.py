@@ -7,6 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from score_jax import builder
+from score_jax.data.image_check import LEAVE_OUT
 from score_jax.data.sources import Source, open_source
 from score_jax.data.text_tokenizers import text_tokenizer
 from score_jax.errors import InputError
@@ -55,6 +56,9 @@ def open_labelled(
         segmentations=data.segmentations,
         embeddings=data.embeddings,
         shown_size=shown_size,
+        labels=data.labels,
+        random_crop=data.random_crop,
+        leave_damaged=data.damaged == LEAVE_OUT,
     )
     if trained is not None and num_classes:
         check_same_classes(trained, source)

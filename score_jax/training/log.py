@@ -25,6 +25,14 @@ def log_line(step: int, total_steps: int, values: dict[str, float]) -> str:
     return f"{now} {socket.gethostname()} step {step}/{total_steps} {numbers}"
 
 
+def expected_time(steps: int, steps_per_s: float) -> str:
+    """Returns a line that says how long so many steps take at this rate."""
+    minutes = steps / steps_per_s / 60
+    hours = f"{minutes / 60:.1f} h" if minutes < 48 * 60 else f"{minutes / 60 / 24:.1f} days"
+    time = f"{60 * minutes:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if minutes < 120 else hours
+    return f"Expected to take another {time}: {steps} steps at {steps_per_s:.2g} a second."
+
+
 class TrainingLog:
     """Writes scalars and images of a run; a context manager.
 
@@ -33,7 +41,7 @@ class TrainingLog:
 
     def __init__(self, workdir: Path, total_steps: int, initial_step: int, meter: Meter):
         self._meter, self._total_steps = meter, total_steps
-        self._active = jax.process_index() == 0
+        self._active, self._said = jax.process_index() == 0, False
         self._on_terminal = sys.stderr.isatty()
         if self._active:
             self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=initial_step)
@@ -78,6 +86,9 @@ class TrainingLog:
             self._bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()})
         else:
             print(log_line(step, self._total_steps, shown), file=sys.stderr, flush=True)
+        if not self._said and "steps_per_s" in shown:
+            self._said, left = True, self._total_steps - step
+            tqdm.write(expected_time(left, shown["steps_per_s"]), file=sys.stdout)
 
     def waited(self, seconds: float) -> None:
         """So long the devices were not handed anything because data were not there."""

@@ -11,6 +11,7 @@ from score_jax.data.builders import captioned
 from score_jax.data.folder_captions import read_captions
 from score_jax.data.loader import eval_batches, make_loader
 from score_jax.data.sources import open_source
+from score_jax.data.stores import FolderStore
 from score_jax.data.text_tokenizers import text_tokenizer
 from score_jax.errors import InputError
 
@@ -47,14 +48,14 @@ def test_a_list_at_the_top_names_files_below_it(folder, name, capsys):
 def test_a_nearer_list_counts_and_names_files_from_its_own_folder(folder):
     listed(folder / "metadata.jsonl", TEXTS)
     listed(folder / "cat" / "metadata.jsonl", {"2.png": "a cross"})
-    assert read_captions(folder, list(TEXTS)) == ["a red circle", "a cross", "a green cross"]
+    assert read_captions(FolderStore(folder), list(TEXTS)) == ["a red circle", "a cross", "a green cross"]
 
 
 def test_texts_beside_images_and_empty_ones(folder):
     for file, text in TEXTS.items():
         (folder / file).with_suffix(".txt").write_text(f"{text}\n")
     (folder / "3.txt").write_text("")
-    assert read_captions(folder, list(TEXTS)) == ["a red circle", "a blue square", ""]
+    assert read_captions(FolderStore(folder), list(TEXTS)) == ["a red circle", "a blue square", ""]
 
 
 def test_without_a_tokenizer_captions_are_not_read(folder):
@@ -80,7 +81,7 @@ def test_what_is_wrong_with_captions_is_said(folder, content, message):
     if content is not None:
         (folder / "metadata.jsonl").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError, match=message) as found:
-        read_captions(folder, list(TEXTS))
+        read_captions(FolderStore(folder), list(TEXTS))
     assert "\n" not in str(found.value)
 
 

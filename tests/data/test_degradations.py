@@ -10,7 +10,8 @@ from score_jax.codecs.pixels import Pixels
 from score_jax.conditioning.conditioners import low_resolution
 from score_jax.data.degradations import bsrgan_light
 from score_jax.data.loader import make_loader
-from score_jax.data.sources import ArrayRows, Source
+from score_jax.data.rows import ArrayRows
+from score_jax.data.sources import Source
 from score_jax.errors import InputError
 
 ROWS, COLUMNS = np.mgrid[:64, :64] / 63

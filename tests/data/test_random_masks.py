@@ -4,7 +4,8 @@ import numpy as np
 
 from score_jax.data.loader import make_loader
 from score_jax.data.random_masks import random_boxes
-from score_jax.data.sources import ArrayRows, Source
+from score_jax.data.rows import ArrayRows
+from score_jax.data.sources import Source
 
 
 def test_boxes_leave_something_and_take_something():
