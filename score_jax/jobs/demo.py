@@ -186,11 +186,20 @@ def _print_summary(measured: dict) -> None:
         print(f"{name:<17}{measured[name]:8.2f} +- {measured[f'{name}_standard_error']:.2f}")
 
 
+def _write_example(workdir: Path, held_out: Source) -> None:
+    """An image that the model has not seen, and a mask of its right half: what `edit` wants."""
+    image = np.broadcast_to(held_out[0]["image"], (*held_out[0]["image"].shape[:2], 3))
+    mask = np.zeros_like(image)
+    mask[:, image.shape[1] // 2 :] = 255
+    save_png(workdir / "digit.png", image)
+    save_png(workdir / "mask.png", mask)
+
+
 def demo(config: ConfigDict, workdir: Path) -> Stop | None:
     """Runs the whole demo; returns what stopped it, where the training ended early with a checkpoint.
 
-    Writes report.html, samples.png, trajectories.png, metrics.json, checkpoints and TensorBoard events into `workdir`.
-    A finished demo is not run again.
+    Writes report.html, samples.png, trajectories.png, metrics.json, checkpoints, TensorBoard events, and digit.png and
+    mask.png for `edit` into `workdir`. A finished demo is not run again.
 
     Raises:
       InputError: the config is that of a cascade.
@@ -225,6 +234,7 @@ def demo(config: ConfigDict, workdir: Path) -> Stop | None:
     times.took("sampling")
 
     held_out = open_split(config, "eval_split")
+    _write_example(workdir, held_out)
     _say(f"3/5 Exact likelihood of {config.likelihood.num_examples or len(held_out)} held-out images")
     likelihood_summary = _measure_likelihood(model, held_out, workdir, step)
     times.took("likelihood")
