@@ -1,4 +1,4 @@
-"""Are VGG16's features, precision and recall, authenticity, C_T and CMMD those of the evaluators?
+"""Are VGG16's features, precision and recall, authenticity, C_T, CMMD and MIND those of the evaluators?
 
     git clone https://github.com/toshas/torch-fidelity
     git clone https://github.com/layer6ai-labs/dgm-eval
@@ -35,6 +35,7 @@ from score_jax.evaluation.kernel_distance import cmmd
 from score_jax.evaluation.manifold import manifold
 from score_jax.evaluation.memorisation import authenticity, data_copying
 from score_jax.evaluation.protocols import PROTOCOLS
+from score_jax.evaluation.sliced_wasserstein import mind, squared_distances_along
 from score_jax.evaluation.vgg16 import vgg16_extractor
 
 LIMIT = 1e-5
@@ -119,6 +120,21 @@ def manifold_claims(peer: Peer, folder: Path) -> list[Claim]:
     return claims
 
 
+def mind_claims(peer: Peer, folder: Path) -> list[Claim]:
+    """The same directions, which the peer draws; and directions of our own."""
+    generated, real = sets_of(folder, (800, 800), 64)
+    drawn = folder / "directions.npy"
+    theirs = peer.ask("mind", sets=str(folder / "sets.npz"), out=str(drawn), directions=1000)["mind"]
+    along = squared_distances_along(np.load(drawn), generated=generated, real=real)
+    value = 3 * 64 * float(along.mean())
+    how = f"{value:.6f} here along its directions, {theirs:.6f} by torch-fidelity's main"
+    claims = [Claim("mind_same_directions", abs(value / theirs - 1), "", LIMIT, "<=", how)]
+    own = mind(generated=generated, real=real)
+    how = f"{own.value:.4f} +- {own.standard_error:.4f} along 1000 others"
+    away = abs(own.value - theirs) / (2**0.5 * own.standard_error)
+    return [*claims, Claim("mind_own_directions", away, "standard errors", 3.0, "<=", how)]
+
+
 def mixture(seed: int, count: int) -> np.ndarray:
     """Features (count, 100) of three distant Gaussians, in float64, so that no rounding changes an order."""
     rng = np.random.default_rng(seed)
@@ -183,7 +199,7 @@ def main() -> int:
     script = ("feature_metrics_peer.py", *(str(path.resolve()) for path in (arguments.dgm_eval, arguments.cmmd)))
     with tempfile.TemporaryDirectory() as name, peer_of(arguments.peer_python, *script) as peer:
         folder = Path(name)
-        claims = manifold_claims(peer, folder) + memorisation_claims(peer, folder)
+        claims = manifold_claims(peer, folder) + mind_claims(peer, folder) + memorisation_claims(peer, folder)
         claims += vgg_claims(peer, folder, arguments.write)
         claims += cmmd_claims(peer, folder)
     return emit("feature_metrics", claims, began, as_json=arguments.json)

@@ -15,6 +15,7 @@ from score_jax.evaluation.kernel_distance import cmmd, kernel_distance, kernel_d
 from score_jax.evaluation.manifold import manifold
 from score_jax.evaluation.memorisation import authenticity, data_copying
 from score_jax.evaluation.protocols import PLAIN, Protocol
+from score_jax.evaluation.sliced_wasserstein import mind
 
 FULL = 50_000
 """Samples behind a number that may be compared with the papers'."""
@@ -32,6 +33,7 @@ _MEANINGS = {
     "kd": "kernel distance of DINOv2's features, unbiased in the number of samples",
     "sfid": "the same of spatial features",
     "kid": "kernel distance, unbiased in the number of samples",
+    "mind": "sliced Wasserstein distance of the features",
     "cmmd": "kernel distance of CLIP's embeddings, times 1000",
     "inception_score": "sharpness and variety by the classes of Inception",
     "precision": "share of samples within the reference's manifold",
@@ -88,21 +90,15 @@ def measure(
     check_counts(generated=count, real=real.facts.get("n"))
     values = _frechet(protocol, generated, real, name, seed) if protocol.frechet else {}
     few = protocol.frechet and count is not None and count < FULL
-    if generated.features is not None:
-        if real.features is not None and (protocol.kid or few):
-            values |= _kernel(protocol, generated, real, name)
-        if real.features is not None and protocol.cmmd:
-            named = f"cmmd{name.removeprefix('clip')}"
-            values[named] = cmmd(generated=generated.features, real=real.features)
-        if real.features is not None and protocol.neighbours:
-            values |= _manifold(protocol, generated, real)
-        if real.features is not None and (protocol.authenticity or held_out is not None):
+    if generated.features is not None and real.features is not None:
+        values |= _of_images(protocol, generated, real, name, few)
+        if protocol.authenticity or held_out is not None:
             values["authenticity"] = authenticity(generated=generated.features, training=real.features)
         if held_out is not None:
             values |= _memorisation(generated, held_out, real, seed)
-        if logits is not None and protocol.inception_score:
-            found = _INCEPTION_SCORES[protocol.inception_score](logits(generated.features, protocol.biased_logits))
-            values |= dict(zip(("inception_score", "inception_score_spread"), found, strict=True))
+    if generated.features is not None and logits is not None and protocol.inception_score:
+        found = _INCEPTION_SCORES[protocol.inception_score](logits(generated.features, protocol.biased_logits))
+        values |= dict(zip(("inception_score", "inception_score_spread"), found, strict=True))
     if few and protocol is not PLAIN:
         fid = name_of("fid", name, count)
         values["warning"] = (
@@ -131,6 +127,20 @@ def check_counts(*, generated: int | None, real: int | None) -> None:
     for what, count in (("samples", generated), ("reference images", real)):
         if count is not None and count < _FEWEST:
             raise InputError(f"{count} {what}: a distance needs at least {_FEWEST}.")
+
+
+def _of_images(protocol: Protocol, generated: FeatureSet, real: FeatureSet, name: str, few: bool) -> dict[str, Any]:
+    """The numbers that need the features of each image of both sets."""
+    assert generated.features is not None and real.features is not None
+    values = _kernel(protocol, generated, real, name) if protocol.kid or few else {}
+    if protocol.mind:
+        found = mind(generated=generated.features, real=real.features)
+        named = name_of("mind", name, found.count)
+        values |= {named: found.value, f"{named}_standard_error": found.standard_error}
+    if protocol.cmmd:
+        value = cmmd(generated=generated.features, real=real.features)
+        values[f"cmmd{name.removeprefix('clip')}"] = value
+    return values | (_manifold(protocol, generated, real) if protocol.neighbours else {})
 
 
 def _kernel(protocol: Protocol, generated: FeatureSet, real: FeatureSet, name: str) -> dict[str, Any]:
