@@ -21,6 +21,8 @@ FULL = 50_000
 """Samples behind a number that may be compared with the papers'."""
 Logits = Callable[[Float[np.ndarray, "n d"], bool], Float[np.ndarray, "n k"]]
 _FEWEST = 4
+_HELD_OUT = "_held_out"
+_ROUNDING = 1e-10
 _INCEPTION_SCORES = {
     "chunks": inception_score.in_chunks,
     "shuffled": inception_score.shuffled,
@@ -29,6 +31,7 @@ _INCEPTION_SCORES = {
 _OF_DINOV2 = {"fid": "fd", "kid": "kd"}
 _MEANINGS = {
     "fid": "Frechet distance of the features to the reference's",
+    "fdr": "Frechet distance of the features over that of held-out images",
     "fd": "Frechet distance of DINOv2's features to the reference's",
     "kd": "kernel distance of DINOv2's features, unbiased in the number of samples",
     "sfid": "the same of spatial features",
@@ -42,7 +45,6 @@ _MEANINGS = {
     "coverage": "share of real neighbourhoods that hold a sample",
     "f_score": "harmonic mean of precision and recall",
     "authenticity": "share of samples that are no copies, if the reference was trained on",
-    "authenticity_held_out": "the same of held-out images: what no copies score",
     "c_t": "test of data-copying: far below 0 of copies, standard normal per cell of none",
 }
 
@@ -96,6 +98,8 @@ def measure(
             values["authenticity"] = authenticity(generated=generated.features, training=real.features)
         if held_out is not None:
             values |= _memorisation(generated, held_out, real, seed)
+            if protocol.frechet:
+                values |= _frechet_ratio(values[name_of("fid", name, count)], held_out, real, name)
     if generated.features is not None and logits is not None and protocol.inception_score:
         found = _INCEPTION_SCORES[protocol.inception_score](logits(generated.features, protocol.biased_logits))
         values |= dict(zip(("inception_score", "inception_score_spread"), found, strict=True))
@@ -120,6 +124,16 @@ def _frechet(protocol: Protocol, generated: FeatureSet, real: FeatureSet, name: 
         error = bootstrap_standard_error(generated.features, real.moments["features"], seed=seed)
         values[f"{fid}_standard_error"] = error
     return values
+
+
+def _frechet_ratio(distance: float, held_out: FeatureSet, real: FeatureSet, name: str) -> dict[str, float]:
+    """FDr (Yang et al. 2026, arXiv 2604.28190): distances of several networks on one scale, 1 of held-out images."""
+    known = real.moments["features"]
+    fresh = frechet_distance(generated=held_out.moments["features"], real=known)
+    if fresh <= _ROUNDING * np.trace(known.covariance):
+        raise InputError("The held-out images are those that they are compared with: give images not trained on.")
+    named = f"{name_of('fid', name, held_out.facts.get('n'))}{_HELD_OUT}"
+    return {named: fresh, name_of("fdr", name, None): distance / fresh}
 
 
 def check_counts(*, generated: int | None, real: int | None) -> None:
@@ -214,6 +228,8 @@ def rows(values: dict[str, Any]) -> list[list[str]]:
 def _meaning(name: str) -> str:
     if name.endswith("_infinity"):
         return "the distance at infinitely many samples, by a line in 1/n; interval over its subsets"
+    if name.endswith(_HELD_OUT):
+        return f"the same of the held-out images: {_meaning(name.removesuffix(_HELD_OUT))}"
     known = max((key for key in _MEANINGS if name.startswith(key)), key=len, default="")
     return _MEANINGS.get(known, "")
 
