@@ -13,6 +13,7 @@ anew.
 """
 
 import argparse
+import contextlib
 import sys
 import tempfile
 import time
@@ -36,7 +37,8 @@ from score_jax.evaluation.manifold import manifold
 from score_jax.evaluation.memorisation import authenticity, data_copying
 from score_jax.evaluation.protocols import PROTOCOLS
 from score_jax.evaluation.sliced_wasserstein import mind, squared_distances_along
-from score_jax.evaluation.vgg16 import vgg16_extractor
+from score_jax.evaluation.vgg16 import VGG16Weights, vgg16_extractor
+from score_jax.jobs.compare import compare, open_side
 
 LIMIT = 1e-5
 SIDES = (32, 64, 224, 300)
@@ -79,9 +81,35 @@ def vgg_claims(peer: Peer, folder: Path, written: Path | None) -> list[Claim]:
     ours, theirs = features(vgg16_extractor(weights, PROTOCOLS["torch_fidelity_prc"]), images), dict(np.load(found))
     worst = max(apart(ours[name], theirs[name]) for name in theirs)
     how = f"fc2_relu of images of {SIDES}, from bytes; torchvision {versions['torchvision']}, torch-fidelity's main"
+    claims = [Claim("vgg_features", worst, "of the largest", LIMIT, "<=", how)]
+    claims += _whole_claims(peer, folder, weights)
     if written is not None:
         _write_vgg(peer, folder, written / "features.npz")
-    return [Claim("vgg_features", worst, "of the largest", LIMIT, "<=", how)]
+    return claims
+
+
+def _whole_claims(peer: Peer, folder: Path, weights: VGG16Weights) -> list[Claim]:
+    """From two folders of images to the rates, by the whole of both codes."""
+    for seed, name in enumerate(("generated", "real")):
+        rng = np.random.default_rng(seed)
+        (folder / name).mkdir()
+        for i in range(60):  # of one brightness and colour each, of which the generated ones have less
+            mean, noise = rng.normal(size=(1, 1, 3)), rng.normal(size=(32, 32, 3))
+            image = 128 + (35 + 15 * seed) * mean + 4 * noise
+            Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(folder / name / f"{i:02d}.png")
+    words = [str(folder / name) for name in ("generated", "real")]
+    theirs = peer.ask("whole", generated=words[0], real=words[1])
+    protocol = PROTOCOLS["torch_fidelity_prc"]
+    extractor = vgg16_extractor(weights, protocol)
+    with contextlib.redirect_stdout(sys.stderr):  # a folder says what was taken of it
+        found = compare(*(open_side(word, protocol, extractor) for word in words), protocol, extractor, batch_size=20)
+    assert found is not None
+    how = "of 60 and 60 files: {:.6f} here, {:.6f} by torch-fidelity"
+    claims = []
+    for name in ("precision", "recall", "f_score"):
+        values = found[0][name], theirs[name]
+        claims.append(Claim(f"vgg_whole_{name}", abs(values[0] - values[1]), "", LIMIT, "<=", how.format(*values)))
+    return claims
 
 
 def _write_vgg(peer: Peer, folder: Path, path: Path) -> None:

@@ -17,6 +17,7 @@ from answering import answer
 # torchvision's own operators are compiled for one build of torch, and none of them is needed here.
 sys.modules["torchvision._meta_registrations"] = types.ModuleType("torchvision._meta_registrations")
 torchvision = importlib.import_module("torchvision")
+torch_fidelity = importlib.import_module("torch_fidelity")
 vgg16 = importlib.import_module("torch_fidelity.feature_extractor_vgg16")
 metric_mind = importlib.import_module("torch_fidelity.metric_mind")
 metric_prc = importlib.import_module("torch_fidelity.metric_prc")
@@ -81,6 +82,19 @@ class Peer:
                 found[name] = extractor(x)[0][0].numpy()
         np.savez(out, **found)
         return {}
+
+    def whole(self, generated: str, real: str) -> dict:
+        """The rates of two folders of images, as torch-fidelity's users ask for them."""
+        return torch_fidelity.calculate_metrics(
+            input1=generated,
+            input2=real,
+            prc=True,
+            cuda=False,
+            cache=False,
+            verbose=False,
+            batch_size=20,
+            feature_extractor_weights_path=self._vgg[1],
+        )
 
     def prc(self, sets: str) -> dict:
         """Precision, recall and F-score of two sets of features."""
