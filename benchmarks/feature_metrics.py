@@ -1,4 +1,4 @@
-"""Are VGG16's features, precision and recall, authenticity, C_T and CMMD those of the evaluators?
+"""Are VGG16's features, precision and recall, authenticity, C_T, CMMD and MIND those of the evaluators?
 
     git clone https://github.com/toshas/torch-fidelity
     git clone https://github.com/layer6ai-labs/dgm-eval
@@ -13,6 +13,7 @@ anew.
 """
 
 import argparse
+import contextlib
 import sys
 import tempfile
 import time
@@ -35,7 +36,9 @@ from score_jax.evaluation.kernel_distance import cmmd
 from score_jax.evaluation.manifold import manifold
 from score_jax.evaluation.memorisation import authenticity, data_copying
 from score_jax.evaluation.protocols import PROTOCOLS
-from score_jax.evaluation.vgg16 import vgg16_extractor
+from score_jax.evaluation.sliced_wasserstein import mind, squared_distances_along
+from score_jax.evaluation.vgg16 import VGG16Weights, vgg16_extractor
+from score_jax.jobs.compare import compare, open_side
 
 LIMIT = 1e-5
 SIDES = (32, 64, 224, 300)
@@ -78,9 +81,35 @@ def vgg_claims(peer: Peer, folder: Path, written: Path | None) -> list[Claim]:
     ours, theirs = features(vgg16_extractor(weights, PROTOCOLS["torch_fidelity_prc"]), images), dict(np.load(found))
     worst = max(apart(ours[name], theirs[name]) for name in theirs)
     how = f"fc2_relu of images of {SIDES}, from bytes; torchvision {versions['torchvision']}, torch-fidelity's main"
+    claims = [Claim("vgg_features", worst, "of the largest", LIMIT, "<=", how)]
+    claims += _whole_claims(peer, folder, weights)
     if written is not None:
         _write_vgg(peer, folder, written / "features.npz")
-    return [Claim("vgg_features", worst, "of the largest", LIMIT, "<=", how)]
+    return claims
+
+
+def _whole_claims(peer: Peer, folder: Path, weights: VGG16Weights) -> list[Claim]:
+    """From two folders of images to the rates, by the whole of both codes."""
+    for seed, name in enumerate(("generated", "real")):
+        rng = np.random.default_rng(seed)
+        (folder / name).mkdir()
+        for i in range(60):  # of one brightness and colour each, of which the generated ones have less
+            mean, noise = rng.normal(size=(1, 1, 3)), rng.normal(size=(32, 32, 3))
+            image = 128 + (35 + 15 * seed) * mean + 4 * noise
+            Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(folder / name / f"{i:02d}.png")
+    words = [str(folder / name) for name in ("generated", "real")]
+    theirs = peer.ask("whole", generated=words[0], real=words[1])
+    protocol = PROTOCOLS["torch_fidelity_prc"]
+    extractor = vgg16_extractor(weights, protocol)
+    with contextlib.redirect_stdout(sys.stderr):  # a folder says what was taken of it
+        found = compare(*(open_side(word, protocol, extractor) for word in words), protocol, extractor, batch_size=20)
+    assert found is not None
+    how = "of 60 and 60 files: {:.6f} here, {:.6f} by torch-fidelity"
+    claims = []
+    for name in ("precision", "recall", "f_score"):
+        values = found[0][name], theirs[name]
+        claims.append(Claim(f"vgg_whole_{name}", abs(values[0] - values[1]), "", LIMIT, "<=", how.format(*values)))
+    return claims
 
 
 def _write_vgg(peer: Peer, folder: Path, path: Path) -> None:
@@ -117,6 +146,21 @@ def manifold_claims(peer: Peer, folder: Path) -> list[Claim]:
         values = getattr(ours, name), theirs[name]
         claims.append(Claim(f"vgg_{name}", abs(values[0] - values[1]), "", LIMIT, "<=", how.format(name, *values)))
     return claims
+
+
+def mind_claims(peer: Peer, folder: Path) -> list[Claim]:
+    """The same directions, which the peer draws; and directions of our own."""
+    generated, real = sets_of(folder, (800, 800), 64)
+    drawn = folder / "directions.npy"
+    theirs = peer.ask("mind", sets=str(folder / "sets.npz"), out=str(drawn), directions=1000)["mind"]
+    along = squared_distances_along(np.load(drawn), generated=generated, real=real)
+    value = 3 * 64 * float(along.mean())
+    how = f"{value:.6f} here along its directions, {theirs:.6f} by torch-fidelity's main"
+    claims = [Claim("mind_same_directions", abs(value / theirs - 1), "", LIMIT, "<=", how)]
+    own = mind(generated=generated, real=real)
+    how = f"{own.value:.4f} +- {own.standard_error:.4f} along 1000 others"
+    away = abs(own.value - theirs) / (2**0.5 * own.standard_error)
+    return [*claims, Claim("mind_own_directions", away, "standard errors", 3.0, "<=", how)]
 
 
 def mixture(seed: int, count: int) -> np.ndarray:
@@ -183,7 +227,7 @@ def main() -> int:
     script = ("feature_metrics_peer.py", *(str(path.resolve()) for path in (arguments.dgm_eval, arguments.cmmd)))
     with tempfile.TemporaryDirectory() as name, peer_of(arguments.peer_python, *script) as peer:
         folder = Path(name)
-        claims = manifold_claims(peer, folder) + memorisation_claims(peer, folder)
+        claims = manifold_claims(peer, folder) + mind_claims(peer, folder) + memorisation_claims(peer, folder)
         claims += vgg_claims(peer, folder, arguments.write)
         claims += cmmd_claims(peer, folder)
     return emit("feature_metrics", claims, began, as_json=arguments.json)

@@ -17,7 +17,9 @@ from answering import answer
 # torchvision's own operators are compiled for one build of torch, and none of them is needed here.
 sys.modules["torchvision._meta_registrations"] = types.ModuleType("torchvision._meta_registrations")
 torchvision = importlib.import_module("torchvision")
+torch_fidelity = importlib.import_module("torch_fidelity")
 vgg16 = importlib.import_module("torch_fidelity.feature_extractor_vgg16")
+metric_mind = importlib.import_module("torch_fidelity.metric_mind")
 metric_prc = importlib.import_module("torch_fidelity.metric_prc")
 # By their folder: dgm-eval's package imports all of its encoders. cmmd-pytorch is no package.
 sys.path += [str(Path(sys.argv[1]) / "dgm_eval" / "metrics"), sys.argv[2]]
@@ -81,12 +83,37 @@ class Peer:
         np.savez(out, **found)
         return {}
 
+    def whole(self, generated: str, real: str) -> dict:
+        """The rates of two folders of images, as torch-fidelity's users ask for them."""
+        return torch_fidelity.calculate_metrics(
+            input1=generated,
+            input2=real,
+            prc=True,
+            cuda=False,
+            cache=False,
+            verbose=False,
+            batch_size=20,
+            feature_extractor_weights_path=self._vgg[1],
+        )
+
     def prc(self, sets: str) -> dict:
         """Precision, recall and F-score of two sets of features."""
         given = np.load(sets)
         return metric_prc.prc_features_to_metric(
             *(torch.tensor(given[name]) for name in ("generated", "real")), prc_neighborhood=3, verbose=False
         )
+
+    def mind(self, sets: str, out: str, directions: int) -> dict:
+        """MIND of two sets of as many features; its directions into a file, drawn from its seed as it draws them."""
+        given = np.load(sets)
+        rows = [torch.tensor(given[name]) for name in ("generated", "real")]
+        generator = torch.Generator().manual_seed(2020)
+        drawn = torch.randn(directions, rows[0].shape[1], generator=generator)
+        np.save(out, (drawn / drawn.norm(dim=1, keepdim=True)).numpy())
+        found = metric_mind.mind_features_to_metric(
+            *rows, mind_num_projections=directions, rng_seed=2020, cuda=False, verbose=False
+        )
+        return {"mind": found["monge_inception_distance"]}
 
     def memorisation(self, sets: str) -> dict:
         """Authenticity and C_T of three sets of features, with cells of its own."""

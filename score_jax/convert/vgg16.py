@@ -71,7 +71,7 @@ def widths_of(state: StateDict, table: Table) -> Widths:
       InputError: it lacks one.
     """
     names = {convolution: table(("vgg", convolution, "kernel")).name for convolution in PLACES}
-    missing = [name for name in names.values() if name not in state or state[name].ndim != 4]
+    missing = [name for name in names.values() if name not in state or state[name].ndim != 4 or not state[name].size]
     if missing:
         raise InputError(f"The weights are not those of VGG16 (a convolution has no {missing[0]}).")
     found: Any = tuple(
@@ -88,7 +88,7 @@ def vgg16_of(state: StateDict) -> tuple[VGG16Hidden, PyTree]:
       InputError: tensors are missing, left over or of another shape.
     """
     widths, bias = widths_of(state, table), f"{_HIDDEN['hidden_2']}.bias"
-    if bias not in state or state[bias].ndim != 1:
+    if bias not in state or state[bias].ndim != 1 or not state[bias].size:
         raise InputError(f"The weights are not those of VGG16 with its hidden layers ({bias} is missing).")
     module = VGG16Hidden(widths, len(state[bias]))
     return module, jax.tree.map(jnp.asarray, to_ours(state, parameter_shapes(module), table, buffers=_CLASSES))

@@ -13,6 +13,8 @@ from score_jax.evaluation.statistics import moments
 _STARTS = 10
 Rows = Float[np.ndarray, "m d"]
 Training = Float[np.ndarray, "l d"]
+InCells = tuple[Float[np.ndarray, "_ d"], Int[np.ndarray, "_"]]
+"""Features, and the cell of each, from 0 up."""
 
 
 def authenticity(*, generated: Rows, training: Training) -> float:
@@ -23,7 +25,7 @@ def authenticity(*, generated: Rows, training: Training) -> float:
     two 0.38; in many 1/2 where no place is special, as on a sphere, and more where points near the centre are nearest
     to all others (0.9 of a Gaussian in 500 dimensions): compare with the authenticity of held-out images.
 
-    Source: Alaa et al. 2022 (arXiv 2102.08921), section 3.3; dgm-eval's `authpct` is 100 times this.
+    Source: Alaa et al. 2022 (arXiv 2102.08921); dgm-eval's `authpct` is 100 times this.
 
     Raises:
       InputError: there are fewer than two training images.
@@ -68,7 +70,7 @@ class Copying:
 
     Attributes:
       value: C_T, the mean of the cells' scores over held-out images; far below 0 where samples are copies.
-      scores: of the cells (k,); NaN where there are too few samples.
+      scores: of the cells (k,); NaN where there are too few samples, or no held-out image.
       held_out: images of each (k,).
       generated: samples of each (k,).
     """
@@ -114,33 +116,29 @@ def data_copying(
     return copying_in_cells(**named, fewest=fewest)
 
 
-InCells = tuple[Float[np.ndarray, "_ d"], Int[np.ndarray, "_"]]
-"""Features, and the cell of each, from 0 up."""
-
-
 def copying_in_cells(*, generated: InCells, held_out: InCells, training: InCells, fewest: int = 20) -> Copying:
     """Returns C_T over cells that are given: distances are to training images of the same cell.
 
+    A cell without held-out images has no weight.
+
     Raises:
-      InputError: a cell has no training or no held-out image, or none has more than `fewest` samples.
+      InputError: a cell has no training image, or none has more than `fewest` samples and a held-out image.
     """
     count = 1 + max(int(cells.max()) for _, cells in (generated, held_out, training))
     of_cells = [[rows[cells == i] for i in range(count)] for rows, cells in (generated, held_out, training)]
     scores = np.full(count, np.nan)
     for i, (samples, fresh, trained) in enumerate(zip(*of_cells, strict=True)):
-        if not len(fresh) or not len(trained):
-            raise InputError(
-                f"C_T: cell {i} of {count} has {len(fresh)} held-out and {len(trained)} training images: give more "
-                "images, or ask for fewer cells."
-            )
-        if len(samples) > fewest:
+        if not len(trained):
+            raise InputError(f"C_T: cell {i} of {count} has no training image: take cells of the training images.")
+        if len(samples) > fewest and len(fresh):
             distances = (nearest_rows(rows, trained).squared for rows in (samples, fresh))
             scores[i] = copying_score(**dict(zip(("generated", "held_out"), distances, strict=True)))
     counts = [np.array([len(rows) for rows in cells]) for cells in of_cells[:2]]
     counted = ~np.isnan(scores)
     if not counted.any():
         raise InputError(
-            f"C_T needs a cell of more than {fewest} samples, and the largest has {counts[0].max()}: give more."
+            f"C_T needs a cell with more than {fewest} samples and a held-out image; the cells have "
+            f"{counts[0].tolist()} samples and {counts[1].tolist()} held-out images: give more."
         )
     value = float(np.average(scores[counted], weights=counts[1][counted]))
     return Copying(value, scores, held_out=counts[1], generated=counts[0])

@@ -15,11 +15,14 @@ from score_jax.evaluation.kernel_distance import cmmd, kernel_distance, kernel_d
 from score_jax.evaluation.manifold import manifold
 from score_jax.evaluation.memorisation import authenticity, data_copying
 from score_jax.evaluation.protocols import PLAIN, Protocol
+from score_jax.evaluation.sliced_wasserstein import mind
 
 FULL = 50_000
 """Samples behind a number that may be compared with the papers'."""
 Logits = Callable[[Float[np.ndarray, "n d"], bool], Float[np.ndarray, "n k"]]
 _FEWEST = 4
+_HELD_OUT = "_held_out"
+_ROUNDING = 1e-10
 _INCEPTION_SCORES = {
     "chunks": inception_score.in_chunks,
     "shuffled": inception_score.shuffled,
@@ -28,10 +31,12 @@ _INCEPTION_SCORES = {
 _OF_DINOV2 = {"fid": "fd", "kid": "kd"}
 _MEANINGS = {
     "fid": "Frechet distance of the features to the reference's",
+    "fdr": "Frechet distance of the features over that of held-out images",
     "fd": "Frechet distance of DINOv2's features to the reference's",
     "kd": "kernel distance of DINOv2's features, unbiased in the number of samples",
     "sfid": "the same of spatial features",
     "kid": "kernel distance, unbiased in the number of samples",
+    "mind": "sliced Wasserstein distance of the features",
     "cmmd": "kernel distance of CLIP's embeddings, times 1000",
     "inception_score": "sharpness and variety by the classes of Inception",
     "precision": "share of samples within the reference's manifold",
@@ -40,7 +45,6 @@ _MEANINGS = {
     "coverage": "share of real neighbourhoods that hold a sample",
     "f_score": "harmonic mean of precision and recall",
     "authenticity": "share of samples that are no copies, if the reference was trained on",
-    "authenticity_held_out": "the same of held-out images: what no copies score",
     "c_t": "test of data-copying: far below 0 of copies, standard normal per cell of none",
 }
 
@@ -88,21 +92,17 @@ def measure(
     check_counts(generated=count, real=real.facts.get("n"))
     values = _frechet(protocol, generated, real, name, seed) if protocol.frechet else {}
     few = protocol.frechet and count is not None and count < FULL
-    if generated.features is not None:
-        if real.features is not None and (protocol.kid or few):
-            values |= _kernel(protocol, generated, real, name)
-        if real.features is not None and protocol.cmmd:
-            named = f"cmmd{name.removeprefix('clip')}"
-            values[named] = cmmd(generated=generated.features, real=real.features)
-        if real.features is not None and protocol.neighbours:
-            values |= _manifold(protocol, generated, real)
-        if real.features is not None and (protocol.authenticity or held_out is not None):
+    if generated.features is not None and real.features is not None:
+        values |= _of_images(protocol, generated, real, name, few)
+        if protocol.authenticity or held_out is not None:
             values["authenticity"] = authenticity(generated=generated.features, training=real.features)
         if held_out is not None:
             values |= _memorisation(generated, held_out, real, seed)
-        if logits is not None and protocol.inception_score:
-            found = _INCEPTION_SCORES[protocol.inception_score](logits(generated.features, protocol.biased_logits))
-            values |= dict(zip(("inception_score", "inception_score_spread"), found, strict=True))
+            if protocol.frechet:
+                values |= _frechet_ratio(values[name_of("fid", name, count)], held_out, real, name)
+    if generated.features is not None and logits is not None and protocol.inception_score:
+        found = _INCEPTION_SCORES[protocol.inception_score](logits(generated.features, protocol.biased_logits))
+        values |= dict(zip(("inception_score", "inception_score_spread"), found, strict=True))
     if few and protocol is not PLAIN:
         fid = name_of("fid", name, count)
         values["warning"] = (
@@ -126,11 +126,35 @@ def _frechet(protocol: Protocol, generated: FeatureSet, real: FeatureSet, name: 
     return values
 
 
+def _frechet_ratio(distance: float, held_out: FeatureSet, real: FeatureSet, name: str) -> dict[str, float]:
+    """FDr (Yang et al. 2026, arXiv 2604.28190): distances of several networks on one scale, 1 of held-out images."""
+    known = real.moments["features"]
+    fresh = frechet_distance(generated=held_out.moments["features"], real=known)
+    if fresh <= _ROUNDING * np.trace(known.covariance):
+        raise InputError("The held-out images are those that they are compared with: give images not trained on.")
+    named = f"{name_of('fid', name, held_out.facts.get('n'))}{_HELD_OUT}"
+    return {named: fresh, name_of("fdr", name, None): distance / fresh}
+
+
 def check_counts(*, generated: int | None, real: int | None) -> None:
     """Raises InputError where these numbers of images, as far as they are known, are too few for a distance."""
     for what, count in (("samples", generated), ("reference images", real)):
         if count is not None and count < _FEWEST:
             raise InputError(f"{count} {what}: a distance needs at least {_FEWEST}.")
+
+
+def _of_images(protocol: Protocol, generated: FeatureSet, real: FeatureSet, name: str, few: bool) -> dict[str, Any]:
+    """The numbers that need the features of each image of both sets."""
+    assert generated.features is not None and real.features is not None
+    values = _kernel(protocol, generated, real, name) if protocol.kid or few else {}
+    if protocol.mind:
+        found = mind(generated=generated.features, real=real.features)
+        named = name_of("mind", name, found.count)
+        values |= {named: found.value, f"{named}_standard_error": found.standard_error}
+    if protocol.cmmd:
+        value = cmmd(generated=generated.features, real=real.features)
+        values[f"cmmd{name.removeprefix('clip')}"] = value
+    return values | (_manifold(protocol, generated, real) if protocol.neighbours else {})
 
 
 def _kernel(protocol: Protocol, generated: FeatureSet, real: FeatureSet, name: str) -> dict[str, Any]:
@@ -209,6 +233,8 @@ def rows(values: dict[str, Any]) -> list[list[str]]:
 def _meaning(name: str) -> str:
     if name.endswith("_infinity"):
         return "the distance at infinitely many samples, by a line in 1/n; interval over its subsets"
+    if name.endswith(_HELD_OUT):
+        return f"the same of the held-out images: {_meaning(name.removesuffix(_HELD_OUT))}"
     known = max((key for key in _MEANINGS if name.startswith(key)), key=len, default="")
     return _MEANINGS.get(known, "")
 

@@ -28,6 +28,7 @@ class Protocol:
       biased_logits: whether the Inception Score's logits have the last layer's bias.
       kid: 100 "subsets" of 1000 or, of fewer images, of half of the smaller set; "full_subsets" of 1000 or of the whole
         smaller set; "blocks" of about 1024 in their order; "" for none.
+      mind: whether that is one of its numbers.
       cmmd: whether that is one of its numbers.
       neighbours: k of precision and recall; 0 for none.
       manifold_reference: reference images that precision and recall take; None for all.
@@ -45,6 +46,7 @@ class Protocol:
     inception_score: str = ""
     biased_logits: bool = False
     kid: str = ""
+    mind: bool = False
     cmmd: bool = False
     neighbours: int = 0
     manifold_reference: int | None = None
@@ -60,7 +62,7 @@ PROTOCOLS = {
         ),
         Protocol("pytorch_fid", resize="torch", centre=127.5),
         # Its precision and recall are of another network, so they are a protocol of their own.
-        Protocol("torch_fidelity", inception_score="shuffled", kid="subsets"),
+        Protocol("torch_fidelity", inception_score="shuffled", kid="subsets", mind=True),
         Protocol("torch_fidelity_prc", network="vgg16", frechet=False, neighbours=3),
         Protocol("clean_fid", resize="clean", kid="full_subsets"),
         Protocol("edm"),

@@ -297,6 +297,7 @@ def test_copies_are_found_beside_held_out_images(tmp_path, as_inception, monkeyp
     assert found["copies"]["authenticity"] == 0 < found["fresh"]["authenticity"] < 0.8
     assert found["copies"]["c_t"] < -3 < found["fresh"]["c_t"] < 3
     assert found["copies"]["authenticity_held_out"] == found["fresh"]["authenticity_held_out"] > 0.1
+    assert found["fresh"]["fdr"] == found["fresh"]["fid60"] / found["fresh"]["fid60_held_out"]
     assert sum(cell["held_out"] for cell in found["fresh"]["c_t_cells"]) == found["fresh"]["held_out"]["n"] == 60
     capsys.readouterr()
     with pytest.raises(SystemExit):

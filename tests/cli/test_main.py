@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from score_jax.cli import main as cli
 from score_jax.cli.verb import parse_flags, with_aliases
+from score_jax.convert import clip
 from score_jax.convert.dinov2 import random_state
 from score_jax.models.scorers.dinov2 import DINOv2
 from score_jax.training.run_config import save_config
@@ -124,7 +125,7 @@ def test_a_full_disk_gets_one_line(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_folder_of_pictures_trains_samples_and_evaluates(tmp_path, capsys):
+def test_a_folder_of_pictures_trains_samples_and_evaluates(tmp_path, capsys, monkeypatch):
     rng = np.random.default_rng(0)
     for label in ("light", "dark"):
         (tmp_path / "pictures" / label).mkdir(parents=True)
@@ -157,6 +158,11 @@ def test_a_folder_of_pictures_trains_samples_and_evaluates(tmp_path, capsys):
     result = json.loads((workdir / "evaluation_dgm_eval.json").read_text())
     assert result["fd_dinov2_other"] > 0 and result["manifold_reference"] == 8
     assert result["fd_dinov2_other_infinity_high"] > result["fd_dinov2_other_infinity_low"]
+    save_file(clip.random_state(0), tmp_path / "clip.safetensors")
+    monkeypatch.setenv(clip.VARIABLE, str(tmp_path / "clip.safetensors"))
+    asked = ("--protocol=cmmd", "--reference=eval", "--allow_other_weights")
+    assert here("evaluate", f"--workdir={workdir}", *asked) == 0
+    assert json.loads((workdir / "evaluation_cmmd.json").read_text())["cmmd_other"] > 0
     shutil.rmtree(workdir / "checkpoints")
     capsys.readouterr()
     assert here("sample", f"--workdir={workdir}") == 2

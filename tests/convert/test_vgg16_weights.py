@@ -78,6 +78,8 @@ def test_what_does_not_fit_is_named(state, tmp_path, monkeypatch):
     cases = {
         r"not those of VGG16 \(a convolution has no features.0.weight": {"a": np.zeros(3)},
         r"hidden layers \(classifier.3.bias is missing": {k: v for k, v in state.items() if "classifier.3" not in k},
+        r"has no features.2.weight": state | {"features.2.weight": np.zeros((0, 4, 3, 3))},
+        r"\(classifier.3.bias is missing\)": state | {"classifier.3.bias": np.zeros(0)},
         "1 missing: features.5.bias": {k: v for k, v in state.items() if k != "features.5.bias"},
         "1 not used: features.1.weight": state | {"features.1.weight": np.zeros(3)},
         r"classifier.0.weight \(12, 9\) where \(12, 490\)": state | {"classifier.0.weight": np.zeros((12, 9))},

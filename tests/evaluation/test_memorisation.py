@@ -138,12 +138,23 @@ def test_components_of_the_training_data_keep_its_distances():
     assert data_copying(**wide, cells=1, components=2).value == pytest.approx(plain.value)
 
 
+def test_a_cell_without_held_out_images_has_no_weight():
+    rows = np.random.default_rng(0).normal(size=(3, 50, 1))
+    names = ("training", "held_out", "generated")
+    alone = {name: (each, np.zeros(50, int)) for name, each in zip(names, rows, strict=True)}
+    value = copying_in_cells(**alone).value
+    more = (np.concatenate([rows[0], [[70.0]]]), np.arange(51) // 50)
+    made = (np.concatenate([rows[2], np.full((30, 1), 70.0)]), np.arange(80) // 50)
+    found = copying_in_cells(generated=made, held_out=alone["held_out"], training=more)
+    assert found.value == value and np.isnan(found.scores[1])
+
+
 def test_empty_cells_are_one_line():
     one = (np.zeros((3, 1)), np.zeros(3, int))
     two = (np.arange(30.0)[:, None], np.arange(30) % 2)
-    with pytest.raises(InputError, match="cell 1 of 2 has 0 held-out and 15 training images"):
-        copying_in_cells(generated=two, held_out=one, training=two)
-    with pytest.raises(InputError, match="more than 20 samples, and the largest has 3"):
+    with pytest.raises(InputError, match="cell 1 of 2 has no training image"):
+        copying_in_cells(generated=two, held_out=two, training=one)
+    with pytest.raises(InputError, match=r"have \[3\] samples and \[3\] held-out images"):
         copying_in_cells(generated=one, held_out=one, training=one)
     with pytest.raises(InputError, match="3 cells of 2 training images"):
         data_copying(generated=one[0], held_out=one[0], training=one[0][:2])

@@ -79,6 +79,21 @@ def test_dinov2_has_distances_of_its_own_names():
     assert "precision" not in plain and "fd_dinov2" in plain
 
 
+def test_held_out_images_are_the_scale_of_a_distance():
+    generated, real, held_out = features(40, 0.8), features(60), features(50, 0.1)
+    sets = {"generated": generated, "real": real}
+    for name, distance, ratio in (("", "fid50_held_out", "fdr"), ("dinov2", "fd_dinov2_held_out", "fdr_dinov2")):
+        found = metrics.measure(PROTOCOLS["edm"], **sets, name=name, held_out=held_out)
+        fresh = metrics.measure(PROTOCOLS["edm"], generated=held_out, real=real, name=name)
+        own, theirs = ("fid40", "fid50") if not name else ("fd_dinov2", "fd_dinov2")
+        assert found[distance] == fresh[theirs] and found[ratio] == found[own] / fresh[theirs] > 1
+        meanings = {name: text for name, _, text in metrics.rows(found)}
+        assert meanings[distance].startswith("the same of the held-out images: Frechet distance")
+        assert "over that of held-out" in meanings[ratio] and meanings["authenticity_held_out"].startswith("the same")
+    with pytest.raises(InputError, match="The held-out images are those"):
+        metrics.measure(PROTOCOLS["edm"], **sets, name="", held_out=real)
+
+
 def test_the_f_score_is_the_harmonic_mean():
     assert Manifold(0.5, 0.25, 1.0, 1.0).f_score == pytest.approx(1 / 3)
 
