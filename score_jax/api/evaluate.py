@@ -118,6 +118,7 @@ def compare(
     *,
     protocol: str | None = "adm",
     features: Features | None = None,
+    held_out: Images | None = None,
     batch_size: int = 32,
     weights: Weights | None = None,
     allow_other_weights: bool = False,
@@ -130,6 +131,7 @@ def compare(
       real: likewise.
       protocol: as of `evaluate`.
       features: as of `evaluate`.
+      held_out: images that were not trained on, where `real` are those that were; adds authenticity, C_T and FDr.
       batch_size: images that each device measures at the same time.
       weights: as of `evaluate`.
       allow_other_weights: as of `evaluate`.
@@ -153,7 +155,8 @@ def compare(
     _check(batch_size=batch_size)
     chosen, extractor = measured_by(protocol, features, weights or {}, allow_other=allow_other_weights)
     one, other = (_side(images, chosen, extractor, 3, data_dir) for images in (generated, real))
-    found = comparing.compare(one, other, chosen, extractor, batch_size=batch_size)
+    fresh = None if held_out is None else _side(held_out, chosen, extractor, 3, data_dir)
+    found = comparing.compare(one, other, chosen, extractor, batch_size=batch_size, held_out=fresh)
     return from_first_process(None if found is None else found[0] | found[1])
 
 
