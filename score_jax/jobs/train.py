@@ -65,6 +65,7 @@ from score_jax.training.lease import Lease
 from score_jax.training.log import TrainingLog
 from score_jax.training.loop import Schedule, run_training
 from score_jax.training.mirror import Mirror
+from score_jax.training.optimizer import described_schedule
 from score_jax.training.profile import tracer
 from score_jax.training.state import TrainState
 from score_jax.training.step import TrainStep, in_sequence
@@ -130,7 +131,9 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
             state, data_state, damaged = checkpoints.restore(abstract_state(experiment.create_state, mesh))
             checkpoints.set_aside(damaged)
             batches.set_state(data_state)
-            print_once(f"Resuming at step {int(state.step)}.")
+            o = config.optimizer
+            course = described_schedule(o.learning_rate, o.decay, o.decay_steps or c.steps, o.last)
+            print_once(f"Resuming at step {int(state.step)} of {c.steps}; {course}.")
         runs = RunsFile(workdir, int(state.step))
         with (
             TrainingLog(workdir, c.steps, int(state.step), _meter(experiment)) as log,

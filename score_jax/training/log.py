@@ -16,13 +16,18 @@ from score_jax.errors import InputError, quoted
 from score_jax.training.throughput import Meter
 
 FILE_NAME = "loss.jsonl"
+COMPILING = "compiling (the first step takes a while) ..."
 
 
 def log_line(step: int, total_steps: int, values: dict[str, float]) -> str:
     """Returns a line that says when (UTC), on which machine, at which step, and the numbers."""
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     numbers = " ".join(f"{name}={value:.4g}" for name, value in values.items())
-    return f"{now} {socket.gethostname()} step {step}/{total_steps} {numbers}"
+    return f"{_where(step, total_steps)} {numbers}"
+
+
+def _where(step: int, total_steps: int) -> str:
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{now} {socket.gethostname()} step {step}/{total_steps}"
 
 
 class TrainingLog:
@@ -57,6 +62,13 @@ class TrainingLog:
         if self._active:
             self._writer.close()
             self._curve.close()
+
+    def compiling(self, step: int) -> None:
+        """Says that the step after `step` takes longer, as its program is compiled."""
+        if self._on_terminal:
+            self._bar.set_postfix_str(COMPILING)
+        elif self._active:
+            print(f"{_where(step, self._total_steps)} {COMPILING}", file=sys.stderr, flush=True)
 
     def advance(self, steps: int) -> None:
         """So many more are done."""
