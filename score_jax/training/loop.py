@@ -151,8 +151,6 @@ def run_training(
     pending: _Pending | None = None
     watch, stopping = _Watch(workdir, checkpoints), False
     data_state: dict = {}
-    if step < end:
-        log.compiling(step)
     while step < end and not stopping:
         began, size = time.perf_counter(), schedule.next_steps(step)
         clock.begin(size)

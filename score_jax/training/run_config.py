@@ -34,6 +34,7 @@ _FREE_KEYS = (
     "training.keep",
     "training.keep_every",
     "training.log_every",
+    "training.loggers",
     "training.on_nonfinite",
     "training.sample_every",
     "training.step_timeout",
