@@ -25,6 +25,8 @@ EMOJI = ["fonttools>=4.50"]
 DOCS = ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.30", "latex2mathml>=3.77"]
 PARQUET = ["pyarrow>=17"]
 LMDB = ["lmdb>=1.4"]
+WANDB = ["wandb>=0.19"]
+MLFLOW = ["mlflow-skinny>=3.0", "sqlalchemy>=2.0", "alembic>=1.13"]
 DEV = [
     "pytest>=8.3",
     "coverage>=7.6",
@@ -101,9 +103,11 @@ setup(
         "demo": DEMO,
         "text": TEXT,
         "emoji": EMOJI,
+        "wandb": WANDB,
+        "mlflow": MLFLOW,
         "docs": DOCS,
         "parquet": PARQUET,
         "lmdb": LMDB,
-        "dev": DEV + DEMO + TEXT + EMOJI + DOCS + PARQUET + LMDB,
+        "dev": DEV + DEMO + TEXT + EMOJI + WANDB + MLFLOW + DOCS + PARQUET + LMDB,
     },
 )

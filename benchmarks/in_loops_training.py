@@ -21,6 +21,7 @@ from score_jax.runtime.sharding import over_batch, replicated
 from score_jax.runtime.stop import Stop, any_process_asks
 from score_jax.training.checkpoint import Checkpoints
 from score_jax.training.log import TrainingLog
+from score_jax.training.loggers import Run, open_loggers
 from score_jax.training.loop import Schedule, run_training
 from score_jax.training.objective import Surroundings
 from score_jax.training.optimizer import update_ema
@@ -70,10 +71,11 @@ class RealLoop:
             self._state = self._model.state()
         begin = int(self._state.step)
         end, times = begin + _STEPS_OF_A_ROUND, []
+        loggers = open_loggers(("tensorboard",), Run(self._folder, begin, {}))
         with (
             silence(),
             Checkpoints(self._folder / "checkpoints", keep=1) as checkpoints,
-            TrainingLog(self._folder, end, begin, Meter(self._model.size)) as log,
+            TrainingLog(self._folder, end, begin, Meter(self._model.size), loggers) as log,
         ):
             self._state = run_training(
                 self._state,

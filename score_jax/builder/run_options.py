@@ -8,6 +8,7 @@ from score_jax.conditioning.conditioners import DEGRADATIONS
 from score_jax.data.degradations import RANDOM_DEGRADATIONS
 from score_jax.data.image_check import LEAVE_OUT, REFUSE
 from score_jax.data.images import ADM, FILTERS
+from score_jax.training.loggers import LOGGERS
 from score_jax.training.optimizer import DECAYED
 
 ON_NONFINITE = {"stop": False, "skip": True}
@@ -144,6 +145,12 @@ class Training(Options):
     batch_size: int = count(128, "images of one step, over all devices together")
     steps: int = count(1_300_001, "number of optimizer steps")
     log_every: int = count(100, "steps between log lines")
+    loggers: tuple[str, ...] = option(
+        ("tensorboard",),
+        "where numbers and pictures go, beside loss.jsonl and samples/ which are always written; wandb and mlflow are "
+        "extras, and stay on this machine unless $WANDB_MODE or $MLFLOW_TRACKING_URI says otherwise",
+        one_of=LOGGERS,
+    )
     checkpoint_every: int = count(10_000, "steps between checkpoints")
     keep: int = count(3, "number of newest checkpoints that are kept")
     keep_every: int = count(0, "also keep every checkpoint whose step is a multiple of this; 0: none", least=0)

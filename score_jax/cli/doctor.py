@@ -22,8 +22,10 @@ EXTRAS = {
     "tpu": "runs on TPUs",
     "text": "prompts, by CLIP's tokenizer",
     "demo": "the demo's data set, its classifier and its plots",
+    "wandb": "logs to Weights & Biases",
+    "mlflow": "logs to MLflow",
     "docs": "the documentation as a site",
-    "dev": "tests and linters, and the demo's and the documentation's",
+    "dev": "tests and linters, with all extras but cuda and tpu",
 }
 _LOW_DISK_GB = 5.0
 

@@ -63,8 +63,10 @@ from score_jax.training.checkpoint import (
 from score_jax.training.goodput import RunsFile, versions
 from score_jax.training.lease import Lease
 from score_jax.training.log import TrainingLog
+from score_jax.training.loggers import Run, check_loggers, open_loggers
 from score_jax.training.loop import Schedule, run_training
 from score_jax.training.mirror import Mirror
+from score_jax.training.optimizer import described_schedule
 from score_jax.training.profile import tracer
 from score_jax.training.state import TrainState
 from score_jax.training.step import TrainStep, in_sequence
@@ -95,6 +97,7 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
     c = config.training
     mesh = make_mesh(c.fsdp)
     check_divisible(c.batch_size, mesh, "training.batch_size", c.accumulate)
+    check_loggers(c.loggers)
     source = on_first_then_all(lambda: open_training(experiment))
     agree("data", {"images": len(source), "classes": source.classes})
     directory = directory_of(workdir, c.checkpoints)
@@ -130,12 +133,17 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
             state, data_state, damaged = checkpoints.restore(abstract_state(experiment.create_state, mesh))
             checkpoints.set_aside(damaged)
             batches.set_state(data_state)
-            print_once(f"Resuming at step {int(state.step)}.")
+            o = config.optimizer
+            course = described_schedule(o.learning_rate, o.decay, o.decay_steps or c.steps, o.last)
+            print_once(f"Resuming at step {int(state.step)} of {c.steps}; {course}.")
         runs = RunsFile(workdir, int(state.step))
+        loggers = open_loggers(c.loggers, Run(workdir, int(state.step), config.to_dict()))
         with (
-            TrainingLog(workdir, c.steps, int(state.step), _meter(experiment)) as log,
+            TrainingLog(workdir, c.steps, int(state.step), _meter(experiment), loggers) as log,
             watchdog(clock, c.step_timeout, leave_hung),
         ):
+            if int(state.step) < c.steps:
+                log.compiling(int(state.step))
             return run_training(
                 state,
                 lambda state, taken: train_steps(state, taken, frozen),

@@ -127,19 +127,23 @@ def parts_to_do(
       Interrupted: `stop`, before all was done.
     """
     starts = range(0, count, batch_size)
-    done = _finished(parts, starts)
+    done, compiled = _finished(parts, starts), False
     with tqdm(total=count, desc=name, unit="image", disable=jax.process_index() > 0, smoothing=0.05) as bar:
         for start, is_done in zip(starts, done, strict=True):
             kept = parts.read(start) if parts is not None and is_done else None
             if kept is None and any_says(bool(stop)):
                 raise Interrupted(f"{bar.n} of {count} examples are done")
             part = Part(start, min(batch_size, count - start), kept)
+            if kept is None and not compiled:
+                bar.set_postfix_str("compiling (the first batch takes a while) ...")
+                compiled = True
             yield part
             assert part.columns is not None, "whoever takes a part computes it"
             if kept is None and parts is not None and jax.process_index() == 0:
                 parts.write(start, part.columns)
+            bar.set_postfix(running(part.columns), refresh=False)
             bar.update(part.valid)
-            bar.set_postfix(running(part.columns))
+            bar.refresh()
 
 
 def in_parts(

@@ -1,28 +1,34 @@
-"""TensorBoard events, a metrics file, and a progress bar or lines of a log, on the first process only."""
+"""Loggers, a file of the loss, and a progress bar or lines of a log, on the first process only."""
 
 import datetime
 import json
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from score_jax.errors import InputError, quoted
+from score_jax.training.loggers import Logger, drop_cut_line
 from score_jax.training.throughput import Meter
 
 FILE_NAME = "loss.jsonl"
+COMPILING = "compiling (the first step takes a while) ..."
 
 
 def log_line(step: int, total_steps: int, values: dict[str, float]) -> str:
     """Returns a line that says when (UTC), on which machine, at which step, and the numbers."""
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     numbers = " ".join(f"{name}={value:.4g}" for name, value in values.items())
-    return f"{now} {socket.gethostname()} step {step}/{total_steps} {numbers}"
+    return f"{_where(step, total_steps)} {numbers}"
+
+
+def _where(step: int, total_steps: int) -> str:
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{now} {socket.gethostname()} step {step}/{total_steps}"
 
 
 def expected_time(steps: int, steps_per_s: float) -> str:
@@ -36,16 +42,19 @@ def expected_time(steps: int, steps_per_s: float) -> str:
 class TrainingLog:
     """Writes scalars and images of a run; a context manager.
 
+    `loggers` take what is said, and are closed with it; there are none on processes beside the first.
+
     On a terminal there is a progress bar. Elsewhere, as in the log of a job, each call of `scalars` writes a line.
     """
 
-    def __init__(self, workdir: Path, total_steps: int, initial_step: int, meter: Meter):
-        self._meter, self._total_steps = meter, total_steps
+    def __init__(
+        self, workdir: Path, total_steps: int, initial_step: int, meter: Meter, loggers: Sequence[Logger] = ()
+    ):
+        self._meter, self._total_steps, self._loggers = meter, total_steps, loggers
         self._active, self._said = jax.process_index() == 0, False
         self._on_terminal = sys.stderr.isatty()
         if self._active:
-            self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=initial_step)
-            _drop_cut_line(workdir / FILE_NAME)
+            drop_cut_line(workdir / FILE_NAME)
             self._curve = (workdir / FILE_NAME).open("a")
         self._bar = tqdm(
             total=total_steps,
@@ -62,23 +71,31 @@ class TrainingLog:
 
     def __exit__(self, *_) -> None:
         self._bar.close()
+        for logger in self._loggers:
+            logger.close()
         if self._active:
-            self._writer.close()
             self._curve.close()
+
+    def compiling(self, step: int) -> None:
+        """Says that the step after `step` takes longer, as its program is compiled."""
+        if self._on_terminal:
+            self._bar.set_postfix_str(COMPILING)
+        elif self._active:
+            print(f"{_where(step, self._total_steps)} {COMPILING}", file=sys.stderr, flush=True)
 
     def advance(self, steps: int) -> None:
         """So many more are done."""
         self._bar.update(steps)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        """To TensorBoard, and beside the bar or into a line, with the rates since the last call; `values` to loss.jsonl
+        """To the loggers, and beside the bar or into a line, with the rates since the last call; `values` to loss.jsonl
         too.
         """
         shown = values | _with_slowest(self._meter.read(step))
         if not self._active:
             return
-        for name, value in shown.items():
-            self._writer.add_scalar(name, value, step)
+        for logger in self._loggers:
+            logger.scalars(step, shown)
         if values:
             self._curve.write(json.dumps({"step": step, **values}) + "\n")
             self._curve.flush()
@@ -99,9 +116,9 @@ class TrainingLog:
         self._meter.pause()
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
-        """A uint8 image (h, w, 3) to TensorBoard."""
-        if self._active:
-            self._writer.add_image(name, image, step, dataformats="HWC")
+        """A uint8 image (h, w, 3) to the loggers."""
+        for logger in self._loggers:
+            logger.image(step, name, image)
 
 
 def _with_slowest(rates: dict[str, float]) -> dict[str, float]:
@@ -141,13 +158,3 @@ def _row(line: bytes) -> tuple[int, float] | None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return (step, float(loss)) if type(step) is int and type(loss) in (int, float) else None
-
-
-def _drop_cut_line(path: Path) -> None:
-    """Ends a file with the last line that was written whole, so that the next one begins on its own."""
-    if not path.is_file():
-        return
-    with path.open("rb+") as file:
-        contents = file.read()
-        if contents and not contents.endswith(b"\n"):
-            file.truncate(contents.rfind(b"\n") + 1)

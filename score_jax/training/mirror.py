@@ -15,7 +15,10 @@ from score_jax.runtime.multihost import on_first_process
 from score_jax.runtime.outages import say_outage
 
 FOLDER = "log"
-_SHOWN = ("config.json", "data.json", "loss.jsonl", "nonfinite.jsonl", "runs.jsonl", "tensorboard/*", "samples/*.png")
+_SHOWN = (
+    *("config.json", "data.json", "loss.jsonl", "metrics.csv", "nonfinite.jsonl", "runs.jsonl"),
+    *("tensorboard/*", "samples/*.png"),
+)
 
 
 class Mirror:

@@ -43,6 +43,13 @@ def learning_rate_schedule(
     return optax.join_schedules([warmup, tail()], [warmup_steps])
 
 
+def described_schedule(peak: float, decay: str, total_steps: int, last: float) -> str:
+    """Says how a `learning_rate_schedule` goes on after its warmup."""
+    if decay == "constant":
+        return f"the learning rate is {peak:g} after its warmup"
+    return f"the learning rate falls ({decay}) until step {total_steps} and is {last * peak:g} after it"
+
+
 @dataclasses.dataclass(frozen=True)
 class Cycle:
     """One cycle of a learning rate: a linear warmup, then a decay.

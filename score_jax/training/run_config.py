@@ -34,6 +34,7 @@ _FREE_KEYS = (
     "training.keep",
     "training.keep_every",
     "training.log_every",
+    "training.loggers",
     "training.on_nonfinite",
     "training.sample_every",
     "training.step_timeout",
@@ -97,7 +98,7 @@ def config_of(found: dict[str, Any]) -> ConfigDict:
 def check_same_config(workdir: os.PathLike, old: ConfigDict, config: ConfigDict, free_keys: Iterable[str] = ()) -> None:
     """Refuses to resume a run with another config; what does not change the trained parameters is free.
 
-    `training.steps` is free too while the learning rate does not decay towards it.
+    `training.steps` is free too while the decay of the learning rate, if there is one, ends where it did.
 
     Args:
       workdir: of the run, or of its checkpoints.
@@ -110,8 +111,8 @@ def check_same_config(workdir: os.PathLike, old: ConfigDict, config: ConfigDict,
     """
     old_values, new = _flatten(old), _flatten(config)
     free = {*_FREE_KEYS, *free_keys}
-    if new["optimizer.decay"] == "constant":
-        free.add("training.steps")
+    if _end_of_decay(old_values) == _end_of_decay(new):
+        free |= {"training.steps", "optimizer.decay_steps"}
     missing = object()
     differ = [
         f"{key} ({old_values.get(key)!r} there, {new.get(key)!r} here)"
@@ -121,6 +122,26 @@ def check_same_config(workdir: os.PathLike, old: ConfigDict, config: ConfigDict,
         and key.split(".")[0] not in _FREE_SECTIONS
     ]
     if differ:
+        longer = old_values.get("optimizer.decay") == new["optimizer.decay"] and "training.steps" not in free
         raise InputError(
             f"{workdir} holds a run of another config: {'; '.join(differ)}. Use a new --workdir, or the old values."
+            + (_way_to_prolong(old_values) if longer else "")
         )
+
+
+def _end_of_decay(values: dict[str, Any]) -> int | None:
+    """The step at which the decay of the learning rate ends; None of a constant one."""
+    if values.get("optimizer.decay", "constant") == "constant":
+        return None
+    return values.get("optimizer.decay_steps") or values["training.steps"]
+
+
+def _way_to_prolong(values: dict[str, Any]) -> str:
+    """How a run whose learning rate decays goes on after its end."""
+    end = _end_of_decay(values)
+    left = values["optimizer.learning_rate"] * values["optimizer.last"]
+    return (
+        f" The learning rate falls until step {end}: with another end, the steps so far would have had other rates. To "
+        f"train for longer, add --config.optimizer.decay_steps={end}: the rate is {left:g} after that step. Or give a "
+        "new --workdir, and this one as --config.training.start_from: the rate has a new course."
+    )

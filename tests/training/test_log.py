@@ -34,6 +34,18 @@ def test_on_a_terminal_there_is_a_bar_and_no_line(tmp_path, capsys, monkeypatch)
     assert not re.search(LINE % (11, ""), found)
 
 
+def test_the_first_step_is_not_silent(tmp_path, capsys, monkeypatch):
+    with TrainingLog(tmp_path, 40, 10, Meter(8)) as log:
+        log.compiling(10)
+    assert re.fullmatch(r"\S+Z \S+ step 10/40 compiling \(.*\) \.\.\.\n", capsys.readouterr().err)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with TrainingLog(tmp_path, 40, 10, Meter(8)) as log:
+        log.compiling(10)
+        log.scalars(11, {"loss": 0.5})
+    first, _, later = capsys.readouterr().err.rpartition("compiling")
+    assert "10/40" in first and "loss=0.5" in later
+
+
 def test_the_share_of_time_that_data_kept_the_devices_waiting(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])

@@ -17,7 +17,7 @@ from score_jax.training.checkpoint import Checkpoints, abstract_state
 from score_jax.training.log import TrainingLog, read_curve
 from score_jax.training.loop import Schedule, run_training
 from score_jax.training.objective import Group, per_example
-from score_jax.training.optimizer import learning_rate_schedule, make_optimizer, update_ema
+from score_jax.training.optimizer import described_schedule, learning_rate_schedule, make_optimizer, update_ema
 from score_jax.training.profile import tracer
 from score_jax.training.run_config import check_same_config, save_config, stored_config
 from score_jax.training.state import create_state
@@ -147,8 +147,40 @@ def test_steps_are_not_free_under_a_decaying_rate(tmp_path):
     config.optimizer.decay = "cosine"
     other = config.copy_and_resolve_references()
     other.training.steps = 10
-    with pytest.raises(InputError, match="training.steps"):
+    with pytest.raises(
+        InputError, match=r"training.steps .* falls until step 1300001.*decay_steps=1300001: the rate is 0 after "
+    ):
         check_same_config(tmp_path, completed(config), completed(other))
+    other.optimizer.learning_rate = 0.5  # which nothing but the old value mends
+    other.optimizer.decay_steps = 1_300_001
+    with pytest.raises(InputError, match=r"learning_rate \(.*the old values.$"):
+        check_same_config(tmp_path, completed(config), completed(other))
+
+
+@pytest.mark.parametrize("decay", ["cosine", "linear"])
+def test_a_run_is_prolonged_where_the_decay_ends_as_it_did(decay, tmp_path):
+    config = base.get_config()
+    config.optimizer.decay = decay
+    config.training.steps = 100
+    other = config.copy_and_resolve_references()
+    other.training.steps, other.optimizer.decay_steps = 200, 100
+    check_same_config(tmp_path, completed(config), completed(other))
+    rates = [
+        learning_rate_schedule(1.0, 10, decay, o.optimizer.decay_steps or o.training.steps, last=0.1)
+        for o in (config, other)
+    ]
+    steps = [0, 5, 10, 50, 99, 100]
+    assert [float(rates[0](step)) for step in steps] == [float(rates[1](step)) for step in steps]
+    assert float(rates[1](150)) == pytest.approx(0.1)
+    other.optimizer.decay_steps = 150
+    with pytest.raises(InputError, match=r"optimizer.decay_steps \(0 there, 150 here\).*until step 100"):
+        check_same_config(tmp_path, completed(config), completed(other))
+
+
+def test_the_course_of_the_rate_is_said():
+    assert described_schedule(2e-4, "constant", 9, 0.0) == "the learning rate is 0.0002 after its warmup"
+    said = described_schedule(2e-4, "cosine", 100, 0.1)
+    assert said == "the learning rate falls (cosine) until step 100 and is 2e-05 after it"
 
 
 def test_parts_of_a_batch_give_the_step_of_the_whole():
