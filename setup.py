@@ -23,7 +23,6 @@ DEMO = ["scikit-learn>=1.5", "mlxtend>=0.23.4", "matplotlib>=3.9"]
 TEXT = ["ftfy>=6.3", "regex>=2024.5", "tokenizers>=0.21"]
 EMOJI = ["fonttools>=4.50"]
 PARQUET = ["pyarrow>=17"]
-LMDB = ["lmdb>=1.4"]
 DEV = [
     "pytest>=8.3",
     "coverage>=7.6",
@@ -37,6 +36,7 @@ DEV = [
     "kubernetes-validate>=1.33",
     "jsonschema>=4.20",
     "PyYAML>=6.0.1",
+    "lmdb>=1.4",
 ]
 
 setup(
@@ -84,7 +84,6 @@ setup(
         "text": TEXT,
         "emoji": EMOJI,
         "parquet": PARQUET,
-        "lmdb": LMDB,
-        "dev": DEV + DEMO + TEXT + EMOJI + PARQUET + LMDB,
+        "dev": DEV + DEMO + TEXT + EMOJI + PARQUET,
     },
 )

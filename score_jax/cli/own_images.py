@@ -62,6 +62,11 @@ def expanded(argv: list[str]) -> Expanded:
     rest = without(without(argv, "data"), "labels")
     name = Path(name_of(data).removeprefix("folder:"))
     workdir = argument(rest, "workdir") or f"runs/{name.name if name.is_dir() else name.stem}"
+    if name.is_dir() and Path(workdir).absolute().resolve().is_relative_to(name.resolve()):
+        raise InputError(
+            f"The workdir {workdir} lies in the folder of the images, which would then hold samples too: give a "
+            "--workdir elsewhere."
+        )
     rest = [rest[0], f"--workdir={workdir}", *without(rest[1:], "workdir")]
     if argument(rest, "config") is None and (Path(workdir) / "config.json").is_file():
         kept = load_config(Path(workdir))

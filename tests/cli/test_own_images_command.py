@@ -87,6 +87,7 @@ def test_labels_of_a_file(here, capsys):
         (["--labels=x.csv"], "--labels is the classes of the images of --data"),
         (["--data=nowhere"], "No folder .*nowhere: expected a folder of images, or a .zip"),
         (["--data=empty"], "No images in .*empty"),
+        (["--data=."], "The workdir runs/.* lies in the folder of the images"),
     ],
 )
 def test_what_is_missing_is_one_line(here, words, message):
