@@ -44,7 +44,7 @@ def test_a_constant_stays_and_nothing_changes_nothing_much():
 
 
 def test_turns_and_shifts_go_where_they_are_said_to():
-    """A blob to the right of the middle: turned by a quarter, moved by a quarter of the side, made larger by the root of 2."""
+    """A blob right of the middle: turned by a quarter, moved by a quarter of the side, made larger by the root of 2."""
     rows, columns = np.meshgrid(np.arange(32) - 15.5, np.arange(32) - 15.5, indexing="ij")
     blob = jnp.asarray(np.exp(-((columns - 5) ** 2 + rows**2) / 8), jnp.float32)[..., None]
 
