@@ -24,7 +24,6 @@ TEXT = ["ftfy>=6.3", "regex>=2024.5", "tokenizers>=0.21"]
 EMOJI = ["fonttools>=4.50"]
 DOCS = ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.30", "latex2mathml>=3.77"]
 PARQUET = ["pyarrow>=17"]
-LMDB = ["lmdb>=1.4"]
 WANDB = ["wandb>=0.19"]
 MLFLOW = ["mlflow-skinny>=3.0", "sqlalchemy>=2.0", "alembic>=1.13"]
 DEV = [
@@ -44,6 +43,7 @@ DEV = [
     "build>=1.2",
     "twine>=6.0",
     "check-wheel-contents>=0.6.1",
+    "lmdb>=1.4",
 ]
 
 setup(
@@ -107,7 +107,6 @@ setup(
         "mlflow": MLFLOW,
         "docs": DOCS,
         "parquet": PARQUET,
-        "lmdb": LMDB,
-        "dev": DEV + DEMO + TEXT + EMOJI + WANDB + MLFLOW + DOCS + PARQUET + LMDB,
+        "dev": DEV + DEMO + TEXT + EMOJI + WANDB + MLFLOW + DOCS + PARQUET,
     },
 )

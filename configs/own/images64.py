@@ -16,6 +16,7 @@ def get_config() -> ConfigDict:
     config = shared.faces("folder:images")
     base.set_data(config, "folder:images")
     shared.ddpmpp(config)
+    config.data.augment = 0.0
     config.network.update(augment_dim=0, dropout=0.1, dtype="bfloat16")
     config.sampler.num_steps = 18
     config.optimizer.update(learning_rate=4e-4, warmup_steps=1000, decay="cosine", clip_norm=1.0)

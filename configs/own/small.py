@@ -31,7 +31,7 @@ def get_config() -> ConfigDict:
     )
     config.optimizer.update(learning_rate=2e-3, warmup_steps=100, decay="cosine", clip_norm=1.0)
     config.ema.update(decay=0.99, warmup=True)
-    config.training.update(batch_size=32, steps=600, log_every=20, checkpoint_every=200, keep=2, sample_every=300)
+    config.training.update(batch_size=32, steps=500, log_every=20, checkpoint_every=250, keep=2, sample_every=250)
     config.sampling.update(num_samples=64, batch_size=32)
     config.likelihood.update(num_examples=64, batch_size=32, rtol=1e-3, atol=1e-3)
     config.evaluation.update(num_samples=256, batch_size=32)

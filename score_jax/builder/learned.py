@@ -90,7 +90,14 @@ def learns_of(config: ConfigDict, sections: Mapping[str, Any], network: Network,
             divergence_of(likelihood, "forward" if likelihood.derivative == "auto" else likelihood.derivative)
     sigma_data = config.prediction.get("sigma_data", 0.5)
     objective = build_loss(
-        loss, facts, network, predict, conditioners, dequantize=config.data.dequantize, sigma_data=sigma_data
+        loss,
+        facts,
+        network,
+        predict,
+        conditioners,
+        dequantize=config.data.dequantize,
+        sigma_data=sigma_data,
+        augment=config.data.augment,
     )
     return Learned(predict, functools.partial(with_params, predict), conditioners, objective, parts)
 

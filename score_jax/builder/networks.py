@@ -48,6 +48,7 @@ from score_jax.codecs.latents import Latents
 from score_jax.codecs.numbers import Numbers
 from score_jax.codecs.pixels import Pixels
 from score_jax.conditioning import alignment, image_embedding
+from score_jax.conditioning.augmentation import NUM_LABELS
 from score_jax.conditioning.channels import HOLES, enlarged
 from score_jax.conditioning.conditioners import Conditioner, low_resolution, one_hot
 from score_jax.conditioning.image_embedding import IMAGE_EMBEDDING
@@ -232,6 +233,7 @@ def build_network(config: ConfigDict) -> Network | FirstStage | ImageText:
         raise InputError(
             f"network.num_levels={c['num_levels']} is not process.num_levels={process.num_levels}: make them the same."
         )
+    _check_augment(config, module, codec)
     if c["name"] in WITHOUT_PROCESS:
         if "condition_encoder" in config:
             what = "a CLIP" if c["name"] == CLIP else "an autoencoder"
@@ -254,6 +256,17 @@ def build_network(config: ConfigDict) -> Network | FirstStage | ImageText:
     if encoder is not None:
         _check_made(module, encoder, shape)
     return Network(_with_schedule(config, module), shape, encoder)
+
+
+def _check_augment(config: ConfigDict, module: Any, codec: Codec) -> None:
+    """Raises InputError where images would be augmented of a network that is not told of it, or whose x0 are no
+    pixels."""
+    share, labels = config.data.augment, getattr(module, "augment_dim", 0)
+    if share and (labels != NUM_LABELS or not isinstance(codec, Pixels)):
+        raise InputError(
+            f"data.augment={share} is for pixels and networks that are told of it: give "
+            f"network.augment_dim={NUM_LABELS} of edm_song or edm_dhariwal and codec.name=pixels, or data.augment=0."
+        )
 
 
 def _check_made(module: Any, encoder: Encoder, shape: tuple[int, int, int]) -> None:

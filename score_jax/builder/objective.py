@@ -28,6 +28,7 @@ from score_jax.builder.model_facts import ModelFacts
 from score_jax.builder.naming import choose
 from score_jax.builder.options import Options
 from score_jax.codecs.codec import Codec
+from score_jax.conditioning.augmentation import augmented
 from score_jax.conditioning.conditioners import Conditioner, conditions_of
 from score_jax.conditioning.crops import random_squares
 from score_jax.conditioning.dropout import with_dropout
@@ -281,6 +282,7 @@ def build_loss(
     *,
     dequantize: bool,
     sigma_data: float,
+    augment: float = 0.0,
 ) -> Objective:
     """Builds what training minimises: for a batch of uint8 images, one value per example.
 
@@ -292,6 +294,7 @@ def build_loss(
       conditioners: from a batch to the network's conditions.
       dequantize: whether images are dequantised.
       sigma_data: standard deviation of the data, which EDM's weighting knows.
+      augment: share of images to which each change of `augmentation.augmented` is made; 0: none.
 
     Raises:
       InputError: the objective does not go with the process, or its times do not.
@@ -314,12 +317,16 @@ def build_loss(
         if criterion is None:
             logits = call(process.perturb(x0, t, normal_per_example(fold_in_each(keys, 1), x0)), t)
             return {"loss": optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])}
+        told = {}
+        if augment:
+            x0, labels = augmented(fold_in_each(keys, 5), x0, augment)
+            told = {"augment_labels": labels}
         given = conditions_of(network.conditions, conditioners, batch, x0, coder, around.frozen)
         given = with_dropout(fold_in_each(keys, 2), given, network.conditions, rates)
         if crop:
             x0, given = random_squares(fold_in_each(keys, 4), x0, given, crop)
         noise = normal_per_example(fold_in_each(keys, 1), x0)
-        conditions: Conditions = network.encode(params, around.frozen, given)
+        conditions: Conditions = network.encode(params, around.frozen, given) | told
 
         def asked(x, t, conditions):
             return call(x, t, **conditions)

@@ -48,6 +48,13 @@ class Data(Options):
         least=0,
     )
     flip: bool = option(False, "random horizontal flips in training")
+    augment: float = option(
+        0.0,
+        "share of images to which each change of EDM's augmentation is made in training (network.augment_dim=9 "
+        "tells the network of them); half of all images are then mirrored; 0: none",
+        least=0.0,
+        most=1.0,
+    )
     tokenizer: str = option(
         "",
         "what turns captions into the condition tokens: clip, open_clip, words (those of captioned_shapes), "

@@ -1,6 +1,5 @@
 """`train --data=FOLDER`: the words of the command line that it stands for."""
 
-import dataclasses
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,9 +7,10 @@ from typing import Any
 
 import jax
 from absl import flags
+from ml_collections import ConfigDict
 
-from score_jax.builder.workdirs import load_config
 from score_jax.cli.config_flags import argument, overrides_of, without
+from score_jax.data.image_check import LEAVE_OUT
 from score_jax.errors import InputError
 from score_jax.jobs.own_images import describe, look_at, name_of, recipe_for, splits_of
 from score_jax.runtime.multihost import on_first_then_all, print_once
@@ -32,20 +32,7 @@ def define(values: flags.FlagValues) -> None:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Expanded:
-    """A command line without `--data` and `--labels`.
-
-    Attributes:
-      argv: its words.
-      num_classes: of the model; 0 where it has none, None where `--data` was not given.
-    """
-
-    argv: list[str]
-    num_classes: int | None = None
-
-
-def expanded(argv: list[str]) -> Expanded:
+def expanded(argv: list[str]) -> list[str]:
     """Replaces `--data` and `--labels` by `--config`, `--workdir` and keys of the config; says what was found.
 
     What the command line states itself stays as it is.
@@ -55,19 +42,23 @@ def expanded(argv: list[str]) -> Expanded:
     """
     data, labels = argument(argv, "data"), argument(argv, "labels") or ""
     if "--help" in argv or (not data and not labels):
-        return Expanded(argv)
+        return argv
     if not data:
         raise InputError("--labels is the classes of the images of --data: give --data=FOLDER too.")
     labels = str(Path(labels).expanduser().absolute()) if labels else ""
     rest = without(without(argv, "data"), "labels")
     name = Path(name_of(data).removeprefix("folder:"))
     workdir = argument(rest, "workdir") or f"runs/{name.name if name.is_dir() else name.stem}"
+    if name.is_dir() and Path(workdir).absolute().resolve().is_relative_to(name.resolve()):
+        raise InputError(
+            f"The workdir {workdir} lies in the folder of the images, which would then hold samples too: give a "
+            "--workdir elsewhere."
+        )
     rest = [rest[0], f"--workdir={workdir}", *without(rest[1:], "workdir")]
     if argument(rest, "config") is None and (Path(workdir) / "config.json").is_file():
-        kept = load_config(Path(workdir))
         print_once(f"Goes on with the config of {workdir}.")
         stated = {"data.name": name_of(data)} | ({"data.labels": labels} if labels else {})
-        return Expanded(_with(rest, stated), kept.network.get("num_classes", 0) or 0)
+        return _with(rest, stated)
     found = on_first_then_all(lambda: look_at(data, labels))
     print_once("\n".join(describe(found)))
     config, stated = argument(rest, "config"), {"data.labels": labels} if labels else {}
@@ -75,13 +66,13 @@ def expanded(argv: list[str]) -> Expanded:
         train, held_out, line = splits_of(found)
         print_once(line)
         stated |= {"data.name": found.name, "data.train_split": train, "data.eval_split": held_out}
-        return Expanded(_with(rest, stated), 0)
+        return _with(rest, stated | ({"data.damaged": LEAVE_OUT} if found.damaged else {}))
     recipe = recipe_for(found, on_cpu=jax.default_backend() == "cpu", image_size=_chosen_size(rest))
     print_once("\n".join(recipe.lines))
     words = _with(rest, {**recipe.values, **stated})
     shown = shlex.join([words[0], f"--config={recipe.config}", *words[1:]])
     print_once(f"The same as: {_COMMAND} {shown}")
-    return Expanded([words[0], f"--config={recipe.config}", *words[1:]], found.num_classes)
+    return [words[0], f"--config={recipe.config}", *words[1:]]
 
 
 def _with(argv: list[str], values: Mapping[str, Any]) -> list[str]:
@@ -96,13 +87,13 @@ def _chosen_size(argv: list[str]) -> int:
     return int(size) if size.isascii() and size.isdigit() else 0
 
 
-def next_commands(workdir: Path, num_classes: int) -> str:
+def next_commands(workdir: Path, config: ConfigDict) -> str:
     """Returns what to do with a model that has been trained."""
-    guided = " --guidance.scale=2" if num_classes else ""
-    lines = ["Next:", f"  {_COMMAND} sample --workdir={workdir}{guided}"]
-    if num_classes:
-        one = f"--config.sampling.label=0 --out={workdir}/class_0"
-        lines.append(f"  {_COMMAND} sample --workdir={workdir}{guided} {one}")
-    features = "" if num_classes else " --protocol=clean_fid"
+    classes, guided = config.network.get("num_classes", 0), config.loss.get("condition_dropout", 0.0) > 0
+    sample = f"  {_COMMAND} sample --workdir={workdir}{' --guidance.scale=2' if classes and guided else ''}"
+    lines = ["Next:", sample]
+    if classes:
+        lines.append(f"{sample} --config.sampling.label=0 --out={workdir}/class_0")
+    features = "" if classes else " --protocol=clean_fid"
     lines.append(f"  {_COMMAND} evaluate --workdir={workdir}{features}")
     return "\n".join(lines)

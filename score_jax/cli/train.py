@@ -3,7 +3,7 @@
 from absl import flags
 
 from score_jax.cli import own_images
-from score_jax.cli.config_flags import required_workdir
+from score_jax.cli.config_flags import argument, required_workdir
 from score_jax.cli.verb import parse_flags
 from score_jax.jobs.preflight import before_training
 from score_jax.jobs.train import train
@@ -38,8 +38,8 @@ def _define(values: flags.FlagValues) -> None:
 
 def main(argv: list[str]) -> int:
     """Runs the verb."""
-    own = own_images.expanded(argv)
-    values = parse_flags(own.argv, _DESCRIPTION, _define)
+    is_own = argument(argv, "data") is not None
+    values = parse_flags(own_images.expanded(argv), _DESCRIPTION, _define)
     if values is None:
         return 0
     workdir = required_workdir(values)
@@ -53,6 +53,6 @@ def main(argv: list[str]) -> int:
     print_once(f"Training {done}. Checkpoint at step {step} in {workdir}.")
     if (cost := goodput(read_runs(workdir))) is not None:
         print_once(f"It took {cost}.")
-    if finished and own.num_classes is not None:
-        print_once(own_images.next_commands(workdir, own.num_classes))
+    if finished and is_own:
+        print_once(own_images.next_commands(workdir, values.config))
     return DONE if finished else stop.exit_code

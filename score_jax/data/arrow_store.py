@@ -117,7 +117,8 @@ def open_arrow_store(path: Path, files: Mapping[str, Sequence[Path]]) -> Content
         try:
             whole = [_rows(shard) for shard in shards]
             table = pa.concat_tables([each.select(_columns(each.schema, path).values()) for each in whole])
-        except (pa.ArrowException, OSError) as error:
+            table.validate(full=True)  # offsets beyond what is there would end the process
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise InputError(f"Cannot read {path}: {quoted(str(error))}. Download or save it again.") from None
         columns = _columns(table.schema, path)
         images = _binary(table.column(columns["image"])).chunks

@@ -40,12 +40,14 @@ class FolderImages(Sequence[dict]):
       files: their names, with "/" on every platform.
       labels: the number of each file's class, `NO_CLASS` beside the folders of the classes; None where there are none.
       captions: of each file, where they are read.
+      labels_are_said: whether a file or the data say the classes, which then count as much as the images.
     """
 
     store: Store
     files: Sequence[str]
     labels: Int32[np.ndarray, "n"] | None
     captions: Sequence[str] | None = None
+    labels_are_said: bool = False
 
     def __len__(self) -> int:
         return len(self.files)
@@ -67,6 +69,8 @@ class FolderImages(Sequence[dict]):
             digest.update(b"%s\0%d\n" % (_bytes(file), size))
         for caption in self.captions or ():
             digest.update(caption.encode("utf-8", "surrogatepass") + b"\0")
+        if self.labels_are_said and self.labels is not None:
+            digest.update(self.labels.astype("<i4").tobytes())
         many = int(np.clip(_CONTENT_BYTES * len(sizes) // max(sum(sizes), 1), 8, _CONTENT_FILES))
         some = [self.files[i] for i in np.linspace(0, len(sizes) - 1, min(many, len(sizes))).astype(int)]
         for content in in_threads(lambda file: hashlib.sha256(self.store.image(file).read_bytes()).digest(), some):
@@ -130,6 +134,7 @@ class Whole:
       labels: of each image, `NO_CLASS` where it is of none; None where there are no classes.
       classes: what the labels are called.
       said: of labels that name no image; "" where there are none.
+      labels_are_said: whether they are of a file or of the data, and not of folders.
       facts: of all images, damaged ones too, where each was looked at.
     """
 
@@ -138,6 +143,7 @@ class Whole:
     labels: Int32[np.ndarray, "n"] | None
     classes: tuple[str, ...]
     said: str = ""
+    labels_are_said: bool = False
     facts: ImageFacts | None = None
 
 
@@ -182,7 +188,7 @@ def open_whole(path: Path, *, labels: str = "", leave_damaged: bool = False) -> 
         if not any(label is not None for label in known):
             return Whole(contents, parts, None, (), facts=facts)
         found, classes = numbered(known, names, str(path))
-        return Whole(contents, parts, found, classes, said, facts)
+        return Whole(contents, parts, found, classes, said, True, facts)
     depth = 1 if parts else 0
     by_folder = contents.parts is None
     classes = in_natural_order({_class_of(folder, depth) for folder in folders_of(files)} - {""}) if by_folder else ()
@@ -240,7 +246,7 @@ def open_folder(
     line = f"{name}, split {split!r}: {len(kept)} of its {len(files)} images{about}"
     said = f"; {whole.said}" if whole.said else ""
     return (
-        FolderImages(contents.store, kept, numbers, texts),
+        FolderImages(contents.store, kept, numbers, texts, whole.labels_are_said),
         whole.classes,
         f"{line}{describe_left_out(left_out, '; ') or '; none left out'}{said}.",
     )

@@ -23,6 +23,10 @@ from score_jax.runtime.files import written_whole
 from score_jax.typing import KeyArray, Params
 
 _BATCH = 128
+_RATES = (2e-3, 5e-4, 1e-4)
+"""Learning rates: the first under which the units of the hidden layer live on, which on large images they may not."""
+_ALIVE = 8
+"""Features that must differ between images."""
 _LAYERS = {"patches", "halve_0", "norm_0", "halve_1", "norm_1", "features", "logits"}
 
 
@@ -66,7 +70,7 @@ def train_classifier(
     """Trains on labelled images with AdamW, shifted by up to one pixel, in one jitted loop.
 
     Raises:
-      InputError: fewer than two classes.
+      InputError: fewer than two classes, or features that do not tell images from each other.
     """
     if labels.min() < 0 or len(np.unique(labels)) < 2 or labels.max() >= len(labels):
         raise InputError(
@@ -75,10 +79,27 @@ def train_classifier(
             "or --protocol."
         )
     classes = int(labels.max()) + 1
-    network, tx = (
-        DigitClassifier(classes),
-        optax.adamw(optax.cosine_decay_schedule(2e-3, steps), weight_decay=1e-3),
+    for rate in _RATES:
+        found = _fitted(jnp.asarray(images), jnp.asarray(labels), classes, rate, seed, steps)
+        if int(jnp.sum(jnp.std(_some_features(found, images), axis=0) > 0)) >= _ALIVE:
+            return found
+    raise InputError(
+        f"fid_digits cannot be measured: the features of the classifier are the same for nearly all of the "
+        f"{len(labels)} images. Give --features or --protocol."
     )
+
+
+def _some_features(classifier: Classifier, images: UInt8[np.ndarray, "n h w c"]) -> Float[Array, "m d"]:
+    """Of up to 256 images, spread over all."""
+    some = images[np.linspace(0, len(images) - 1, min(len(images), 256)).astype(int)]
+    return jax.jit(lambda c, x: c.apply(x)[1])(classifier, jnp.asarray(some))
+
+
+def _fitted(
+    images: UInt8[Array, "n h w c"], labels: Int[Array, "n"], classes: int, rate: float, seed: int, steps: int
+) -> Classifier:
+    network = DigitClassifier(classes)
+    tx = optax.adamw(optax.cosine_decay_schedule(rate, steps), weight_decay=1e-3)
 
     @jax.jit
     def fit(key, images, labels):
@@ -100,7 +121,7 @@ def train_classifier(
 
         return jax.lax.scan(step, (params, tx.init(params)), jnp.arange(steps))[0][0]
 
-    return Classifier(fit(jax.random.key(seed), jnp.asarray(images), jnp.asarray(labels)), classes)
+    return Classifier(fit(jax.random.key(seed), images, labels), classes)
 
 
 def predict_classes(classifier: Classifier, images: UInt8[np.ndarray, "n h w c"]) -> Int[np.ndarray, "n"]:

@@ -16,6 +16,9 @@ from score_jax.training.checkpoint import said_of_run, saved_steps
 from score_jax.training.goodput import versions
 from score_jax.training.run_config import check_same_config, config_of, save_config
 
+_PLACES = ("data.name", "data.train_split", "data.labels", "data.damaged")
+"""Keys that say where images and labels lie, which may have moved where they are known to be the same."""
+
 
 def claim_workdir(config: ConfigDict, workdir: Path, directory: epath.Path, source: Source) -> None:
     """Writes config.json and data.json into a workdir, and says the numbers of the classes.
@@ -67,7 +70,7 @@ def _check_checkpoints(
       InputError: another config, or other images.
     """
     if "config" in said:
-        check_same_config(directory, completed(config_of(said["config"])), config, ("data.name", "data.train_split"))
+        check_same_config(directory, completed(config_of(said["config"])), config, _PLACES)
     if "data" in said:
         data_facts.check_same_data(directory, data_facts.facts_from(said["data"]), now)
 
@@ -89,7 +92,7 @@ def _free_data_keys(old: ConfigDict, new: ConfigDict, kept: data_facts.DataFacts
     Runs from before they were known could call the whole of a folder or an array file "train".
     """
     if kept is not None:
-        return ("data.name", "data.train_split")
+        return _PLACES
     name, split = old.data.name, old.data.train_split
     part = split.partition("[")[0]
     folder = Path(name.removeprefix("folder:")).expanduser()

@@ -46,7 +46,7 @@ def test_a_mixed_folder_trains_samples_by_class_and_is_measured(here, capsys):
 
 
 def command(*words):
-    return own_images.expanded(["train", *map(str, words)]).argv
+    return own_images.expanded(["train", *map(str, words)])
 
 
 def test_what_is_typed_stands_before_what_was_found(here, capsys):
@@ -87,6 +87,7 @@ def test_labels_of_a_file(here, capsys):
         (["--labels=x.csv"], "--labels is the classes of the images of --data"),
         (["--data=nowhere"], "No folder .*nowhere: expected a folder of images, or a .zip"),
         (["--data=empty"], "No images in .*empty"),
+        (["--data=."], "The workdir runs/.* lies in the folder of the images"),
     ],
 )
 def test_what_is_missing_is_one_line(here, words, message):
@@ -97,4 +98,4 @@ def test_what_is_missing_is_one_line(here, words, message):
 
 def test_without_data_nothing_changes():
     argv = ["train", "--config=x.py", "--workdir=y"]
-    assert own_images.expanded(argv) == own_images.Expanded(argv, None)
+    assert own_images.expanded(argv) == argv

@@ -212,7 +212,7 @@ def test_an_lmdb_has_the_images_of_the_folder(tmp_path):
     assert sorted(colour for colour, _ in colours(source)) == expected and source.classes == ()
     data = tmp_path / "bedroom_train_lmdb" / "data.mdb"
     data.write_bytes(b"\0" * 4096)
-    with pytest.raises(InputError, match="is no LMDB, or is damaged"):
+    with pytest.raises(InputError, match="is no LMDB of data version 1"):
         opened(tmp_path / "bedroom_train_lmdb")
 
 

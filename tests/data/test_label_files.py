@@ -103,5 +103,8 @@ def test_labels_of_a_file_count_and_folders_do_not(tmp_path):
     options = {"image_size": 8, "channels": 3, "labels": str(tmp_path / "labels.json")}
     source = open_source(f"folder:{tmp_path / 'images'}", "all", **options)
     assert {file: source.classes[label] for file, label in zip(source.rows.files, source.labels, strict=True)} == KINDS
+    before = source.summary()
+    (tmp_path / "labels.json").write_text(json.dumps(KINDS | {"a/1.png": "dog", "a/2.png": "cat"}))
+    assert open_source(f"folder:{tmp_path / 'images'}", "all", **options).summary() != before
     with pytest.raises(InputError, match="data.labels=.* is for folders and archives of images, and digits is none"):
         open_source("digits", "train", **options)

@@ -1,5 +1,8 @@
 """The embedded features of digits, and nearest neighbours."""
 
+import dataclasses
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -69,3 +72,25 @@ def test_a_damaged_classifier_is_said(tmp_path):
 def test_labels_that_are_no_classes_train_nothing(labels):
     with pytest.raises(InputError, match="of at least two classes"):
         digit_features.train_classifier(np.zeros((4, 8, 8, 1), np.uint8), np.array(labels))
+
+
+@pytest.mark.parametrize(("alive", "tried"), [((True,), 1), ((False, True), 2), ((False, False, False), 3)])
+def test_a_classifier_whose_features_have_died_is_trained_anew(alive, tried, monkeypatch):
+    """Else all distances would be 0."""
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    labels, rates = np.arange(40) % 2, []
+    fitted = digit_features._fitted
+
+    def watched(images, labels, classes, rate, seed, steps):
+        rates.append(rate)
+        found = fitted(images, labels, classes, rate, seed, 1)
+        dead = jax.tree.map(jnp.zeros_like, found.params)
+        return found if alive[len(rates) - 1] else dataclasses.replace(found, params=dead)
+
+    monkeypatch.setattr(digit_features, "_fitted", watched)
+    if any(alive):
+        digit_features.train_classifier(images, labels)
+    else:
+        with pytest.raises(InputError, match="the features of the classifier are the same for nearly all of the 40"):
+            digit_features.train_classifier(images, labels)
+    assert len(rates) == tried and rates == sorted(rates, reverse=True)
