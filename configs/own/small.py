@@ -2,8 +2,8 @@
 
     python -m score_jax train --data=FOLDER
 
-chooses it where there is no accelerator, and gives it the images' size, channels and classes. On two cores it trains in
-about three minutes at 32 x 32; see docs/data.md.
+chooses it where there is no accelerator, and gives it the images' size, channels and classes. At 32 x 32 training
+takes about four minutes of processor time; see docs/data.md.
 """
 
 from ml_collections import ConfigDict

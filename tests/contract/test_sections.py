@@ -142,7 +142,7 @@ def test_values_of_options_that_are_not_possible(section, name, options):
 
 
 AGREEING = ("num_levels", "num_classes", "context_width", "concat_channels", "image_channels")
-AGREEING += ("text_length", "text_width", "text_features")
+AGREEING += ("text_length", "text_width", "text_features", "augment_dim")
 """Keys of networks that keys of other sections must agree with."""
 OF_IMAGES = {("clip", key) for key in ("patch", "width", "layers", "heads")}
 """What a CLIP needs that has a network of images; the section `clip` of others may have none."""
