@@ -39,7 +39,7 @@ class ScoreSDE:
         from models import ncsnpp
         from models.ema import ExponentialMovingAverage
 
-        from configs.ve import cifar10_ncsnpp_continuous
+        from score_jax.configs.ve import cifar10_ncsnpp_continuous
 
         self.config = cifar10_ncsnpp_continuous.get_config()
         self.config.device = DEVICE

@@ -4,13 +4,10 @@ import contextlib
 import ctypes
 import gc
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:  # for `configs`, which is no part of the package
-    sys.path.insert(0, str(ROOT))
 
 from tiny import xla_flags_of_tests
 

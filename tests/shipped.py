@@ -5,8 +5,8 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from configs import lineage
-from configs.adm import ablation
+from score_jax.configs import lineage
+from score_jax.configs.adm import ablation
 
 ROOT = Path(__file__).parents[1]
 _NO_CONFIG = ("__init__.py", "shared.py")

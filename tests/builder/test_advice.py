@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from configs import base
 from score_jax.builder.sections import completed
+from score_jax.configs import base
 from score_jax.errors import InputError
 from score_jax.jobs.sample import check_finite
 
@@ -62,7 +62,7 @@ def test_finite_samples_pass():
 
 
 def test_learned_kernels_have_no_steps_and_no_threshold():
-    from configs.dpm2015 import swiss_roll
+    from score_jax.configs.dpm2015 import swiss_roll
 
     with pytest.raises(InputError, match="belong to this config; if so, train longer.$"):
         check_finite(np.array([True, False]), np.arange(2), completed(swiss_roll.get_config()))

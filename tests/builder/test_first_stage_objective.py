@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import base
-from configs.ldm import mnist_first_stage
 from score_jax import builder
+from score_jax.configs import base
+from score_jax.configs.ldm import mnist_first_stage
 from score_jax.errors import InputError
 from score_jax.losses import adversarial
 from score_jax.training.objective import Surroundings

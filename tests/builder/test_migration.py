@@ -141,7 +141,7 @@ def test_moved_keys_are_answered_with_their_new_names(tmp_path, key):
     section, _, name = key.partition(".")
     path = tmp_path / "moved.py"
     path.write_text(
-        "from configs import base\n\ndef get_config():\n"
+        "from score_jax.configs import base\n\ndef get_config():\n"
         f"    config = base.get_config()\n    config.{section}.{name} = (0.0, 1.0)\n    return config\n"
     )
     expected = f"^{key} is now {MOVED[key]}"
@@ -213,7 +213,9 @@ def test_the_old_run_samples_and_measures_as_then(workdir):
 )
 def test_unknown_keys_in_a_config_file_are_named(tmp_path, line, message):
     path = tmp_path / "wrong.py"
-    path.write_text(f"from configs import base\n\ndef get_config():\n    config = base.get_config()\n    {line}\n")
+    path.write_text(
+        f"from score_jax.configs import base\n\ndef get_config():\n    config = base.get_config()\n    {line}\n"
+    )
     with pytest.raises(InputError) as found:
         verb.parse_flags(["train", f"--config={path}", f"--workdir={tmp_path}"], "")
     assert str(found.value) == message

@@ -20,7 +20,7 @@ from score_jax.training.weights import load_params, parameters_name, save_params
 from tiny import here
 
 CONFIG = """
-from configs import base
+from score_jax.configs import base
 
 
 def get_config():

@@ -77,7 +77,7 @@ ARGUMENTS = [
 @pytest.fixture
 def places(tmp_path, monkeypatch):
     """A config file, and a workdir that has a config but no checkpoint."""
-    from configs import base
+    from score_jax.configs import base
 
     monkeypatch.setattr(os, "environ", dict(os.environ))
     save_config(tmp_path / "trained", base.get_config())
@@ -198,7 +198,7 @@ def test_the_home_folder_is_meant_by_a_leading_tilde(word, expected, monkeypatch
     ],
 )
 def test_steps_are_the_respacing_of_a_chain_that_has_one(kept, words, expected, tmp_path):
-    from configs import base
+    from score_jax.configs import base
 
     config = base.get_config()
     config.sampler.update(respacing=kept, num_steps=1000)

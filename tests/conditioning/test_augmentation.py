@@ -86,7 +86,7 @@ def test_without_a_share_images_are_mirrored_alone_and_do_not_depend_on_neighbou
 
 
 def test_a_network_that_is_not_told_is_refused():
-    from configs.edm import cifar10_cond_vp
+    from score_jax.configs.edm import cifar10_cond_vp
 
     config = cifar10_cond_vp.get_config()
     assert config.data.augment == 0.12 and builder.build_network(config)
@@ -96,7 +96,7 @@ def test_a_network_that_is_not_told_is_refused():
 
 
 def test_the_network_learns_from_the_labels():
-    from configs.edm import cifar10_uncond_vp
+    from score_jax.configs.edm import cifar10_uncond_vp
 
     config = cifar10_uncond_vp.get_config()
     config.data.image_size = 8

@@ -10,9 +10,9 @@ import pytest
 from ml_collections import ConfigDict
 from shipped import is_cascade_file
 
-from configs import base, lineage
-from configs.adm import ablation
 from score_jax import builder
+from score_jax.configs import base, lineage
+from score_jax.configs.adm import ablation
 from score_jax.errors import InputError
 from score_jax.jobs.open_split import open_split
 from score_jax.processes.gaussian import VE, SubVP

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import base
 from score_jax import builder
 from score_jax.conditioning import conditioners
 from score_jax.conditioning.dropout import with_dropout, without_conditions
+from score_jax.configs import base
 from score_jax.errors import InputError
 from score_jax.jobs.likelihood import by_ode, likelihood_program
 from score_jax.jobs.plan import lower_sampling, lower_training

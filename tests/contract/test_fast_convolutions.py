@@ -14,8 +14,8 @@ import pytest
 from compiled import slow_forms
 from PIL import Image as PILImage
 
-from configs import lineage
 from score_jax import builder
+from score_jax.configs import lineage
 from score_jax.convert.clip import random_state
 from score_jax.convert.lpips import random_state as random_lpips
 from score_jax.jobs import blend
@@ -152,7 +152,7 @@ def test_a_sampler_guided_by_a_classifier():
 @pytest.mark.slow
 @pytest.mark.parametrize("solver", ["ancestral", "ddim"])
 def test_a_blend_guided_by_a_convolutional_clip_and_lpips(solver, tmp_path):
-    from configs.blended_diffusion import imagenet256
+    from score_jax.configs.blended_diffusion import imagenet256
 
     config = imagenet256.get_config()
     with config.unlocked():

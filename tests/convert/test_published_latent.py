@@ -316,7 +316,7 @@ def test_the_published_sizes_are_told_by_their_tensors(name, output):
 
 
 SMALL = """
-from configs.ldm import mnist_class
+from score_jax.configs.ldm import mnist_class
 
 def get_config():
     config = mnist_class.get_config()
@@ -380,7 +380,7 @@ def test_a_first_stage_of_its_own(small):
     (folder / "first.py").write_text(
         SMALL.replace(
             "    return config",
-            "    from configs.ldm import mnist_first_stage as first\n"
+            "    from score_jax.configs.ldm import mnist_first_stage as first\n"
             "    own = first.get_config()\n    own.network.update(config.first_stage)\n    return own",
         )
     )

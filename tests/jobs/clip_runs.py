@@ -7,8 +7,8 @@ import numpy as np
 CAPTIONS = ("a red circle", "a blue square", "a red square", "a blue circle")
 COLOURS = ((255, 0, 0), (0, 0, 255))
 CONFIG = """
-from configs import base
-from configs.unclip import small_clip
+from score_jax.configs import base
+from score_jax.configs.unclip import small_clip
 
 def get_config():
     config = small_clip.get_config()

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import base
 from score_jax import builder
 from score_jax.arrays import broadcast_right
+from score_jax.configs import base
 from score_jax.data.sources import Source
 from score_jax.prediction.predictor import from_score
 from score_jax.runtime.stop import Stop

@@ -5,7 +5,7 @@ from pathlib import Path
 import jax.numpy as jnp
 
 AUTOENCODER = """
-from configs.ldm import mnist_first_stage
+from score_jax.configs.ldm import mnist_first_stage
 
 def get_config():
     config = mnist_first_stage.get_config()
@@ -19,8 +19,8 @@ def get_config():
 """
 MODEL = """
 import autoencoder
-from configs import base
-from configs.ldm.shared import latent_model, with_classes
+from score_jax.configs import base
+from score_jax.configs.ldm.shared import latent_model, with_classes
 
 def get_config():
     config = latent_model(autoencoder.get_config(), linear_start=0.0015, linear_end=0.0195)

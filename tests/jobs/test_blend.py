@@ -11,11 +11,11 @@ import pytest
 from clip_runs import write_config as write_clip
 from PIL import Image as PILImage
 
-from configs import base
 from score_jax import builder
 from score_jax.arrays import cosine
 from score_jax.cli import main as cli
 from score_jax.cli.config_files import config_of_file
+from score_jax.configs import base
 from score_jax.convert.clip import random_state
 from score_jax.convert.lpips import load_lpips
 from score_jax.convert.lpips import random_state as random_lpips

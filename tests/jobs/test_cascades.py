@@ -13,12 +13,12 @@ from gaussian_experiment import StopAfter
 from ml_collections import ConfigDict
 from shipped import shipped_configs
 
-from configs import base
 from score_jax import builder
 from score_jax.builder.cascade import stage_experiments
 from score_jax.builder.sections import completed
 from score_jax.builder.workdirs import load_config
 from score_jax.cli import verb
+from score_jax.configs import base
 from score_jax.errors import InputError
 from score_jax.jobs import plan_cascade
 from score_jax.jobs.cascades import (

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from configs import base
 from score_jax import builder
+from score_jax.configs import base
 from score_jax.errors import InputError
 from score_jax.jobs.claim import claim_workdir
 from score_jax.jobs.open_split import open_split

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import base
 from score_jax import builder
 from score_jax.cli.verb import with_aliases
+from score_jax.configs import base
 from score_jax.data.sources import Source
 from score_jax.errors import InputError
 from score_jax.jobs import likelihood

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from configs import base
 from score_jax import builder
 from score_jax.cli import main as cli
 from score_jax.conditioning.dropout import with_dropout
+from score_jax.configs import base
 from score_jax.errors import InputError
 from score_jax.guidance.measurements import mask
 from score_jax.jobs.edit import read_task, with_sums

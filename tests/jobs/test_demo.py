@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs.demo import mnist
+from score_jax.configs.demo import mnist
 from score_jax.jobs.demo import demo
 
 

@@ -215,7 +215,7 @@ def test_other_verbs_of_a_model_of_latents_have_no_autoencoder(model, capsys):
 
 
 def test_the_autoencoder_reads_no_noise():
-    from configs.ldm import mnist_first_stage
+    from score_jax.configs.ldm import mnist_first_stage
 
     config = mnist_first_stage.get_config()
     config.sampler.num_steps = 7

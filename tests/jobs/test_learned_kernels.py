@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from configs.dpm2015 import dead_leaves, heartbeat, swiss_roll
 from score_jax import builder
 from score_jax.arrays import keys_per_example, normal_per_example
 from score_jax.builder.kernels import law_of
 from score_jax.cli.main import main
+from score_jax.configs.dpm2015 import dead_leaves, heartbeat, swiss_roll
 from score_jax.errors import InputError
 from score_jax.jobs.train import train
 from score_jax.losses import bound

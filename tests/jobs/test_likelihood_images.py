@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from configs import base
-from configs.ldm import mnist_class
 from score_jax import builder
 from score_jax.arrays import fold_in_each, keys_per_example, normal_per_example
 from score_jax.builder.sections import completed
 from score_jax.builder.workdirs import load_config, with_settings
 from score_jax.cli.verb import trained_of
+from score_jax.configs import base
+from score_jax.configs.ldm import mnist_class
 from score_jax.errors import InputError
 from score_jax.jobs import likelihood_calibration
 from score_jax.jobs.likelihood_calibration import calibrated

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from gaussian_experiment import COUNT, StopAfter, experiment, log_density, source
 
-from configs import base
 from score_jax import builder
 from score_jax.arrays import fold_in_each, keys_per_example
 from score_jax.codecs.pixels import Pixels
+from score_jax.configs import base
 from score_jax.errors import InputError
 from score_jax.jobs import likelihood
 from score_jax.jobs.likelihood_summary import headline

@@ -7,8 +7,8 @@ import pytest
 from gaussian_experiment import COUNT, experiment, source
 from sections import loss_of
 
-from configs import base
 from score_jax import builder
+from score_jax.configs import base
 from score_jax.errors import InputError
 from score_jax.jobs.train import restore_params, train
 from score_jax.prediction.predictor import from_score

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from configs import base
 from score_jax import builder
 from score_jax.cli import main as cli
+from score_jax.configs import base
 from score_jax.errors import InputError
 from score_jax.evaluation.digit_features import Classifier, save_classifier
 from score_jax.models.classifiers.digit_classifier import DigitClassifier

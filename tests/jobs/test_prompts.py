@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs.ldm import mnist_class, shapes_text
 from score_jax import builder
+from score_jax.configs.ldm import mnist_class, shapes_text
 from score_jax.errors import InputError
 from score_jax.jobs.prompts import Prompts, conditioned, read_prompts
 from score_jax.jobs.sample import Given

@@ -45,7 +45,7 @@ def cascade(runs):
     path = runs["clip"].parent / "cascade.py"
     named = ", ".join(repr(str(runs[name])) for name in ("prior", "decoder", "upsampler"))
     path.write_text(
-        "from configs import base\n\ndef get_config():\n"
+        "from score_jax.configs import base\n\ndef get_config():\n"
         f"    config = base.get_cascade({named})\n    config.data.update(image_size=8)\n"
         "    config.sampling.update(num_samples=8, batch_size=8)\n    return config\n"
     )
@@ -260,7 +260,7 @@ def test_an_autoregressive_prior_draws_embeddings_that_the_decoder_takes(runs, t
     assert len(np.unique(drawn["likeliest"], axis=0)) <= 2  # of two alignments above the half, one; and of no noise
     two = tmp_path / "two.py"
     two.write_text(
-        "from configs import base\n\ndef get_config():\n"
+        "from score_jax.configs import base\n\ndef get_config():\n"
         f"    config = base.get_cascade({str(runs['autoregressive'])!r}, {str(runs['decoder'])!r})\n"
         "    config.data.update(image_size=4)\n    config.sampling.update(num_samples=8, batch_size=8)\n"
         "    return config\n"

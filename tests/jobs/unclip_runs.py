@@ -5,8 +5,8 @@ from pathlib import Path
 _CONFIG = """
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.unclip.shared import of_embeddings, text_sizes, with_clip
+from score_jax.configs import base
+from score_jax.configs.unclip.shared import of_embeddings, text_sizes, with_clip
 from score_jax.cli.config_files import config_of_file
 
 def get_config():

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import base
-from configs.unclip import small_clip
-from configs.unclip.shared import of_embeddings, text_sizes
 from score_jax import builder
 from score_jax.codecs.embeddings import CLIP, STATISTICS
+from score_jax.configs import base
+from score_jax.configs.unclip import small_clip
+from score_jax.configs.unclip.shared import of_embeddings, text_sizes
 from score_jax.jobs.likelihood import by_ode
 from score_jax.models.conditions import TOKENS
 from score_jax.prediction.predictor import from_score

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import base
 from score_jax import builder
 from score_jax.builder import build_process
 from score_jax.builder.objective import _draws
 from score_jax.builder.sections import completed, made
+from score_jax.configs import base
 from score_jax.errors import InputError
 from score_jax.losses.weighting import likelihood
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import base
+from score_jax.configs import base
 
 Shape = tuple[int, ...]
 

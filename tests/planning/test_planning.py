@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import jax
 import pytest
 
-from configs.edm import cifar10_uncond_vp
 from score_jax import builder
 from score_jax.cli.main import main
+from score_jax.configs.edm import cifar10_uncond_vp
 from score_jax.errors import InputError
 from score_jax.jobs.plan import Planned, Setting, kept, settings_to_try, slice_facts, table, with_setting
 from score_jax.planning.chips import CHIPS, peak_flops

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sections import sampling_of
 
-from configs import base
 from score_jax.builder import build_process
+from score_jax.configs import base
 from score_jax.errors import InputError
 from score_jax.prediction.predictor import score_predictor
 from score_jax.processes.respacing import kept_levels

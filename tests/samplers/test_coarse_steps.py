@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sections import sampling_of
 
-from configs import base
 from score_jax.builder import build_process
 from score_jax.builder.sections import completed
+from score_jax.configs import base
 from score_jax.errors import InputError
 from score_jax.prediction.predictor import score_predictor
 from score_jax.samplers import coarseness, grids

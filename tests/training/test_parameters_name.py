@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import base
+from score_jax.configs import base
 from score_jax.training.run_config import save_config
 from score_jax.training.weights import load_params, parameters_name, save_params, save_params_orbax
 

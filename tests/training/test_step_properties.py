@@ -10,8 +10,8 @@ import optax
 import pytest
 from sections import loss_of
 
-from configs import base
 from score_jax import builder
+from score_jax.configs import base
 from score_jax.jobs.train import compiled_step, compiled_steps, fresh_state
 from score_jax.planning.hlo import collective_bytes
 from score_jax.runtime.sharding import make_mesh, over_batch, sharded_by_size

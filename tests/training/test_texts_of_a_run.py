@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from configs import base
+from score_jax.configs import base
 from score_jax.errors import InputError
 from score_jax.training.log import TrainingLog, read_curve
 from score_jax.training.run_config import save_config, stored_config

@@ -7,8 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from configs import base
 from score_jax.builder.sections import completed
+from score_jax.configs import base
 from score_jax.errors import InputError
 from score_jax.jobs import train as job
 from score_jax.runtime.sharding import check_divisible, make_mesh
