@@ -98,7 +98,8 @@ def installed(built, tmp_path_factory) -> Path:
     (packages / "here.pth").write_text("\n".join(here) + "\n")
     checked(
         *(sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet"),
-        *("--no-deps", "--no-index", "--disable-pip-version-check", built[0]),
+        # Not as what is there already: an editable installation may be seen from there too.
+        *("--ignore-installed", "--no-deps", "--no-index", "--disable-pip-version-check", built[0]),
     )
     return folder / "bin"
 
