@@ -22,12 +22,8 @@ JAX = "jax{}>=0.10,!=0.10.2,<0.13"
 DEMO = ["scikit-learn>=1.5", "mlxtend>=0.23.4", "matplotlib>=3.9"]
 TEXT = ["ftfy>=6.3", "regex>=2024.5", "tokenizers>=0.21"]
 EMOJI = ["fonttools>=4.50"]
-<<<<<<< HEAD
-DOCS = ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.30", "latex2mathml>=3.77"]
-PARQUET = ["pyarrow>=17"]
-=======
 DOCS = ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.30", "latex2mathml>=3.77", "ruff>=0.10"]
->>>>>>> package
+PARQUET = ["pyarrow>=17"]
 WANDB = ["wandb>=0.19"]
 MLFLOW = ["mlflow-skinny>=3.0", "sqlalchemy>=2.0", "alembic>=1.13"]
 DEV = [

@@ -48,6 +48,7 @@ if [[ ${1:-} == --short ]]; then
   few='--config.training.steps=4 --config.training.sample_every=0 --config.network.channels=8'
   sed -i "s|train    --data=FOLDER|& $few|; s|^score_jax evaluate.*|& --num_samples=16|" "$FOLDER/own.sh"
 fi
+# shellcheck source=/dev/null
 (source .venv/bin/activate && bash "$FOLDER/own.sh")
 section --python "In Python" >"$FOLDER/snippet.py"
 .venv/bin/python "$FOLDER/snippet.py"
