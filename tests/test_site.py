@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -126,7 +127,7 @@ def copy(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clone")
     for name in ("docs", "score_jax", "configs", "benchmarks", "launch"):
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    for path in (*ROOT.glob("*.md"), ROOT / "mkdocs.yml", ROOT / "LICENSE"):
+    for path in filter(Path.is_file, ROOT.iterdir()):  # which README.md may link to
         shutil.copy(path, folder)
     return folder
 
