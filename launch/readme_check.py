@@ -1,7 +1,7 @@
 """Prints the commands, or the Python, of sections of README.md as a script that stops at the first failure.
 
-    python launch/readme_check.py "On what the demo left"
-    python launch/readme_check.py --python "In Python"
+python launch/readme_check.py "On what the demo left"
+python launch/readme_check.py --python "In Python"
 """
 
 import re

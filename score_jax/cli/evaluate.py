@@ -107,7 +107,8 @@ def _measured_by(values: flags.FlagValues, models: Cascade, workdir: Path) -> li
     if values.features:
         return [(PLAIN, imported_features(values.features))]
     images, labels = evaluate.load_images(open_images(models, "train_split"))
-    return [(PLAIN, evaluate.trained_classifier(images, labels, workdir / "digit_classifier.npz").features())]
+    classifier = evaluate.trained_classifier(images, labels, workdir / "digit_classifier.npz")
+    return [(PLAIN, classifier.features(models.config.data.name))]
 
 
 def main(argv: list[str]) -> int:

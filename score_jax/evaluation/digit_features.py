@@ -1,7 +1,8 @@
 """The embedded features: a small classifier, trained here on the labels of the training split.
 
-Its metrics are called `fid_digits` and `kid_digits`. They compare models of one data set with each other; they are no
-substitute for FID with Inception features and are never called so.
+Its metrics are called `fid_digits` and `kid_digits`, of data that are no digits `fid_classes` and `kid_classes`. They
+compare models of one data set with each other; they are no substitute for FID with Inception features and are never
+called so.
 """
 
 import dataclasses
@@ -48,13 +49,14 @@ class Classifier:
         outputs: Any = DigitClassifier(self.classes).apply({"params": self.params}, images / 255.0)
         return outputs
 
-    def features(self) -> FeatureExtractor:
-        """For `extract`; the metrics are named after digits."""
+    def features(self, data: str = "mnist_5k") -> FeatureExtractor:
+        """Returns its features; the metrics are named after digits where the data of this name are digits."""
 
         def apply(params: Params, images: UInt8[Array, "b h w c"]) -> dict[str, Float[Array, "b d"]]:
             return {"features": Classifier(params, self.classes).apply(images)[1]}
 
-        return FeatureExtractor("digits", apply, params=self.params)
+        digits = any(word in Path(data).name.lower() for word in ("mnist", "digits"))
+        return FeatureExtractor("digits" if digits else "classes", apply, params=self.params)
 
 
 def _random_shift(key: KeyArray, image: Float[Array, "h w c"], amount: int) -> Float[Array, "h w c"]:
@@ -74,9 +76,9 @@ def train_classifier(
     """
     if labels.min() < 0 or len(np.unique(labels)) < 2 or labels.max() >= len(labels):
         raise InputError(
-            f"fid_digits needs a label for each image, of at least two classes, but the labels of these {len(labels)} "
-            f"images are {labels.min()} to {labels.max()}: put images into sub-folders by class, or give --features "
-            "or --protocol."
+            "A small classifier's features need a label for each image, of at least two classes, but the labels of "
+            f"these {len(labels)} images are {labels.min()} to {labels.max()}: put images into sub-folders by class, or "
+            "give --features or --protocol."
         )
     classes = int(labels.max()) + 1
     for rate in _RATES:
@@ -84,7 +86,7 @@ def train_classifier(
         if int(jnp.sum(jnp.std(_some_features(found, images), axis=0) > 0)) >= _ALIVE:
             return found
     raise InputError(
-        f"fid_digits cannot be measured: the features of the classifier are the same for nearly all of the "
+        "No distance can be measured: the features of the small classifier are the same for nearly all of the "
         f"{len(labels)} images. Give --features or --protocol."
     )
 

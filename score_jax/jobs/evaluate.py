@@ -54,7 +54,7 @@ def trained_classifier(
 ) -> digit_features.Classifier:
     """Returns the classifier kept at `path`, trained on these images first if there is none."""
     if not path.exists():
-        print("Training the classifier for the features of fid_digits.", flush=True)
+        print("Training a small classifier, whose features are compared.", flush=True)
         digit_features.save_classifier(path, digit_features.train_classifier(images, labels))
     return digit_features.load_classifier(path)
 

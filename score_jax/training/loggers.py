@@ -115,13 +115,14 @@ class WandB:
         import wandb
 
         self._made_image = wandb.Image
+        mode: Any = os.environ.get("WANDB_MODE", "offline")
         self._run = wandb.init(
             dir=str(run.workdir),
             project=PROJECT,
             name=run.workdir.name,
             id=_kept(run.workdir / "wandb_run.txt", lambda: uuid.uuid4().hex),
             resume="allow",
-            mode=os.environ.get("WANDB_MODE", "offline"),
+            mode=mode,
             config={section: dict(keys) if isinstance(keys, Mapping) else keys for section, keys in run.config.items()},
             settings=wandb.Settings(console="off", silent=True, disable_git=True, x_disable_stats=True),
         )

@@ -150,7 +150,7 @@ def test_a_folder_of_pictures_trains_samples_and_evaluates(tmp_path, capsys, mon
     assert np.load(workdir / "samples.npz")["arr_0"].shape == (8, 8, 8, 1)
     assert here("evaluate", f"--workdir={workdir}") == 0
     result = json.loads((workdir / "evaluation.json").read_text())
-    assert result["fid_digits_real"] < result["fid_digits_noise"]
+    assert result["fid_classes_real"] < result["fid_classes_noise"]
     assert "fid" not in result
     save_file(random_state(0, DINOv2(image_size=14, width=64, layers=1, heads=1)), tmp_path / "dinov2.safetensors")
     weights = (f"--dinov2_weights={tmp_path / 'dinov2.safetensors'}", "--allow_other_weights")

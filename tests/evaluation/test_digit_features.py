@@ -94,3 +94,16 @@ def test_a_classifier_whose_features_have_died_is_trained_anew(alive, tried, mon
         with pytest.raises(InputError, match="the features of the classifier are the same for nearly all of the 40"):
             digit_features.train_classifier(images, labels)
     assert len(rates) == tried and rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("mnist_5k", "digits"),
+        ("digits", "digits"),
+        ("folder:/data/MNIST-png", "digits"),
+        ("folder:/mnist/cats", "classes"),
+    ],
+)
+def test_metrics_of_data_that_are_no_digits_are_not_named_after_digits(data, name):
+    assert digit_features.Classifier({}, 2).features(data).name == name
