@@ -3,8 +3,11 @@
 import contextlib
 import importlib
 import io
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,3 +97,15 @@ def test_the_numbers_of_the_readme_are_those_of_the_code():
     words = {11: "Eleven", 12: "twelve"}
     assert f"{words[len(PROTOCOLS)]} protocols by name" in text
     assert f"{words[len(RELEASES)]} releases are read" in text
+
+
+@pytest.mark.slow
+def test_what_the_readme_prints_runs(tmp_path):
+    """In a clone of the last commit, after a demo of a few steps."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no clone")
+    environment = os.environ | {"VENV": sys.prefix, "TMPDIR": str(tmp_path)}
+    words = [ROOT / "launch" / "readme_check.sh", "--short"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "everything in README.md runs" in done.stdout

@@ -77,7 +77,7 @@ def train_classifier(
     if labels.min() < 0 or len(np.unique(labels)) < 2 or labels.max() >= len(labels):
         raise InputError(
             "A small classifier's features need a label for each image, of at least two classes, but those of "
-            f"these {len(labels)} images are {labels.min()} to {labels.max()}: put images into sub-folders by class, or "
+            f"these {len(labels)} are {labels.min()} to {labels.max()}: put images into sub-folders by class, or "
             "give --features or --protocol."
         )
     classes = int(labels.max()) + 1
