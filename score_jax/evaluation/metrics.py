@@ -20,7 +20,7 @@ from score_jax.evaluation.sliced_wasserstein import mind
 FULL = 50_000
 """Samples behind a number that may be compared with the papers'."""
 Logits = Callable[[Float[np.ndarray, "n d"], bool], Float[np.ndarray, "n k"]]
-_FEWEST = 4
+_FEWEST, _MANY = 4, 1000
 _HELD_OUT = "_held_out"
 _ROUNDING = 1e-10
 _INCEPTION_SCORES = {
@@ -108,6 +108,11 @@ def measure(
         values["warning"] = (
             f"{fid} is of {count:,} samples and lies above {name_of('fid', name, FULL)}{' of 50,000' if name else ''}: "
             f"compare it with numbers from as many alone. {'KD' if name else 'KID'} does not depend on their number."
+        )
+    if protocol is PLAIN and count is not None and count < _MANY:
+        fid = name_of("fid", name, None)
+        values["warning"] = (
+            f"{fid} of {count:,} samples is larger than that of many: compare it at equal numbers alone."
         )
     return values
 
