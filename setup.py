@@ -25,6 +25,7 @@ EMOJI = ["fonttools>=4.50"]
 DOCS = ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.30", "latex2mathml>=3.77"]
 PARQUET = ["pyarrow>=17"]
 LMDB = ["lmdb>=1.4"]
+APP = ["gradio>=6"]
 DEV = [
     "pytest>=8.3",
     "coverage>=7.6",
@@ -104,6 +105,7 @@ setup(
         "docs": DOCS,
         "parquet": PARQUET,
         "lmdb": LMDB,
+        "app": APP,
         "dev": DEV + DEMO + TEXT + EMOJI + DOCS + PARQUET + LMDB,
     },
 )
