@@ -20,13 +20,15 @@ from score_jax.jobs.trained import Trained
 
 _PAINTED = 384
 """Pixels of the side of an image that is painted on, about."""
+_BRUSH = "#f97316"
 _ONE = {"concurrency_id": "model", "concurrency_limit": 1}
 """One piece of work at a time: a second would need the memory of a second."""
 CSS = f"""
-.shown {{ --soft: var(--body-text-color-subdued); --line: var(--border-color-primary); --accent: #2563eb;
+.shown {{ --soft: #64748b; --line: var(--border-color-primary);
   {FIGURES}
-  h2 {{ font-size: 1.1rem; font-weight: 600; margin: .4rem 0; }}
-  figure + h2 {{ margin-top: 1.4rem; }} figcaption {{ font-size: .85rem; margin-top: .3rem; }}
+  h2 {{ font-size: 1.1rem; font-weight: 600; margin: .4rem 0; }} figure + h2 {{ margin-top: 1.4rem; }}
+  figcaption {{ font-size: .85rem; margin-top: .3rem; }} .wrong {{ color: #c2410c; font-weight: 600; }}
+  table, tr, th, td {{ border-width: 0 !important; }} tr {{ border-bottom: 1px solid var(--line) !important; }}
 }}
 .gradio-container {{ max-width: 76rem !important; }}
 """
@@ -60,7 +62,10 @@ class _Page:
 
         @functools.wraps(function)
         def worked(shown: dict[str, str], *inputs: Any) -> tuple[str, dict[str, str], Any]:
-            section = _told(self.gr, function)(*inputs)
+            try:
+                section = function(*inputs)
+            except (InputError, Outage) as error:
+                return _wrong(error), shown, self.gr.update()
             shown = shown | {tab: section}
             path = Path(tempfile.mkdtemp(dir=self.folder)) / "score_jax.html"
             write_page(path, _title(self.model), _about(self.model), list(shown.values()))
@@ -88,9 +93,11 @@ def build(gr: Any, model: Trained, folder: Path) -> Any:
     """
     can = app.abilities(model)
     with gr.Blocks(title=f"score_jax: {model.workdir.name}", analytics_enabled=False) as blocks:
-        with gr.Row(equal_height=True):
+        with gr.Row():
             gr.Markdown(f"# {_escaped(_title(model))}\n{_escaped(_about(model))}")
-            download = gr.DownloadButton("Download what is shown (HTML)", interactive=False, size="sm", scale=0)
+            download = gr.DownloadButton(
+                "Download what is shown (HTML)", interactive=False, size="sm", scale=0, min_width=260
+            )
         page = _Page(gr, model, can, folder, gr.State({}), download)
         if can.solvers:
             with gr.Tab("Sample"):
@@ -121,17 +128,12 @@ def _escaped(text: str) -> str:
     return html.escape(text).replace("_", "\\_").replace("*", "\\*")
 
 
-def _told(gr: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, whose messages to the user are shown in the page."""
+def _hint(text: str) -> str:
+    return f'<div class="shown"><p>{html.escape(text)}</p></div>'
 
-    def told(*inputs: Any) -> Any:
-        try:
-            return function(*inputs)
-        except (InputError, Outage) as error:
-            line = html.escape(str(error))
-            raise gr.Error(line, duration=None, title="Not possible", print_exception=False) from error
 
-    return told
+def _wrong(error: InputError | Outage) -> str:
+    return f'<div class="shown"><p class="wrong" role="alert">{html.escape(str(error))}</p></div>'
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -148,7 +150,7 @@ class _Controls:
         own = (self.model.config.sampler.name, app.own_steps(self.model))
         if not app.takes_steps(given["solver"]) or (given["solver"], given.get("steps")) == own:
             given["steps"] = None
-        return Draw(**{name: value for name, value in given.items() if value is not None})
+        return Draw(**given)
 
 
 def _controls(page: _Page, solvers: tuple[str, ...], *, stepping: bool = True, count: int = 8) -> _Controls:
@@ -202,10 +204,6 @@ def _note(asked: Draw) -> str:
     return f"Seed {asked.seed}{guided}{prompt}."
 
 
-def _hint(text: str) -> str:
-    return f'<div class="shown"><p>{html.escape(text)}</p></div>'
-
-
 def _file(file: str | None) -> str:
     if not file:
         raise InputError("Give an image first.")
@@ -222,7 +220,7 @@ def _likelihood(page: _Page) -> None:
     gr = page.gr
     with gr.Row():
         with gr.Column(scale=1, min_width=260):
-            file = gr.File(label="Image, of any size", height=140)
+            file = gr.File(label="Image, of any size", height=140, elem_id="measured")
             label = _class_of_image(page)
             place = gr.Column()
         with gr.Column(scale=3):
@@ -251,10 +249,10 @@ def _edit(page: _Page) -> None:
         with gr.Column(scale=1, min_width=260):
             task = gr.Radio(list(tasks), value=tasks[0], label="Task")
             strength = gr.Slider(0.05, 1, 0.5, step=0.05, label="Strength: share of the steps taken", visible=False)
-            controls = _controls(page, page.can.editors)
+            controls = _controls(page, page.can.editors, count=7)
             place = gr.Column()
         with gr.Column(scale=3):
-            file = gr.File(label="Image, of any size", height=120)
+            file = gr.File(label="Image, of any size", height=130, elem_id="edited")
             editor = gr.ImageEditor(
                 label="Paint over what is to be drawn anew",
                 visible=tasks[0] == "inpaint",
@@ -263,15 +261,20 @@ def _edit(page: _Page) -> None:
                 layers=False,
                 canvas_size=(side, side),
                 fixed_canvas=True,
-                brush=gr.Brush(default_size=side // 8, colors=["#ffffff"], color_mode="fixed"),
+                brush=gr.Brush(default_size=side // 8, colors=[_BRUSH], color_mode="fixed"),
                 buttons=[],
+                height=side + 90,
+                placeholder="Give an image first",
                 elem_id="painted",
             )
             shown = gr.HTML()
 
-    def read(file: str | None) -> Any:
-        image = app.read_image(model, _file(file))
-        return {"background": sections.for_painting(image, side), "layers": [], "composite": None}
+    def read(file: str | None) -> tuple[Any, str]:
+        try:
+            image = app.read_image(model, _file(file))
+        except InputError as error:
+            return None, _wrong(error)
+        return {"background": sections.for_painting(image, side), "layers": [], "composite": None}, ""
 
     def run(task: str, strength: float, file: str | None, editor: Any, *values: Any) -> str:
         asked, image = controls.draw(values), app.read_image(model, _file(file))
@@ -279,7 +282,7 @@ def _edit(page: _Page) -> None:
         found, images = app.edited(model, asked, task, image, painted, strength if task == "sdedit" else None)
         return sections.of_edit(found, images, f"{task} by {asked.solver}. {_note(asked)}")
 
-    file.upload(_told(gr, read), file, editor)
+    file.upload(read, file, [editor, shown])
     task.change(lambda task: gr.update(visible=task == "inpaint"), task, editor, queue=False)
     task.change(lambda task: gr.update(visible=task == "sdedit"), task, strength, queue=False)
     with place:

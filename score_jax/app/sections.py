@@ -58,7 +58,8 @@ def of_likelihood(found: Likelihood, image: UInt8[np.ndarray, "h w c"]) -> str:
         ["method", summary["method"], method[summary["method"]]],
     ]
     seen = picture(_alone(image), "the image as the model sees it")
-    return section("Likelihood", f"{seen}{table(['', 'value', 'what it is'], rows, 1)}")
+    numbers = table(["", "value", "what it is"], rows, 1)
+    return section("Likelihood", f'<div class="beside">{seen}<div class="wide">{numbers}</div></div>')
 
 
 def of_encoding(columns: Columns) -> str:
@@ -66,7 +67,7 @@ def of_encoding(columns: Columns) -> str:
     image, latent, back = columns["images"][0], columns["latents"][0], columns["reconstructions"][0]
     parts = [
         ("image", image),
-        (f"latent, {latent.std():.2f} standard deviation", _levels(latent)),
+        (f"latent, standard deviation {latent.std():.2f}", _levels(latent / latent.std())),
         ("decoded", back),
     ]
     figures = "".join(f"<div>{picture(_alone(pixels), name)}<br>{name}</div>" for name, pixels in parts)
@@ -75,7 +76,7 @@ def of_encoding(columns: Columns) -> str:
         "Latent by the ODE, and back",
         f'<div class="beside">{figures}</div>',
         f"The decoded image differs by {error:.3f} grey levels of 255 (rms); {evaluations:.0f} evaluations there and "
-        "back. The latent is shown from -3 to 3.",
+        "back. The latent is shown from -3 to 3 of its standard deviations.",
     )
 
 

@@ -48,7 +48,7 @@ def served(gr: Any, model: Trained, *, host: str = LOOPBACK, port: int = 0) -> I
     Raises:
       InputError: the run draws no images, or nothing can listen there.
     """
-    port = _free_port(host, port)
+    port = free_port(host, port)
     with tempfile.TemporaryDirectory(prefix="score_jax_app_") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         blocks = page.build(gr, model, Path(folder))
@@ -79,8 +79,8 @@ def wait_for(stop: Stop) -> None:
         time.sleep(0.2)
 
 
-def _free_port(host: str, port: int) -> int:
-    """The port, or a free one in the place of 0.
+def free_port(host: str, port: int) -> int:
+    """Returns the port, or a free one in the place of 0.
 
     Raises:
       InputError: nothing can listen there.

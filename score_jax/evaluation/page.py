@@ -20,7 +20,8 @@ img { image-rendering: pixelated; background: #fff; border-radius: 4px; }
 .times { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; text-align: center; font-size: .7rem;
          color: var(--soft); }
 .heads { font-size: .8rem; line-height: 1.3; padding-bottom: .3rem; }
-.beside { display: flex; flex-wrap: wrap; gap: 1rem; font-size: .8rem; color: var(--soft); }
+.beside { display: flex; flex-wrap: wrap; gap: 1rem; font-size: .8rem; align-items: start; }
+.beside .wide { flex: 1 1 24rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .93rem; }
 th, td { text-align: left; padding: .4rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.number { font-variant-numeric: tabular-nums; white-space: nowrap; font-weight: 600; }
