@@ -1,7 +1,6 @@
 """The page: tabs of what a model can do, of Gradio's components."""
 
 import dataclasses
-import functools
 import html
 import tempfile
 from collections.abc import Callable
@@ -60,7 +59,6 @@ class _Page:
         A message to the user is shown as one.
         """
 
-        @functools.wraps(function)
         def worked(shown: dict[str, str], *inputs: Any) -> tuple[str, dict[str, str], Any]:
             try:
                 section = function(*inputs)

@@ -50,10 +50,12 @@ def of_likelihood(found: Likelihood, image: UInt8[np.ndarray, "h w c"]) -> str:
     between = "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
     of = {"latents": "bits/dim of latents", "images": "bits/dim of images"}.get(summary.get("of", ""), "bits/dim")
     method = {"ode": "exact, by the probability-flow ODE", "vlb": "the variational bound", "bound": "the bound K"}
+    x0 = "the encoder's latents" if summary.get("of") == "latents" else "the noise of dequantisation"
+    drawn = {"ode": f"of {x0}, and of the probes of the divergence", "vlb": "of the noise", "bound": "of the noise"}
     rows = [
         [of, shown, "mean over draws of noise, ± its standard error"],
         ["95 % interval", between, "by Student's t"],
-        ["draws", str(summary["count"]), "of the noise of dequantisation, and of the probes of the divergence"],
+        ["draws", str(summary["count"]), drawn[summary["method"]]],
         ["evaluations", f"{summary['nfe_mean']:.0f}", "of the network for each draw"],
         ["method", summary["method"], method[summary["method"]]],
     ]
@@ -82,8 +84,9 @@ def of_encoding(columns: Columns) -> str:
 
 def of_edit(task: Task, images: Shaped[np.ndarray, "n h w c"], what: str) -> str:
     """Returns what was known of the image, then the results."""
-    shown = np.concatenate([task.shown[None], images])
-    return section("Edit", picture(_grid(shown), "the known part, then the results"), f"First what is known. {what}")
+    together = np.concatenate([task.shown[None], images])
+    shown = picture(_grid(together), "the known part, then the results")
+    return section("Edit", shown, f"First what is known, then {what}")
 
 
 def for_painting(image: UInt8[np.ndarray, "h w c"], side: int) -> UInt8[np.ndarray, "H W 3"]:
