@@ -24,6 +24,7 @@ TEXT = ["ftfy>=6.3", "regex>=2024.5", "tokenizers>=0.21"]
 EMOJI = ["fonttools>=4.50"]
 DOCS = ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.30", "latex2mathml>=3.77", "ruff>=0.10"]
 PARQUET = ["pyarrow>=17"]
+APP = ["gradio>=6"]
 WANDB = ["wandb>=0.19"]
 MLFLOW = ["mlflow-skinny>=3.0", "sqlalchemy>=2.0", "alembic>=1.13"]
 DEV = [
@@ -107,6 +108,7 @@ setup(
         "mlflow": MLFLOW,
         "docs": DOCS,
         "parquet": PARQUET,
+        "app": APP,
         "dev": DEV + DEMO + TEXT + EMOJI + WANDB + MLFLOW + DOCS + PARQUET,
     },
 )

@@ -23,7 +23,6 @@ from unclip_runs import folder_of
 
 from report import Claim, emit
 from score_jax import builder
-from score_jax.cli.verb import Trained, trained_of
 from score_jax.data.captioned_checker import judged
 from score_jax.data.captioned_shapes import COLOURS, SHAPES, SIDE, Placed, combinations, draw, draw_jitter
 from score_jax.evaluation.image_grid import save_png
@@ -31,6 +30,7 @@ from score_jax.jobs import blend
 from score_jax.jobs.edit import Task, read_task
 from score_jax.jobs.sample import Given
 from score_jax.jobs.sample import draw as draw_samples
+from score_jax.jobs.trained import Trained, trained_of
 
 POSITION, ROWS, COLUMNS = "on the left", slice(5, 27), slice(0, 20)
 """Where the objects are, and where images are painted anew: what such an object may cover."""

@@ -13,7 +13,6 @@ from unclip_edits import Edits
 
 from score_jax import builder
 from score_jax.builder.workdirs import load_config
-from score_jax.cli.verb import trained_of
 from score_jax.data.captioned_checker import share_right
 from score_jax.data.captioned_shapes import combinations, draw, draw_jitter, held_out, parse_caption
 from score_jax.evaluation.frechet import frechet_distance
@@ -21,6 +20,7 @@ from score_jax.evaluation.statistics import moments
 from score_jax.jobs.open_split import open_split
 from score_jax.jobs.sample import Given
 from score_jax.jobs.sample import draw as draw_samples
+from score_jax.jobs.trained import trained_of
 from score_jax.jobs.variations import Decoder, Embeddings, Pair, decoder_of, pair_of
 from score_jax.runtime.results import write_arrays
 

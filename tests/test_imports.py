@@ -25,7 +25,7 @@ ROOMS = rooms_of((ROOT / "docs" / "architecture.md").read_text())
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 BESIDE_ROOMS = ("contract", "parity", "workdirs")
 """Folders of tests that are of no single room."""
-ONLY_IN = {"flax": "models", "tensorflow_datasets": "data", "tensorflow": None, "torch": None}
+ONLY_IN = {"flax": "models", "tensorflow_datasets": "data", "gradio": "app", "tensorflow": None, "torch": None}
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 500, 80
 
 

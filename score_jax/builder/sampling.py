@@ -18,12 +18,11 @@ from score_jax.builder.grid import check_half_score
 from score_jax.builder.guidance_options import ClassifierFree
 from score_jax.builder.kernels import KernelSampling, build_kernel_sampling
 from score_jax.builder.model_facts import ModelFacts
-from score_jax.builder.options import CHAIN, CODES, CONTINUOUS, KERNELS, Options
-from score_jax.builder.processes import NoProcess, kind_of
+from score_jax.builder.options import Options
+from score_jax.builder.possible_samplers import check_possible
 from score_jax.builder.sampler_options import (
     DDIM,
     PLMS,
-    SAMPLERS,
     Ancestral,
     DPMSolver2M,
     DPMSolver2S,
@@ -305,28 +304,6 @@ def _uniform_start(keys: KeyBatch, like: Batch) -> Batch:
 _INITIAL = {"prior": None, "uniform": _uniform_start}
 
 
-def _check_possible(c: Options, model: ModelFacts) -> None:
-    """Raises InputError where the method is not one of the model's process."""
-    if isinstance(model.process, NoProcess):
-        raise InputError(
-            f"sampler.name for process {model.process_name!r}: this run is no generative model. Give the workdir of a "
-            "model of its latents."
-        )
-    kind = kind_of(model.process_name)
-    other = {
-        CONTINUOUS: {Langevin, ReverseKernels, OneByOne},
-        CHAIN: {ProbabilityFlow, EulerMaruyama, ReverseKernels, OneByOne},
-        KERNELS: set(SAMPLERS.values()) - {ReverseKernels},
-        CODES: set(SAMPLERS.values()) - {OneByOne},
-    }[kind]
-    if kind == CHAIN and isinstance(c, Stepping) and c.discretisation == "score_sde":
-        other = other - {EulerMaruyama}
-    if type(c) in other:
-        name = next(name for name, options in SAMPLERS.items() if options is type(c))
-        possible = [name for name, options in SAMPLERS.items() if options not in other]
-        raise unknown_name(f"sampler.name for process {model.process_name!r}:", name, possible)
-
-
 def _bounded(c: SamplerOptions, model: ModelFacts, process: NoiseSchedule) -> Callable[[Predictor], Predictor]:
     """The model with its x0 held as `threshold` says.
 
@@ -413,7 +390,7 @@ def build_sampling(
     Raises:
       InputError: the method does not go with the process, an option with another, or the moments with the walk.
     """
-    _check_possible(c, model)
+    check_possible(c, model)
     if isinstance(c, ReverseKernels):
         if guide is not None or edit is not None or start is not None:
             raise InputError(

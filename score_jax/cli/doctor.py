@@ -22,6 +22,7 @@ EXTRAS = {
     "tpu": "runs on TPUs",
     "text": "prompts, by CLIP's tokenizer",
     "demo": "the demo's data set, its classifier and its plots",
+    "app": "the page of the verb app",
     "wandb": "logs to Weights & Biases",
     "mlflow": "logs to MLflow",
     "docs": "the documentation as a site",

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from score_jax.cli.verb import Trained, define_step, load_trained, measured, parse_flags, with_aliases
+from score_jax.cli.verb import define_step, load_trained, parse_flags, with_aliases
 from score_jax.errors import InputError
 from score_jax.evaluation.image_grid import save_png
 from score_jax.evaluation.pictures import picture
@@ -17,6 +17,7 @@ from score_jax.jobs.edit import Task, read_task
 from score_jax.jobs.guide import load_classifier
 from score_jax.jobs.prompts import TOKENS, Prompts, conditioned, with_embeddings
 from score_jax.jobs.sample import Drawn, Given, draw
+from score_jax.jobs.trained import Trained, measured
 from score_jax.runtime.results import provenance, write_arrays, write_json
 from score_jax.training.weights import parameters_name
 

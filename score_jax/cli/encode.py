@@ -6,12 +6,13 @@ import jax
 from absl import flags
 
 from score_jax.builder.options import Values
-from score_jax.cli.verb import Trained, define_step, load_trained, parse_flags, trained_of
+from score_jax.cli.verb import define_step, load_trained, parse_flags
 from score_jax.errors import InputError
 from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.jobs import encode
 from score_jax.jobs.encode_latents import encode_latents
 from score_jax.jobs.open_split import open_split
+from score_jax.jobs.trained import Trained, trained_of
 from score_jax.runtime.results import check_result, provenance, write_arrays, write_json
 from score_jax.training.weights import parameters_name
 

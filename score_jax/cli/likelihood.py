@@ -8,7 +8,7 @@ import jax
 
 from score_jax.builder.likelihood_options import OfData, OfImages
 from score_jax.cli.functions import likelihood_function, names_function
-from score_jax.cli.verb import Trained, define_step, load_trained, parse_flags, with_aliases
+from score_jax.cli.verb import define_step, load_trained, parse_flags, with_aliases
 from score_jax.codecs.latents import Latents
 from score_jax.errors import InputError
 from score_jax.jobs import likelihood
@@ -17,6 +17,7 @@ from score_jax.jobs.likelihood_calibration import calibrated
 from score_jax.jobs.likelihood_latents import latents_of
 from score_jax.jobs.likelihood_summary import headline
 from score_jax.jobs.open_split import open_split
+from score_jax.jobs.trained import Trained
 from score_jax.runtime.multihost import print_once
 from score_jax.runtime.parts import Interrupted
 from score_jax.runtime.stop import stop_on_signals

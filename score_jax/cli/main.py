@@ -32,6 +32,7 @@ VERBS = {
     "convert": "convert published weights into a workdir that the other verbs read",
     "inspect": "list what checkpoints hold, and check that they are not damaged",
     "export": "write only the parameters, for sharing, as safetensors or orbax",
+    "app": "open a page to play with a trained model in a browser",
     "demo": "train, sample, measure and report on real images, in one command",
     "plan": "compute memory and time on a TPU slice with the TPU compiler, without a TPU",
     "preflight": "look at every machine of a job, and name the one that is bad",

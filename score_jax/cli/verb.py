@@ -1,28 +1,21 @@
 """What the verbs share: their flags, and the model of a workdir."""
 
-import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 
 from absl import flags
-from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
-from score_jax import builder
 from score_jax.builder.sections import is_cascade
-from score_jax.builder.workdirs import load_config, respace
+from score_jax.builder.workdirs import respace
 from score_jax.cli import config_flags
 from score_jax.errors import InputError
-from score_jax.jobs.analytic_variance import with_measured
 from score_jax.jobs.cascades import Cascade, Stage, claim_folder, load_cascade
 from score_jax.jobs.enlarge import enlarging
 from score_jax.jobs.guide import load_classifier
 from score_jax.jobs.prompts import Prompts, conditioned, read_prompts
 from score_jax.jobs.sample import BALANCED_LABELS, RANDOM_LABEL
-from score_jax.jobs.train import restore_params
+from score_jax.jobs.trained import Trained, measured, trained
 from score_jax.runtime.multihost import on_first_process
 from score_jax.runtime.sharding import make_mesh
-from score_jax.typing import Params
 
 
 def parse_flags(
@@ -82,18 +75,6 @@ def with_aliases(argv: list[str]) -> list[str]:
     return words
 
 
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """A trained model, ready to use: averaged parameters on a mesh."""
-
-    config: ConfigDict
-    workdir: Path
-    experiment: builder.Experiment
-    mesh: Mesh
-    params: Params
-    step: int
-
-
 PROMPTS = ("prompt", "prompts", "negative_prompt")
 """Flags of texts that samples are drawn by."""
 
@@ -123,7 +104,7 @@ def load_trained(values: flags.FlagValues) -> Trained:
     Raises:
       InputError: the config or the checkpoint is missing or does not fit.
     """
-    return _trained(values.config, config_flags.required_workdir(values), values.step)
+    return trained(values.config, config_flags.required_workdir(values), values.step)
 
 
 def _prompts(values: flags.FlagValues) -> Prompts:
@@ -163,28 +144,3 @@ def drawing_of(model: Trained, values: flags.FlagValues, count: int) -> tuple[Ca
     given = conditioned(given, model.experiment, model.workdir, count, prompts)
     stage = Stage(measured(model).experiment, model.params, model.workdir, model.step, given)
     return Cascade(model.config, (stage,), model.mesh), count
-
-
-def measured(model: Trained) -> Trained:
-    """The model with what its sampler must know of it, measured on training data where its workdir has it not.
-
-    Raises:
-      InputError: the training data is not there.
-    """
-    experiment = with_measured(model.experiment, model.params, model.workdir, model.step, model.mesh)
-    return dataclasses.replace(model, experiment=experiment)
-
-
-def trained_of(workdir: Path) -> Trained:
-    """The model of a workdir, as it was trained, at its newest checkpoint.
-
-    Raises:
-      InputError: config or checkpoint are missing or do not fit.
-    """
-    return _trained(load_config(workdir), workdir, None)
-
-
-def _trained(config: ConfigDict, workdir: Path, step: int | None) -> Trained:
-    experiment, mesh = builder.experiment(config), make_mesh()
-    params, found = restore_params(config, experiment, workdir, mesh, step)
-    return Trained(experiment.config, workdir, experiment, mesh, params, found)

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, UInt8
 
 from score_jax.evaluation import report_figures
 from score_jax.evaluation.image_grid import grid
-from score_jax.evaluation.page import picture, section, table, write_page
+from score_jax.evaluation.page import picture, section, strips, table, write_page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,15 +59,6 @@ class ReportData:
     durations: dict[str, float]
 
 
-def _trajectories(data: ReportData) -> str:
-    """One row per example, each column headed from below by its time."""
-    states = len(data.times)
-    strips = grid(data.trajectory.reshape(-1, *data.trajectory.shape[2:]), states)
-    times = "".join(f"<span>{t:.2f}</span>" for t in data.times)
-    image = picture(strips, "trajectories from noise to image")
-    return f'<div class="strips">{image}<div class="times">{times}</div></div>'
-
-
 def _classes(counts: dict[str, int] | None) -> str:
     if counts is None:
         return ""
@@ -92,7 +83,7 @@ def write_report(path: Path, data: ReportData) -> None:
         section("Numbers", table(["", "value", "uncertainty", "what it is"], numbers, 1)),
         section(
             "From noise to image",
-            _trajectories(data),
+            strips(data.trajectory, data.times),
             "Each row is one sample; below each column its time t, where t = 0 is data.",
         ),
         section("Loss", report_figures.loss_curve(data.loss_steps, data.losses)),

@@ -1,6 +1,5 @@
 """`demo`: train, sample, measure, report. A demo cut short resumes."""
 
-import dataclasses
 import importlib.metadata
 import json
 import math
@@ -8,7 +7,6 @@ import platform
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -28,14 +26,14 @@ from score_jax.jobs.open_split import open_split
 from score_jax.jobs.sample import Drawn, draw
 from score_jax.jobs.stage_times import StageTimes
 from score_jax.jobs.train import restore_params, train
-from score_jax.processes.gaussian import NoiseSchedule
+from score_jax.jobs.trajectory import from_noise_to_image
 from score_jax.runtime.results import provenance, write_json
 from score_jax.runtime.sharding import make_mesh
 from score_jax.runtime.stop import Stop, stop_on_signals
 from score_jax.training.log import read_curve
 from score_jax.typing import Params
 
-_TRAJECTORIES, _SAVED, _STATES, _GRID = 6, 61, 9, 64
+_TRAJECTORIES, _SAVED, _GRID = 6, 61, 64
 _CELL = 64
 """Pixels of a small image's side in the pictures."""
 
@@ -134,19 +132,6 @@ def _report(
             durations=durations,
         ),
     )
-
-
-def from_noise_to_image(saved: Drawn, process: NoiseSchedule) -> Drawn:
-    """The samples with as many states of their trajectories as a page shows, in about even steps of the image's share.
-
-    Args:
-      saved: samples with many states.
-      process: whose alpha is that share.
-    """
-    alpha = np.asarray(process.alpha(jnp.asarray(saved.times)))
-    wanted = np.linspace(alpha[0], alpha[-1], _STATES)
-    states = np.unique(np.abs(alpha[None] - wanted[:, None]).argmin(axis=1))
-    return dataclasses.replace(saved, trajectory=saved.trajectory[:, states], times=saved.times[states])
 
 
 def _measure_likelihood(

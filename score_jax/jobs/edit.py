@@ -188,21 +188,54 @@ def read_task(
     """
     if task not in TASKS:
         raise unknown_name("--task", task, TASKS)
-    _check_noise(config, task, noise)
-    _check_strength(task, strength)
-    data, codec = config.data, codec_of(config)
+    data = config.data
     as_array = data.name in TOYS
     whole = _read_example(image, data) if as_array else images.decode(Path(image), image)
     pixels = whole if as_array else fitted(whole, data, image)
-    everywhere = np.ones(pixels.shape, np.float32)
+    if task == "inpaint" and not mask:
+        raise InputError("--task=inpaint needs --mask=FILE: an image that is white where the picture is unknown.")
+    painted = None
+    if mask and task in ("inpaint", "blend"):
+        painted = (
+            (_read_array(mask, data) > 0).astype(np.float32)
+            if as_array
+            else read_mask(Path(mask), whole, data.image_size, _resize_of(data))
+        )
+    return task_of(config, task, pixels, painted, noise, strength)
+
+
+def task_of(
+    config: ConfigDict,
+    task: str,
+    pixels: Shaped[np.ndarray, "h w c"],
+    painted: Float[np.ndarray, "h w _"] | None = None,
+    noise: float | None = None,
+    strength: float | None = None,
+) -> Task:
+    """Returns what is known of an image, in the shape and type of the data.
+
+    Args:
+      config: of the run.
+      task: of `TASKS`.
+      pixels: the image.
+      painted: of inpaint and blend: 1 where the image is painted anew; None: everywhere.
+      noise: as of `read_task`.
+      strength: likewise.
+
+    Raises:
+      InputError: the model cannot do the task, or nothing is painted or, of inpaint, nothing is kept.
+    """
+    _check_noise(config, task, noise)
+    _check_strength(task, strength)
+    data, codec, everywhere = config.data, codec_of(config), np.ones(pixels.shape, np.float32)
     if task == "sdedit":
         return Task(None, pixels, pixels, everywhere, strength=strength)
     if task == "denoise":
         seen = measurements.mask(jnp.asarray(everywhere)[None])
         return Task(seen, pixels, pixels, everywhere, noise=float(noise or 0.0))
     if task == "colorize":
-        if config.data.channels != 3:
-            raise InputError(f"--task=colorize needs a model with 3 channels, but this one has {config.data.channels}.")
+        if data.channels != 3:
+            raise InputError(f"--task=colorize needs a model with 3 channels, but this one has {data.channels}.")
         if not isinstance(codec, Pixels):
             raise InputError(
                 "--task=colorize needs a model of pixels, and this one models latents: choose another task."
@@ -210,21 +243,13 @@ def read_task(
         grey = pixels.mean(axis=-1, keepdims=True).round().astype(np.uint8)
         shown = np.repeat(grey, 3, axis=-1)
         return Task(measurements.grey(), pixels, shown, np.ones_like(grey, np.float32), colours=True)
-    if not mask and task == "inpaint":
-        raise InputError("--task=inpaint needs --mask=FILE: an image that is white where the picture is unknown.")
-    painted = np.ones((*pixels.shape[:2], 1), np.float32)
-    if mask:
-        painted = (
-            (_read_array(mask, data) > 0).astype(np.float32)
-            if as_array
-            else read_mask(Path(mask), whole, data.image_size, _resize_of(data))
-        )
+    painted = np.ones((*pixels.shape[:2], 1), np.float32) if painted is None else painted
     if not painted.any():
         raise InputError(
-            f"The mask {mask} has no white pixel after resizing to {data.image_size} pixels: make the white "
-            "part larger."
+            f"The mask has no white pixel after resizing to {data.image_size} pixels: make the white part larger."
         )
     if task == "inpaint" and painted.all():
-        raise InputError(f"The mask {mask} is white everywhere, so nothing of the image is kept: use `sample` instead.")
-    shown = pixels if task == "blend" else np.where(painted > 0, 0 if as_array else 128, pixels).astype(pixels.dtype)
+        raise InputError("The mask is white everywhere, so nothing of the image is kept: use `sample` instead.")
+    nothing = 0 if data.name in TOYS else 128
+    shown = pixels if task == "blend" else np.where(painted > 0, nothing, pixels).astype(pixels.dtype)
     return Task(_held_in(codec, painted), pixels, shown, painted)

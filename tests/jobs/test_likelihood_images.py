@@ -13,13 +13,13 @@ from score_jax import builder
 from score_jax.arrays import fold_in_each, keys_per_example, normal_per_example
 from score_jax.builder.sections import completed
 from score_jax.builder.workdirs import load_config, with_settings
-from score_jax.cli.verb import trained_of
 from score_jax.configs import base
 from score_jax.configs.ldm import mnist_class
 from score_jax.errors import InputError
 from score_jax.jobs import likelihood_calibration
 from score_jax.jobs.likelihood_calibration import calibrated
 from score_jax.jobs.open_split import open_split
+from score_jax.jobs.trained import trained_of
 from score_jax.runtime.sharding import make_mesh
 from score_jax.training.run_config import save_config
 from score_jax.training.weights import save_params
