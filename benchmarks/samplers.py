@@ -43,7 +43,10 @@ from score_jax.processes.noise import brownian
 from score_jax.processes.respacing import kept_levels
 from score_jax.samplers import dpm_solver, grids, heun, langevin, steps
 from score_jax.samplers.chain import run_chain
+from score_jax.samplers.deis import deis
+from score_jax.samplers.exponential import no_answers
 from score_jax.samplers.ode import AdaptiveODE, integrate_drift
+from score_jax.samplers.unipc import nothing_before, unipc
 
 PROCESS, EDM = VP(), LinearVE(80.0)
 T_MIN = 0.01  # where orders are measured: below, the mixture's score is stiff and needs other grids
@@ -72,7 +75,10 @@ DETERMINISTIC = {
     "euler": (heun.first_order(EDM), None, 1, "edm"),
     "heun": (heun.second_order(EDM), None, 2, "edm"),
     "midpoint": (heun.second_order(EDM, alpha=0.5), None, 2, "edm"),
-    "dpm_solver_2m": (dpm_solver.multistep(PROCESS), dpm_solver.no_memory, 2, "vp"),
+    "dpm_solver_2m": (dpm_solver.multistep(PROCESS), functools.partial(no_answers, count=1), 2, "vp"),
+    "dpm_solver_3m": (dpm_solver.multistep(PROCESS, 3), functools.partial(no_answers, count=2), 3, "vp"),
+    "unipc": (unipc(PROCESS, 3), functools.partial(nothing_before, order=3), 3, "vp"),
+    "deis": (deis(PROCESS, 3), functools.partial(no_answers, count=2), 3, "vp"),
     "dpm_solver_2s": (dpm_solver.singlestep(PROCESS), None, 2, "vp"),
 }
 # Rules with noise, and the order in which they converge in law.
@@ -268,7 +274,7 @@ def overhead_claims(rounds: int, num_steps: int) -> list[Claim]:
         "ancestral": (steps.ancestral(PROCESS), None),
         "ddim": (steps.ddim(PROCESS), None),
         "heun": (heun.second_order(PROCESS), None),
-        "dpm_solver_2m": (dpm_solver.multistep(PROCESS), dpm_solver.no_memory),
+        "dpm_solver_2m": (dpm_solver.multistep(PROCESS), functools.partial(no_answers, count=1)),
         "predictor_corrector": (steps.predictor_corrector(steps.reverse_diffusion(PROCESS), corrected, 1), None),
     }
     claims = []

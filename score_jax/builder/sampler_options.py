@@ -135,6 +135,33 @@ class DPMSolver2S(Stepping):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class DPMSolver3M(Stepping):
+    """DPM-Solver++ (3M), multistep of third order, one evaluation a step (Lu et al. 2022)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SDEDPMSolver2M(Stepping):
+    """SDE-DPM-Solver++ (2M), with ancestral sampling's noise, one evaluation a step (Lu et al. 2022, section 5)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UniPC(Stepping):
+    """UniPC with B(h) = e^h - 1, multistep by data prediction, one evaluation a step (Zhao et al. 2023)."""
+
+    order: int = count(3, "order of the predictor: 3, or 2 with strong guidance", least=2, most=3)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DEIS(Stepping):
+    """DEIS, multistep, one evaluation a step (Zhang and Chen 2022).
+
+    Its polynomial is one in time (tAB), on a chain of levels one in log(sigma / alpha).
+    """
+
+    order: int = count(3, "predictions of eps that its polynomial goes through; 3 is the paper's tAB2", least=2, most=3)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PredictorCorrector(Stepping):
     """A predictor step, then corrector steps by Langevin dynamics at the new time (Song et al. 2021, algorithm 1)."""
 
@@ -242,6 +269,10 @@ SAMPLERS: Mapping[str, type[Options]] = {
     "euler": Euler,
     "dpm_solver_2m": DPMSolver2M,
     "dpm_solver_2s": DPMSolver2S,
+    "dpm_solver_3m": DPMSolver3M,
+    "sde_dpm_solver_2m": SDEDPMSolver2M,
+    "unipc": UniPC,
+    "deis": DEIS,
     "langevin": Langevin,
     "predictor_corrector": PredictorCorrector,
     "ode": ProbabilityFlow,

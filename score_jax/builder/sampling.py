@@ -18,13 +18,18 @@ from score_jax.builder.grid import check_half_score
 from score_jax.builder.guidance_options import ClassifierFree
 from score_jax.builder.kernels import KernelSampling, build_kernel_sampling
 from score_jax.builder.model_facts import ModelFacts
+<<<<<<< HEAD
 from score_jax.builder.options import Options
 from score_jax.builder.possible_samplers import check_possible
+=======
+from score_jax.builder.multistep import MULTISTEP
+from score_jax.builder.options import CHAIN, CODES, CONTINUOUS, KERNELS, Options
+from score_jax.builder.processes import NoProcess, kind_of
+>>>>>>> notebooks
 from score_jax.builder.sampler_options import (
     DDIM,
     PLMS,
     Ancestral,
-    DPMSolver2M,
     DPMSolver2S,
     Euler,
     EulerMaruyama,
@@ -233,10 +238,11 @@ def _predictor_corrector(c: PredictorCorrector, s: _Setting) -> FixedSteps:
     return FixedSteps(step, s.walk.grid, s.walk.num_steps * (predict[1] + correct[1]))
 
 
-def _multistep(c: Stepping, s: _Setting) -> FixedSteps:
+def _multistep(c: SamplerOptions, s: _Setting) -> FixedSteps:
     if s.known is not None:
         raise InputError("A multistep solver cannot condition on a measurement: choose another --solver, e.g. ddim.")
-    return FixedSteps(dpm_solver.multistep(s.walk.process), s.walk.grid, s.walk.num_steps, dpm_solver.no_memory)
+    step, memory = MULTISTEP[type(c)](c, s.walk.process)
+    return FixedSteps(step, s.walk.grid, s.walk.num_steps, memory)
 
 
 def _plms(c: PLMS, s: _Setting) -> FixedSteps:
@@ -287,12 +293,12 @@ STEPPING: dict[type[SamplerOptions], Callable[[Any, _Setting], FixedSteps]] = {
     Ancestral: lambda c, s: s.fixed(_ancestral(s, variance=c.variance, temperature=c.step_temperature)),
     DDIM: lambda c, s: s.fixed(_ddim(s, eta=c.eta, temperature=c.step_temperature)),
     PLMS: _plms,
-    DPMSolver2M: _multistep,
     DPMSolver2S: lambda c, s: s.fixed((dpm_solver.singlestep(s.walk.process), 2, 0), int(s.ends_in_data)),
     PredictorCorrector: _predictor_corrector,
     Heun: _heun,
     Euler: _euler,
     Langevin: _langevin,
+    **dict.fromkeys(MULTISTEP, _multistep),
 }
 """From the options of a method of fixed steps to the method. The other one is the ODE."""
 

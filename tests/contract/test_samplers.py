@@ -43,8 +43,14 @@ SAMPLERS = {
     "heun": {"num_steps": 30},
     "heun_churn": {"name": "heun", "churn": 10.0, "num_steps": 50},
     "euler": {"num_steps": 80},
-    "dpm_solver_2m": {"num_steps": 40, "grid": "log_snr"},
+    "dpm_solver_2m": {"num_steps": 60, "grid": "log_snr"},
     "dpm_solver_2s": {"num_steps": 30, "grid": "log_snr"},
+    "dpm_solver_3m": {"num_steps": 60, "grid": "log_snr"},
+    "sde_dpm_solver_2m": {"num_steps": 80, "grid": "log_snr"},
+    "unipc": {"num_steps": 60, "grid": "log_snr"},
+    "unipc_2": {"name": "unipc", "order": 2, "num_steps": 60, "grid": "log_snr"},
+    "deis": {"num_steps": 60},
+    "deis_2": {"name": "deis", "order": 2, "num_steps": 60},
     "predictor_corrector": {"num_steps": 100, "corrector": "ald", "snr": 0.1},
     "ode": {"rtol": 1e-4, "atol": 1e-4},
 }
@@ -125,7 +131,8 @@ def test_samples_have_the_law_of_the_mixture(process, sampler):
 @pytest.mark.parametrize("process", ["vp", "vp_chain", "ve_chain"])
 def test_deterministic_samplers_agree(process):
     """From the same noise the flow leads to the same point, whichever solver follows it."""
-    ends = [np.asarray(drawn(process, sampler).x) for sampler in ("heun", "dpm_solver_2m", "dpm_solver_2s")]
+    solvers = ("heun", "dpm_solver_2m", "dpm_solver_2s", "dpm_solver_3m", "unipc", "deis")
+    ends = [np.asarray(drawn(process, sampler).x) for sampler in solvers]
     for end in ends[1:]:
         assert np.quantile(np.abs(end - ends[0]), 0.95) < 0.05
 

@@ -24,6 +24,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(HERE.parents[1] / ".cache
 import blended_cases
 import clip_cases
 import clip_text_cases
+import diffusers_cases
 import dinov2_cases
 import edm_cases
 import flow_cases
@@ -67,6 +68,7 @@ _TOPICS = (
     blended_cases,
     clip_cases,
     clip_text_cases,
+    diffusers_cases,
     dinov2_cases,
     lpips_cases,
     latent_first_stage_cases,

@@ -20,6 +20,7 @@ SYSTEMS = (
     "blended_diffusion",
     "clip",
     "ddpm",
+    "diffusers",
     "dinov2",
     "edm",
     "guided_diffusion",

@@ -12,6 +12,9 @@ from score_jax.prediction.predictor import from_x0, score_predictor
 from score_jax.prediction.reverse import fixed_large
 from score_jax.processes.chain import Chain
 from score_jax.samplers import dpm_solver, heun, langevin, steps
+from score_jax.samplers.deis import deis
+from score_jax.samplers.exponential import Answers, mean_over_step, no_answers
+from score_jax.samplers.unipc import nothing_before, unipc
 
 PROCESSES = every_process(10.0)
 POINT, EPS = 0.3, np.array([[0.7, -1.1, 0.2]])
@@ -53,14 +56,35 @@ def test_exponential_integrators_carry_a_point_exactly(name, rule, x64):
     np.testing.assert_array_equal(end, mean)
 
 
+REMEMBERING = {
+    "dpm_solver_2m": (dpm_solver.multistep, functools.partial(no_answers, count=1)),
+    "dpm_solver_3m": (functools.partial(dpm_solver.multistep, order=3), functools.partial(no_answers, count=2)),
+    "unipc": (unipc, functools.partial(nothing_before, order=3)),
+    "deis": (deis, functools.partial(no_answers, count=2)),
+}
+
+
 @pytest.mark.parametrize("name", PROCESSES)
-def test_the_multistep_solver_carries_a_point_exactly(name, x64):
+@pytest.mark.parametrize("rule", REMEMBERING)
+def test_multistep_rules_carry_a_point_exactly(name, rule, x64):
     process, t, s, x, model = setting(name)
-    rule, memory = dpm_solver.multistep(process), dpm_solver.no_memory(x)
-    for _ in range(2):
-        x, _, memory = rule(noise, x, t, s, model, memory)
+    make, memory = REMEMBERING[rule]
+    step, memory = make(process), memory(x)
+    for _ in range(4):
+        x, _, memory = step(noise, x, t, s, model, memory)
         np.testing.assert_allclose(x, on_the_flow(process, s), rtol=1e-10)
         t, s = s, 0.7 * s
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_the_sde_solver_draws_from_the_posterior_of_a_point(name, x64):
+    process, t, s, x, model = setting(name)
+    step, memory = dpm_solver.sde_multistep(process), no_answers(x, 1)
+    for _ in range(3):
+        expected = steps.ancestral(process)(noise, x, t, s, model)
+        *found, memory = step(noise, x, t, s, model, memory)
+        np.testing.assert_allclose(found, expected, rtol=1e-10)
+        x, t, s = found[0], s, 0.7 * s
 
 
 def test_a_level_that_is_not_halfway_still_tells_the_slope(x64):
@@ -253,3 +277,57 @@ def test_temperature_is_a_factor_of_the_noise_alone(make, x64):
     end, kept = steps.keeping_its_noise(make(process))(noise, x, t, s, model)
     np.testing.assert_array_equal(end, full)
     np.testing.assert_array_equal(kept, full)
+
+
+@pytest.mark.parametrize("known", [1, 2, 3, 4])
+def test_the_mean_of_a_polynomial_over_a_step_is_its_integral(known, x64):
+    """Of c³ - 2 c² + 3 from 0.2 to 1.4 in the measure e^c dc: as many answers as known, the interpolant's integral."""
+    places, end = np.array([0.2, 1.4, -1.3, -1.9]), 1.4
+    values = places**3 - 2 * places**2 + 3
+    through = np.polynomial.Polynomial.fit(places[:known], values[:known], known - 1).convert()
+    points, weights = np.polynomial.legendre.leggauss(40)
+    c = 0.2 + 0.6 * (1 + points)
+    expected = np.sum(weights * np.exp(c) * through(c)) / np.sum(weights * np.exp(c))
+    answers = Answers(jnp.asarray(values)[:, None, None], jnp.asarray(places)[:, None], jnp.asarray(float(known)))
+
+    def after(c):
+        return (jnp.exp(end) - jnp.exp(c)) / (jnp.exp(end) - jnp.exp(0.2))
+
+    found = mean_over_step(answers, jnp.array([end]), after, at_end=1)
+    np.testing.assert_allclose(found, [[expected]], rtol=1e-12)
+    halfway = mean_over_step(answers, jnp.array([end]), after, halfway=True, at_end=1)
+    np.testing.assert_allclose(halfway, [[through(0.8) if known == 2 else expected]], rtol=1e-12)
+    first = mean_over_step(answers, jnp.array([jnp.inf]), after)
+    np.testing.assert_array_equal(first, [[values[0]]])
+
+
+@pytest.mark.parametrize(("length", "used"), [(0.99, 3), (1.01, 2), (1.19, 2), (1.21, 1), (0.0, 3)])
+def test_a_step_uses_no_answers_that_lie_too_near(length, used, x64):
+    """Answers at -0.6 and -1 before 0: a step of 1 is twice the mean of both, one of 1.2 twice the first."""
+    places, values = np.array([0.0, -0.6, -1.0]), np.array([1.0, 2.0, 5.0])
+    for sign in (1.0, -1.0):
+        answers = Answers(jnp.asarray(values)[:, None, None], jnp.asarray(sign * places)[:, None], jnp.asarray(3.0))
+        allowed = answers._replace(known=jnp.asarray(float(used)))
+        means = [mean_over_step(a, jnp.array([sign * length]), jnp.ones_like) for a in (answers, allowed)]
+        np.testing.assert_array_equal(*means)
+    if length:
+        fewer = mean_over_step(answers._replace(known=jnp.asarray(used - 1.0)), jnp.array([-length]), jnp.ones_like)
+        assert used == 1 or abs(fewer - means[0]) > 1e-3
+
+
+def test_multistep_rules_begin_where_there_is_no_signal_and_end_in_the_data(x64):
+    """A chain whose last level is noise alone: every state is a number, and the step into the data takes x0."""
+    alphas = np.array([0.9, 0.7, 0.4, 0.2])
+    chain = Chain(np.append(np.log(alphas), -np.inf), np.append(np.sqrt(1 - alphas**2), 1.0))
+
+    def model(x, t):
+        return from_x0(0.3 + 0.1 * jnp.sin(x) * chain.alpha(t)[:, None], x, t, chain)
+
+    for make, memory in REMEMBERING.values():
+        step, x = make(chain), jnp.asarray(EPS)
+        memory = memory(x)
+        for t in (4.0, 3.0, 2.0, 1.0, 0.0):
+            before = x
+            x, _, memory = step(noise, x, jnp.array([t]), jnp.array([t - 1]), model, memory)
+            assert np.isfinite(np.asarray(x)).all()
+        assert np.abs(x - 0.3).max() < 0.1 and np.abs(before - x).max() > 1e-3
