@@ -18,14 +18,9 @@ from score_jax.builder.grid import check_half_score
 from score_jax.builder.guidance_options import ClassifierFree
 from score_jax.builder.kernels import KernelSampling, build_kernel_sampling
 from score_jax.builder.model_facts import ModelFacts
-<<<<<<< HEAD
+from score_jax.builder.multistep import MULTISTEP
 from score_jax.builder.options import Options
 from score_jax.builder.possible_samplers import check_possible
-=======
-from score_jax.builder.multistep import MULTISTEP
-from score_jax.builder.options import CHAIN, CODES, CONTINUOUS, KERNELS, Options
-from score_jax.builder.processes import NoProcess, kind_of
->>>>>>> notebooks
 from score_jax.builder.sampler_options import (
     DDIM,
     PLMS,
@@ -42,7 +37,6 @@ from score_jax.builder.sampler_options import (
     ReverseDiffusion,
     ReverseKernels,
     SamplerOptions,
-    Stepping,
 )
 from score_jax.builder.walk import Walk, number, walk_of
 from score_jax.codecs.embedding_codes import EmbeddingCodes
