@@ -147,9 +147,9 @@ def takes_steps(solver: str) -> bool:
 
 
 def most_steps(model: Trained) -> int:
-    """Returns the largest number of steps that makes sense: all levels of a chain."""
+    """Returns the most steps that make sense: all levels of a chain, else 1000 or what the config says."""
     process = model.experiment.process
-    return process.num_levels if isinstance(process, Chain) else 1000
+    return process.num_levels if isinstance(process, Chain) else max(1000, own_steps(model))
 
 
 def own_steps(model: Trained) -> int:

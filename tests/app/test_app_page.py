@@ -8,14 +8,19 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import tiny
-from score_jax.app.serve import free_port, load_gradio
+from score_jax import builder
+from score_jax.app.serve import free_port, load_gradio, served
 from score_jax.errors import InputError
+from score_jax.jobs.trained import Trained
+from score_jax.runtime.sharding import make_mesh
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 QUIET = (
@@ -41,6 +46,33 @@ def test_a_port_that_is_taken_is_one_line(monkeypatch):
         with pytest.raises(InputError, match=f"Cannot listen on --host=127.0.0.1 --port={port}"):
             free_port("127.0.0.1", port)
     assert free_port("127.0.0.1", port) == port and free_port("127.0.0.1", 0) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(without_gradio, reason="gradio is not installed: pip install 'score_jax[app]'")
+def test_the_server_speaks_to_no_other_machine(tmp_path, monkeypatch):
+    """Nor looks up a name: what it asks for is seen at the sockets."""
+    spec = importlib.util.spec_from_file_location("tiny_config", tiny.write_config(tmp_path))
+    config = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(config)
+    built = builder.experiment(config.get_config())
+    model = Trained(built.config, tmp_path, built, make_mesh(), {}, 0)
+    asked, connect, look_up = [], socket.socket.connect, socket.getaddrinfo
+
+    def connecting(self, address):
+        asked.append(address[0])
+        return connect(self, address)
+
+    def looking_up(host, *rest, **more):
+        asked.append(host)
+        return look_up(host, *rest, **more)
+
+    monkeypatch.setattr(socket.socket, "connect", connecting)
+    monkeypatch.setattr(socket, "getaddrinfo", looking_up)
+    with served(load_gradio(), model) as address:
+        assert "<gradio-app" in urllib.request.urlopen(address).read().decode()
+        time.sleep(3)  # threads of telemetry would have begun
+    assert asked and not {str(host) for host in asked} - {"127.0.0.1", "localhost", "::1", "0.0.0.0"}
 
 
 @contextlib.contextmanager

@@ -73,6 +73,14 @@ def test_a_chain_of_colours_can_colorize_and_has_no_adaptive_solver(tmp_path):
     assert app.own_steps(model) == 5 and app.most_steps(model) == 20
 
 
+@pytest.mark.parametrize(("steps", "most"), [(50, 1000), (2000, 2000)])
+def test_the_steps_of_the_config_can_be_chosen_in_continuous_time(steps, most, tmp_path):
+    config = base.get_config()
+    config.sampler.num_steps = steps
+    model = of(config, tmp_path)
+    assert (app.own_steps(model), app.most_steps(model)) == (steps, most)
+
+
 def test_classes_have_names_and_a_guidance_scale_where_they_were_left_out_in_training(tmp_path):
     save_facts(tmp_path, DataFacts("folder", 8, ("cats", "dogs"), ""))
     config = tiny(num_classes=3)
