@@ -42,6 +42,9 @@ DEV = [
     "build>=1.2",
     "twine>=6.0",
     "check-wheel-contents>=0.6.1",
+    "nbclient>=0.10",
+    "nbformat>=5.10",
+    "ipykernel>=6.29",
 ]
 
 setup(
