@@ -45,6 +45,9 @@ DEV = [
     "twine>=6.0",
     "check-wheel-contents>=0.6.1",
     "lmdb>=1.4",
+    "nbclient>=0.10",
+    "nbformat>=5.10",
+    "ipykernel>=6.29",
 ]
 
 setup(

@@ -45,8 +45,24 @@ def test_likelihood_claims_hold():
 def test_samplers_claims_hold():
     claims = quick("samplers")
     solvers = {name.removeprefix("order_") for name in claims if name.startswith("order_")}
-    assert {"heun", "dpm_solver_2m", "dpm_solver_2s", "ddim", "ancestral", "euler_maruyama"} <= solvers
+    assert {
+        "heun",
+        "dpm_solver_2m",
+        "dpm_solver_2s",
+        "dpm_solver_3m",
+        "unipc",
+        "deis",
+        "ddim",
+        "ancestral",
+        "euler_maruyama",
+    } <= solvers
     assert {f"two_sample_{solver}" for solver in solvers} <= claims.keys()
+
+
+@pytest.mark.slow
+def test_exponential_integrators_need_fewer_evaluations():
+    claims = quick("evaluations")
+    assert {f"error_best_exponential_over_ddim_mixture_at_{n}" for n in (10, 20)} <= claims.keys()
 
 
 @pytest.mark.slow
