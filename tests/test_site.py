@@ -124,9 +124,9 @@ def copy(tmp_path_factory):
     for name in ("mkdocs", "material", "mkdocstrings", "latex2mathml"):
         pytest.importorskip(name)
     folder = tmp_path_factory.mktemp("clone")
-    for name in ("docs", "score_jax", "configs", "benchmarks", "launch"):
+    for name in ("docs", "score_jax", "configs", "benchmarks", "launch", "notebooks"):
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    for path in (*ROOT.glob("*.md"), ROOT / "mkdocs.yml", ROOT / "LICENSE"):
+    for path in (*ROOT.glob("*.md"), *(ROOT / name for name in ("mkdocs.yml", "LICENSE", "CITATION.cff"))):
         shutil.copy(path, folder)
     return folder
 
