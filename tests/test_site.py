@@ -125,7 +125,7 @@ def copy(tmp_path_factory):
     for name in ("mkdocs", "material", "mkdocstrings", "latex2mathml"):
         pytest.importorskip(name)
     folder = tmp_path_factory.mktemp("clone")
-    for name in ("docs", "score_jax", "configs", "benchmarks", "launch"):
+    for name in ("docs", "score_jax", "configs", "benchmarks", "launch", "notebooks"):
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for path in filter(Path.is_file, ROOT.iterdir()):  # which README.md may link to
         shutil.copy(path, folder)
