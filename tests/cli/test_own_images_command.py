@@ -99,3 +99,30 @@ def test_what_is_missing_is_one_line(here, words, message):
 def test_without_data_nothing_changes():
     argv = ["train", "--config=x.py", "--workdir=y"]
     assert own_images.expanded(argv) == argv
+
+
+@pytest.mark.parametrize("words", [("--data=",), ("--data",), ("--workdir=x", "--data=")])
+def test_data_without_a_value_is_said(words):
+    with pytest.raises(InputError, match="--data has no value: give --data=FOLDER"):
+        command(*words)
+
+
+def test_of_two_values_the_last_holds(here):
+    make_mixed_pictures(here / "pictures", 3)
+    words = command("--data=nowhere", "--data", here / "pictures", "--workdir=a", "--workdir=b")
+    assert f"--config.data.name=folder:{here / 'pictures'}" in words and words[2] == "--workdir=b"
+
+
+def test_a_workdir_below_a_file_is_no_damaged_workdir(here, capsys):
+    folder = make_mixed_pictures(here / "pictures", 3)
+    (here / "notes.txt").write_text("x")
+    for workdir in ("notes.txt", "notes.txt/run"):
+        assert tiny.here("train", f"--data={folder}", f"--workdir={workdir}") == 2
+        assert f"--workdir={workdir}: notes.txt is a file; give a folder" in capsys.readouterr().err
+
+
+def test_images_have_one_channel_or_three(here, capsys):
+    folder = make_mixed_pictures(here / "pictures", 3)
+    assert tiny.here("train", f"--data={folder}", "--config.data.channels=2") == 2
+    assert "data.channels=2: give 1, for grey images, or 3" in capsys.readouterr().err
+    assert not (here / "runs").exists()
