@@ -99,7 +99,7 @@ def evaluate(
     _check(num_samples=num_samples, batch_size=batch_size, seed=seed)
     _check_fits(value_range, save_samples and workdir is None)
     several = protocol is not None and not isinstance(protocol, str)
-    names: list[Any] = protocol_names(",".join(protocol or ())) if several else [protocol]
+    names: list[Any] = [protocol] if protocol is None or isinstance(protocol, str) else protocol_names(protocol)
     chosen = [measured_by(name, features, weights or {}, allow_other=allow_other_weights) for name in names]
     request = Request(num_samples, batch_size, seed, roundings_of(protocol for protocol, _ in chosen))
     how: Any = dict(value_range=value_range, labels=_labels(labels, num_classes, num_samples), together=together)

@@ -191,6 +191,8 @@ def _manifold(protocol: Protocol, generated: FeatureSet, real: FeatureSet) -> di
 def _memorisation(generated: FeatureSet, held_out: FeatureSet, training: FeatureSet, seed: int) -> dict[str, Any]:
     check_comparable(generated=held_out, real=training)
     assert generated.features is not None and held_out.features is not None and training.features is not None
+    if np.array_equal(held_out.features, training.features):
+        raise InputError("The held-out images are those that were trained on: name other images with held_out.")
     test = data_copying(generated=generated.features, held_out=held_out.features, training=training.features, seed=seed)
     cells = [
         {"c_t": None if np.isnan(score) else float(score), "held_out": int(fresh), "generated": int(made)}

@@ -101,9 +101,10 @@ def _text(value: Any) -> str:
 def _terms_of_distance(values: Mapping[str, Any], metric: str) -> dict[str, str]:
     samples = values if values["kind"] == "evaluation" else values["generated"]
     reference = values["reference"]
+    named = (reference.get(key) for key in ("pixels", "moments", "data"))
     found = {"protocol": values.get("protocol"), "rounding": samples.get("rounding"), "labels": values.get("labels")}
     found |= {key: samples.get(key) for key in _OF_FEATURES}
-    found |= {"reference": reference.get("pixels") or reference.get("data"), "reference images": reference.get("n")}
+    found |= {"reference": next(filter(None, named), None), "reference images": reference.get("n")}
     if metric.startswith(_KERNEL):
         found["subset"] = values.get(f"{metric}_subset_size")
     else:

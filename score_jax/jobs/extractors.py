@@ -74,7 +74,7 @@ def imported_features(path: str) -> FeatureExtractor:
     Raises:
       InputError: there is none.
     """
-    return extractor_of(imported(path, "features"))
+    return extractor_of(imported_maker(path, "features", None))
 
 
 def extractor_of(features: Callable[..., Any]) -> FeatureExtractor:

@@ -10,7 +10,7 @@ from score_jax.evaluation.feature_set import FeatureSet
 from score_jax.evaluation.inception import input_rule, logits
 from score_jax.evaluation.input_rule import prepared
 from score_jax.evaluation.manifold import Manifold, manifold
-from score_jax.evaluation.protocols import PROTOCOLS
+from score_jax.evaluation.protocols import PROTOCOLS, protocol_names
 from score_jax.evaluation.statistics import moments
 
 RNG = np.random.default_rng(4)
@@ -123,3 +123,23 @@ def test_logits_are_of_the_last_layer_with_or_without_its_bias():
     pool3[1, 5] = 2.0
     np.testing.assert_allclose(logits(params, pool3, False)[1], 2 * kernel[5], rtol=1e-6)
     np.testing.assert_array_equal(logits(params, pool3, True)[0], params["fc_bias"])
+
+
+def test_protocols_are_named_between_commas_or_in_a_list():
+    assert protocol_names("adm, jax_fid") == protocol_names(["adm", "jax_fid"]) == ["adm", "jax_fid"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("", "protocol='' lacks a name"),
+        ("adm,", "protocol='adm,' lacks a name"),
+        ([], "protocol='' lacks a name"),
+        (["adm", None], "None cannot be one of several"),
+        ("adm,adm", "names adm twice"),
+        ("adm,fld", "Unknown protocol 'fld'"),
+    ],
+)
+def test_what_names_no_protocols_is_one_line(given, message):
+    with pytest.raises(InputError, match=message):
+        protocol_names(given)

@@ -74,6 +74,7 @@ def test_models_of_the_same_terms_share_their_columns():
         ({"labels": "balanced over 10 classes"}, ["labels"]),
         ({"resize": "torch", "identity": "other"}, ["identity", "resize"]),
         ({"reference": {"n": 10_000, "pixels": "f01"}}, ["reference", "reference images"]),
+        ({"reference": {"n": 50_000, "moments": "f02"}}, ["reference"]),
     ],
 )
 def test_other_terms_are_another_column(change, keys):
