@@ -151,7 +151,7 @@ def _code_of(verb: str, error: BaseException) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt):
         return said("interrupted. Run the same command again to resume.", INTERRUPTED)
     if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
-        return said(f"cannot write {error.filename or ''}: {error.strerror}.", MEND)
+        return said(f"cannot write {error.filename2 or error.filename or ''}: {error.strerror}.", MEND)
     if isinstance(error, OSError) and is_outage(error):
         return said(f"{' '.join(str(error).split())}. The same command goes on from what is saved.", AGAIN)
     if not cluster.is_joined():

@@ -219,7 +219,12 @@ def at_infinity(fid: str, line: Extrapolated) -> dict[str, float | None]:
 
 
 def names(values: dict[str, Any]) -> list[str]:
-    """Returns the names of the numbers among what `measure` gave, without those that say how uncertain others are."""
+    """Returns the names of the numbers among what `measure` gave, without those that say how uncertain others are.
+
+    Of a whole result, which has other numbers too, they are those that it lists as measured.
+    """
+    if "measured" in values:
+        return list(values["measured"])
     uncertain = ("_standard_error", "_spread", "_low", "_high")
     return [name for name, value in values.items() if isinstance(value, float) and not name.endswith(uncertain)]
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 from score_jax.errors import InputError, entry_of
 from score_jax.evaluation.resize import Resize
@@ -101,7 +101,7 @@ PLAIN = Protocol("plain", rounding="truncated", kid="subsets")
 """For features that are not Inception's."""
 
 
-def protocol_names(given: str | Iterable[str]) -> list[str]:
+def protocol_names(given: str | Iterable[Any]) -> list[str]:
     """Returns the names of several protocols, of a text those between commas.
 
     Raises:

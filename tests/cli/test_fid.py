@@ -238,7 +238,7 @@ def test_images_of_two_sizes_are_one_line_where_nothing_resizes_them(two_sets, c
 def test_a_result_that_cannot_be_written_is_one_line(two_sets, capsys):
     (two_sets / "result.json").mkdir()
     assert run("images.npz", "images.npz", "--features=two_functions:flat", "--json=result.json") == 2
-    assert "cannot write" in capsys.readouterr().err.splitlines()[-1]
+    assert "cannot write result.json: Is a directory" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.fixture

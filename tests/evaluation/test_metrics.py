@@ -98,6 +98,11 @@ def test_the_f_score_is_the_harmonic_mean():
     assert Manifold(0.5, 0.25, 1.0, 1.0).f_score == pytest.approx(1 / 3)
 
 
+def test_of_a_whole_result_what_was_measured_is_shown():
+    result = {"fid": 2.0, "fid_standard_error": 0.5, "centre": 128.0, "measured": ["fid"]}
+    assert metrics.lines(result) == ["fid                   2.0000 +- 0.5000"]
+
+
 def test_numbers_stand_with_their_uncertainty():
     values = {"fid1k": 2.0, "kid": 0.5, "kid_spread": 0.25, "kid_subset_size": 10}
     values |= {"fid1k_infinity": 1.0, "fid1k_infinity_low": 0.5, "fid1k_infinity_high": 1.5}

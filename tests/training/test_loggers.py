@@ -138,3 +138,8 @@ def test_several_names_are_written_as_a_tuple(text, hint):
     else:
         with pytest.raises(InputError, match=re.escape(f'write several as --config.training.loggers="{hint}"')):
             Training(loggers=(text,))
+
+
+def test_a_logger_that_is_named_twice_is_refused():
+    with pytest.raises(InputError, match="training.loggers has 'csv' twice: leave one out"):
+        check_loggers(("csv", "tensorboard", "csv"))
