@@ -1,6 +1,6 @@
 """`score_jax.evaluate` and `score_jax.compare`: FID and similar metrics of anyone's samples."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from jaxtyping import Array, Int, UInt8
 from score_jax.api.stopping import stoppable
 from score_jax.builder.options import Values
 from score_jax.data.sources import in_memory
-from score_jax.errors import InputError
+from score_jax.errors import InputError, quoted
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.protocols import Protocol, protocol_names
 from score_jax.jobs import compare as comparing
@@ -97,9 +97,9 @@ def evaluate(
     (True, 64)
     """
     _check(num_samples=num_samples, batch_size=batch_size, seed=seed)
-    _check_fits(value_range, save_samples and workdir is None)
-    several = protocol is not None and not isinstance(protocol, str)
-    names: list[Any] = protocol_names(",".join(protocol or ())) if several else [protocol]
+    _check_fits(draw, value_range, save_samples and workdir is None)
+    several = not isinstance(protocol, str) and isinstance(protocol, Iterable)
+    names: list[Any] = protocol_names(protocol) if protocol is not None and several else [protocol]
     chosen = [measured_by(name, features, weights or {}, allow_other=allow_other_weights) for name in names]
     request = Request(num_samples, batch_size, seed, roundings_of(protocol for protocol, _ in chosen))
     how: Any = dict(value_range=value_range, labels=_labels(labels, num_classes, num_samples), together=together)
@@ -183,7 +183,7 @@ def _check(**counts: int) -> None:
         Values(least=0 if name == "seed" else 1, most=2**32 - 1 if name == "seed" else None).check(name, value)
 
 
-def _labels(labels: Int[np.ndarray, "n"] | str | None, num_classes: int, num_samples: int) -> Labels:
+def _labels(labels: Any, num_classes: int, num_samples: int) -> Labels:
     """What samples are asked for.
 
     Raises:
@@ -199,12 +199,18 @@ def _labels(labels: Int[np.ndarray, "n"] | str | None, num_classes: int, num_sam
         raise InputError("labels and num_classes: give labels of your own, or num_classes for random ones.")
     if np.shape(labels) != (num_samples,):
         raise InputError(f"labels have shape {np.shape(labels)}: expected one for each sample, ({num_samples},).")
-    return Labels(chosen=np.asarray(labels))
+    chosen = np.asarray(labels)
+    if chosen.dtype.kind not in "iu" or chosen.min() < 0:
+        found = f"{chosen.dtype} from {chosen.min():g}" if chosen.dtype.kind in "biuf" else str(chosen.dtype)
+        raise InputError(f"labels are {found}: expected whole numbers from 0 on.")
+    return Labels(chosen=chosen)
 
 
-def _check_fits(value_range: Range | None, nowhere: bool) -> None:
+def _check_fits(draw: Any, value_range: Any, nowhere: bool) -> None:
     """Raises InputError where arguments do not fit together."""
-    if value_range is not None and not value_range[0] < value_range[1]:
+    if not callable(draw):
+        raise InputError(f"draw={quoted(draw)}: expected a function of a key, indices and labels, that draws images.")
+    if value_range is not None and not (np.shape(value_range) == (2,) and value_range[0] < value_range[1]):
         raise InputError(f"value_range={value_range}: give the value of black first, then the greater one of white.")
     if nowhere:
         raise InputError("save_samples=True writes files: give a workdir.")

@@ -59,6 +59,9 @@ class Values:
             raise InputError(f"{key}=(): give an entry at least.")
         for part in value if isinstance(value, tuple) else (value,):
             if self.one_of is not None and part not in self.one_of:
+                if isinstance(value, tuple) and isinstance(part, str) and (not part or "," in part):
+                    names = tuple(name.strip() for name in part.split(",") if name.strip())
+                    raise InputError(f'{key}={quoted(part)}: write several as --config.{key}="{names}".')
                 raise unknown_name(key, str(part), self.one_of)
             if isinstance(part, float) and not math.isfinite(part):
                 raise InputError(f"{key}={quoted(value)}: give a finite number.")

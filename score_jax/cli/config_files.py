@@ -5,6 +5,7 @@ import difflib
 import importlib.util
 import inspect
 import re
+import traceback
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -63,7 +64,7 @@ def config_of_file(file: str) -> ConfigDict:
     """Returns the config of a file or name, as its `get_config` makes it; of NAME:VARIANT that is handed the variant.
 
     Raises:
-      InputError: there is no such file or variant, or it sets a key that no config has.
+      InputError: there is no such file or variant, it sets a key that no config has, or it fails in another way.
     """
     name, _, variant = file.partition(":")
     path = path_of(name)
@@ -76,14 +77,34 @@ def config_of_file(file: str) -> ConfigDict:
             raise InputError(f"{path} has no function get_config: expected a config file like configs/demo/mnist.py.")
         if variant and not inspect.signature(module.get_config).parameters:
             raise InputError(f"--config={file}: {name} has no variants: leave out {variant!r}.")
-        return module.get_config(variant) if variant else module.get_config()
+        config = module.get_config(variant) if variant else module.get_config()
+    except InputError:
+        raise
     except (AttributeError, KeyError) as error:
-        raise _unknown_key(error) or error from error
+        raise _unknown_key(error) or _failed(path, error) from error
     except ModuleNotFoundError as error:
         if error.name != "configs":
-            raise
+            raise _failed(path, error) from error
         hint = "the library's own are `from score_jax.configs import base`"
         raise InputError(f"{path} imports `configs`, which is not found here: {hint}.") from error
+    except Exception as error:
+        raise _failed(path, error) from error
+    if not isinstance(config, ConfigDict):
+        raise InputError(
+            f"get_config of {path} returns {type(config).__name__}: expected an ml_collections.ConfigDict."
+        )
+    return config
+
+
+def _failed(path: Path, error: Exception) -> InputError:
+    """What a config file raised, as one line that says where."""
+    if isinstance(error, SyntaxError):
+        where, text = error.lineno, error.msg
+    else:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        where, text = (lines or [None])[-1], str(error)
+    line = "" if where is None else f", line {where}"
+    return InputError(f"{path}{line}: {type(error).__name__}: {' '.join(text.split())}. Correct the config file.")
 
 
 def _unknown_key(error: AttributeError | KeyError) -> InputError | None:

@@ -15,13 +15,14 @@ from score_jax.errors import InputError, unknown_name
 
 
 def argument(argv: list[str], name: str) -> str | None:
-    """Value of `--name=value` or `--name value` in argv, None where it is absent."""
+    """Value of the last `--name=value` or `--name value` in argv, None where there is none."""
+    found = None
     for i, word in enumerate(argv):
         if word == f"--{name}" and i + 1 < len(argv):
-            return argv[i + 1]
-        if word.startswith(f"--{name}="):
-            return word.split("=", 1)[1]
-    return None
+            found = argv[i + 1]
+        elif word.startswith(f"--{name}="):
+            found = word.split("=", 1)[1]
+    return found
 
 
 def overrides_of(argv: list[str]) -> dict[str, str | None]:
@@ -131,10 +132,14 @@ def required_workdir(values: flags.FlagValues) -> Path:
     """The workdir.
 
     Raises:
-      InputError: it is not given.
+      InputError: it is not given, or it cannot be a folder, as it or one above it is a file.
     """
     if not values.workdir:
         raise InputError(
             "--workdir is missing: give the folder where the run keeps its config, checkpoints and results."
         )
-    return Path(values.workdir)
+    workdir = Path(values.workdir)
+    there = next((path for path in (workdir, *workdir.parents) if path.exists()), workdir)
+    if there.is_file():
+        raise InputError(f"--workdir={workdir}: {there} is a file; give a folder, which may be new.")
+    return workdir

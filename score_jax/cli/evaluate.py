@@ -5,7 +5,7 @@ from pathlib import Path
 from absl import flags
 
 from score_jax.builder.sections import is_cascade
-from score_jax.cli.feature_networks import NETWORK_FLAGS, define_networks, extractor_given
+from score_jax.cli.feature_networks import NETWORK_FLAGS, check_features_alone, define_networks, extractor_given
 from score_jax.cli.functions import evaluate_function, names_function
 from score_jax.cli.verb import (
     Trained,
@@ -100,8 +100,12 @@ def _define(values: flags.FlagValues) -> None:
 
 
 def _measured_by(values: flags.FlagValues, models: Cascade, workdir: Path) -> list[tuple[Protocol, FeatureExtractor]]:
-    """Returns protocols and their features; without `--protocol` and `--features`, those of a small classifier."""
-    if values.protocol:
+    """Returns protocols and their features; without `--protocol` and `--features`, those of a small classifier.
+
+    Raises:
+      InputError: there is no such protocol or function, or no weights.
+    """
+    if values.protocol is not None:
         protocols = [protocol_of(name) for name in protocol_names(values.protocol)]
         return [(protocol, extractor_given(protocol, values.flag_values_dict())) for protocol in protocols]
     if values.features:
@@ -118,6 +122,9 @@ def main(argv: list[str]) -> int:
     values = parse_flags(with_aliases(argv), _DESCRIPTION, _define)
     if values is None:
         return 0
+    if values.protocol is not None:
+        protocol_names(values.protocol)
+    check_features_alone(values.protocol, values.features)
     model = None if is_cascade(values.config) else load_trained(values)
     if model is not None and "clip" in model.experiment.parts:
         return _retrieval(model, values)
@@ -131,7 +138,9 @@ def main(argv: list[str]) -> int:
     workdir = Path(values.workdir)
     measured_by = _measured_by(values, models, workdir)
     # A path may hold a comma where there is one protocol.
-    references = [values.reference] if len(measured_by) == 1 or not values.reference else values.reference.split(",")
+    references = (
+        [values.reference] if len(measured_by) == 1 or values.reference is None else values.reference.split(",")
+    )
     with stop_on_signals() as stop:
         try:
             results = evaluate.evaluate(

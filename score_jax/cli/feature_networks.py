@@ -6,6 +6,7 @@ from typing import Any
 
 from absl import flags
 
+from score_jax.errors import InputError
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.protocols import Protocol
 from score_jax.jobs.extractors import NETWORKS, of_protocol
@@ -34,6 +35,15 @@ def add_networks(parser: argparse.ArgumentParser) -> None:
 def weights_given(values: Mapping[str, Any]) -> dict[str, str | None]:
     """Returns the values of the flags by the names of the networks."""
     return {name: values[f"{name}_weights"] for name in NETWORKS}
+
+
+def check_features_alone(protocol: str | None, features: str | None) -> None:
+    """Raises InputError where a protocol, which has its own features, is given beside features."""
+    if protocol is not None and features:
+        raise InputError(
+            f"--protocol={protocol} measures a network's features, and --features={features} replaces them: leave one "
+            "of the two out."
+        )
 
 
 def extractor_given(protocol: Protocol, values: Mapping[str, Any]) -> FeatureExtractor:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from score_jax.builder.options import Values
-from score_jax.cli.feature_networks import add_networks, extractor_given
+from score_jax.cli.feature_networks import add_networks, check_features_alone, extractor_given
 from score_jax.errors import InputError
 from score_jax.evaluation import metrics
 from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, protocol_of
@@ -43,7 +43,6 @@ def main(argv: list[str]) -> int:
     parser.add_argument("real", metavar="B", nargs="?", help="real images")
     parser.add_argument(
         "--protocol",
-        default="adm",
         help=f"evaluator whose numbers are reproduced: {', '.join(PROTOCOLS)} (default: adm)",
     )
     add_networks(parser)
@@ -64,10 +63,11 @@ def main(argv: list[str]) -> int:
     if options.real is None and options.held_out is not None:
         parser.error("--held_out is compared with the images that were trained on: give them as B")
     save = None if options.save is None else _statistics_path(options.save)
+    check_features_alone(options.protocol, options.features)
     if options.features:
         protocol, extractor = PLAIN, imported_features(options.features)
     else:
-        protocol = protocol_of(options.protocol)
+        protocol = protocol_of("adm" if options.protocol is None else options.protocol)
         extractor = extractor_given(protocol, vars(options))
 
     def side(text: str) -> Side:

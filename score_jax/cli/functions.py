@@ -10,11 +10,11 @@ from score_jax.api.evaluate import evaluate
 from score_jax.api.likelihood import bits_per_dim
 from score_jax.builder.naming import construct
 from score_jax.builder.processes import PROCESSES, VALUES
-from score_jax.cli.feature_networks import add_networks, weights_given
+from score_jax.cli.feature_networks import add_networks, check_features_alone, weights_given
 from score_jax.errors import InputError
 from score_jax.evaluation import metrics
 from score_jax.evaluation.protocols import protocol_names
-from score_jax.jobs.extractors import imported, imported_maker
+from score_jax.jobs.extractors import imported_maker
 from score_jax.prediction.predictor import OUTPUTS
 from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.runtime.multihost import print_once
@@ -65,8 +65,9 @@ def evaluate_function(argv: list[str]) -> int:
     weights = weights_given(given)
     given = {name: value for name, value in given.items() if name.removesuffix("_weights") not in weights}
     draw = imported_maker(given.pop("sampler"), "sampler", given.pop("sampler_args"))
-    features = given["features"] and imported(given["features"], "features")
-    protocol = given["protocol"] or (None if features else "adm")
+    features = given["features"] and imported_maker(given["features"], "features", None)
+    check_features_alone(given["protocol"], given["features"])
+    protocol = (None if features else "adm") if given["protocol"] is None else given["protocol"]
     names: list[Any] = [None] if protocol is None else protocol_names(protocol)
     several = len(names) > 1
     asked = given | {

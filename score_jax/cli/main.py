@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import io
 import logging
 import os
 import sys
@@ -94,8 +95,15 @@ def _quiet_libraries() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
+def _print_any_text() -> None:
+    """Letters that the terminal has not, and names of files that are no text, are printed escaped."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def main(argv: list[str]) -> int:
     """Runs a verb; returns its exit code, one of `runtime.exit_codes`."""
+    _print_any_text()
     verb = argv[1] if len(argv) > 1 else "--help"
     if verb in ("--help", "-h") or argv[1:] == ["help"]:
         print(_help())
@@ -151,7 +159,7 @@ def _code_of(verb: str, error: BaseException) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt):
         return said("interrupted. Run the same command again to resume.", INTERRUPTED)
     if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
-        return said(f"cannot write {error.filename or ''}: {error.strerror}.", MEND)
+        return said(f"cannot write {error.filename2 or error.filename or ''}: {error.strerror}.", MEND)
     if isinstance(error, OSError) and is_outage(error):
         return said(f"{' '.join(str(error).split())}. The same command goes on from what is saved.", AGAIN)
     if not cluster.is_joined():

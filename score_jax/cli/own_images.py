@@ -38,10 +38,14 @@ def expanded(argv: list[str]) -> list[str]:
     What the command line states itself stays as it is.
 
     Raises:
-      InputError: there are no images, or `--labels` is given without `--data`.
+      InputError: there are no images, `--data` has no value, or `--labels` is given without `--data`.
     """
     data, labels = argument(argv, "data"), argument(argv, "labels") or ""
-    if "--help" in argv or (not data and not labels):
+    if "--help" in argv:
+        return argv
+    if data == "" or (data is None and "--data" in argv):
+        raise InputError("--data has no value: give --data=FOLDER, or an archive or an array file of images.")
+    if not data and not labels:
         return argv
     if not data:
         raise InputError("--labels is the classes of the images of --data: give --data=FOLDER too.")

@@ -20,6 +20,7 @@ A FILE is what evaluate, likelihood, reconstruct or fid --json wrote; a folder s
 a file is called after its folder, or as NAME=FILE says. Numbers of different protocols, references, roundings, labels,
 dequantisations or numbers of samples never share a column; notes below the table say the terms of each. With --same it
 is an error if there is more than one column of a metric."""
+_EXPECTED = "Expected a JSON file, as evaluate and likelihood write it."
 _FORMATS = {"markdown": result_table.markdown, "latex": result_table.latex, "html": result_table.page}
 
 
@@ -34,8 +35,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--same", action="store_true", help="refuse numbers that were measured under different terms")
     parser.add_argument("--out", type=Path, help="a file for the table, instead of the terminal")
     options = parser.parse_args(argv[1:])
-    results = [result for text in options.files for result in _results(text)]
-    columns = columns_of(results, options.metric.split(",") if options.metric else ())
+    metrics = _metrics(options.metric)
+    columns = columns_of([result for text in options.files for result in _results(text)], metrics)
     if options.same:
         check_same_terms(columns)
     text = _FORMATS[options.format](columns)
@@ -48,10 +49,24 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _metrics(text: str | None) -> list[str]:
+    """How names of numbers begin.
+
+    Raises:
+      InputError: one of them is empty.
+    """
+    found = [] if text is None else [name.strip() for name in text.split(",")]
+    if "" in found:
+        raise InputError(f"--metric={text} lacks a name: give how the names of numbers begin, such as fid,kid.")
+    return found
+
+
 def _results(text: str) -> list[Result]:
     """The results that a word names."""
     name, equals, rest = text.partition("=")
     path = Path(rest if equals and not Path(text).exists() else text).expanduser()
+    if not (rest if equals else text):
+        raise InputError(f"{text!r} names no file: give FILE, FOLDER, or NAME=FILE.")
     named = name if path != Path(text).expanduser() and equals else ""
     if not path.is_dir():
         return [Result(named or path.resolve().parent.name, checked_result(_json(path), str(path)))]
@@ -73,5 +88,9 @@ def _json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: {error}. Expected a JSON file, as evaluate and likelihood write it.") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}. {_EXPECTED}") from None
+    except RecursionError:
+        raise InputError(f"{path} is nested too deeply. {_EXPECTED}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: {error}. {_EXPECTED}") from None

@@ -1,5 +1,6 @@
 """What the verbs share: their flags, and the model of a workdir."""
 
+import re
 from collections.abc import Callable
 
 from absl import flags
@@ -7,6 +8,7 @@ from absl import flags
 from score_jax.builder.sections import is_cascade
 from score_jax.builder.workdirs import respace
 from score_jax.cli import config_flags
+from score_jax.cli.config_flags import argument, without
 from score_jax.errors import InputError
 from score_jax.jobs.cascades import Cascade, Stage, claim_folder, load_cascade
 from score_jax.jobs.enlarge import enlarging
@@ -58,16 +60,34 @@ _LABELS = {"random": str(RANDOM_LABEL), "balanced": str(BALANCED_LABELS)}
 """Words for numbers that stand for no class."""
 
 
+def _label(text: str) -> str:
+    """The number that --labels means.
+
+    Raises:
+      InputError: it is neither a word of `_LABELS` nor a whole number.
+    """
+    if text not in _LABELS and re.fullmatch(r"-?[0-9]+", text) is None:
+        raise InputError(f"--labels={text}: give random, balanced, or the number of a class.")
+    return _LABELS.get(text, text)
+
+
 def with_aliases(argv: list[str]) -> list[str]:
-    """The short flags of the verbs as the config keys they stand for."""
+    """The short flags of the verbs as the config keys they stand for.
+
+    Raises:
+      InputError: the value of --labels is none.
+    """
     section = "evaluation" if argv[0] == "evaluate" else "sampling"
     aliases = ALIASES | {"--num_samples": f"--config.{section}.num_samples"}
     words = []
-    for word in argv:
+    joined = without(argv, "labels") if argv[0] in ("sample", "evaluate") else argv
+    if joined != argv:
+        joined = [*joined, f"--labels={argument(argv, 'labels') or ''}"]
+    for word in joined:
         name, equals, value = word.partition("=")
         name = aliases.get(name, name).replace("--guidance.", "--config.guidance.", 1)
         if name == "--labels" and argv[0] in ("sample", "evaluate"):
-            name, value = "--config.sampling.label", _LABELS.get(value, value)
+            name, value = "--config.sampling.label", _label(value)
         if name == "--config.guidance.classifier":
             words.append("--config.guidance.name=classifier")
             name = "--config.guidance.workdir"

@@ -173,7 +173,7 @@ def open_whole(path: Path, *, labels: str = "", leave_damaged: bool = False) -> 
         files = [file for file in files if file not in damaged]
         if not files:
             first = left_out[DAMAGED][0]
-            raise InputError(f"None of the images in {path} can be read, such as {quoted(first)}: {damaged[first]}.")
+            raise InputError(f"None of the images in {path} can be read, such as {quoted(first)}: {damaged[first]}")
     parts = parts_of(files) if contents.parts is None else contents.parts
     if parts:
         beside = [file for file in files if file.partition("/")[0] not in parts]

@@ -35,8 +35,8 @@ def read_labels(path: Path, names: Sequence[str]) -> tuple[dict[str, Class], str
       names: of all images.
 
     Raises:
-      InputError: the file cannot be read, an entry is none or names an image a second time with another class, or not
-        one image is named.
+      InputError: the file cannot be read, an entry is none, numbers of classes are not whole, an entry names an image
+        a second time with another class, or not one image is named.
     """
     text = _text(path)
     rows = _of_json(text, path, {}) if text.lstrip()[:1] in ("{", "[") else _of_table(text, path, names)
@@ -111,7 +111,7 @@ def _of_json(text: str, path: Path, without: dict[str, None]) -> list[tuple[str,
     """Entries with where they stand; None where the file says that there are no labels, if it may (`without`)."""
     expected = 'expected {"labels": [["a.png", 0], ...]} or {"a.png": 0, ...}'
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, path))
     except (ValueError, RecursionError):
         raise InputError(f"{path} is no JSON: {expected}.") from None
     if not isinstance(found, dict):
@@ -132,6 +132,16 @@ def _of_json(text: str, path: Path, without: dict[str, None]) -> list[tuple[str,
             raise InputError(f"{place}: expected a file's name and its class, a whole number from 0 on or a name.")
         rows.append((place, entry[0], entry[1]))
     return rows
+
+
+def _object(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
+    """An object of JSON, where a key that stands twice with two values would hide one of them."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found and found[key] != value:
+            raise InputError(f"{path} has {quoted(key)} twice, as {quoted(found[key])} and {quoted(value)}: keep one.")
+        found[key] = value
+    return found
 
 
 def _is_class(value: Any) -> bool:
@@ -158,8 +168,24 @@ def _of_table(text: str, path: Path, names: Sequence[str]) -> list[tuple[str, An
         if len(line) <= max(file, label) or not line[file] or not line[label]:
             raise InputError(f"{place}: {_EXPECTED}.")
         texts.append((place, line[file], line[label]))
-    whole = all(text.isascii() and text.isdigit() and len(text) < 8 for _, _, text in texts)
+    whole = all(map(_is_whole, (text for _, _, text in texts)))
+    if not whole and all(map(_is_number, (text for _, _, text in texts))):
+        place = next(place for place, _, text in texts if not _is_whole(text))
+        raise InputError(f"{place}: expected classes that are all whole numbers from 0 to {_LARGEST}, or names.")
     return [(place, name, int(text) if whole else text) for place, name, text in texts]
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 8
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text is a number of any kind, also the `nan` that tables have where a number is missing."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _places(first: list[str], path: Path, names: Sequence[str]) -> tuple[int, int, bool]:

@@ -316,8 +316,9 @@ def open_source(
       random_crop: training sees squares of ADM's random crop.
 
     Raises:
-      InputError: there is no such data set or split, it is not prepared, it has no captions where a tokenizer reads
-        them, or it is no folder where segmentations or embeddings are read; the message says how to mend it.
+      InputError: there is no such data set or split, it is not prepared, images are wanted of other channels than 1
+        or 3, it has no captions where a tokenizer reads them, or it is no folder where segmentations or embeddings
+        are read; the message says how to mend it.
     """
 
     def prepare(image: np.ndarray, what: str) -> np.ndarray:
@@ -329,6 +330,8 @@ def open_source(
         )
     if name == "dead_leaves" or name in TOYS:
         source = _drawn_by_name(name, split, image_size, channels, prepare)
+    elif channels not in (1, 3):
+        raise InputError(f"data.channels={channels}: give 1, for grey images, or 3, for those in colour.")
     else:
         source = open_images(
             name,

@@ -157,6 +157,9 @@ def _index(shard: Path) -> tuple[dict[str, tuple[int, int]], list[str]]:
                         found[name] = (member.offset_data, member.size)
                     elif not member.isdir():
                         others.append(name)
+                file.seek(archive.offset)
+                if file.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile takes a damaged header for the end
+                    raise tarfile.ReadError(f"the header at byte {archive.offset} is damaged or cut short")
     except OSError as error:
         if not isinstance(error, tarfile.TarError) and error.strerror:
             raise InputError(f"Cannot open {shard}: {error.strerror}.") from None

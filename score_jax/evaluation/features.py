@@ -3,9 +3,11 @@
 import dataclasses
 from collections.abc import Callable
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float, PyTree, UInt8
 
+from score_jax.errors import InputError
 from score_jax.evaluation.input_rule import InputRule, prepared, prepared_alone
 
 Apply = Callable[[PyTree[Array], Array], dict[str, Float[Array, "b _"]]]
@@ -53,5 +55,20 @@ def network_features(
 
 
 def plain_features(name: str, function: Callable[[UInt8[Array, "b h w c"]], Float[Array, "b d"]]) -> FeatureExtractor:
-    """Makes an extractor of a function of images."""
-    return FeatureExtractor(name, lambda params, images: {"features": function(images)})
+    """Makes an extractor of a function of images; InputError where it gives no vectors, or is not JAX's."""
+
+    def apply(params: PyTree[Array], images: UInt8[Array, "b h w c"]) -> dict[str, Array]:
+        try:
+            vectors = function(images)
+        except jax.errors.JAXTypeError as error:
+            reason = str(error).partition("\n")[0]
+            raise InputError(f"The features {name!r} cannot be compiled: write them with jax.numpy. {reason}") from None
+        shape = getattr(vectors, "shape", None)
+        if shape is None or len(shape) != 2 or shape[0] != len(images):
+            found = type(vectors).__name__ if shape is None else shape
+            raise InputError(
+                f"The features {name!r} of images {images.shape} are {found}: expected vectors ({len(images)}, d)."
+            )
+        return {"features": vectors}
+
+    return FeatureExtractor(name, apply)

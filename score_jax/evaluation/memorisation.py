@@ -10,6 +10,8 @@ from score_jax.errors import InputError
 from score_jax.evaluation.neighbours import nearest_rows
 from score_jax.evaluation.statistics import moments
 
+FEWEST_OF_A_CELL = 20
+"""Samples of which a cell has more where it is counted."""
 _STARTS = 10
 Rows = Float[np.ndarray, "m d"]
 Training = Float[np.ndarray, "l d"]
@@ -88,7 +90,7 @@ def data_copying(
     training: Training,
     cells: int = 3,
     components: int = 64,
-    fewest: int = 20,
+    fewest: int = FEWEST_OF_A_CELL,
     seed: int = 0,
 ) -> Copying:
     """Returns C_T with dgm-eval's settings: cells are found by k-means among the training data's principal components.
@@ -116,7 +118,9 @@ def data_copying(
     return copying_in_cells(**named, fewest=fewest)
 
 
-def copying_in_cells(*, generated: InCells, held_out: InCells, training: InCells, fewest: int = 20) -> Copying:
+def copying_in_cells(
+    *, generated: InCells, held_out: InCells, training: InCells, fewest: int = FEWEST_OF_A_CELL
+) -> Copying:
     """Returns C_T over cells that are given: distances are to training images of the same cell.
 
     A cell without held-out images has no weight.

@@ -191,6 +191,8 @@ def _manifold(protocol: Protocol, generated: FeatureSet, real: FeatureSet) -> di
 def _memorisation(generated: FeatureSet, held_out: FeatureSet, training: FeatureSet, seed: int) -> dict[str, Any]:
     check_comparable(generated=held_out, real=training)
     assert generated.features is not None and held_out.features is not None and training.features is not None
+    if np.array_equal(held_out.features, training.features):
+        raise InputError("The held-out images are those that were trained on: name other images with held_out.")
     test = data_copying(generated=generated.features, held_out=held_out.features, training=training.features, seed=seed)
     cells = [
         {"c_t": None if np.isnan(score) else float(score), "held_out": int(fresh), "generated": int(made)}
@@ -217,7 +219,12 @@ def at_infinity(fid: str, line: Extrapolated) -> dict[str, float | None]:
 
 
 def names(values: dict[str, Any]) -> list[str]:
-    """Returns the names of the numbers among what `measure` gave, without those that say how uncertain others are."""
+    """Returns the names of the numbers among what `measure` gave, without those that say how uncertain others are.
+
+    Of a whole result, which has other numbers too, they are those that it lists as measured.
+    """
+    if "measured" in values:
+        return list(values["measured"])
     uncertain = ("_standard_error", "_spread", "_low", "_high")
     return [name for name, value in values.items() if isinstance(value, float) and not name.endswith(uncertain)]
 

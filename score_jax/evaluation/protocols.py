@@ -1,7 +1,8 @@
 """How each reference evaluator measures: numbers of two protocols are not to be compared."""
 
 import dataclasses
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
 from score_jax.errors import InputError, entry_of
 from score_jax.evaluation.resize import Resize
@@ -100,17 +101,22 @@ PLAIN = Protocol("plain", rounding="truncated", kid="subsets")
 """For features that are not Inception's."""
 
 
-def protocol_names(text: str) -> list[str]:
-    """Returns the names in a text, between commas.
+def protocol_names(given: str | Iterable[Any]) -> list[str]:
+    """Returns the names of several protocols, of a text those between commas.
 
     Raises:
-      InputError: a name is there twice, or a protocol is none.
+      InputError: there is none, a name is there twice or empty, or a protocol is none.
     """
-    names = text.split(",")
+    names = [name.strip() for name in given.split(",")] if isinstance(given, str) else list(given)
+    shown = ",".join(map(str, names))
+    if not names or "" in names:
+        raise InputError(f"protocol={shown!r} lacks a name: give one, or several such as adm,jax_fid.")
     for name in names:
+        if not isinstance(name, str):
+            raise InputError(f"protocol={names!r}: expected names, such as 'adm'; {name!r} cannot be one of several.")
         protocol_of(name)
         if names.count(name) > 1:
-            raise InputError(f"--protocol={text} names {name} twice: leave one out.")
+            raise InputError(f"protocol={shown} names {name} twice: leave one out.")
     return names
 
 

@@ -12,6 +12,8 @@ from score_jax.runtime.results import SCHEMA
 
 _KERNEL = ("kid", "kd_")
 """Metrics whose expectation does not depend on the number of samples."""
+_COPIES = ("c_t", "fdr")
+"""Metrics that depend on the held-out images."""
 _SECONDARY = ("_infinity", "_real", "_noise")
 _OF_LIKELIHOOD = ("method", "of", "dimensions", "truncation", "variance", "clip", "importance_samples", "data", "count")
 _OF_CONVENTIONS = ("dequantisation", "levels", "conditions")
@@ -98,12 +100,20 @@ def _text(value: Any) -> str:
     return text if text.isprintable() and len(text) <= 100 else quoted(text)
 
 
+def _name_of(images: Mapping[str, Any]) -> Any:
+    """What tells a set from others: a hash of its pixels, else of its moments, else what it is called."""
+    return next(filter(None, (images.get(key) for key in ("pixels", "moments", "data"))), None)
+
+
 def _terms_of_distance(values: Mapping[str, Any], metric: str) -> dict[str, str]:
     samples = values if values["kind"] == "evaluation" else values["generated"]
     reference = values["reference"]
     found = {"protocol": values.get("protocol"), "rounding": samples.get("rounding"), "labels": values.get("labels")}
     found |= {key: samples.get(key) for key in _OF_FEATURES}
-    found |= {"reference": reference.get("pixels") or reference.get("data"), "reference images": reference.get("n")}
+    found |= {"reference": _name_of(reference), "reference images": reference.get("n")}
+    held_out = values.get("held_out")
+    if isinstance(held_out, dict) and (metric.startswith(_COPIES) or metric.endswith("_held_out")):
+        found |= {"held out": _name_of(held_out), "held-out images": held_out.get("n")}
     if metric.startswith(_KERNEL):
         found["subset"] = values.get(f"{metric}_subset_size")
     else:

@@ -1,6 +1,7 @@
 """`fid`: any two of image folder, array file, data set and statistics file, under one protocol."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from score_jax.convert.edm2_statistics import read_edm2_statistics
 from score_jax.data.contents import ARCHIVES
 from score_jax.data.images import with_channels
 from score_jax.data.sources import Source, open_images
-from score_jax.errors import InputError, named
+from score_jax.errors import InputError, named, quoted
 from score_jax.evaluation import feature_set, metrics
 from score_jax.evaluation.feature_set import FeatureSet
 from score_jax.evaluation.features import FeatureExtractor
+from score_jax.evaluation.memorisation import FEWEST_OF_A_CELL
 from score_jax.evaluation.protocols import Protocol
 from score_jax.jobs.feature_sets import source_features
 from score_jax.runtime.array_files import array_headers
@@ -79,16 +81,27 @@ def open_side(
     if path.suffix == ".pkl" and path.is_file():
         statistics = read_edm2_statistics(path, protocol)
         _check_made_so(path, statistics, protocol, extractor)
-        return Side(text, statistics, None)
+        return Side(text, _identified(statistics), None)
     if path.suffix not in (".npz", ".npy") or not feature_set.holds_statistics(names := array_headers(path)):
         return Side(text, None, _source(text, extractor, channels, data_dir))
     statistics = feature_set.load(path)
     _check_made_so(path, statistics, protocol, extractor)
     lacking = statistics.features is None and "arr_0" in names
-    side = Side(text, statistics, _source(text, extractor, channels, data_dir) if lacking else None)
+    side = Side(text, _identified(statistics), _source(text, extractor, channels, data_dir) if lacking else None)
     if not protocol.frechet:
         check_has_each(side, f"the protocol {protocol.name!r}")
     return side
+
+
+def _identified(statistics: FeatureSet) -> FeatureSet:
+    """Statistics that tell, by a hash of their moments, which ones they are, where they have none of the pixels."""
+    if "pixels" in statistics.facts:
+        return statistics
+    digest = hashlib.sha256()
+    for name in sorted(statistics.moments):
+        digest.update(statistics.moments[name].mean.tobytes())
+        digest.update(statistics.moments[name].scatter.tobytes())
+    return dataclasses.replace(statistics, facts={**statistics.facts, "moments": digest.hexdigest()[:16]})
 
 
 def check_has_each(side: Side, what: str) -> None:
@@ -146,6 +159,7 @@ def compare(
         check_sides(generated, real, extractor)
     if real is not None and held_out is not None:
         check_sides(held_out, real, extractor)
+        check_held_out(held_out, real, generated.count)
         for side in (generated, real, held_out):
             check_has_each(side, "the test of copies")
     mesh, first = make_mesh(), jax.process_index() == 0
@@ -166,6 +180,18 @@ def compare(
     facts: dict[str, Any] = {"generated": one.facts, "reference": other.facts}
     facts |= {} if fresh is None else {"held_out": fresh.facts}
     return values, measurement("comparison", metrics.names(values), protocol=protocol.name, **facts)
+
+
+def check_held_out(held_out: Side, training: Side, samples: int | None) -> None:
+    """Raises InputError where copies cannot be tested for, as far as that is known before any image is measured."""
+    one, other = held_out.source, training.source
+    if one is not None and other is not None and len(one) == len(other) and one.content == other.content:
+        raise InputError(
+            f"The held-out images are those of the reference, {quoted(training.name)}: the reference is what was "
+            "trained on, so name other images with held_out."
+        )
+    if samples is not None and samples <= FEWEST_OF_A_CELL:
+        raise InputError(f"{samples} samples: the test of copies needs more than {FEWEST_OF_A_CELL}.")
 
 
 def check_sides(generated: Side, real: Side, extractor: FeatureExtractor) -> None:
@@ -276,7 +302,8 @@ def open_word(text: str, prepare: Callable[[np.ndarray, str], np.ndarray], data_
     if folder.suffix in (".npz", ".npy", *ARCHIVES):
         return open_images(text, "all", prepare)
     name, _, split = text.replace(":", "/").rpartition("/")
-    if not name:
+    is_path = text.startswith((".", "/", "~")) or (":" not in text and Path(text).parent.is_dir())
+    if not name or is_path:
         raise InputError(
             f"{text}: no such folder or file. Expected a folder of images, an .npz or .npy file, or NAME:SPLIT of a "
             "TFDS data set."

@@ -22,7 +22,7 @@ from score_jax.evaluation.kernel_distance import squared_mmd
 from score_jax.evaluation.neighbours import images_at_a_time, nearest_of_parts
 from score_jax.evaluation.protocols import PLAIN, Protocol
 from score_jax.jobs.cascades import Cascade, open_images
-from score_jax.jobs.compare import Side, check_has_each, check_length, facts_of, features_of, open_side
+from score_jax.jobs.compare import Side, check_has_each, check_held_out, check_length, facts_of, features_of, open_side
 from score_jax.jobs.drawing import Drawing, Request, of_cascade
 from score_jax.jobs.feature_sets import array_features, cached_source_features, source_features
 from score_jax.jobs.sample import image_name
@@ -174,8 +174,10 @@ def each_reference(references: Sequence[Any], count: int) -> Sequence[Any]:
     """Returns the reference of each of `count` protocols, of which there may be one for all.
 
     Raises:
-      InputError: there are others.
+      InputError: there are others, or one has no name.
     """
+    if any(isinstance(reference, str) and not reference for reference in references):
+        raise InputError("A reference has no name: give one, or one for each protocol with commas between them.")
     if len(references) not in (1, count):
         raise InputError(
             f"{len(references)} references for {count} protocols: give one, or one for each protocol in its order."
@@ -228,6 +230,8 @@ def evaluate_drawing(
             check_length(side, measure.extractor, drawing.image_shape)
             if measure.held_out is not None:
                 check_has_each(side, "the test of copies")
+        if measure.held_out is not None:
+            check_held_out(measure.held_out, measure.side, request.count)
     samples = draw_features(
         drawing,
         measures,

@@ -11,7 +11,7 @@ from score_jax.convert.clip import find_clip
 from score_jax.convert.dinov2 import find_dinov2
 from score_jax.convert.inception import find_inception
 from score_jax.convert.vgg16 import find_vgg16
-from score_jax.errors import InputError, entry_of
+from score_jax.errors import InputError, entry_of, quoted
 from score_jax.evaluation.clip import NAME as OF_CLIP
 from score_jax.evaluation.clip import clip_extractor
 from score_jax.evaluation.dinov2 import NAME as OF_DINOV2
@@ -74,7 +74,7 @@ def imported_features(path: str) -> FeatureExtractor:
     Raises:
       InputError: there is none.
     """
-    return extractor_of(imported(path, "features"))
+    return extractor_of(imported_maker(path, "features", None))
 
 
 def extractor_of(features: Callable[..., Any]) -> FeatureExtractor:
@@ -176,8 +176,8 @@ def _warn_of_other(published: bool, sha256: str, numbers: str) -> None:
 
 
 def measured_by(
-    protocol: str | None,
-    features: Callable[..., Any] | None,
+    protocol: Any,
+    features: Any,
     weights: Mapping[str, str | Path | None],
     *,
     allow_other: bool,
@@ -199,8 +199,12 @@ def measured_by(
                 "protocol=None measures features of yours: give features, a function from uint8 images (b, h, w, c) to "
                 "vectors (b, d), or a protocol."
             )
+        if not callable(features):
+            raise InputError(f"features={quoted(features)}: expected a function of images.")
         return PLAIN, extractor_of(features)
     if features is not None:
         raise InputError(f"protocol={protocol!r} measures a network's features: give protocol=None with your own.")
+    if not isinstance(protocol, str):
+        raise InputError(f"protocol={protocol!r}: expected the name of one protocol, such as 'adm'.")
     found = protocol_of(protocol)
     return found, of_protocol(found, weights, allow_other=allow_other)

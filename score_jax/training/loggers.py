@@ -189,8 +189,11 @@ _PACKAGES = {"wandb": ("wandb",), "mlflow": ("mlflow", "sqlalchemy", "alembic")}
 
 
 def check_loggers(names: Iterable[str]) -> None:
-    """Raises InputError where a logger's package is not installed."""
+    """Raises InputError where a logger's package is not installed, or a logger is named twice."""
+    names = list(names)
     for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"training.loggers has {name!r} twice: leave one out.")
         missing = [package for package in _PACKAGES.get(name, ()) if importlib.util.find_spec(package) is None]
         if missing:
             raise InputError(

@@ -150,6 +150,11 @@ def test_the_same_images_again_are_said(capsys):
     assert "the same images for the first batch and the second" in capsys.readouterr().out
 
 
+def test_two_sets_are_compared_by_one_protocol():
+    with pytest.raises(sj.InputError, match="expected the name of one protocol"):
+        inspect.unwrap(sj.compare)(REAL, REAL, protocol=["adm"])
+
+
 def floats(key, indices, labels):
     return uniform(key, indices, labels) / np.float32(255)
 
@@ -178,6 +183,16 @@ def floats(key, indices, labels):
         (dict(num_samples=0), "num_samples=0: give at least 1"),
         (dict(labels=np.zeros(3, int)), "labels have shape (3,): expected one for each sample, (40,)"),
         (dict(labels=np.zeros(40, int), num_classes=2), "labels and num_classes"),
+        (dict(labels=np.arange(40) - 1), "labels are int64 from -1: expected whole numbers from 0 on"),
+        (dict(labels=np.arange(40) / 2), "labels are float64 from 0: expected whole numbers"),
+        (dict(labels=np.array(["a"] * 40)), "labels are <U1: expected whole numbers"),
+        (dict(labels="foo", num_classes=2), "labels='foo', num_classes=2: expected"),
+        (dict(value_range=3), "value_range=3: give the value of black first"),
+        (dict(draw=3), "draw=3: expected a function"),
+        (dict(features=3), "features=3: expected a function"),
+        (dict(protocol=3, features=None), "protocol=3: expected the name"),
+        (dict(protocol=[], features=None), "protocol='' lacks a name"),
+        (dict(protocol=["adm", None], features=None), "None cannot be one of several"),
         (dict(save_samples=True), "give a workdir"),
     ],
 )

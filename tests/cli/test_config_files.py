@@ -1,6 +1,7 @@
 """`--config` finds the library's configs by name from any folder, and files of users by their paths."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -112,3 +113,20 @@ def test_configs_import_one_another_by_the_name_that_an_installed_package_has():
     ]
     assert any(name.startswith("score_jax.configs") for name in imported)
     assert not [name for name in imported if name.partition(".")[0] == "configs"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def get_config(:", "line 1: SyntaxError: invalid syntax"),
+        ("import no_such_module", "line 1: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("def get_config():\n    return 1 / 0", "line 2: ZeroDivisionError: division by zero"),
+        ("def get_config():\n    return {}.x", "line 2: AttributeError: 'dict' object has no attribute 'x'"),
+        ("def get_config():\n    return {}", "returns dict: expected a ConfigDict"),
+    ],
+)
+def test_a_config_file_that_fails_is_one_line(tmp_path, text, message):
+    (tmp_path / "mine.py").write_text(text + "\n")
+    with pytest.raises(InputError, match=re.escape(message)) as found:
+        config_of_file(str(tmp_path / "mine.py"))
+    assert str(tmp_path / "mine.py") in str(found.value) and "\n" not in str(found.value)

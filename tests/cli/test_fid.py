@@ -200,13 +200,25 @@ def test_what_gives_no_number_is_one_line_and_leaves_nothing(words, message, two
         ("longer.npz", "longer.npz has statistics of 9 features, but this network has 6"),
         ("other.npz", "other.npz was made with features another"),
         ("missing.npz", "missing.npz"),
+        ("__pycache__/missing", "__pycache__/missing: no such folder or file"),
+        ("../missing", "../missing: no such folder or file"),
         ("one.npz", "needs at least 4"),
     ],
 )
 def test_both_sides_are_looked_at_before_any_image_is_measured(real, message, two_sets, capsys, monkeypatch):
+    (two_sets / "__pycache__").mkdir(exist_ok=True)
     monkeypatch.setattr("score_jax.jobs.compare.source_features", lambda *_, **__: pytest.fail("measured"))
     assert run("images.npz", real, "--features=two_functions:flat") == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_result_says_which_statistics_it_was_compared_with(two_sets):
+    found = {}
+    for shift in (0, 1):
+        np.savez("known.npz", mu=np.full(6, shift), sigma=np.eye(6))
+        assert run("images.npz", "known.npz", "--features=two_functions:flat", "--json=result.json") == 0
+        found[shift] = json.loads((two_sets / "result.json").read_text())["reference"]["moments"]
+    assert len(found[0]) == len(found[1]) == 16 and found[0] != found[1]
 
 
 def test_statistics_are_kept_under_the_name_with_its_suffix(two_sets, capsys):
@@ -226,7 +238,7 @@ def test_images_of_two_sizes_are_one_line_where_nothing_resizes_them(two_sets, c
 def test_a_result_that_cannot_be_written_is_one_line(two_sets, capsys):
     (two_sets / "result.json").mkdir()
     assert run("images.npz", "images.npz", "--features=two_functions:flat", "--json=result.json") == 2
-    assert "cannot write" in capsys.readouterr().err.splitlines()[-1]
+    assert "cannot write result.json: Is a directory" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.fixture
@@ -307,6 +319,14 @@ def test_copies_are_found_beside_held_out_images(tmp_path, as_inception, monkeyp
     np.savez("moments.npz", **moments)
     assert run("fresh.npz", "moments.npz", "--held_out=held_out.npz") == 2
     assert "moments.npz has a mean and a covariance alone, and the test of copies" in capsys.readouterr().err
+    assert run("training.npz", "--save=kept.npz") == 0
+    np.savez("same.npz", arr_0=training)
+    for real, named in (("training.npz", "of the reference, 'training.npz'"), ("kept.npz", "that were trained on")):
+        assert run("fresh.npz", real, "--held_out=same.npz") == 2
+        assert f"The held-out images are those {named}" in capsys.readouterr().err
+    np.savez("few.npz", arr_0=fresh[:20])
+    assert run("few.npz", "training.npz", "--held_out=held_out.npz") == 2
+    assert "20 samples: the test of copies needs more than 20." in capsys.readouterr().err
 
 
 def test_edm2s_statistics_are_read_for_their_own_network(two_sets, tiny_dinov2, as_inception, capsys):
@@ -317,6 +337,7 @@ def test_edm2s_statistics_are_read_for_their_own_network(two_sets, tiny_dinov2, 
     file.write_bytes(pickle.dumps({"num_images": 1000, "fid": moments, "fd_dinov2": dinov2}))
     assert run("images.npz", "img64.pkl", "--protocol=edm", "--json=result.json") == 0
     values = json.loads((two_sets / "result.json").read_text())
+    assert len(values["reference"].pop("moments")) == 16
     assert values["fid12"] > 0 and values["reference"] == {"n": 1000, "resize": "tf1", "centre": 128.0}
     assert run("images.npz", "img64.pkl", "--protocol=pytorch_fid") == 2
     assert "img64.pkl was made with resize tf1" in capsys.readouterr().err
@@ -329,3 +350,23 @@ def test_edm2s_statistics_are_read_for_their_own_network(two_sets, tiny_dinov2, 
     file.write_bytes(pickle.dumps({"num_images": None, "fid": moments}))
     assert run("images.npz", "img64.pkl", "--protocol=edm") == 2
     assert "num_images=None" in capsys.readouterr().err
+
+
+def test_features_that_are_no_vectors_are_one_line(two_sets, monkeypatch, capsys):
+    (two_sets / "bad_features.py").write_text(
+        "import numpy as np\n\n\ndef by_numpy(images):\n    return np.asarray(images).mean((1, 2))\n\n\n"
+        "def of_the_batch(images):\n    return images[:1].mean((1, 2))\n\n\n"
+        "def maps(images):\n    return images / 255\n\n\nnumber = 3\n"
+    )
+    monkeypatch.syspath_prepend(str(two_sets))
+    for name, message in (
+        ("by_numpy", "The features 'by_numpy' cannot be compiled: write them with jax.numpy"),
+        ("of_the_batch", "expected vectors ("),
+        ("maps", "expected vectors ("),
+        ("number", "expected a function, found int"),
+    ):
+        assert run("images.npz", "seventh.npz", f"--features=bad_features:{name}") == 2
+        error = capsys.readouterr().err
+        assert message in error.splitlines()[-1] and "Traceback" not in error
+    assert run("images.npz", "seventh.npz", "--features=bad_features:maps", "--protocol=adm") == 2
+    assert "leave one of the two out" in capsys.readouterr().err

@@ -91,7 +91,7 @@ def test_several_protocols_measure_one_drawing(folder, monkeypatch, capsys):
         found = json.loads((folder / "several" / f"evaluation_{name}.json").read_text())
         assert found["protocol"] == name and f"evaluation_{name}.json" in said
     assert here(*several, "--protocol=edm,edm", "--reference=real.npz") == 2
-    assert "--protocol=edm,edm names edm twice: leave one out." in capsys.readouterr().err
+    assert "protocol=edm,edm names edm twice: leave one out." in capsys.readouterr().err
     assert here(*several, "--protocol=edm,jax_fid", "--reference=real.npz,a,b") == 2
     assert "3 references for 2 protocols" in capsys.readouterr().err
 

@@ -70,6 +70,15 @@ ARGUMENTS = [
     ),
     (["likelihood", "--workdir={trained}", "--config.likelihood.seed=4294967296"], "likelihood.seed=4294967296"),
     (["fid", "a.npz", "b.npz", "--batch_size=0", "--features=json:loads"], "fid.batch_size=0: give at least 1"),
+    (["evaluate", "--workdir={trained}", "--labels=foo"], "--labels=foo: give random, balanced, or the number"),
+    (["evaluate", "--workdir={trained}", "--labels", "balance"], "--labels=balance: give random, balanced"),
+    (["sample", "--workdir={trained}", "--labels="], "--labels=: give random, balanced"),
+    (["evaluate", "--workdir={trained}", "--labels", "balanced"], "No checkpoint"),
+    (["evaluate", "--workdir={trained}", "--protocol="], "protocol='' lacks a name"),
+    (["evaluate", "--workdir={trained}", "--protocol=adm", "--features=json:loads"], "leave one of the two out"),
+    (["table", "--metric=fid,", "{config}"], "--metric=fid, lacks a name"),
+    (["table", "{tmp}/nowhere.json"], "nowhere.json: No such file or directory. Expected a JSON file"),
+    (["table", "ours="], "'ours=' names no file"),
     (["fid", "a.npz", "--save=x.json", "--features=json:loads"], "statistics are written as an .npz file"),
 ]
 

@@ -1,6 +1,9 @@
 """A person's own images in three commands, as they are typed."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from PIL import Image as PILImage
 import tiny
 from score_jax.cli import own_images
 from score_jax.errors import InputError
+from tiny import environment
 
 SMALL = ("--config.network.channels=8", "--config.training.batch_size=16", "--config.training.sample_every=0")
 
@@ -99,3 +103,42 @@ def test_what_is_missing_is_one_line(here, words, message):
 def test_without_data_nothing_changes():
     argv = ["train", "--config=x.py", "--workdir=y"]
     assert own_images.expanded(argv) == argv
+
+
+@pytest.mark.parametrize("words", [("--data=",), ("--data",), ("--workdir=x", "--data=")])
+def test_data_without_a_value_is_said(words):
+    with pytest.raises(InputError, match="--data has no value: give --data=FOLDER"):
+        command(*words)
+
+
+def test_of_two_values_the_last_holds(here):
+    make_mixed_pictures(here / "pictures", 3)
+    words = command("--data=nowhere", "--data", here / "pictures", "--workdir=a", "--workdir=b")
+    assert f"--config.data.name=folder:{here / 'pictures'}" in words and words[2] == "--workdir=b"
+
+
+def test_a_workdir_below_a_file_is_no_damaged_workdir(here, capsys):
+    folder = make_mixed_pictures(here / "pictures", 3)
+    (here / "notes.txt").write_text("x")
+    for workdir in ("notes.txt", "notes.txt/run"):
+        assert tiny.here("train", f"--data={folder}", f"--workdir={workdir}") == 2
+        assert f"--workdir={workdir}: notes.txt is a file; give a folder" in capsys.readouterr().err
+
+
+def test_images_have_one_channel_or_three(here, capsys):
+    folder = make_mixed_pictures(here / "pictures", 3)
+    assert tiny.here("train", f"--data={folder}", "--config.data.channels=2") == 2
+    assert "data.channels=2: give 1, for grey images, or 3" in capsys.readouterr().err
+    assert not (here / "runs").exists()
+
+
+def test_names_that_are_no_text_are_printed_escaped(here):
+    folder = os.fsencode(here) + b"/caf\xe9"
+    os.mkdir(folder)
+    for i in range(3):
+        PILImage.new("L", (8, 8), i).save(here / "one.png")
+        os.rename(here / "one.png", folder + b"/%d.png" % i)
+    words = ["train", b"--data=" + folder, f"--workdir={here / 'run'}", "--config.training.steps=0"]
+    env = {**environment(), "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-m", "score_jax", *words], env=env, capture_output=True, timeout=120)
+    assert done.returncode == 2 and b"caf\\udce9: 3 images" in done.stdout and b"Traceback" not in done.stderr

@@ -294,3 +294,20 @@ def test_a_damaged_member_names_itself(tmp_path):
 def test_segmentations_are_for_folders(tmp_path):
     with pytest.raises(InputError, match="data.segmentations is for folders of images"):
         opened(in_zip(tmp_path / "a.zip"), segmentations=str(tmp_path))
+
+
+def test_a_damaged_header_in_the_middle_is_not_the_end(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for i in range(3):
+            raw = io.BytesIO()
+            PILImage.new("L", (8, 8), i).save(raw, "PNG")
+            member = tarfile.TarInfo(f"{i}.png")
+            member.size = raw.tell()
+            raw.seek(0)
+            archive.addfile(member, raw)
+    whole = (tmp_path / "a.tar").read_bytes()
+    (tmp_path / "damaged.tar").write_bytes(whole[:1029] + b"\xff" + whole[1030:])
+    (tmp_path / "cut.tar").write_bytes(whole[:1100])
+    for name in ("damaged", "cut"):
+        with pytest.raises(InputError, match="the header at byte 1024 is damaged or cut short"):
+            open_source(str(tmp_path / f"{name}.tar"), "all", image_size=8, channels=1)

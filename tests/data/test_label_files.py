@@ -49,6 +49,10 @@ def test_numbers_are_the_classes_and_names_are_in_natural_order(tmp_path):
         numbered([2, 0], ("cat", "dog"), "x")
 
 
+def test_numbers_beside_names_are_names(tmp_path):
+    assert set(read(tmp_path, "1.png,-1\n2.png,none\n")[0].values()) == {"-1", "none"}
+
+
 def test_entries_of_other_images_are_counted(tmp_path):
     found, said = read(tmp_path, "1.png,cat\nelsewhere.png,dog\n")
     assert found == {"a/1.png": "cat"} and "1 entries of" in said and "('elsewhere.png')" in said
@@ -72,7 +76,12 @@ def test_entries_of_other_images_are_counted(tmp_path):
         ('{"a/1.png": -1}', "Entry 0 of .*: expected a file's name and its class"),
         ('{"a/1.png": 1.5}', "Entry 0 of "),
         ('{"a/1.png": true}', "Entry 0 of "),
+        ('{"a/1.png": 0, "a/1.png": 1}', "has 'a/1.png' twice, as 0 and 1: keep one"),
         ("[" * 100_000, "no JSON"),
+        *(
+            (f"1.png,0\n2.png,{number}\n", f"Line 2 of .* is '2.png,{number}': expected classes that are all whole")
+            for number in ("-1", "0.5", "1.0", "nan", "1e3", "9" * 30)
+        ),
     ],
 )
 def test_a_bad_entry_is_one_line(tmp_path, text, message):

@@ -10,7 +10,7 @@ from score_jax.evaluation.feature_set import FeatureSet
 from score_jax.evaluation.inception import input_rule, logits
 from score_jax.evaluation.input_rule import prepared
 from score_jax.evaluation.manifold import Manifold, manifold
-from score_jax.evaluation.protocols import PROTOCOLS
+from score_jax.evaluation.protocols import PROTOCOLS, protocol_names
 from score_jax.evaluation.statistics import moments
 
 RNG = np.random.default_rng(4)
@@ -98,6 +98,11 @@ def test_the_f_score_is_the_harmonic_mean():
     assert Manifold(0.5, 0.25, 1.0, 1.0).f_score == pytest.approx(1 / 3)
 
 
+def test_of_a_whole_result_what_was_measured_is_shown():
+    result = {"fid": 2.0, "fid_standard_error": 0.5, "centre": 128.0, "measured": ["fid"]}
+    assert metrics.lines(result) == ["fid                   2.0000 +- 0.5000"]
+
+
 def test_numbers_stand_with_their_uncertainty():
     values = {"fid1k": 2.0, "kid": 0.5, "kid_spread": 0.25, "kid_subset_size": 10}
     values |= {"fid1k_infinity": 1.0, "fid1k_infinity_low": 0.5, "fid1k_infinity_high": 1.5}
@@ -123,3 +128,23 @@ def test_logits_are_of_the_last_layer_with_or_without_its_bias():
     pool3[1, 5] = 2.0
     np.testing.assert_allclose(logits(params, pool3, False)[1], 2 * kernel[5], rtol=1e-6)
     np.testing.assert_array_equal(logits(params, pool3, True)[0], params["fc_bias"])
+
+
+def test_protocols_are_named_between_commas_or_in_a_list():
+    assert protocol_names("adm, jax_fid") == protocol_names(["adm", "jax_fid"]) == ["adm", "jax_fid"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("", "protocol='' lacks a name"),
+        ("adm,", "protocol='adm,' lacks a name"),
+        ([], "protocol='' lacks a name"),
+        (["adm", None], "None cannot be one of several"),
+        ("adm,adm", "names adm twice"),
+        ("adm,fld", "Unknown protocol 'fld'"),
+    ],
+)
+def test_what_names_no_protocols_is_one_line(given, message):
+    with pytest.raises(InputError, match=message):
+        protocol_names(given)

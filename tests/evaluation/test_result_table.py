@@ -74,6 +74,7 @@ def test_models_of_the_same_terms_share_their_columns():
         ({"labels": "balanced over 10 classes"}, ["labels"]),
         ({"resize": "torch", "identity": "other"}, ["identity", "resize"]),
         ({"reference": {"n": 10_000, "pixels": "f01"}}, ["reference", "reference images"]),
+        ({"reference": {"n": 50_000, "moments": "f02"}}, ["reference"]),
     ],
 )
 def test_other_terms_are_another_column(change, keys):
@@ -176,3 +177,10 @@ def test_the_verb_refuses_in_one_line(folder, capsys):
         assert here("table", *arguments) == 2
         error = capsys.readouterr().err
         assert message in error and len(error.splitlines()) == 1
+
+
+def test_tests_of_copies_are_compared_by_equal_held_out_images_alone():
+    measured = {"measured": ["fid", "c_t", "fdr"], "fid": 3.0, "c_t": -1.0, "fdr": 1.5}
+    one, other = (EVALUATION | measured | {"held_out": {"n": 100, "pixels": pixels}} for pixels in ("f01", "f02"))
+    assert metrics_of([Result("a", one), Result("b", other)]) == ["fid", "c_t", "c_t", "fdr", "fdr"]
+    assert differing(columns_of([Result("a", one), Result("b", other)])) == {"c_t": ["held out"], "fdr": ["held out"]}

@@ -249,6 +249,8 @@ def test_protocols_have_a_reference_each_or_one_for_all(tmp_path):
     assert one.values["reference"]["pixels"] == other.values["reference"]["pixels"]
     with pytest.raises(InputError, match="3 references for 2 protocols: give one, or one for each"):
         evaluate.evaluate(model, measures, workdir=tmp_path, references=["train", "train", "eval"])
+    with pytest.raises(InputError, match="A reference has no name"):
+        evaluate.evaluate(model, measures, workdir=tmp_path, references=["train", ""])
 
 
 def test_copies_are_told_from_fresh_samples(tmp_path, monkeypatch):

@@ -3,11 +3,13 @@
 import csv
 import importlib.util
 import json
+import re
 import time
 
 import numpy as np
 import pytest
 
+from score_jax.builder.run_options import Training
 from score_jax.errors import InputError
 from score_jax.training import loggers
 from score_jax.training.log import TrainingLog
@@ -125,3 +127,19 @@ def test_a_run_logs_where_its_config_says(tmp_path, capsys):
     assert not (tmp_path / "run" / "tensorboard").exists()
     assert here(*words, "--config.training.loggers=('tensorbord',)") == 2
     assert "Did you mean 'tensorboard'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"), [("csv,wandb", "('csv', 'wandb')"), ("", "()"), ("csv,", "('csv',)"), ("csv", None)]
+)
+def test_several_names_are_written_as_a_tuple(text, hint):
+    if hint is None:
+        assert Training(loggers=(text,)).loggers == ("csv",)
+    else:
+        with pytest.raises(InputError, match=re.escape(f'write several as --config.training.loggers="{hint}"')):
+            Training(loggers=(text,))
+
+
+def test_a_logger_that_is_named_twice_is_refused():
+    with pytest.raises(InputError, match="training.loggers has 'csv' twice: leave one out"):
+        check_loggers(("csv", "tensorboard", "csv"))
