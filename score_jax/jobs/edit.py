@@ -192,8 +192,6 @@ def read_task(
     as_array = data.name in TOYS
     whole = _read_example(image, data) if as_array else images.decode(Path(image), image)
     pixels = whole if as_array else fitted(whole, data, image)
-    if task == "inpaint" and not mask:
-        raise InputError("--task=inpaint needs --mask=FILE: an image that is white where the picture is unknown.")
     painted = None
     if mask and task in ("inpaint", "blend"):
         painted = (
@@ -218,7 +216,7 @@ def task_of(
       config: of the run.
       task: of `TASKS`.
       pixels: the image.
-      painted: of inpaint and blend: 1 where the image is painted anew; None: everywhere.
+      painted: of inpaint and blend: 1 where the image is painted anew; None, of blend: everywhere.
       noise: as of `read_task`.
       strength: likewise.
 
@@ -243,6 +241,8 @@ def task_of(
         grey = pixels.mean(axis=-1, keepdims=True).round().astype(np.uint8)
         shown = np.repeat(grey, 3, axis=-1)
         return Task(measurements.grey(), pixels, shown, np.ones_like(grey, np.float32), colours=True)
+    if task == "inpaint" and painted is None:
+        raise InputError("--task=inpaint needs --mask=FILE: an image that is white where the picture is unknown.")
     painted = np.ones((*pixels.shape[:2], 1), np.float32) if painted is None else painted
     if not painted.any():
         raise InputError(
