@@ -122,7 +122,7 @@ def test_configs_import_one_another_by_the_name_that_an_installed_package_has():
         ("import no_such_module", "line 1: ModuleNotFoundError: No module named 'no_such_module'"),
         ("def get_config():\n    return 1 / 0", "line 2: ZeroDivisionError: division by zero"),
         ("def get_config():\n    return {}.x", "line 2: AttributeError: 'dict' object has no attribute 'x'"),
-        ("def get_config():\n    return {}", "returns dict: expected a ConfigDict"),
+        ("def get_config():\n    return {}", "returns dict: expected an ml_collections.ConfigDict"),
     ],
 )
 def test_a_config_file_that_fails_is_one_line(tmp_path, text, message):
