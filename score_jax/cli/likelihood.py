@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from score_jax.builder.likelihood_options import OfData, OfImages
 from score_jax.cli.functions import likelihood_function, names_function
 from score_jax.cli.verb import define_step, load_trained, parse_flags, with_aliases
 from score_jax.codecs.latents import Latents
+from score_jax.data.sources import Source
 from score_jax.errors import InputError
+from score_jax.evaluation.likelihood_page import ends_of, write_likelihood_page
 from score_jax.jobs import likelihood
 from score_jax.jobs.dequantizer import fitted
 from score_jax.jobs.likelihood_calibration import calibrated
@@ -33,10 +36,10 @@ _DESCRIPTION = """Measures bits per dimension of the eval split, every example o
   python -m score_jax likelihood --workdir=runs/mnist --config.likelihood.probes=8
   python -m score_jax likelihood --model=my_package.my_module:model --help   of any function
 
-Writes likelihood.json (mean, errors, conventions) and likelihood.npz (each example) into the workdir; for the bounds
-likelihood_vlb.*, likelihood_bound.* and likelihood_images.*. Of a model of latents, ode and bound are densities of
-latents, and are called so. If the command was stopped, by SIGTERM, Ctrl-C or a crash, the same command
-continues there."""
+Writes likelihood.json (mean, errors, conventions), .npz (each example) and .html (a page) into the workdir; for the
+bounds likelihood_vlb.*, likelihood_bound.* and likelihood_images.*. Of a model of latents, ode and bound are densities
+of latents, and are called so. If the command was stopped, by SIGTERM, Ctrl-C or a crash, the same command continues
+there."""
 
 
 def main(argv: list[str]) -> int:
@@ -72,8 +75,22 @@ def main(argv: list[str]) -> int:
         return 0
     path = likelihood.save(model.workdir, result, facts)
     print(_table(model.workdir, model.step))
-    print(f"Written: {path}")
+    page = _write_page(path, result, source)
+    print(f"Written: {path}{page}")
     return 0
+
+
+def _write_page(path: Path, result: likelihood.Likelihood, source: Source) -> str:
+    """The page beside a result, and what is said of it; the numbers are written already."""
+    try:
+        ends = [
+            np.stack([source[int(result.columns["index"][place])]["image"] for place in places])
+            for places in ends_of(result.bits_per_dim)
+        ]
+        write_likelihood_page(path.with_suffix(".html"), json.loads(path.read_text()), result.bits_per_dim, *ends)
+    except InputError as error:
+        return f" (no page: {error})"
+    return f", {path.with_suffix('.html').name}"
 
 
 def _dequantizer(model: Trained):

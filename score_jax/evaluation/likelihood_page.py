@@ -1,0 +1,73 @@
+"""`likelihood.html`: what bits per dimension rest on, for a person."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from score_jax.evaluation import report_figures
+from score_jax.evaluation.page import picture, section, table, write_page
+from score_jax.evaluation.pictures import picture as picture_of
+
+SHOWN = 8
+"""Examples of fewest and of most bits."""
+_SEPARATE = ("conventions", "estimator_standard_error", "tolerance_sensitivity", "schema", "kind", "measured")
+
+
+def ends_of(bits: Float[np.ndarray, "n"]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the places of the examples of fewest and of most bits, `SHOWN` of each, or half of fewer."""
+    order = np.argsort(bits, kind="stable")
+    count = max(1, min(SHOWN, len(bits) // 2))
+    return order[:count], order[::-1][:count]
+
+
+def write_likelihood_page(
+    path: Path,
+    result: Mapping[str, Any],
+    bits: Float[np.ndarray, "n"],
+    fewest: Shaped[np.ndarray, "k h w c"],
+    most: Shaped[np.ndarray, "k h w c"],
+) -> None:
+    """Writes the page, atomically.
+
+    Args:
+      path: of the page.
+      result: the result's file.
+      bits: of each example, bits/dim.
+      fewest: examples that the model finds likely.
+      most: those that it finds unlikely.
+
+    Raises:
+      InputError: matplotlib is not installed.
+    """
+    names = [name for name in result["measured"] if isinstance(result[name], float)]
+    own = {*names, *(f"{name}{end}" for name in names for end in ("_standard_error", "_interval_95"))}
+    facts = [[key, _shown(value)] for key, value in result.items() if key not in own and key not in _SEPARATE]
+    errors = {key: result.get(key) for key in ("estimator_standard_error", "tolerance_sensitivity")}
+    sections = [
+        section("Numbers", table(["", "value", "95 % interval"], [_row(result, name) for name in names], 1)),
+        section("Bits per dimension of each example", report_figures.likelihood_histogram(bits)),
+        section("Fewest bits", picture(picture_of(fewest), "examples of fewest bits"), "What the model finds likely."),
+        section("Most bits", picture(picture_of(most), "examples of most bits"), "What it finds unlikely."),
+        section("Where errors come from", table(["", ""], [[k, _shown(v)] for k, v in errors.items() if v], -1)),
+        section("Conventions", table(["", ""], [[k, _shown(v)] for k, v in result["conventions"].items()], -1)),
+        section("How these numbers came about", table(["", ""], facts, -1)),
+    ]
+    summary = f"{result['count']} examples, by the method {result['method']}. Fewer bits mean a higher likelihood."
+    write_page(path, "Likelihood", summary, sections)
+
+
+def _row(result: Mapping[str, Any], name: str) -> list[str]:
+    error, interval = result.get(f"{name}_standard_error"), result.get(f"{name}_interval_95")
+    value = f"{result[name]:.4f}" if error is None else f"{result[name]:.4f} +- {error:.4f}"
+    return [name, value, "" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"]
+
+
+def _shown(value: Any) -> str:
+    """Facts within facts in one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(inner)}" for key, inner in value.items() if inner is not None)
+    return f"{value:.3g}" if isinstance(value, float) else json.dumps(value).strip('"')
