@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from score_jax.evaluation import report_figures
+from score_jax.evaluation.image_grid import grid
 from score_jax.evaluation.page import picture, section, table, write_page
 from score_jax.evaluation.pictures import picture as picture_of
 
@@ -46,18 +47,24 @@ def write_likelihood_page(
     names = [name for name in result["measured"] if isinstance(result[name], float)]
     own = {*names, *(f"{name}{end}" for name in names for end in ("_standard_error", "_interval_95"))}
     facts = [[key, _shown(value)] for key, value in result.items() if key not in own and key not in _SEPARATE]
-    errors = {key: result.get(key) for key in ("estimator_standard_error", "tolerance_sensitivity")}
+    sources = {key: _shown(result.get(key) or {}) for key in ("estimator_standard_error", "tolerance_sensitivity")}
+    errors = [[key, text] for key, text in sources.items() if text]
     sections = [
         section("Numbers", table(["", "value", "95 % interval"], [_row(result, name) for name in names], 1)),
         section("Bits per dimension of each example", report_figures.likelihood_histogram(bits)),
-        section("Fewest bits", picture(picture_of(fewest), "examples of fewest bits"), "What the model finds likely."),
-        section("Most bits", picture(picture_of(most), "examples of most bits"), "What it finds unlikely."),
-        section("Where errors come from", table(["", ""], [[k, _shown(v)] for k, v in errors.items() if v], -1)),
+        section("Fewest bits", _in_a_row(fewest, "examples of fewest bits"), "What the model finds likely."),
+        section("Most bits", _in_a_row(most, "examples of most bits"), "What it finds unlikely."),
+        section("Where errors come from", table(["", ""], errors, -1)) if errors else "",
         section("Conventions", table(["", ""], [[k, _shown(v)] for k, v in result["conventions"].items()], -1)),
         section("How these numbers came about", table(["", ""], facts, -1)),
     ]
     summary = f"{result['count']} examples, by the method {result['method']}. Fewer bits mean a higher likelihood."
     write_page(path, "Likelihood", summary, sections)
+
+
+def _in_a_row(examples: Shaped[np.ndarray, "k h w c"], alt: str) -> str:
+    images = examples.dtype == np.uint8 and examples.shape[-1] in (1, 3) and examples[0].size > examples.shape[-1]
+    return picture(grid(examples, len(examples)) if images else picture_of(examples), alt)
 
 
 def _row(result: Mapping[str, Any], name: str) -> list[str]:
