@@ -73,10 +73,14 @@ def test_an_autoencoder_goes_on_to_the_bit(autoencoder, configs, tmp_path):
     assert_same(autoencoder, tmp_path)
 
 
-def test_reconstructions(autoencoder, capsys):
+def reconstruct_images(autoencoder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("score_jax.jobs.reconstruct.ssim", lambda x, y: x[:, 0, 0, 0] / 255.0)  # 8 pixels are no window
         assert here("reconstruct", f"--workdir={autoencoder}", "--count=20", "--batch_size=8") == 0
+
+
+def test_reconstructions(autoencoder, capsys):
+    reconstruct_images(autoencoder)
     found = checked(autoencoder / "reconstruct.json")
     with np.load(autoencoder / "reconstructions.npz") as z:
         images, made = z["images"].astype(float), z["arr_0"].astype(float)
@@ -170,6 +174,7 @@ def test_latents_on_disk_are_decoded(autoencoder, tmp_path, capsys):
     out = tmp_path / "latents"
     assert here("encode", f"--workdir={autoencoder}", f"--out={out}", "--batch_size=8", "--split=eval") == 0
     assert here("reconstruct", f"--workdir={autoencoder}", f"--latents={out}", "--count=20", "--batch_size=8") == 0
+    reconstruct_images(autoencoder)
     with np.load(autoencoder / "decoded.npz") as z, np.load(autoencoder / "reconstructions.npz") as whole:
         assert len(z["arr_0"]) == len(z["arr_1"]) == 20 and z["arr_0"].dtype == np.uint8
         assert np.abs(z["arr_0"].astype(int) - whole["arr_0"]).max() <= 1

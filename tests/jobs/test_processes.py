@@ -130,7 +130,12 @@ def test_all_end_as_the_one_that_fails(tmp_path):
     fails = """
     import os
     if os.environ["JAX_PROCESS_ID"] == "1":
-        raise ValueError("no such disk")
+        from score_jax.jobs import train as job
+
+        def fails(*_):
+            raise ValueError("no such disk")
+
+        job.open_training = fails
     return config
 """
     config.write_text(config.read_text().replace("    return config\n", fails))
