@@ -120,7 +120,8 @@ def is_joined() -> bool:
 
 def lost_peer(error: Exception) -> str:
     """Returns what to say of an error that another process's end may have caused; "" of others."""
-    if not isinstance(error, jax.errors.JaxRuntimeError) or "RESOURCE_EXHAUSTED" in str(error):
+    of_network = isinstance(error, ValueError) and "Gloo" in str(error)  # as jax raises what fails on CPUs
+    if not (isinstance(error, jax.errors.JaxRuntimeError) or of_network) or "RESOURCE_EXHAUSTED" in str(error):
         return ""
     return (
         "another process of this job ended, or cannot be reached, and this one ends too; its own output says why. The "

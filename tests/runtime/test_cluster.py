@@ -52,4 +52,7 @@ def test_only_what_another_process_may_have_caused_is_said_so():
     assert "another process of this job ended" in cluster.lost_peer(gone)
     assert "\n" not in cluster.lost_peer(gone)
     assert cluster.lost_peer(jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")) == ""
+    assert "another process of this job ended" in cluster.lost_peer(
+        ValueError("UNKNOWN: Gloo AllGather failed: closed")
+    )
     assert cluster.lost_peer(ValueError("a bug")) == ""
