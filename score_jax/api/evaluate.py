@@ -25,7 +25,7 @@ from score_jax.runtime.sharding import make_mesh
 
 Features = Callable[..., Any]
 Weights = Mapping[str, str | Path | None]
-"""Files by the name of the network: inception, dinov2."""
+"""Files by the name of the network, one of `jobs.extractors.NETWORKS`."""
 Images = str | Path | UInt8[np.ndarray, "n h w c"] | UInt8[Array, "n h w c"]
 """A folder of images, an .npz or .npy file of images, an .npz file of statistics, NAME:SPLIT of TFDS, or an array."""
 

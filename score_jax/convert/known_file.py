@@ -99,7 +99,8 @@ def check_out(out: Path) -> None:
         raise InputError(f"{out}: expected a name ending in .safetensors.")
 
 
-def save(state: dict[str, np.ndarray], out: Path, sha256: str) -> None:
-    """Writes tensors as .safetensors, with the SHA-256 of what was published."""
+def save(state: dict[str, np.ndarray], out: Path, sha256: str) -> int:
+    """Writes tensors as .safetensors, with the SHA-256 of what was published; returns how many numbers they hold."""
     with written_whole(out) as temporary:
         save_file(state, temporary, metadata={_SOURCE: sha256})
+    return sum(tensor.size for tensor in state.values())
