@@ -25,6 +25,7 @@ from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.runtime.multihost import on_first_process
 from score_jax.runtime.sharding import make_mesh
 from score_jax.runtime.stop import Stop
+from score_jax.samplers.ode import SOLVERS
 
 Model = Callable[..., Any]
 
@@ -36,6 +37,7 @@ class LogProb:
     Attributes:
       log_prob: prior_log_prob + divergence (n,).
       standard_error: of the divergence, over its probes: 0 where it is exact, NaN of a single probe.
+      solver_error: what the solver estimates to have missed on its grid, mostly too large; NaN of adaptive steps.
       prior_log_prob: log density of the latent under the prior.
       divergence: the integral of the divergence along the path.
       nfe: evaluations of the model.
@@ -44,6 +46,7 @@ class LogProb:
 
     log_prob: Float[np.ndarray, "n"]
     standard_error: Float[np.ndarray, "n"]
+    solver_error: Float[np.ndarray, "n"]
     prior_log_prob: Float[np.ndarray, "n"]
     divergence: Float[np.ndarray, "n"]
     nfe: Int[np.ndarray, "n"]
@@ -99,7 +102,8 @@ def log_prob(
     found, _ = _measured(asked, in_memory(rows, _checked(labels, len(x)), "x"), None)
     each = {name: found.columns[name].mean(axis=1) for name in ("log_prob", "prior_log_prob", "divergence")}
     error = found.columns["probe_standard_error"].mean(axis=1)
-    return LogProb(**each, standard_error=error, nfe=found.columns["nfe"][:, 0], ok=~found.gave_up)
+    missed = found.columns["solver_error"].mean(axis=1)
+    return LogProb(**each, standard_error=error, solver_error=missed, nfe=found.columns["nfe"][:, 0], ok=~found.gave_up)
 
 
 def bits_per_dim(
@@ -227,7 +231,10 @@ def _checked(labels: Any, count: int) -> np.ndarray | None:
 
 
 def _options(options: dict[str, Any]) -> Exact:
-    c: Any = make_method("likelihood", LIKELIHOODS, {"name": "ode", **options})
+    """The options; who gives a tolerance or a solver of diffrax, even the default, means adaptive steps."""
+    adaptive = "control" not in options and ({"rtol", "atol"} & options.keys() or options.get("solver") in SOLVERS)
+    given = ({"control": "example"} if adaptive else {}) | options
+    c: Any = make_method("likelihood", LIKELIHOODS, {"name": "ode", **given})
     if c.dequantization != "uniform":
         raise InputError("likelihood.dequantization=variational is fitted to a run of a workdir: leave it out.")
     if c.dtype != "float32" and not jax.config.read("jax_enable_x64"):

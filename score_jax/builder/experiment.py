@@ -46,7 +46,6 @@ from score_jax.models.clip.image_text import ImageText
 from score_jax.models.network import ENCODER, Network
 from score_jax.prediction.analytic_variance import ANALYTIC, Moments
 from score_jax.prediction.predictor import Conditions, with_params
-from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.samplers.ode import ODE
 from score_jax.tiles import check_tiles
 from score_jax.training.objective import Group, Groups
@@ -262,13 +261,13 @@ class Experiment:
             self.part("sampler"), self.facts, guide=guide, known=known, edit=edit, start=start, moments=self.moments
         )
 
-    def ode(self, process: NoiseSchedule, *, closer: bool = False) -> ODE:
-        """The solve of the likelihood from t_min to the end of a process in continuous time.
+    def ode(self, *, closer: bool = False) -> ODE:
+        """How the ODE of the likelihood is solved.
 
         Raises:
           InputError: the likelihood is measured by another method.
         """
-        return ode_of(self.exact(), process, closer=closer)
+        return ode_of(self.exact(), closer=closer)
 
     def exact(self) -> Exact:
         """The options of the likelihood by the ODE.

@@ -18,7 +18,8 @@ from score_jax.processes.chain import Chain, chain_at
 from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
 from score_jax.processes.interpolated import Interpolated
 from score_jax.samplers import grids
-from score_jax.samplers.ode import ODE, AdaptiveODE, GridODE
+from score_jax.samplers.flow_variables import IN_TIME, FlowVariables, InLogSNR
+from score_jax.samplers.ode import ODE, AdaptiveODE, EvenODE
 from score_jax.typing import Time
 
 _FIRST_NOISE = 0.005
@@ -36,18 +37,22 @@ def log_snr_times(process: NoiseSchedule, num_steps: int, t_min: float) -> tuple
     return (t_min, *times[1:-1].tolist(), process.t_max)
 
 
-def ode_of(c: Exact, process: NoiseSchedule, *, closer: bool = False) -> ODE:
-    """Returns the solve from t_min to the process's end.
+def ode_of(c: Exact, *, closer: bool = False) -> ODE:
+    """Returns how the ODE is solved.
 
     Args:
       c: the options.
-      process: in continuous time.
       closer: at tolerances ten times smaller, or on twice as many steps.
     """
-    if c.control == "grid":
-        return GridODE(log_snr_times(process, c.num_steps * (2 if closer else 1), c.t_min), c.solver)
+    if c.on_grid:
+        return EvenODE(c.num_steps * (2 if closer else 1), c.chosen_solver)
     tenth = 0.1 if closer else 1.0
-    return AdaptiveODE(c.solver, tenth * c.rtol, tenth * c.atol, control=c.control)
+    return AdaptiveODE(c.chosen_solver, tenth * c.rtol, tenth * c.atol, control=c.chosen_control)
+
+
+def variables_of(c: Exact) -> FlowVariables:
+    """Returns the variable and the scale of x in which the ODE is solved."""
+    return InLogSNR(c.t_min) if c.chosen_variable == "log_snr" else IN_TIME
 
 
 def divergence_of(c: Exact, derivative: str) -> Divergence:

@@ -9,11 +9,13 @@ from score_jax.errors import InputError
 from score_jax.likelihood.divergence import DERIVATIVES, ESTIMATORS
 from score_jax.likelihood.latent_bound import DISTRIBUTIONS, POSTERIORS
 from score_jax.prediction.reverse import VARIANCES
-from score_jax.samplers.ode import CONTROLS, SOLVERS
+from score_jax.samplers.ode import ADAMS, CONTROLS, SOLVERS
 
 DTYPES = ("float32", "mixed", "float64")
 _ESTIMATED = {"divergence": tuple(name for name in ESTIMATORS if name != "exact")}
-_ADAPTIVE = {"control": CONTROLS}
+_AUTO, _GRID = "auto", "grid"
+_ADAPTIVE, _ON_GRID = {"control": (_AUTO, *CONTROLS)}, {"control": (_AUTO, _GRID)}
+VARIABLES = ("time", "log_snr")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,15 +56,26 @@ class Exact(LikelihoodOptions):
         "mode of differentiation of the products with the Jacobian; auto: the cheaper mode",
         one_of=("auto", *DERIVATIVES),
     )
-    solver: str = option("dopri5", "ODE solver of diffrax", one_of=SOLVERS)
+    solver: str = option(
+        _AUTO,
+        "adams (order 4, one evaluation a step, of a grid), or one of diffrax; auto: adams on a grid, else dopri5",
+        one_of=(_AUTO, ADAMS, *SOLVERS),
+    )
     rtol: float = option(1e-5, "relative tolerance of the step sizes", where=_ADAPTIVE, above=0.0)
     atol: float = option(1e-5, "absolute tolerance of the step sizes, in units of x", where=_ADAPTIVE, above=0.0)
     control: str = option(
-        "example",
-        "who sets the step sizes: each example, the batch (as in score_sde), or a fixed grid of num_steps",
-        one_of=(*CONTROLS, "grid"),
+        _AUTO,
+        "who sets the step sizes: each example, the batch (as in score_sde), or a grid of num_steps even in log-SNR; "
+        "auto: the grid, but each example where rtol, atol or a solver of diffrax is set",
+        one_of=(_AUTO, *CONTROLS, _GRID),
     )
-    num_steps: int = count(64, "number of steps of the grid, evenly spaced in log-SNR", where={"control": ("grid",)})
+    num_steps: int = count(64, "number of steps of the grid", where=_ON_GRID)
+    variable: str = option(
+        _AUTO,
+        "what the ODE is solved in: time (and x, as in score_sde), or log_snr (and x of unit spread); "
+        "auto: log_snr on a grid, else time",
+        one_of=(_AUTO, *VARIABLES),
+    )
     t_min: float = option(1e-5, "time at which the path starts; for a chain, in units of its levels", least=0.0)
     truncation: str = option(
         "none", "none: the density at t_min; bound: a lower bound on the density at time 0", one_of=("none", "bound")
@@ -74,8 +87,37 @@ class Exact(LikelihoodOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.control == "grid" and self.solver == "kvaerno5":
+        if self.on_grid and self.solver == "kvaerno5":
             raise InputError("likelihood.control=grid with likelihood.solver=kvaerno5: choose an explicit solver.")
+        if self.on_grid and self.variable == "time":
+            raise InputError(
+                "likelihood.variable=time with likelihood.control=grid, which is even in log-SNR: leave one out."
+            )
+        if not self.on_grid and self.solver == ADAMS:
+            raise InputError("likelihood.solver=adams takes steps of one length: give likelihood.control=grid.")
+
+    @property
+    def chosen_control(self) -> str:
+        """`control`, decided."""
+        if self.control != _AUTO:
+            return self.control
+        asked = self.rtol != 1e-5 or self.atol != 1e-5 or self.solver not in (_AUTO, ADAMS)
+        return "example" if asked else _GRID
+
+    @property
+    def on_grid(self) -> bool:
+        """Whether the steps are those of a grid."""
+        return self.chosen_control == _GRID
+
+    @property
+    def chosen_solver(self) -> str:
+        """`solver`, decided."""
+        return self.solver if self.solver != _AUTO else ADAMS if self.on_grid else "dopri5"
+
+    @property
+    def chosen_variable(self) -> str:
+        """`variable`, decided."""
+        return self.variable if self.variable != _AUTO else "log_snr" if self.on_grid else "time"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

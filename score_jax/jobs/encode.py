@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt8
 
 from score_jax.builder import Experiment
+from score_jax.builder.likelihood import variables_of
 from score_jax.codecs.codec import Codec
 from score_jax.codecs.latents import Latents
 from score_jax.data.sources import Source
@@ -42,9 +43,15 @@ class Coder:
     def _carry(self, x, batch: Mapping[str, Array], t0: float, t1: float) -> Solved:
         process = self.experiment.process
         assert isinstance(process, GaussianProcess)
-        model, ode = self.experiment.predictor(self.params), self.experiment.ode(process)
         return integrate_drift(
-            model, process, x, t0, t1, ode, conditions=self.experiment.conditions(self.params, batch)
+            self.experiment.predictor(self.params),
+            process,
+            x,
+            t0,
+            t1,
+            self.experiment.ode(),
+            conditions=self.experiment.conditions(self.params, batch),
+            variables=variables_of(self.experiment.exact()),
         )
 
     def encode(self, x: Float[Array, "b h w c"], batch: Mapping[str, Array]) -> Solved:

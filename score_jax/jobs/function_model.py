@@ -108,9 +108,9 @@ class FunctionModel:
         """
         return dataclasses.replace(self, process=flow_of(self.facts))
 
-    def ode(self, process: NoiseSchedule, *, closer: bool = False) -> ODE:
-        """The solve from t_min to the end of a process in continuous time."""
-        return ode_of(self.exact(), process, closer=closer)
+    def ode(self, *, closer: bool = False) -> ODE:
+        """How the ODE is solved."""
+        return ode_of(self.exact(), closer=closer)
 
     def codec_with(self, params: Params) -> Codec:
         """The codec, which has no parameters."""

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from score_jax.arrays import fold_in_each, keys_per_example
-from score_jax.builder.likelihood import divergence_of
+from score_jax.builder.likelihood import divergence_of, variables_of
 from score_jax.builder.likelihood_options import Exact, LikelihoodOptions
 from score_jax.codecs.codec import Codec
 from score_jax.codecs.embedding_codes import EmbeddingCodes
@@ -18,7 +18,7 @@ from score_jax.codecs.latents import Latents
 from score_jax.likelihood.divergence import cheaper_derivative
 from score_jax.likelihood.ode import log_prob, truncation_bound
 from score_jax.prediction.predictor import ConditionalPredictor, Conditions, answering_in, with_conditions
-from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
+from score_jax.processes.gaussian import GaussianProcess
 from score_jax.runtime.sharding import over_batch, replicated
 from score_jax.samplers.ode import ODE, example_drift
 from score_jax.typing import Batch, Image, KeyBatch, Params
@@ -58,7 +58,7 @@ class Measured(Protocol):
     def in_continuous_time(self) -> "Measured":
         """The model under a process that has a probability flow."""
 
-    def ode(self, process: NoiseSchedule, *, closer: bool = False) -> ODE:
+    def ode(self, *, closer: bool = False) -> ODE:
         """The solve; `closer`: at tolerances ten times smaller."""
 
     def predictor(self, params: Params) -> ConditionalPredictor:
@@ -95,7 +95,7 @@ def density_by_ode(experiment: Measured, *, closer: bool = False) -> Callable[..
     c, flow, codec = experiment.exact(), experiment.in_continuous_time(), experiment.codec
     process = flow.process
     assert isinstance(process, GaussianProcess)
-    ode = experiment.ode(process, closer=closer)
+    ode, variables = experiment.ode(closer=closer), variables_of(c)
 
     def model(params: Params) -> ConditionalPredictor:
         return in_dtype(c, flow.predictor(params))
@@ -129,9 +129,10 @@ def density_by_ode(experiment: Measured, *, closer: bool = False) -> Callable[..
                 divergence=divergence,
                 ode=ode,
                 t_min=c.t_min,
+                variables=variables,
                 conditions=conditions,
             )
-            names = ("prior_log_prob", "divergence", "nfe", "ok")
+            names = ("prior_log_prob", "divergence", "nfe", "ok", "solver_error")
             values = {name: getattr(found, name) for name in names}
             return found.log_prob + gain, values | {"probe_standard_error": found.standard_error}
 

@@ -96,7 +96,7 @@ def of_ode(columns: Columns, again: Columns | None, experiment: Measured) -> dic
         summary |= _mean(f"{name}_iw{k}", columns[f"{bits}_iw"])
     drawn = "dequantisation" if found["of"] == "data" else "draws"
     errors = _of_probes(columns, c, per_nat) | {drawn: _of_draws(columns["log_prob"], per_nat)}
-    return summary | _of_solve(columns, again, c, bits, errors) | {"conventions": _conventions(experiment)}
+    return summary | _of_solve(columns, again, c, bits, errors, per_nat) | {"conventions": _conventions(experiment)}
 
 
 def _of_draws(values: np.ndarray, per_nat: float) -> float | None:
@@ -105,16 +105,27 @@ def _of_draws(values: np.ndarray, per_nat: float) -> float | None:
     return float(per_nat * np.sqrt(np.mean(values.var(axis=1, ddof=1)) / k / n)) if k > 1 else None
 
 
-def _of_solve(columns: Columns, again: Columns | None, c: Exact, bits: str, errors: dict[str, Any]) -> dict[str, Any]:
+def _of_solver(errors: np.ndarray, per_nat: float) -> dict[str, float] | None:
+    """What the solver estimates to have missed on a grid, bits/dim: an upper estimate; None of adaptive steps."""
+    if not np.isfinite(errors).all():
+        return None
+    bits = per_nat * errors.astype(float)
+    return {"mean": float(bits.mean()), "largest": float(bits.max())}
+
+
+def _of_solve(
+    columns: Columns, again: Columns | None, c: Exact, bits: str, errors: dict[str, Any], per_nat: float
+) -> dict[str, Any]:
     """How the density was solved for, and by how much the result `bits` may be off."""
     return {
         "estimator_standard_error": errors,
         "tolerance_sensitivity": None if again is None else _sensitivity(columns[bits], again[bits], c),
+        "solver_error": _of_solver(columns["solver_error"], per_nat),
         "count": len(columns[bits]),
         "nfe_mean": float(columns["nfe"].mean()),
         "nfe_max": int(columns["nfe"].max()),
         "divergence": f"{c.divergence}, {c.probes} probes, {'fresh' if c.fresh_probes else 'fixed'}",
-        "solver": f"{c.solver} {_steps(c)}",
+        "solver": f"{c.chosen_solver} {_steps(c)}",
         "t_min": c.t_min,
         "truncation": c.truncation,
         "importance_samples": c.importance_samples,
@@ -142,7 +153,7 @@ def of_images(
     latents = of_what(experiment)
     summary |= {"of": "images", "dimensions": dim, "latent_dimensions": latents["dimensions"]}
     summary |= {"spread_over_draws": _spread(columns["log_weight"], per_nat)}
-    summary |= _of_solve(columns, again, c, "bits_per_dim", errors)
+    summary |= _of_solve(columns, again, c, "bits_per_dim", errors, per_nat)
     conventions = _conventions(experiment) | {
         "dequantisation": "none: the decoder gives the probability of a level",
         "levels": 2**BITS,
@@ -164,15 +175,15 @@ def _spread(log_weights: np.ndarray, per_nat: float) -> dict[str, float] | None:
 
 
 def _steps(c: Exact) -> str:
-    if c.control == "grid":
+    if c.on_grid:
         return f"{c.num_steps} steps, even in log-SNR"
-    return f"rtol={c.rtol} atol={c.atol}, steps of each {c.control}"
+    return f"rtol={c.rtol} atol={c.atol}, steps of each {c.chosen_control}, in {c.chosen_variable}"
 
 
 def _sensitivity(bits: np.ndarray, again: np.ndarray, c: Exact) -> dict[str, Any]:
     """What ten times smaller tolerances, or twice the steps, change, bits/dim, with the same noise and probes."""
     change = again - bits[: len(again)]
-    closer = {"num_steps": 2 * c.num_steps} if c.control == "grid" else {"rtol": c.rtol / 10, "atol": c.atol / 10}
+    closer = {"num_steps": 2 * c.num_steps} if c.on_grid else {"rtol": c.rtol / 10, "atol": c.atol / 10}
     return {
         **closer,
         "count": len(change),

@@ -4,7 +4,8 @@ With dx/dt = h(x, t) the probability flow (Song et al. 2021, eq. 39; Chen et al.
 
     log p(x_0) = log p_1(x_1) + integral over t from t_min to 1 of div h(x_t, t) dt
 
-In practice p_1 is the prior, and p is the model's density at t_min, not at 0; `truncation_bound` goes on to 0.
+In practice p_1 is the prior, and p is the model's density at t_min, not at 0; `truncation_bound` goes on to 0. The
+integral may be taken in another variable and scale of x (`samplers.flow_variables`).
 """
 
 import dataclasses
@@ -18,7 +19,8 @@ from score_jax.arrays import normal_per_example, sum_per_example
 from score_jax.likelihood.divergence import Divergence
 from score_jax.prediction.predictor import ConditionalPredictor, Conditions, Predictor
 from score_jax.processes.gaussian import GaussianProcess
-from score_jax.samplers.ode import ODE, example_drift, solve
+from score_jax.samplers.flow_variables import IN_TIME, FlowVariables
+from score_jax.samplers.ode import ODE, ends, example_drift, solve
 from score_jax.typing import Batch, KeyBatch
 
 
@@ -30,9 +32,11 @@ class LogLikelihood:
     Attributes:
       log_prob: prior_log_prob + divergence.
       prior_log_prob: log density of the latent under the prior.
-      divergence: the integral.
+      divergence: the integral, the part that is in closed form included.
       standard_error: of the integral, over its probes: 0 where it is exact, NaN of a single probe. Of few probes it is
         rough: an interval takes `divergence.student_factor(divergence.degrees_of_freedom)` of it, not 2.
+      solver_error: what the solver estimates to have missed of the integral, absolute values summed over the steps of a
+        grid, so that it is mostly too large; NaN of adaptive steps.
       latent: x at t_max, the encoding of the example.
       nfe: evaluations of the model, each with its products with the Jacobian.
       ok: False where the solve gave up.
@@ -42,6 +46,7 @@ class LogLikelihood:
     prior_log_prob: Float[Array, "b"]
     divergence: Float[Array, "b"]
     standard_error: Float[Array, "b"]
+    solver_error: Float[Array, "b"]
     latent: Batch
     nfe: Int[Array, "b"]
     ok: Bool[Array, "b"]
@@ -56,6 +61,7 @@ def log_prob(
     divergence: Divergence,
     ode: ODE,
     t_min: float,
+    variables: FlowVariables = IN_TIME,
     conditions: Conditions = None,
     terminal_log_prob: Callable[[Batch], Float[Array, "b"]] | None = None,
 ) -> LogLikelihood:
@@ -69,6 +75,7 @@ def log_prob(
       divergence: how it is taken. Unless its probes are fresh, the log-density is part of the error control.
       ode: solver, and how its steps are chosen.
       t_min: where the path starts (1e-5 in Song et al. 2021).
+      variables: in which variable and scale of x the ODE is solved.
       conditions: what the model is given of each example, arrays (b, ...).
       terminal_log_prob: density at t_max, the prior's unless the true one is known.
 
@@ -87,26 +94,45 @@ def log_prob(
     """
     terminal_log_prob = terminal_log_prob or process.prior_log_prob
 
-    def vector_field(t, y, of_example):
+    def vector_field(u, y, of_example):
         source, condition = of_example
-        probes = probes_at(t, y[0], source) if divergence.fresh else source
-        return divergence.of(lambda state: example_drift(predictor, process, state, t, condition), y[0], probes)
+        probes = probes_at(u, y[0], source) if divergence.fresh else source
 
-    def probes_at(t, state, key_data):
+        def drift(z):
+            return example_drift(predictor, process, z, u, condition, variables)
+
+        return divergence.of(drift, y[0], probes)
+
+    def probes_at(u, state, key_data):
         key = jax.random.wrap_key_data(key_data)  # diffrax takes arrays of numbers alone
-        time = jax.lax.bitcast_convert_type(t.astype(jnp.float32), jnp.uint32)
-        return divergence.draw(jax.random.fold_in(key, time), state)
+        position = jax.lax.bitcast_convert_type(u.astype(jnp.float32), jnp.uint32)
+        return divergence.draw(jax.random.fold_in(key, position), state)
 
+    def of_integral(y):
+        return jnp.mean(y[1], axis=-1)
+
+    before, after = (variables.scale(process, jnp.asarray(t, x.dtype)) for t in (t_min, process.t_max))
+    first, last = ends(variables, process, t_min, process.t_max, x.dtype)
     # Noise in the log-density would be taken for an error of the solver: fresh probes leave the step sizes to x.
     controlled = (lambda y: y[0]) if divergence.fresh else (lambda y: y)
-    start = (x, jnp.zeros((x.shape[0], divergence.parts), x.dtype))
+    start = (x / before, jnp.zeros((x.shape[0], divergence.parts), x.dtype))
     source = jax.random.key_data(keys) if divergence.fresh else jax.vmap(divergence.draw)(keys, x)
-    told_each, first = (source, conditions), process.first_step(t_min)
-    solved = solve(vector_field, start, told_each, t_min, process.t_max, ode, controlled=controlled, first_step=first)
-    latent, parts = solved.y
-    terminal, integral = terminal_log_prob(latent), jnp.mean(parts, axis=1)
+    solved = solve(
+        vector_field,
+        start,
+        (source, conditions),
+        first,
+        last,
+        ode,
+        controlled=controlled,
+        measured=of_integral,
+        first_step=variables.first_step(process, t_min),
+    )
+    latent, parts = after * solved.y[0], solved.y[1]
+    of_scale = x[0].size * jnp.log(after / before)
+    terminal, integral = terminal_log_prob(latent), jnp.mean(parts, axis=1) + of_scale
     error = divergence.standard_error(parts, x[0].size)
-    return LogLikelihood(terminal + integral, terminal, integral, error, latent, solved.nfe, solved.ok)
+    return LogLikelihood(terminal + integral, terminal, integral, error, solved.error, latent, solved.nfe, solved.ok)
 
 
 def truncation_bound(

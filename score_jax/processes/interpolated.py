@@ -25,6 +25,9 @@ Pieces = Float[np.ndarray, "4 _"]
 _CHECKS = 16
 """Points between two levels at which a spline is looked at."""
 
+_NEWTON = 5
+"""Steps of Newton's method from a straight line between two levels."""
+
 
 def _pieces(values: Float[np.ndarray, "n"]) -> Pieces:
     """The spline with continuous second derivatives through monotone values at 0, 1, ..., float64.
@@ -100,9 +103,15 @@ class Interpolated(GaussianProcess):
         return _at(pieces, t) if plain else jnp.exp(_at(pieces, t))
 
     def time_at(self, noise_to_signal: Level) -> Level:
-        """By linear interpolation of its logarithm: near enough to ask a network, not to invert `noise_to_signal`."""
-        levels = jnp.arange(self.t_max + 1)
-        return jnp.interp(jnp.log(noise_to_signal), -0.5 * self.chain.log_snr(levels), levels)
+        """By linear interpolation of its logarithm, and Newton's method from there, between the same two levels."""
+        levels, wanted = jnp.arange(self.t_max + 1), -2 * jnp.log(noise_to_signal)
+        t = jnp.interp(-0.5 * wanted, -0.5 * self.chain.log_snr(levels), levels)
+        low = jnp.clip(jnp.floor(t), 0.0, self.t_max - 1)
+        for _ in range(_NEWTON):
+            value, slope = jax.jvp(self.log_snr, (t,), (jnp.ones_like(t),))
+            moved = jnp.clip(t - (value - wanted) / slope, low, low + 1)
+            t = jnp.where(jnp.isfinite(moved), moved, t)
+        return t
 
     def first_step(self, t0: float) -> float:
         """At the data's end the first level, whose noise grows as the square root of index + 1."""

@@ -6,16 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optimistix
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from score_jax.arrays import broadcast_right
 from score_jax.errors import InputError, unknown_name
 from score_jax.prediction.predictor import ConditionalPredictor, Conditions, Predictor, with_conditions
 from score_jax.processes.gaussian import GaussianProcess
-from score_jax.typing import Batch, Time
+from score_jax.samplers.adams import Adams
+from score_jax.samplers.flow_variables import IN_TIME, FlowVariables, InTime
+from score_jax.typing import Batch, Scalar, Time
 
 SOLVERS = {
     "dopri5": diffrax.Dopri5,
@@ -26,6 +30,8 @@ SOLVERS = {
     "kvaerno5": diffrax.Kvaerno5,
 }
 CONTROLS = ("example", "batch")
+ADAMS = "adams"
+"""Beside `SOLVERS`, for steps of one length alone."""
 
 # Near t = 1 the drift nearly vanishes and the error estimate is float32 rounding, which differs with the number of
 # devices. Up to a growth of 2 such an estimate counts as zero, and step sizes are the same everywhere; diffrax's 10
@@ -87,18 +93,48 @@ class GridODE:
             raise unknown_name("ODE solver on a grid", self.solver, explicit)
 
 
-ODE = AdaptiveODE | GridODE
+@dataclasses.dataclass(frozen=True)
+class EvenODE:
+    """A solver by steps of one length in the variable of the solve: none depends on the data or on rounding.
+
+    Attributes:
+      num_steps: between the two ends.
+      solver: "adams" (order 4, one evaluation a step), or an explicit key of `SOLVERS`.
+      differentiable: reverse mode may pass through the solve, by recomputation from checkpoints.
+
+    Raises:
+      InputError: the solver is unknown or implicit, or there is no step.
+    """
+
+    num_steps: int
+    solver: str = ADAMS
+    differentiable: bool = False
+
+    def __post_init__(self):
+        explicit = {ADAMS} | {name for name in SOLVERS if name != "kvaerno5"}
+        if self.solver not in explicit:
+            raise unknown_name("ODE solver on a grid", self.solver, explicit)
+        if self.num_steps < 1:
+            raise InputError(f"{self.num_steps} steps of an ODE solve: give at least one.")
+
+
+ODE = AdaptiveODE | GridODE | EvenODE
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Solved:
-    """End state of a batch of solves, the states kept on the way, evaluations and success per example."""
+    """End state of a batch of solves, the states kept on the way, evaluations and success per example.
+
+    `error` is what the solver estimates to have missed, in absolute value and summed over the steps, of what `solve`
+    was told to measure; NaN where it was told nothing, or the steps are adaptive.
+    """
 
     y: PyTree[Array]
     kept: PyTree[Array]
     nfe: Int[Array, "b"]
     ok: Bool[Array, "b"]
+    error: Float[Array, "b"]
 
 
 def probability_flow_drift(predictor: Predictor, process: GaussianProcess, x: Batch, t: Time) -> Batch:
@@ -111,17 +147,47 @@ def probability_flow_drift(predictor: Predictor, process: GaussianProcess, x: Ba
     return alpha_rate * prediction.x0 + sigma_rate * prediction.eps
 
 
+def _nothing(error: PyTree[Array]) -> Float[Array, ""]:
+    """Measures nothing of an error."""
+    return jnp.asarray(jnp.nan, jax.tree.leaves(error)[0].dtype)
+
+
+class _Positions(diffrax.AbstractStepSizeController):
+    """Steps between given positions, as `diffrax.StepTo`, that sums the solver's estimates of its error.
+
+    It has no checks while it runs: those of StepTo are callbacks, which keep a program out of the compile cache.
+    """
+
+    positions: Float[Array, "n"]
+    measured: Callable[[PyTree[Array]], Float[Array, "..."]] = eqx.field(static=True)
+
+    def wrap(self, direction):
+        """Towards smaller positions diffrax negates them."""
+        return type(self)(self.positions * direction, self.measured)
+
+    def init(self, terms, t0, t1, y0, dt0, args, func, error_order):
+        """The first step, and no error."""
+        return self.positions[1], (jnp.asarray(2), jnp.zeros_like(self.measured(y0)))
+
+    def adapt_step_size(self, t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state):
+        """On to the next position."""
+        index, total = controller_state
+        state = index + 1, total + jnp.abs(self.measured(y_error))
+        return True, t1, self.positions[index], False, state, diffrax.RESULTS.successful
+
+
 def solve(
     vector_field,
     y0: PyTree[Array],
     args,
-    t0: float,
-    t1: float,
+    t0: Scalar,
+    t1: Scalar,
     ode: ODE,
     save_ts: Float[Array, "k"] | None = None,
     controlled: Callable[[PyTree[Array]], PyTree[Array]] = lambda y: y,
+    measured: Callable[[PyTree[Array]], Float[Array, "..."]] = _nothing,
     *,
-    first_step: float = 0.01,
+    first_step: Scalar = 0.01,
 ) -> Solved:
     """Integrates every example of a batch.
 
@@ -134,16 +200,16 @@ def solve(
       ode: solver, and how its steps are chosen.
       save_ts: times at which states are kept, in the order of the solve.
       controlled: the part of the state whose error sets the step sizes.
+      measured: of the error of a step, a state (b, ...), the number (b,) whose absolute values are summed.
       first_step: length of the first of adaptive steps, a process's `first_step`.
 
     Returns:
       `Solved`; `nfe` counts every evaluation of the vector field, those of rejected steps included, but of an implicit
       solver only its stages, not the iterations in them. The batch advances until its slowest example is done.
     """
-    solver = SOLVERS[ode.solver]()
-    tableau: Any = solver.tableau
-    per_step, once = tableau.num_stages - int(tableau.fsal), int(tableau.fsal)
-    steps = _steps(ode, t0, t1, first_step, controlled)
+    solver, per_step, once = _solver_and_cost(ode.solver)
+    steps = _steps(ode, t0, t1, first_step, controlled, measured)
+    grid = not isinstance(ode, AdaptiveODE)
 
     def run(field, y, arg):
         subs = [diffrax.SubSaveAt(t1=True)]
@@ -158,7 +224,7 @@ def solve(
             y0=y,
             args=arg,
             stepsize_controller=steps.controller,
-            saveat=diffrax.SaveAt(subs=subs),
+            saveat=diffrax.SaveAt(subs=subs, controller_state=grid),
             adjoint=diffrax.RecursiveCheckpointAdjoint() if ode.differentiable else diffrax.ForwardMode(),
             max_steps=steps.max_steps,
             throw=False,
@@ -166,32 +232,45 @@ def solve(
         end = jax.tree.map(lambda leaf: leaf[0], solution.ys[0])
         nfe = once + per_step * solution.stats["num_steps"]
         kept = None if save_ts is None else solution.ys[1]
-        return end, kept, nfe, solution.result == diffrax.RESULTS.successful
+        error = solution.controller_state[1] if grid else _nothing(y)
+        return end, kept, nfe, solution.result == diffrax.RESULTS.successful, error
 
     if isinstance(ode, AdaptiveODE) and ode.control == "example":
         return Solved(*jax.vmap(functools.partial(run, vector_field))(y0, args))
-    end, kept, nfe, ok = run(jax.vmap(vector_field, in_axes=(None, 0, 0)), y0, args)
+    end, kept, nfe, ok, error = run(jax.vmap(vector_field, in_axes=(None, 0, 0)), y0, args)
     count = jax.tree.leaves(y0)[0].shape[:1]
     by_example = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), kept)
-    return Solved(end, by_example, jnp.broadcast_to(nfe, count), jnp.broadcast_to(ok, count))
+    return Solved(end, by_example, *(jnp.broadcast_to(of_all, count) for of_all in (nfe, ok, error)))
+
+
+def _solver_and_cost(name: str) -> tuple[diffrax.AbstractSolver, int, int]:
+    """A solver, and its evaluations of each step and beside them."""
+    if name == ADAMS:
+        return Adams(), 1, 1
+    solver = SOLVERS[name]()
+    tableau: Any = solver.tableau
+    return solver, tableau.num_stages - int(tableau.fsal), int(tableau.fsal)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Steps:
     """diffrax's settings of the steps."""
 
-    dt0: float | None
+    dt0: Scalar | None
     controller: diffrax.AbstractStepSizeController
     max_steps: int
 
 
-def _steps(ode: ODE, t0: float, t1: float, first_step: float, controlled: Callable) -> _Steps:
+def _steps(ode: ODE, t0: Scalar, t1: Scalar, first_step: Scalar, controlled: Callable, measured: Callable) -> _Steps:
+    if isinstance(ode, EvenODE):
+        positions = jnp.linspace(t0, t1, ode.num_steps + 1)
+        return _Steps(None, _Positions(positions, measured), ode.num_steps)
     if isinstance(ode, GridODE):
         if (min(t0, t1), max(t0, t1)) != (ode.times[0], ode.times[-1]):
             raise InputError(f"A grid from {ode.times[0]} to {ode.times[-1]} for a solve between {t0} and {t1}.")
         times = jnp.asarray(ode.times if t1 > t0 else ode.times[::-1])
-        return _Steps(None, diffrax.StepTo(ts=times), len(times) - 1)
-    dt0 = first_step * (1 if t1 > t0 else -1)
+        return _Steps(None, _Positions(times, measured), len(times) - 1)
+    dt0 = first_step * jnp.sign(jnp.asarray(t1) - t0)
 
     def norm(error):
         return optimistix.rms_norm(controlled(error))
@@ -200,11 +279,31 @@ def _steps(ode: ODE, t0: float, t1: float, first_step: float, controlled: Callab
 
 
 def example_drift(
-    predictor: ConditionalPredictor, process: GaussianProcess, x: Array, t: Float[Array, ""], condition: Conditions
+    predictor: ConditionalPredictor,
+    process: GaussianProcess,
+    z: Array,
+    u: Float[Array, ""],
+    condition: Conditions,
+    variables: FlowVariables = IN_TIME,
 ) -> Array:
-    """Returns the probability flow's drift of one example without a batch axis, given its own condition."""
+    """Returns the probability flow's drift dz/du of one example without a batch axis, given its own condition.
+
+    In time, the default, z is x and u is t.
+    """
     model = with_conditions(predictor, jax.tree.map(lambda row: row[None], condition))
-    return probability_flow_drift(model, process, x[None], jnp.reshape(t, (1,)).astype(x.dtype))[0]
+    place = variables.place(process, u.astype(z.dtype))
+    prediction = model((place.scale * z)[None], jnp.reshape(place.t, (1,)))
+    return place.of_x0 * prediction.x0[0] + place.of_eps * prediction.eps[0]
+
+
+def ends(
+    variables: FlowVariables, process: GaussianProcess, t0: float, t1: float, dtype: DTypeLike
+) -> tuple[Scalar, Scalar]:
+    """Returns the positions between which the flow is solved: of a solve in time the times themselves."""
+    if isinstance(variables, InTime):
+        return t0, t1
+    first, last = (variables.position(process, jnp.asarray(t, dtype)) for t in (t0, t1))
+    return first, last
 
 
 def integrate_drift(
@@ -216,10 +315,19 @@ def integrate_drift(
     ode: ODE,
     save_ts: Float[Array, "k"] | None = None,
     conditions: Conditions = None,
+    variables: FlowVariables = IN_TIME,
 ) -> Solved:
-    """Carries x (b, ...) along the probability flow from t0 to t1, in either direction."""
+    """Carries x (b, ...) along the probability flow from time t0 to t1, in either direction.
 
-    def vector_field(t: Float[Array, ""], y, condition):
-        return example_drift(predictor, process, y, t, condition)
+    States are kept at `save_ts` where the variable is the time.
+    """
 
-    return solve(vector_field, x, conditions, t0, t1, ode, save_ts, first_step=process.first_step(t0))
+    def vector_field(u: Float[Array, ""], z, condition):
+        return example_drift(predictor, process, z, u, condition, variables)
+
+    before, after = (variables.scale(process, jnp.asarray(t, x.dtype)) for t in (t0, t1))
+    first, last = ends(variables, process, t0, t1, x.dtype)
+    solved = solve(
+        vector_field, x / before, conditions, first, last, ode, save_ts, first_step=variables.first_step(process, t0)
+    )
+    return dataclasses.replace(solved, y=after * solved.y)
