@@ -235,7 +235,7 @@ def _options(options: dict[str, Any]) -> Exact:
     adaptive = "control" not in options and ({"rtol", "atol"} & options.keys() or options.get("solver") in SOLVERS)
     given = ({"control": "example"} if adaptive else {}) | options
     c: Any = make_method("likelihood", LIKELIHOODS, {"name": "ode", **given})
-    if c.dequantization != "uniform":
+    if c.dequantization == "variational":
         raise InputError("likelihood.dequantization=variational is fitted to a run of a workdir: leave it out.")
     if c.dtype != "float32" and not jax.config.read("jax_enable_x64"):
         raise InputError(f'likelihood.dtype={c.dtype} needs jax.config.update("jax_enable_x64", True) first.')

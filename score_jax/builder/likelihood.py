@@ -50,9 +50,9 @@ def ode_of(c: Exact, *, closer: bool = False) -> ODE:
     return AdaptiveODE(c.chosen_solver, tenth * c.rtol, tenth * c.atol, control=c.chosen_control)
 
 
-def variables_of(c: Exact) -> FlowVariables:
-    """Returns the variable and the scale of x in which the ODE is solved."""
-    return InLogSNR(c.t_min) if c.chosen_variable == "log_snr" else IN_TIME
+def variables_of(c: Exact, start: float) -> FlowVariables:
+    """Returns the variable and the scale of x in which the ODE is solved from the time `start`."""
+    return InLogSNR(start) if c.chosen_variable == "log_snr" else IN_TIME
 
 
 def divergence_of(c: Exact, derivative: str) -> Divergence:

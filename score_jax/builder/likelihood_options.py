@@ -16,6 +16,7 @@ _ESTIMATED = {"divergence": tuple(name for name in ESTIMATORS if name != "exact"
 _AUTO, _GRID = "auto", "grid"
 _ADAPTIVE, _ON_GRID = {"control": (_AUTO, *CONTROLS)}, {"control": (_AUTO, _GRID)}
 VARIABLES = ("time", "log_snr")
+TRUNCATED_NORMAL = "truncated_normal"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -129,12 +130,21 @@ class OfData(Exact):
 
     dequantization: str = option(
         "uniform",
-        "variational: the noise is drawn by a small network, fitted once on the train split; the bound is tighter",
-        one_of=("uniform", "variational"),
+        "variational: the noise is drawn by a small network, fitted once on the train split; the bound is tighter; "
+        "truncated_normal: the model's own noise at the start of the path, cut at half a level (i-DODE)",
+        one_of=("uniform", "variational", TRUNCATED_NORMAL),
     )
     dequantizer_steps: int = count(
         2000, "optimizer steps of the network of variational dequantisation", where={"dequantization": ("variational",)}
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.dequantization == TRUNCATED_NORMAL and self.truncation == "bound":
+            raise InputError(
+                "likelihood.truncation=bound with likelihood.dequantization=truncated_normal, which is a bound on the "
+                "probability of levels already: leave likelihood.truncation out."
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

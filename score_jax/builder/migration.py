@@ -79,6 +79,5 @@ def _from_flat_sections(old: Values) -> Values:
     kind = "classifier" if workdir else "classifier_free"
     new["guidance"] = read_by(GUIDANCES, guidance, kind) | ({"workdir": workdir} if workdir else {})
     method = likelihood.pop("method", "ode")
-    likelihood = {"control": "example", "solver": "dopri5"} | likelihood  # the only defaults that there were
     new["likelihood"] = read_by(LIKELIHOODS, likelihood | {"variance": variance}, method)
     return new | {"version": VERSION}

@@ -96,7 +96,7 @@ def _write_page(path: Path, result: likelihood.Likelihood, source: Source) -> st
 def _dequantizer(model: Trained):
     """Returns the dequantiser of this step, which is fitted where the workdir has none; None for uniform noise."""
     c = model.experiment.likelihood
-    if not isinstance(c, OfData) or c.dequantization == "uniform":
+    if not isinstance(c, OfData) or c.dequantization != "variational":
         return None
     if isinstance(model.experiment.codec, Latents):
         raise InputError(

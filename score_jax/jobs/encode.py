@@ -51,7 +51,7 @@ class Coder:
             t1,
             self.experiment.ode(),
             conditions=self.experiment.conditions(self.params, batch),
-            variables=variables_of(self.experiment.exact()),
+            variables=variables_of(self.experiment.exact(), self.experiment.exact().t_min),
         )
 
     def encode(self, x: Float[Array, "b h w c"], batch: Mapping[str, Array]) -> Solved:

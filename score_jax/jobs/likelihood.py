@@ -38,12 +38,16 @@ from score_jax.jobs.likelihood_ode import (
     Measure,
     Measured,
     bits_name,
+    cuts_noise,
     density_by_ode,
+    half_level,
     in_dtype,
     likelihood_program,
     precision,
+    start_of,
 )
 from score_jax.jobs.per_example import BatchFunction, over_examples
+from score_jax.likelihood import truncated_normal
 from score_jax.likelihood.bits import bits_per_dim, importance_weighted
 from score_jax.losses import bound, variational
 from score_jax.prediction.codes import log_prob
@@ -121,8 +125,24 @@ class Likelihood:
             raise InputError(_no_mean(self, where))
 
 
+def _dequantizing(experiment: Measured, dequantizer: Params | None) -> Callable[..., tuple[Array, Array]]:
+    """`of(keys, images, codec)`: x0 of images with noise, and the log density of the noise in levels, nats."""
+    if not cuts_noise(experiment.likelihood):
+        return functools.partial(_dequantized, dequantizer)
+    process, half = experiment.in_continuous_time().process, half_level(experiment)
+
+    def of(keys, images, codec: Codec) -> tuple[Array, Array]:
+        x0 = codec.encode(images)
+        noise, log_q = truncated_normal.draw(
+            keys, x0, process.noise_to_signal(jnp.asarray(start_of(experiment), x0.dtype)), half
+        )
+        return x0 + noise, log_q + x0[0].size * codec.log_bin_width
+
+    return of
+
+
 def _dequantized(dequantizer: Params | None, keys, images, codec: Codec) -> tuple[Array, Array]:
-    """x0 of images with noise, and the noise's log density."""
+    """x0 of images with noise of [0, 1) levels, and the noise's log density."""
     if dequantizer is not None:
         assert isinstance(codec, Pixels)
         return dequantize(dequantizer, keys, images, codec)
@@ -136,13 +156,17 @@ def by_ode(experiment: Measured, dequantizer: Params | None, *, closer: bool = F
     and are named so.
     """
     c, codec, of_x0 = experiment.exact(), experiment.codec, density_by_ode(experiment, closer=closer)
-    dim, name = math.prod(codec.shape(experiment.image_shape)), bits_name(codec)
+    dim, name, dequantized = (
+        math.prod(codec.shape(experiment.image_shape)),
+        bits_name(codec),
+        _dequantizing(experiment, dequantizer),
+    )
 
     def measure(params: Params, keys, batch):
         coder, density = experiment.codec_with(params), of_x0(params, keys, batch)
 
         def once(k) -> dict[str, Array]:
-            x, log_q = _dequantized(dequantizer, fold_in_each(fold_in_each(keys, 1), k), batch["image"], coder)
+            x, log_q = dequantized(fold_in_each(fold_in_each(keys, 1), k), batch["image"], coder)
             log_prob, values = density(x, k)
             return values | {"log_prob": log_prob - log_q}
 

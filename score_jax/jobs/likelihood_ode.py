@@ -11,12 +11,15 @@ from jaxtyping import Array, Float, Int
 
 from score_jax.arrays import fold_in_each, keys_per_example
 from score_jax.builder.likelihood import divergence_of, variables_of
-from score_jax.builder.likelihood_options import Exact, LikelihoodOptions
+from score_jax.builder.likelihood_options import TRUNCATED_NORMAL, Exact, LikelihoodOptions
 from score_jax.codecs.codec import Codec
 from score_jax.codecs.embedding_codes import EmbeddingCodes
 from score_jax.codecs.latents import Latents
+from score_jax.codecs.pixels import BITS, Pixels
+from score_jax.errors import InputError
 from score_jax.likelihood.divergence import cheaper_derivative
 from score_jax.likelihood.ode import log_prob, truncation_bound
+from score_jax.likelihood.truncated_normal import WIDTH
 from score_jax.prediction.predictor import ConditionalPredictor, Conditions, answering_in, with_conditions
 from score_jax.processes.gaussian import GaussianProcess
 from score_jax.runtime.sharding import over_batch, replicated
@@ -90,12 +93,42 @@ def in_dtype(c: LikelihoodOptions, predictor: Callable[..., Any]) -> Callable[..
     return answering_in(jnp.float32, predictor) if c.dtype == "mixed" else predictor
 
 
+def cuts_noise(c: LikelihoodOptions) -> bool:
+    """Whether x0 has the model's own noise, cut at half a level."""
+    return getattr(c, "dequantization", None) == TRUNCATED_NORMAL
+
+
+def half_level(experiment: Measured) -> float:
+    """Returns half the distance of two levels in x0.
+
+    Raises:
+      InputError: the data are no images of 8 bits.
+    """
+    codec = experiment.codec
+    if not isinstance(codec, Pixels) or codec.bits != BITS:
+        raise InputError(
+            "likelihood.dequantization=truncated_normal is for models of the pixels of images of 8 bits: leave it out."
+        )
+    return 0.5 / codec.levels_per_unit
+
+
+def start_of(experiment: Measured) -> float:
+    """Returns the time at which the ODE starts: t_min, or where that is later and the noise is cut, the time at which
+    half a level is `truncated_normal.WIDTH` standard deviations of the noise."""
+    c, process = experiment.exact(), experiment.in_continuous_time().process
+    if not cuts_noise(c):
+        return c.t_min
+    with jax.ensure_compile_time_eval():
+        return max(c.t_min, float(process.time_at(jnp.asarray(half_level(experiment) / WIDTH))))
+
+
 def density_by_ode(experiment: Measured, *, closer: bool = False) -> Callable[..., Density]:
     """Returns `of_batch(params, keys, batch) -> density`, by the ODE; `closer`: at tolerances ten times smaller."""
     c, flow, codec = experiment.exact(), experiment.in_continuous_time(), experiment.codec
     process = flow.process
     assert isinstance(process, GaussianProcess)
-    ode, variables = experiment.ode(closer=closer), variables_of(c)
+    start = start_of(experiment)
+    ode, variables = experiment.ode(closer=closer), variables_of(c, start)
 
     def model(params: Params) -> ConditionalPredictor:
         return in_dtype(c, flow.predictor(params))
@@ -118,7 +151,10 @@ def density_by_ode(experiment: Measured, *, closer: bool = False) -> Callable[..
             gain = jnp.zeros(len(x))
             if c.truncation == "bound":
                 draws = fold_in_each(fold_in_each(keys, 2), k)
-                x, gain = truncation_bound(with_conditions(predictor, conditions), process, draws, x, c.t_min)
+                x, gain = truncation_bound(with_conditions(predictor, conditions), process, draws, x, start)
+            if cuts_noise(c):
+                first = jnp.asarray(start, x.dtype)
+                x, gain = process.alpha(first) * x, gain + x[0].size * process.log_alpha(first)
             # The same probes for every draw: what they add to one they add to all, and no mean of exponentials is
             # raised by it.
             found = log_prob(
@@ -128,7 +164,7 @@ def density_by_ode(experiment: Measured, *, closer: bool = False) -> Callable[..
                 x,
                 divergence=divergence,
                 ode=ode,
-                t_min=c.t_min,
+                t_min=start,
                 variables=variables,
                 conditions=conditions,
             )

@@ -14,7 +14,7 @@ from score_jax.codecs.latents import Latents
 from score_jax.codecs.pixels import BITS, Pixels
 from score_jax.jobs.likelihood_calibration import Calibration
 from score_jax.jobs.likelihood_latents import latents_of
-from score_jax.jobs.likelihood_ode import Measured, bits_name
+from score_jax.jobs.likelihood_ode import Measured, bits_name, start_of
 from score_jax.likelihood.divergence import student_factor
 from score_jax.runtime.parts import Columns
 
@@ -96,7 +96,11 @@ def of_ode(columns: Columns, again: Columns | None, experiment: Measured) -> dic
         summary |= _mean(f"{name}_iw{k}", columns[f"{bits}_iw"])
     drawn = "dequantisation" if found["of"] == "data" else "draws"
     errors = _of_probes(columns, c, per_nat) | {drawn: _of_draws(columns["log_prob"], per_nat)}
-    return summary | _of_solve(columns, again, c, bits, errors, per_nat) | {"conventions": _conventions(experiment)}
+    return (
+        summary
+        | _of_solve(columns, again, experiment, bits, errors, per_nat)
+        | {"conventions": _conventions(experiment)}
+    )
 
 
 def _of_draws(values: np.ndarray, per_nat: float) -> float | None:
@@ -114,9 +118,10 @@ def _of_solver(errors: np.ndarray, per_nat: float) -> dict[str, float] | None:
 
 
 def _of_solve(
-    columns: Columns, again: Columns | None, c: Exact, bits: str, errors: dict[str, Any], per_nat: float
+    columns: Columns, again: Columns | None, experiment: Measured, bits: str, errors: dict[str, Any], per_nat: float
 ) -> dict[str, Any]:
     """How the density was solved for, and by how much the result `bits` may be off."""
+    c = experiment.exact()
     return {
         "estimator_standard_error": errors,
         "tolerance_sensitivity": None if again is None else _sensitivity(columns[bits], again[bits], c),
@@ -126,7 +131,7 @@ def _of_solve(
         "nfe_max": int(columns["nfe"].max()),
         "divergence": f"{c.divergence}, {c.probes} probes, {'fresh' if c.fresh_probes else 'fixed'}",
         "solver": f"{c.chosen_solver} {_steps(c)}",
-        "t_min": c.t_min,
+        "t_min": start_of(experiment),
         "truncation": c.truncation,
         "importance_samples": c.importance_samples,
     }
@@ -153,7 +158,7 @@ def of_images(
     latents = of_what(experiment)
     summary |= {"of": "images", "dimensions": dim, "latent_dimensions": latents["dimensions"]}
     summary |= {"spread_over_draws": _spread(columns["log_weight"], per_nat)}
-    summary |= _of_solve(columns, again, c, "bits_per_dim", errors, per_nat)
+    summary |= _of_solve(columns, again, experiment, "bits_per_dim", errors, per_nat)
     conventions = _conventions(experiment) | {
         "dequantisation": "none: the decoder gives the probability of a level",
         "levels": 2**BITS,

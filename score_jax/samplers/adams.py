@@ -2,7 +2,9 @@
 
 A step predicts from the last four derivatives (Adams-Bashforth), takes the derivative there, and corrects by it
 (Adams-Moulton). The corrected state is not evaluated again, so a step costs one evaluation where a Runge-Kutta rule of
-this order takes four or more. The first three steps have orders 1 to 3 with correctors of orders 2 to 4.
+this order takes four or more. The first predictors have orders 1 to 3, and the first correctors are such that two steps
+are Simpson's rule and three the rule of 3/8. So an integral has order 4 from its beginning; the solution of an equation
+has order 3, by its first predictor.
 
 Of the predictor's and the corrector's constants follows the error of the corrected state, by Milne's device
 (Hairer, Nørsett and Wanner 1993, section III.1 and III.2, eq. 2.22).
@@ -24,7 +26,7 @@ _PREDICT = (
 """Of the last derivatives, newest first, by how many steps there have been."""
 _CORRECT = (
     (1 / 2, 1 / 2, 0.0, 0.0),
-    (5 / 12, 8 / 12, -1 / 12, 0.0),
+    (1 / 3, 5 / 6, -1 / 6, 0.0),
     (9 / 24, 19 / 24, -5 / 24, 1 / 24),
     (9 / 24, 19 / 24, -5 / 24, 1 / 24),
 )
@@ -60,7 +62,7 @@ class Adams(diffrax.AbstractSolver):
         count, last = solver_state
         rank = jnp.minimum(count, 3)
         predict, correct, constant = (jnp.asarray(table)[rank] for table in (_PREDICT, _CORRECT, _ERROR))
-        length = t1 - t0
+        length = terms.contr(t0, t1)  # negative where diffrax counts time backwards
 
         def moved(weights, derivatives):
             return jax.tree.map(

@@ -12,6 +12,7 @@ from gaussian_models import MEAN, MODELS, SHAPE, STD, VP, Nnx, eps_of
 
 import score_jax as sj
 from score_jax.arrays import broadcast_right
+from score_jax.errors import InputError
 from score_jax.runtime import stop as stopping
 
 X = MEAN + STD * np.random.default_rng(0).normal(size=(16, *SHAPE)).astype(np.float32)
@@ -163,3 +164,29 @@ def test_what_cannot_be_is_one_line(changed, message):
 def test_x_is_checked():
     with pytest.raises(sj.InputError, match="x is int64 .3,.: expected floats"):
         inspect.unwrap(sj.log_prob)(MODELS["bare"](), VP, np.arange(3))
+
+
+def test_a_grid_is_the_default_and_tolerances_mean_adaptive_steps():
+    x = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
+    how = dict(output="score", divergence="exact")
+    grid = sj.log_prob(lambda x, t: -x, sj.VP(), x, **how)
+    np.testing.assert_array_equal(grid.nfe, 65)
+    assert (grid.solver_error >= 0).all()
+    for asked in (dict(rtol=1e-5), dict(solver="dopri5"), dict(control="batch")):
+        adaptive = sj.log_prob(lambda x, t: -x, sj.VP(), x, **how, **asked)
+        assert np.isnan(adaptive.solver_error).all()
+        np.testing.assert_allclose(adaptive.log_prob, grid.log_prob, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(solver="adams", control="example"), "steps of one length"),
+        (dict(control="grid", variable="time"), "leave one out"),
+        (dict(control="grid", solver="kvaerno5"), "choose an explicit solver"),
+        (dict(control="grid", rtol=1e-3), "is not read here"),
+    ],
+)
+def test_steps_that_cannot_be_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        sj.log_prob(lambda x, t: -x, sj.VP(), np.zeros((1, 2), np.float32), output="score", **options)
