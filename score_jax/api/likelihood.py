@@ -25,7 +25,6 @@ from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.runtime.multihost import on_first_process
 from score_jax.runtime.sharding import make_mesh
 from score_jax.runtime.stop import Stop
-from score_jax.samplers.ode import SOLVERS
 
 Model = Callable[..., Any]
 
@@ -37,7 +36,7 @@ class LogProb:
     Attributes:
       log_prob: prior_log_prob + divergence (n,).
       standard_error: of the divergence, over its probes: 0 where it is exact, NaN of a single probe.
-      solver_error: what the solver estimates to have missed on its grid, mostly too large; NaN of adaptive steps.
+      solver_error: what the solver estimates to have missed with control="grid"; NaN of adaptive steps.
       prior_log_prob: log density of the latent under the prior.
       divergence: the integral of the divergence along the path.
       nfe: evaluations of the model.
@@ -231,10 +230,7 @@ def _checked(labels: Any, count: int) -> np.ndarray | None:
 
 
 def _options(options: dict[str, Any]) -> Exact:
-    """The options; who gives a tolerance or a solver of diffrax, even the default, means adaptive steps."""
-    adaptive = "control" not in options and ({"rtol", "atol"} & options.keys() or options.get("solver") in SOLVERS)
-    given = ({"control": "example"} if adaptive else {}) | options
-    c: Any = make_method("likelihood", LIKELIHOODS, {"name": "ode", **given})
+    c: Any = make_method("likelihood", LIKELIHOODS, {"name": "ode", **options})
     if c.dequantization == "variational":
         raise InputError("likelihood.dequantization=variational is fitted to a run of a workdir: leave it out.")
     if c.dtype != "float32" and not jax.config.read("jax_enable_x64"):

@@ -47,7 +47,7 @@ def ode_of(c: Exact, *, closer: bool = False) -> ODE:
     if c.on_grid:
         return EvenODE(c.num_steps * (2 if closer else 1), c.chosen_solver)
     tenth = 0.1 if closer else 1.0
-    return AdaptiveODE(c.chosen_solver, tenth * c.rtol, tenth * c.atol, control=c.chosen_control)
+    return AdaptiveODE(c.chosen_solver, tenth * c.rtol, tenth * c.atol, control=c.control)
 
 
 def variables_of(c: Exact, start: float) -> FlowVariables:

@@ -14,7 +14,7 @@ from score_jax.samplers.ode import ADAMS, CONTROLS, SOLVERS
 DTYPES = ("float32", "mixed", "float64")
 _ESTIMATED = {"divergence": tuple(name for name in ESTIMATORS if name != "exact")}
 _AUTO, _GRID = "auto", "grid"
-_ADAPTIVE, _ON_GRID = {"control": (_AUTO, *CONTROLS)}, {"control": (_AUTO, _GRID)}
+_ADAPTIVE, _ON_GRID = {"control": CONTROLS}, {"control": (_GRID,)}
 VARIABLES = ("time", "log_snr")
 TRUNCATED_NORMAL = "truncated_normal"
 
@@ -65,12 +65,11 @@ class Exact(LikelihoodOptions):
     rtol: float = option(1e-5, "relative tolerance of the step sizes", where=_ADAPTIVE, above=0.0)
     atol: float = option(1e-5, "absolute tolerance of the step sizes, in units of x", where=_ADAPTIVE, above=0.0)
     control: str = option(
-        _AUTO,
-        "who sets the step sizes: each example, the batch (as in score_sde), or a grid of num_steps even in log-SNR; "
-        "auto: the grid, but each example where rtol, atol or a solver of diffrax is set",
-        one_of=(_AUTO, *CONTROLS, _GRID),
+        "example",
+        "who sets the step sizes: each example, the batch (as in score_sde), or a fixed grid of num_steps",
+        one_of=(*CONTROLS, _GRID),
     )
-    num_steps: int = count(64, "number of steps of the grid", where=_ON_GRID)
+    num_steps: int = count(64, "number of steps of the grid, evenly spaced in log-SNR", where=_ON_GRID)
     variable: str = option(
         _AUTO,
         "what the ODE is solved in: time (and x, as in score_sde), or log_snr (and x of unit spread); "
@@ -98,17 +97,9 @@ class Exact(LikelihoodOptions):
             raise InputError("likelihood.solver=adams takes steps of one length: give likelihood.control=grid.")
 
     @property
-    def chosen_control(self) -> str:
-        """`control`, decided."""
-        if self.control != _AUTO:
-            return self.control
-        asked = self.rtol != 1e-5 or self.atol != 1e-5 or self.solver not in (_AUTO, ADAMS)
-        return "example" if asked else _GRID
-
-    @property
     def on_grid(self) -> bool:
         """Whether the steps are those of a grid."""
-        return self.chosen_control == _GRID
+        return self.control == _GRID
 
     @property
     def chosen_solver(self) -> str:

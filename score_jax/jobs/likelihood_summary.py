@@ -182,7 +182,7 @@ def _spread(log_weights: np.ndarray, per_nat: float) -> dict[str, float] | None:
 def _steps(c: Exact) -> str:
     if c.on_grid:
         return f"{c.num_steps} steps, even in log-SNR"
-    return f"rtol={c.rtol} atol={c.atol}, steps of each {c.chosen_control}, in {c.chosen_variable}"
+    return f"rtol={c.rtol} atol={c.atol}, steps of each {c.control}, in {c.chosen_variable}"
 
 
 def _sensitivity(bits: np.ndarray, again: np.ndarray, c: Exact) -> dict[str, Any]:
