@@ -166,8 +166,10 @@ def claims_of(task: str, found: dict[str, Found], third: Found) -> list[Claim]:
     beside = f"adaptive: {told(default)}, mean {default.errors.mean():.1g}"
     covered = float(np.mean(np.abs(grid.errors) <= grid.told))
     return [
-        Claim(f"bits_{task}_third", abs(third.errors.mean()), "bits/dim", 0.01, "<=", f"{told(third)}; {beside}"),
-        Claim(f"bits_{task}_grid", abs(grid.errors.mean()), "bits/dim", 0.005, "<=", f"{told(grid)}; {beside}"),
+        Claim(
+            f"bits_{task}_third", float(abs(third.errors.mean())), "bits/dim", 0.01, "<=", f"{told(third)}; {beside}"
+        ),
+        Claim(f"bits_{task}_grid", float(abs(grid.errors.mean())), "bits/dim", 0.005, "<=", f"{told(grid)}; {beside}"),
         Claim(f"error_told_covers_{task}", covered, "", 0.9, ">=", f"mean told {grid.told.mean():.1g} bits/dim"),
     ]
 

@@ -66,6 +66,12 @@ def test_exponential_integrators_need_fewer_evaluations():
 
 
 @pytest.mark.slow
+def test_the_likelihood_needs_fewer_evaluations_on_a_grid():
+    claims = quick("likelihood_cost")
+    assert {f"bits_{law}_{how}" for law in ("spectrum", "mixture") for how in ("third", "grid")} <= claims.keys()
+
+
+@pytest.mark.slow
 def test_the_swiss_roll_of_2015_is_learnt():
     assert {"swiss_roll_bound_bits", "swiss_roll_importance_over_bound_bits"} <= quick("dpm2015").keys()
 

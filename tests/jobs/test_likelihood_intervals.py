@@ -23,6 +23,7 @@ def summary_of(rng, examples, probes, built):
         if probes > 1
         else np.full_like(log_prob, np.nan),
         "nfe": np.ones((examples, 1)),
+        "solver_error": np.full((examples, 1), np.nan),
     }
     return of_ode(columns, None, built)
 
@@ -46,6 +47,7 @@ def test_intervals_cover_95_times_in_100(examples, probes):
 def test_what_is_not_known_is_null():
     summary = summary_of(np.random.default_rng(0), 1, 1, experiment())
     assert summary["bpd_ode_uniform_interval_95"] is None and summary["bpd_ode_uniform_standard_error"] is None
+    assert summary["solver_error"] is None
     errors = summary["estimator_standard_error"]
     assert errors["probes"] is errors["probes_half_width_95"] is errors["probes_degrees_of_freedom"] is None
 
