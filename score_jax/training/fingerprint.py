@@ -63,9 +63,9 @@ def _number_on_host(array: np.ndarray) -> np.uint32:
     return total
 
 
-def _number(array: Array | np.ndarray) -> Any:
-    if isinstance(array, np.ndarray):
-        return _number_on_host(array)
+def _number(array: Array | np.ndarray | np.generic) -> Any:
+    if isinstance(array, np.ndarray | np.generic):
+        return _number_on_host(np.asarray(array))
     if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         array = jax.random.key_data(array)
     if array.is_fully_replicated and next(iter(array.devices())).platform == "cpu":
