@@ -64,3 +64,8 @@ def named(name: Any) -> str:
     """A name from a file as a message may show it: as it is where it is short and plain, else `quoted`."""
     plain = isinstance(name, str) and re.fullmatch(rf"[A-Za-z0-9_./:<>|+-]{{1,{_QUOTED}}}", name)
     return str(name) if plain else quoted(name)
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A count with its noun: "1 image", "1,000 images"; `many` is the plural where it is not `one` with an s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
