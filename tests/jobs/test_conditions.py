@@ -104,6 +104,9 @@ def test_guidance_without_a_classifier_needs_to_know_no_class():
     never_dropped = builder.experiment(config_of(UNET | {"num_classes": 3}, guidance__scale=2.0))
     with pytest.raises(InputError, match="has no unconditional prediction"):
         sampled(never_dropped, noisy_params(never_dropped), label=1)
+    for network, message in (({"num_classes": 3}, "has no unconditional prediction"), ({}, "is given nothing")):
+        with pytest.raises(InputError, match=message):  # before anything is compiled
+            load_classifier(builder.experiment(config_of(UNET | network, guidance__scale=2.0)), make_mesh())
 
 
 def test_labels_are_dropped_as_often_as_said():
