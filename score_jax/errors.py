@@ -66,6 +66,11 @@ def named(name: Any) -> str:
     return str(name) if plain else quoted(name)
 
 
+def plural(count: int, one: str, many: str = "") -> str:
+    """The form of a word that goes with a count: "image" with 1, "images" with others; `many` where it is no mere s."""
+    return one if count == 1 else many or f"{one}s"
+
+
 def counted(count: int, one: str, many: str = "") -> str:
-    """A count with its noun: "1 image", "1,000 images"; `many` is the plural where it is not `one` with an s."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    """A count with its noun: "1 image", "2 images"."""
+    return f"{count} {plural(count, one, many)}"

@@ -167,6 +167,7 @@ class Experiment:
         if not guided or not self.is_guided:
             return model
         self.check_guidance()
+        assert isinstance(guidance, ClassifierFree)
         return self.guided(model, guidance, self.process)
 
     def check_guidance(self) -> None:

@@ -153,7 +153,7 @@ def checked_workdir(name: str) -> Path:
         str(workdir.absolute()).encode()
     except UnicodeEncodeError:
         raise InputError(
-            f"--workdir={quoted(str(workdir))}: the path is no text in UTF-8, and no checkpoint could be written there: "
+            f"--workdir={quoted(str(workdir))}: the path is no text in UTF-8, and no checkpoint can be written there: "
             "give another folder by --workdir."
         ) from None
     there = next((path for path in (workdir, *workdir.parents) if path.exists()), workdir)

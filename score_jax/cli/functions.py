@@ -11,7 +11,7 @@ from score_jax.builder.naming import construct
 from score_jax.builder.processes import PROCESSES, VALUES
 from score_jax.cli.arguments import VerbParser
 from score_jax.cli.feature_networks import add_networks, check_features_alone, weights_given
-from score_jax.errors import InputError
+from score_jax.errors import InputError, counted
 from score_jax.evaluation import metrics
 from score_jax.evaluation.protocols import protocol_names
 from score_jax.jobs.extractors import imported_maker
@@ -105,7 +105,7 @@ def likelihood_function(argv: list[str]) -> int:
     if isinstance(found, int):
         return found
     shown = "" if found.standard_error is None else f" +- {found.standard_error:.4f}"
-    print_once(f"{found.mean:.4f}{shown} bits/dim of {found.summary['count']} images")
+    print_once(f"{found.mean:.4f}{shown} bits/dim of {counted(found.summary['count'], 'image')}")
     print_once(f"Written: {given['workdir'] / 'likelihood.json'}")
     return 0
 

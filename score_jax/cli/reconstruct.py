@@ -10,7 +10,7 @@ from absl import flags
 from score_jax.builder.options import Values
 from score_jax.cli.feature_networks import define_networks, extractor_given
 from score_jax.cli.verb import define_step, load_trained, parse_flags
-from score_jax.errors import InputError
+from score_jax.errors import InputError, counted
 from score_jax.evaluation import metrics
 from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.evaluation.pictures import picture
@@ -115,7 +115,7 @@ def _decode(values: flags.FlagValues) -> int:
         out = model.workdir
         write_arrays(out / "decoded.npz", {"arr_0": columns["images"], "arr_1": columns["label"]})
         save_png(out / "decoded.png", picture(columns["images"]))
-        print(f"{len(columns['images'])} images: {out / 'decoded.npz'}, decoded.png")
+        print(f"{counted(len(columns['images']), 'image')}: {out / 'decoded.npz'}, decoded.png")
     return 0
 
 

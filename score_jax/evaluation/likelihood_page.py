@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from score_jax.errors import counted
 from score_jax.evaluation import report_figures
 from score_jax.evaluation.image_grid import grid
 from score_jax.evaluation.page import picture, section, shown_fact, table, write_page
@@ -58,7 +59,9 @@ def write_likelihood_page(
         section("Conventions", table(["", ""], [[k, shown_fact(v)] for k, v in result["conventions"].items()], -1)),
         section("How these numbers came about", table(["", ""], facts, -1)),
     ]
-    summary = f"{result['count']} examples, by the method {result['method']}. Fewer bits mean a higher likelihood."
+    summary = (
+        f"{counted(result['count'], 'example')}, by the method {result['method']}. Fewer bits mean a higher likelihood."
+    )
     write_page(path, "Likelihood", summary, sections)
 
 
