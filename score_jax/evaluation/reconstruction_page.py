@@ -79,10 +79,8 @@ def _pairs(columns: Mapping[str, np.ndarray], places: np.ndarray) -> tuple[UInt8
 
 
 def _error_map(columns: Mapping[str, np.ndarray]) -> str:
-    error: Float[np.ndarray, "h w c"] = np.abs(columns["images"].astype(np.float32) - columns["reconstructions"]).mean(
-        axis=0
-    )
-    values = error.mean(axis=-1, keepdims=True)
+    error = np.abs(columns["images"].astype(np.float32) - columns["reconstructions"])
+    values = error.mean(axis=(0, -1))[..., None]
     shown = page_grid(np.rint(values / max(values.max(), 1e-6) * 255).astype(np.uint8)[None])
     caption = f"Mean absolute error of each pixel; white: {values.max():.2f} levels, mean {values.mean():.2f}."
     return section("Where errors are", picture(shown, "map of the mean error"), caption)
