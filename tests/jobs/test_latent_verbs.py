@@ -88,6 +88,7 @@ def test_reconstructions(autoencoder, capsys):
     errors = ((images - made) ** 2).mean(axis=(1, 2, 3))
     np.testing.assert_allclose(found["psnr"], (10 * np.log10(255**2 / errors)).mean(), rtol=1e-5)
     assert (autoencoder / "reconstructions.png").is_file()
+    assert "20 held-out images" in (autoencoder / "reconstruct.html").read_text()
     for verb in ("sample", "likelihood", "evaluate"):
         assert here(verb, f"--workdir={autoencoder}") == 2
         assert "it is an autoencoder. Use `reconstruct`" in capsys.readouterr().err
