@@ -164,12 +164,11 @@ def claims_of(task: str, found: dict[str, Found], third: Found) -> list[Claim]:
 
     default, grid = found[DEFAULT], found[GRID]
     beside = f"adaptive: {told(default)}, mean {default.errors.mean():.1g}"
+    of_third, of_grid = (float(abs(of.errors.mean())) for of in (third, grid))
     covered = float(np.mean(np.abs(grid.errors) <= grid.told))
     return [
-        Claim(
-            f"bits_{task}_third", float(abs(third.errors.mean())), "bits/dim", 0.01, "<=", f"{told(third)}; {beside}"
-        ),
-        Claim(f"bits_{task}_grid", float(abs(grid.errors.mean())), "bits/dim", 0.005, "<=", f"{told(grid)}; {beside}"),
+        Claim(f"bits_{task}_third", of_third, "bits/dim", 0.01, "<=", f"{told(third)}; {beside}"),
+        Claim(f"bits_{task}_grid", of_grid, "bits/dim", 0.005, "<=", f"{told(grid)}; {beside}"),
         Claim(f"error_told_covers_{task}", covered, "", 0.9, ">=", f"mean told {grid.told.mean():.1g} bits/dim"),
     ]
 

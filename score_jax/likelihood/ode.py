@@ -108,9 +108,6 @@ def log_prob(
         position = jax.lax.bitcast_convert_type(u.astype(jnp.float32), jnp.uint32)
         return divergence.draw(jax.random.fold_in(key, position), state)
 
-    def of_integral(y):
-        return jnp.mean(y[1], axis=-1)
-
     before, after = (variables.scale(process, jnp.asarray(t, x.dtype)) for t in (t_min, process.t_max))
     first, last = ends(variables, process, t_min, process.t_max, x.dtype)
     # Noise in the log-density would be taken for an error of the solver: fresh probes leave the step sizes to x.
@@ -125,7 +122,7 @@ def log_prob(
         last,
         ode,
         controlled=controlled,
-        measured=of_integral,
+        measured=lambda error: jnp.mean(error[1], axis=-1),
         first_step=variables.first_step(process, t_min),
     )
     latent, parts = after * solved.y[0], solved.y[1]

@@ -8,7 +8,7 @@ import pytest
 from score_jax.errors import InputError
 from score_jax.samplers.ode import AdaptiveODE, EvenODE, solve
 
-RATES = jnp.array([0.7, 1.3])
+RATES = np.array([0.7, 1.3])
 
 
 def turning(t, y, rate):
@@ -60,7 +60,7 @@ def test_it_walks_back_too(x64):
 
 
 def test_adaptive_steps_tell_no_such_error():
-    start = (jnp.ones(2), 1 / RATES)
+    start = (jnp.ones(2), jnp.asarray(1 / RATES))
     found = solve(turning, start, RATES, 0.0, 1.0, AdaptiveODE("dopri5", 1e-3, 1e-3), measured=lambda error: error[1])
     assert np.isnan(found.error).all()
 
