@@ -100,10 +100,10 @@ def evaluate(
     _check_fits(draw, value_range, save_samples and workdir is None)
     several = not isinstance(protocol, str) and isinstance(protocol, Iterable)
     names: list[Any] = protocol_names(protocol) if protocol is not None and several else [protocol]
-    chosen = [measured_by(name, features, weights or {}, allow_other=allow_other_weights) for name in names]
+    chosen = measured_by(names, features, weights or {}, allow_other=allow_other_weights)
     request = Request(num_samples, batch_size, seed, roundings_of(protocol for protocol, _ in chosen))
     how: Any = dict(value_range=value_range, labels=_labels(labels, num_classes, num_samples), together=together)
-    drawing = drawing_of_function(draw, request, make_mesh(), [extractor for _, extractor in chosen], **how)
+    drawing = drawing_of_function(draw, request, make_mesh(), **how)
     measures = _measures(chosen, reference, drawing.image_shape[-1], data_dir)
     to = None if workdir is None else Path(workdir).expanduser()
     with stoppable() as stop:
@@ -153,7 +153,7 @@ def compare(
     True
     """
     _check(batch_size=batch_size)
-    chosen, extractor = measured_by(protocol, features, weights or {}, allow_other=allow_other_weights)
+    ((chosen, extractor),) = measured_by([protocol], features, weights or {}, allow_other=allow_other_weights)
     one, other = (_side(images, chosen, extractor, 3, data_dir) for images in (generated, real))
     fresh = None if held_out is None else _side(held_out, chosen, extractor, 3, data_dir)
     found = comparing.compare(one, other, chosen, extractor, batch_size=batch_size, held_out=fresh)

@@ -5,7 +5,7 @@ from pathlib import Path
 from absl import flags
 
 from score_jax.builder.sections import is_cascade
-from score_jax.cli.feature_networks import NETWORK_FLAGS, check_features_alone, define_networks, extractor_given
+from score_jax.cli.feature_networks import NETWORK_FLAGS, check_features_alone, define_networks, extractors_given
 from score_jax.cli.functions import evaluate_function, names_function
 from score_jax.cli.verb import (
     Trained,
@@ -107,7 +107,7 @@ def _measured_by(values: flags.FlagValues, models: Cascade, workdir: Path) -> li
     """
     if values.protocol is not None:
         protocols = [protocol_of(name) for name in protocol_names(values.protocol)]
-        return [(protocol, extractor_given(protocol, values.flag_values_dict())) for protocol in protocols]
+        return list(zip(protocols, extractors_given(protocols, values.flag_values_dict()), strict=True))
     if values.features:
         return [(PLAIN, imported_features(values.features))]
     images, labels = evaluate.load_images(open_images(models, "train_split"))

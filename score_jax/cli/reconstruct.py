@@ -8,7 +8,7 @@ import numpy as np
 from absl import flags
 
 from score_jax.builder.options import Values
-from score_jax.cli.feature_networks import define_networks, extractor_given
+from score_jax.cli.feature_networks import define_networks, extractors_given
 from score_jax.cli.verb import define_step, load_trained, parse_flags
 from score_jax.evaluation import metrics
 from score_jax.evaluation.image_grid import grid, save_png
@@ -62,7 +62,8 @@ def main(argv: list[str]) -> int:
         judge = (PLAIN, imported_features(values.features))
     elif values.fid:
         protocol = protocol_of(values.protocol)
-        judge = (protocol, extractor_given(protocol, values.flag_values_dict()))
+        (extractor,) = extractors_given([protocol], values.flag_values_dict())
+        judge = (protocol, extractor)
     model = load_trained(values)
     model.experiment.part("autoencoder")
     source = open_split(model.config, "eval_split", model.workdir)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,9 +13,7 @@ from jaxtyping import Array, Bool, Int, Shaped, UInt8
 
 from score_jax.codecs.pixels import Pixels
 from score_jax.errors import InputError
-from score_jax.evaluation.features import FeatureExtractor
 from score_jax.jobs.drawing import Drawing, Request
-from score_jax.jobs.feature_sets import jitted
 from score_jax.jobs.sample import BALANCED_LABELS, RANDOM_LABEL, filled_up, image_name, labels_named, labels_of
 from score_jax.runtime.multihost import print_once
 from score_jax.runtime.parts import Columns, gathered
@@ -62,7 +60,6 @@ def drawing_of_function(
     draw: Draw,
     request: Request,
     mesh: Mesh,
-    extractors: Sequence[FeatureExtractor],
     *,
     value_range: Range | None = None,
     labels: Labels | None = None,
@@ -74,7 +71,6 @@ def drawing_of_function(
       draw: called with a key of the seed, indices and labels (b,) in int32.
       request: which samples.
       mesh: all devices.
-      extractors: of the features that will be measured.
       value_range: of images in floats; None: they are uint8.
       labels: of the samples.
       together: with several processes, they call `draw` together, each with the whole batch in NumPy arrays, and it
@@ -101,10 +97,6 @@ def drawing_of_function(
     told = min(request.count, request.batch_size)  # as many on any number of devices
     truncated = _program(mesh, value_range, ("truncated",))(*images)["image"]  # whatever the protocols round to
     digest = hashlib.sha256(gathered({"image": truncated}, told)["image"].tobytes())
-    for extractor in extractors:
-        if extractor.identity is None:  # another function of the same name is another extractor
-            features = gathered(jitted(extractor, mesh)(columns["image"]), told)
-            digest.update(np.ascontiguousarray(features["features"]).tobytes())
 
     def sampler(indices: Int[np.ndarray, "b"], rows: Int[np.ndarray, "b"]) -> tuple[dict[str, Array], Array]:
         if np.array_equal(indices, first):

@@ -30,6 +30,7 @@ from score_jax.jobs.sample_features import Measure, Samples, Shards, draw_featur
 from score_jax.runtime.multihost import on_first_process
 from score_jax.runtime.results import check_result, measurement, write_json
 from score_jax.runtime.stop import Stop
+from score_jax.typing import Rounding
 
 NEIGHBOURS = 10
 """Samples of the page's comparison with training images."""
@@ -255,12 +256,16 @@ def evaluate_drawing(
 
     def finish() -> list[Result]:
         results = []
+        near: dict[Rounding, tuple[np.ndarray, np.ndarray] | None] = {}
         for place, (measure, real) in enumerate(zip(measures, reals, strict=True)):
             assert real is not None
             named = classes and measure.side.kept
-            extra = found if place == 0 else {}
+            extra, rounding = found if place == 0 else {}, measure.protocol.rounding
             sets = (real, fresh[place])
-            results.append(_finished(drawing, request, measure, samples, place, sets, extra, workdir, classes=named))
+            if workdir is not None and rounding not in near:  # samples of one rounding are the same
+                near[rounding] = _neighbours(drawing, samples.images[place][:NEIGHBOURS])
+            how = (extra, near.get(rounding), workdir)
+            results.append(_finished(drawing, request, measure, samples, place, sets, *how, classes=named))
         if samples.parts is not None:
             samples.parts.remove()
         return results
@@ -285,6 +290,7 @@ def _finished(
     place: int,
     sets: tuple[FeatureSet, FeatureSet | None],
     found: dict[str, Any],
+    near: tuple[np.ndarray, np.ndarray] | None,
     workdir: Path | None,
     *,
     classes: bool,
@@ -312,7 +318,7 @@ def _finished(
         _write(result, generated, samples.images[place])
         by = by_class(generated, real) if classes else {}
         page = result.path.with_suffix(".html")
-        _write_page(page, drawing, samples.images[place], values, facts, (fid, line), by)
+        _write_page(page, drawing, samples.images[place], near, values, facts, (fid, line), by)
     return result
 
 
@@ -382,6 +388,7 @@ def _write_page(
     path: Path,
     drawing: Drawing,
     images: UInt8[np.ndarray, "k h w c"],
+    near: tuple[np.ndarray, np.ndarray] | None,
     values: dict[str, Any],
     facts: dict[str, Any],
     by_count: tuple[str, Extrapolated | None],
@@ -393,7 +400,7 @@ def _write_page(
         summary=values.get("warning", ""),
         numbers=metrics.rows(values),
         samples=images,
-        neighbours=_neighbours(drawing, images[:NEIGHBOURS]),
+        neighbours=near,
         metric=by_count[0],
         by_count=by_count[1],
         by_class=classes,
