@@ -12,7 +12,7 @@ from score_jax.builder.options import Values
 from score_jax.data.sources import in_memory
 from score_jax.errors import InputError, quoted
 from score_jax.evaluation.features import FeatureExtractor
-from score_jax.evaluation.protocols import Protocol, protocol_names
+from score_jax.evaluation.protocols import SETS, Protocol, protocol_names
 from score_jax.jobs import compare as comparing
 from score_jax.jobs.compare import Side, checked_images, open_side
 from score_jax.jobs.draw_function import Draw, Labels, Range, drawing_of_function
@@ -34,6 +34,7 @@ def evaluate(
     draw: Draw,
     *,
     reference: Images | Sequence[Images],
+    held_out: Images | Sequence[Images] | None = None,
     num_samples: int = 50_000,
     protocol: str | Sequence[str] | None = "adm",
     features: Features | None = None,
@@ -60,9 +61,11 @@ def evaluate(
         `jax.vmap(jax.random.fold_in, (None, 0))(key, indices)` does.
       reference: a folder, .npz or .npy of images, NAME:SPLIT of TFDS, an .npz of statistics, or uint8 (n, h, w, c); a
         list of them where each protocol has its own.
+      held_out: images that were not trained on, where the reference are those that were, given likewise; adds
+        authenticity, C_T and FDr.
       num_samples: those of indices 0 to num_samples - 1.
       protocol: evaluator whose numbers are reproduced, see docs/evaluation.md; a list of them, all of which measure the
-        same samples, drawn once; None: distances of `features`.
+        same samples, drawn once; "fd_loss", a set of six; None: distances of `features`.
       features: with protocol=None, a function from uint8 images (b, h, w, c) to vectors (b, d).
       workdir: folder for the files of the verb, and for finished batches; None: nothing is written.
       value_range: of a black and of a white pixel, such as (-1, 1), where images are floats; None: they are uint8.
@@ -78,7 +81,8 @@ def evaluate(
       data_dir: where TFDS keeps its data sets.
 
     Returns:
-      The numbers and how they came about, as evaluation_PROTOCOL.json has them; of a list of protocols these by name.
+      The numbers and how they came about, as evaluation_PROTOCOL.json has them; of a list of protocols these by name,
+      the members of a set too.
 
     Raises:
       InputError: arguments do not fit together, values are out of range or not finite, or the reference does not fit.
@@ -99,17 +103,18 @@ def evaluate(
     _check(num_samples=num_samples, batch_size=batch_size, seed=seed)
     _check_fits(draw, value_range, save_samples and workdir is None)
     several = not isinstance(protocol, str) and isinstance(protocol, Iterable)
-    names: list[Any] = protocol_names(protocol) if protocol is not None and several else [protocol]
+    listed = protocol is not None and (several or protocol in SETS)
+    names: list[Any] = protocol_names(protocol) if protocol is not None and listed else [protocol]
     chosen = measured_by(names, features, weights or {}, allow_other=allow_other_weights)
     request = Request(num_samples, batch_size, seed, roundings_of(protocol for protocol, _ in chosen))
     how: Any = dict(value_range=value_range, labels=_labels(labels, num_classes, num_samples), together=together)
     drawing = drawing_of_function(draw, request, make_mesh(), **how)
-    measures = _measures(chosen, reference, drawing.image_shape[-1], data_dir)
+    measures = _measures(chosen, reference, held_out, drawing.image_shape[-1], data_dir)
     to = None if workdir is None else Path(workdir).expanduser()
     with stoppable() as stop:
         results = evaluate_drawing(drawing, request, measures, workdir=to, save_samples=save_samples, stop=stop)
     found = from_first_process(None if results is None else {"each": [one.values for one in results]})["each"]
-    return dict(zip(names, found, strict=True)) if several else found[0]
+    return {values["protocol"]: values for values in found} if several else found[-1]
 
 
 def compare(
@@ -161,14 +166,16 @@ def compare(
 
 
 def _measures(
-    chosen: list[tuple[Protocol, FeatureExtractor]], reference: Any, channels: int, data_dir: str | None
+    chosen: list[tuple[Protocol, FeatureExtractor]], reference: Any, held_out: Any, channels: int, data_dir: str | None
 ) -> list[Measure]:
-    """Protocols and features with the reference of each."""
-    given = list(reference) if isinstance(reference, list | tuple) else [reference]
-    references = each_reference(given, len(chosen))
-    return [
-        Measure(*how, _side(images, *how, channels, data_dir)) for how, images in zip(chosen, references, strict=True)
-    ]
+    """Protocols and features with the reference and the held-out images of each."""
+
+    def sides(given: Any) -> list[Side]:
+        each = each_reference(list(given) if isinstance(given, list | tuple) else [given], len(chosen))
+        return [_side(images, *how, channels, data_dir) for how, images in zip(chosen, each, strict=True)]
+
+    fresh: Sequence[Side | None] = [None] * len(chosen) if held_out is None else sides(held_out)
+    return [Measure(*how, side, other) for how, side, other in zip(chosen, sides(reference), fresh, strict=True)]
 
 
 def _side(images: Any, protocol: Protocol, extractor: FeatureExtractor, channels: int, data_dir: str | None) -> Side:

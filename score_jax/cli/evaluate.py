@@ -137,18 +137,18 @@ def main(argv: list[str]) -> int:
     models.config.evaluation.num_samples = count
     workdir = Path(values.workdir)
     measured_by = _measured_by(values, models, workdir)
-    # A path may hold a comma where there is one protocol.
-    references = (
-        [values.reference] if len(measured_by) == 1 or values.reference is None else values.reference.split(",")
-    )
+
+    def each(text: str | None) -> list[str] | None:  # a path may hold a comma where there is one protocol
+        return text if text is None else [text] if len(measured_by) == 1 else text.split(",")
+
     with stop_on_signals() as stop:
         try:
             results = evaluate.evaluate(
                 models,
                 measured_by,
                 workdir=workdir,
-                references=references,
-                held_out=values.held_out,
+                references=each(values.reference) or [None],
+                held_out=each(values.held_out),
                 save_samples=values.save_samples,
                 stop=stop,
             )

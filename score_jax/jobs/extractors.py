@@ -8,15 +8,24 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from score_jax.convert.clip import find_clip
+from score_jax.convert.clip import find_clip, find_clip_224
+from score_jax.convert.convnext import CONVNEXT
 from score_jax.convert.dinov2 import find_dinov2
 from score_jax.convert.inception import find_inception
 from score_jax.convert.vgg16 import find_vgg16
+from score_jax.convert.vit import MAE, SIGLIP2
 from score_jax.errors import InputError, entry_of, quoted
 from score_jax.evaluation.clip import NAME as OF_CLIP
 from score_jax.evaluation.clip import clip_extractor
 from score_jax.evaluation.dinov2 import NAME as OF_DINOV2
 from score_jax.evaluation.dinov2 import dinov2_extractor
+from score_jax.evaluation.fd_loss import (
+    CLIP_NAME,
+    clip_token_extractor,
+    clip_token_name,
+    convnext_extractor,
+    vit_extractor,
+)
 from score_jax.evaluation.features import FeatureExtractor, plain_features
 from score_jax.evaluation.inception import inception_extractor
 from score_jax.evaluation.protocols import PLAIN, Protocol, protocol_of
@@ -111,12 +120,12 @@ def _of_file(numbers: str) -> Callable[[Any], str]:
     return warning
 
 
-def _of_architecture(name: str) -> Callable[[Any], str]:
+def _of_architecture(name: str, name_of: Callable[[Any], str] = lambda found: found.name) -> Callable[[Any], str]:
     """Of a network that is known by its architecture, whose features are called so."""
 
     def warning(found: Any) -> str:
-        about = f"these numbers are of {found.name}. Do not compare them with published ones of {name}."
-        return "" if found.name == name else about
+        about = f"these numbers are of {name_of(found)}. Do not compare them with published ones of {name}."
+        return "" if name_of(found) == name else about
 
     return warning
 
@@ -126,6 +135,14 @@ NETWORKS = {
     "vgg16": Network("file of VGG16", find_vgg16, vgg16_extractor, _of_file("precision and recall")),
     "dinov2": Network("file or folder of DINOv2", find_dinov2, dinov2_extractor, _of_architecture(OF_DINOV2)),
     "clip": Network("file of CLIP", find_clip, clip_extractor, _of_architecture(OF_CLIP)),
+    "clip_224": Network(
+        "file of CLIP for 224 pixels", find_clip_224, clip_token_extractor, _of_architecture(CLIP_NAME, clip_token_name)
+    ),
+    "mae": Network("file of MAE", MAE.find, vit_extractor, _of_architecture(MAE.published)),
+    "siglip2": Network("file of SigLIP 2", SIGLIP2.find, vit_extractor, _of_architecture(SIGLIP2.published)),
+    "convnextv2": Network(
+        "file of ConvNeXt V2", CONVNEXT.find, convnext_extractor, _of_architecture(CONVNEXT.published)
+    ),
 }
 
 
