@@ -75,7 +75,7 @@ def sampler(
         given = given_conditions(conditions, _rows(conditions)).of_one
     drawn = _drawn_by(model, process, shape, mesh, output, time, given, value_range, solver, options)
 
-    def draw(key: Array, indices: Int[Array, "b"], labels: Int[Array, "b"] | None = None) -> Float[Array, "b ..."]:
+    def draw(key: Array, indices: Int[Array, "b"], labels: Any = None) -> Float[Array, "b ..."]:
         return drawn(key, indices, labels)["x"]
 
     return draw
