@@ -46,10 +46,10 @@ edm2_dinov2 and dgm_eval use DINOv2, with the weights of --dinov2_weights or $SC
 their own networks; those with FID use Inception, with --inception_weights or $SCORE_JAX_INCEPTION.
 {", ".join(SETS)} stands for its six members, and gives the mean ratio of their distances to those of --held_out.
 
-The whole train split is what samples are compared with. Without a protocol they are compared with the eval split, by the
-features of a small classifier that is trained on the labels of the train split, or by --features, any function from
-uint8 images (b, h, w, c) to vectors (b, d). With several protocols --reference and --held_out are one for all, or one for
-each, with commas between them.
+The whole train split is what samples are compared with. Without a protocol they are compared with the eval split, by
+the features of a small classifier that is trained on the labels of the train split, or by --features, any function from
+uint8 images (b, h, w, c) to vectors (b, d). With several protocols --reference and --held_out are one for all, or one
+for each, with commas between them.
 
 --held_out names images that were not trained on, eval or as --reference: authenticity and C_T then say whether samples
 are copies of training data, which --reference=train names; of fd_loss they are the scale of the distances.
