@@ -1,11 +1,11 @@
 """Are the features of FD-loss those that timm's networks give?
 
     python -m venv peer && peer/bin/pip install torch==2.13.0 torchvision timm transformers safetensors
-    python benchmarks/fd_loss.py --peer_python=peer/bin/python [--json] [--quick]
+    python benchmarks/fd_loss.py --peer_python=peer/bin/python [--json] [--quick] [--write=FOLDER]
 
 Random weights, written by timm and read here as published files are, or written here in the names of the authors' codes
 and read by timm. Features are of bytes of 256 x 256 pixels, as the authors' evaluation computes them, but in float32.
-`--quick` runs tiny networks alone, not those of the published sizes.
+`--quick` runs tiny networks alone, not those of the published sizes. --write makes the parity files anew.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import parity_file
 from peer import Peer, peer_of
 from safetensors.numpy import save_file
 
@@ -31,8 +32,10 @@ from score_jax.evaluation.fd_loss import clip_token_extractor, convnext_extracto
 from score_jax.evaluation.protocols import PROTOCOLS
 from score_jax.models.clip.clip import CLIP, TextTransformer
 from score_jax.models.clip.clip_vision import VisionTransformer
+from score_jax.models.scorers.convnext import ConvNeXtV2
 from score_jax.models.scorers.dinov2 import DINOv2
 from score_jax.models.scorers.dinov2 import dinov2 as published_dinov2
+from score_jax.models.scorers.vit import ViT
 
 LIMIT = 1e-5
 IMAGES = 2
@@ -144,6 +147,53 @@ def authors_names(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return found
 
 
+def write(peer: Peer, folder: Path, out: Path) -> None:
+    """A parity file of each network, see tests/parity/files/README.md: weights of few levels, which pack well."""
+    images = np.random.default_rng(1).integers(0, 8, (IMAGES, 16, 20, 3), np.uint8) * 36
+    np.savez(folder / "images.npz", images=images)
+    single = {"embed_dim": 64, "depth": 1, "num_heads": 1}
+    for name, (options, state) in {
+        "convnext": (
+            {"dims": (8, 8, 12, 16), "depths": (1, 1, 2, 1)},
+            CONVNEXT.random_state(1, ConvNeXtV2((8, 8, 12, 16), (1, 1, 2, 1))),
+        ),
+        "mae": (single, MAE.random_state(2, ViT(224, 64, 1, 1, 256))),
+        "siglip": (single, SIGLIP2.random_state(3, ViT(256, 64, 1, 1, 239, pooled=True))),
+        "clip": (single, clip.random_state(4, CLIP(VisionTransformer(224, 14, 64, 1, 1, 32), _TEXT))),
+        "dinov2": (single, dinov2.random_state(5, DINOv2(518, 64, 1, 1))),
+    }.items():
+        state = {key: _of_few_levels(tensor) for key, tensor in state.items()}
+        save_file(state, folder / "weights.safetensors")
+        network = NETWORKS[name].timm
+        versions = peer.ask("read", name=network, options=options, weights=str(folder / "weights.safetensors"))
+        arrays: dict[str, Any] = {f"params/{key}": tensor for key, tensor in state.items()} | {"in/images": images}
+        for kind, double in (("out", False), ("out64", True)):
+            size = PROTOCOLS[f"fd_loss_{name}"].size
+            request = {"images": str(folder / "images.npz"), "size": size, "out": str(folder / "found.npz")}
+            peer.ask("features", double=double, **request)
+            arrays[f"{kind}/features"] = np.load(folder / "found.npz")["features"]
+        source = {"repo": "huggingface/pytorch-image-models", "commit": f"PyPI timm {versions['timm']}"}
+        config = {"network": name, "timm": network}
+        how = "out64: position embeddings are resized in float64 too, which timm does in float32 always"
+        parity_file.save(
+            out / f"{name}.npz",
+            "fd_loss",
+            "features",
+            arrays,
+            source=source,
+            config=config,
+            how=how,
+            limit=LIMIT,
+            versions=versions,
+        )
+
+
+def _of_few_levels(tensor: np.ndarray) -> np.ndarray:
+    """Multiples of a quarter of a power of two near the standard deviation."""
+    level = np.float32(2.0 ** np.floor(np.log2(tensor.std() or 1)) / 4)
+    return np.asarray(np.round(tensor / level) * level, np.float32)
+
+
 def siglip_claim(peer: Peer, folder: Path) -> Claim:
     """transformers' SigLIP, at the size of its position embeddings."""
     images = np.random.default_rng(4).normal(size=(IMAGES, 3, 64, 64)).astype(np.float32)
@@ -165,6 +215,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
     parser.add_argument("--quick", action="store_true", help="tiny networks alone")
+    parser.add_argument("--write", type=Path, help="a folder for the parity files")
     parser.add_argument("--peer_python", type=Path, required=True, help="a Python with timm and transformers")
     arguments = parser.parse_args()
     began, rng = time.monotonic(), np.random.default_rng(0)
@@ -172,6 +223,9 @@ def main() -> int:
     claims = []
     jax.config.update("jax_default_matmul_precision", "highest")
     with tempfile.TemporaryDirectory() as name, peer_of(arguments.peer_python, "fd_loss_peer.py") as peer:
+        if arguments.write is not None:
+            arguments.write.mkdir(parents=True, exist_ok=True)
+            write(peer, Path(name), arguments.write)
         for network in NETWORKS:
             for shown in (images, images[:, :64, :64]):
                 claims.append(network_claim(peer, Path(name), network, shown, tiny=True))

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import transformers
 from answering import answer
+from double_interpolation import interpolated_in_double
 from safetensors.torch import load_file, save_file
 
 # torchvision's own operators are compiled for one build of torch, and none of them is needed here.
@@ -63,14 +64,17 @@ class Peer:
         assert not needed and all(key.startswith("head") for key in unknown), (missing, unknown)
         return VERSIONS
 
-    def features(self, images: str, size: int, out: str) -> dict:
+    def features(self, images: str, size: int, out: str, double: bool = False) -> dict:
         """Of bytes (n, h, w, 3): what FD-loss takes of a network that sees them at a size, bicubic with antialias."""
-        x = torch.tensor(np.load(images)["images"]).permute(0, 3, 1, 2).float() / 255
+        dtype = torch.float64 if double else torch.float32
+        self._model.to(dtype)
+        x = torch.tensor(np.load(images)["images"]).permute(0, 3, 1, 2).to(dtype) / 255
         if x.shape[-1] != size or x.shape[-2] != size:
             x = torch.nn.functional.interpolate(x, size=(size, size), mode="bicubic", antialias=True)
         known = self._model.pretrained_cfg
-        mean, std = (torch.tensor(known[key])[None, :, None, None] for key in ("mean", "std"))
-        found = self._model.forward_features((x - mean) / std)
+        mean, std = (torch.tensor(known[key], dtype=dtype)[None, :, None, None] for key in ("mean", "std"))
+        with interpolated_in_double(double):
+            found = self._model.forward_features((x - mean) / std)
         if found.ndim == 4:
             found = found.mean((2, 3))
         elif self._model.num_prefix_tokens:
