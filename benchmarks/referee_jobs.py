@@ -17,6 +17,7 @@ from processes import done, started, two_started
 from referee_runs import moments_of, ours
 
 from report import Claim
+from score_jax.runtime import cluster
 from score_jax.runtime.parts import Parts
 
 _PROGRAM = str(Path(__file__))
@@ -113,8 +114,7 @@ def _die_in(within: str) -> None:
 
 def main(folder: Path, name: str, count: int, *killed_in: str) -> None:
     """One process of a job."""
-    if address := os.environ.get("JAX_COORDINATOR_ADDRESS"):
-        jax.distributed.initialize(address, *(int(os.environ[f"JAX_{key}"]) for key in ("NUM_PROCESSES", "PROCESS_ID")))
+    cluster.join()
     for within in killed_in:
         _die_in(within)
     model, workdir = ours(folder / "images.npz", count), folder / name
@@ -130,6 +130,8 @@ def main(folder: Path, name: str, count: int, *killed_in: str) -> None:
         if "verb_bits" in found:
             found["verb"] = moments_of(workdir / "verb")
         (folder / f"{name}.json").write_text(json.dumps(found))
+    if cluster.is_joined():
+        cluster.finish()
 
 
 if __name__ == "__main__":
