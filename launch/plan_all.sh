@@ -44,4 +44,14 @@ make celebahq1024 configs/score_sde/ve/celebahq_ncsnpp_continuous.py v5e:2x4 --p
 make ldm_cin256 configs/ldm/cin.py v5e:4x4 --programs=train "${lean[@]}"
 make ldm_text2img_1p4b configs/ldm/text2img_1p4b.py v5e:4x4 --programs=train "${lean[@]}" \
   --config.training.batch_size=688 # the paper's 680 is no multiple of 16
+make unclip_decoder configs/unclip/paper_decoder.py v5e:4x4 --programs=train,sample "${lean[@]}"
+for chip in v5e:2x4 v5p:2x2x2 v6e:2x4; do # the same eight chips of three kinds
+  make "cifar10_ncsnpp_likelihood_${chip%%:*}" configs/score_sde/ve/cifar10_ncsnpp_continuous.py "$chip" \
+    --programs=likelihood --effort=quick
+  make "ldm_cin256_sample_${chip%%:*}" configs/ldm/cin.py "$chip" --programs=sample --effort=quick
+done
+for side in 2 4 8 16; do # weak scaling: eight images a chip, the state split over 16 chips at most
+  make "imagenet64_weak_$((side * side))" configs/adm/imagenet64.py "v5e:${side}x$side" --programs=train --effort=quick \
+    --config.training.batch_size=$((8 * side * side)) --config.training.fsdp=4 "--config.network.remat=('residual', 'attention')"
+done
 exit "$failed"

@@ -10,9 +10,11 @@ from absl import flags
 from score_jax.builder import experiment
 from score_jax.builder.sections import is_cascade
 from score_jax.cli.verb import parse_flags
+from score_jax.jobs.foretold import FILE_NAME
 from score_jax.jobs.plan import PROGRAMS, kept, plan, table
 from score_jax.jobs.plan_cascade import plan_cascade
 from score_jax.planning.program import EFFORTS
+from score_jax.runtime.results import write_json
 
 _DESCRIPTION = """Computes what a config needs on a TPU slice (memory, FLOPs, time), with the TPU compiler and no TPU.
 
@@ -26,7 +28,8 @@ least time that a step can take. Where training does not fit, `plan` tries in th
 For a cascade it plans the sampling of each stage, with the parameters of the other stages in memory; it needs only the
 config.json of each run. Compiling takes minutes on this machine's CPU. --effort=quick takes about a fifth of the time,
 and its memory is within a fifth of what a run on the chips needs. --out writes the result; the same command then reads
-the file instead of compiling."""
+the file instead of compiling. With --workdir the result is also in WORKDIR/plan.json: `train` and `inspect` then say
+what a step took beside what was foretold."""
 
 
 _OF_PARTS = {"train": None, "sample": "sampler", "likelihood": "likelihood"}
@@ -67,6 +70,8 @@ def main(argv: list[str]) -> int:
         return plan(config, topology, programs, search=values.search, effort=effort, say=say)
 
     result = kept(Path(values.out), command, compute) if values.out else compute()
+    if values.workdir:
+        write_json(Path(values.workdir) / FILE_NAME, {"command": command} | result)
     print(json.dumps(result, indent=2) if values.json else table(result))
     last = {row["program"]: row["fits"] for row in result["programs"]}
     return 0 if all(last.values()) else 1

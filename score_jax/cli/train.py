@@ -5,6 +5,7 @@ from absl import flags
 from score_jax.cli import own_images
 from score_jax.cli.config_flags import argument, required_workdir
 from score_jax.cli.verb import parse_flags
+from score_jax.jobs.foretold import foretold
 from score_jax.jobs.preflight import before_training
 from score_jax.jobs.train import train
 from score_jax.runtime.cluster import is_joined
@@ -51,8 +52,11 @@ def main(argv: list[str]) -> int:
     finished = step >= total
     done = "done" if finished else f"stopped on {stop.cause} at step {step} of {total} (the same command resumes)"
     print_once(f"Training {done}. Checkpoint at step {step} in {workdir}.")
-    if (cost := goodput(read_runs(workdir))) is not None:
+    runs = read_runs(workdir)
+    if (cost := goodput(runs)) is not None:
         print_once(f"It took {cost}.")
+    if (compared := foretold(workdir, runs)) is not None:
+        print_once(f"{compared}.")
     if finished and is_own:
         print_once(own_images.next_commands(workdir, values.config))
     return DONE if finished else stop.exit_code

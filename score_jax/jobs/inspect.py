@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from score_jax.builder.sections import refuse_cascade
 from score_jax.errors import InputError
+from score_jax.jobs.foretold import foretold
 from score_jax.training.checkpoint import Checkpoints, directory_of
 from score_jax.training.goodput import goodput, read_runs
 from score_jax.training.mirror import FOLDER
@@ -65,7 +66,7 @@ def _told(step: int, checkpoints: Checkpoints) -> dict[str, Any]:
 
 def inspect(path: str, step: int | None = None) -> dict[str, Any]:
     """What is there, JSON-able: "directory", "checkpoints", a row each, newest first, with "problem" where damaged, and
-    "goodput", what the training cost, where that was written down.
+    "goodput", what the training cost, where that was written down, and "foretold", a step's time beside that of `plan`.
 
     Args:
       path: a workdir, a folder of checkpoints, or one of them; local or gs://.
@@ -88,11 +89,13 @@ def inspect(path: str, step: int | None = None) -> dict[str, Any]:
                     raise
                 rows.append({"step": each, "whole": False, "problem": str(error)})
             rows[-1]["bytes_on_disk"] = _bytes_on_disk(directory / str(each))
-    cost = next(filter(None, (goodput(read_runs(place)) for place in (directory / FOLDER, directory.parent))), None)
+    runs = next(filter(None, (read_runs(place) for place in (directory / FOLDER, directory.parent))), [])
+    cost = goodput(runs)
     return {
         "directory": str(directory),
         "checkpoints": rows,
         "goodput": None if cost is None else dataclasses.asdict(cost) | {"said": str(cost)},
+        "foretold": foretold(directory.parent, runs),
     }
 
 
@@ -140,4 +143,6 @@ def table(found: dict[str, Any]) -> str:
             lines.append(f"  {name:<12}{count:>22} in {group['arrays']:>5} arrays, {size:>14}, {dtypes}")
     if found["goodput"] is not None:
         lines += ["", found["goodput"]["said"]]
+    if found["foretold"] is not None:
+        lines.append(found["foretold"])
     return "\n".join(lines)

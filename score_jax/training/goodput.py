@@ -112,6 +112,16 @@ def goodput(rows: Iterable[Mapping[str, Any]]) -> Goodput | None:
     )
 
 
+def seconds_per_step(rows: Iterable[Mapping[str, Any]]) -> float | None:
+    """Returns the mean time of a step in the last run, without its first line, in whose steps programs are compiled."""
+    last = [list(of_run) for _, of_run in itertools.groupby(rows, key=lambda row: row["run"])][-1:]
+    if not last or len(last[0]) < 3:
+        return None
+    first, end = last[0][1], last[0][-1]
+    steps = end["step"] - first["step"]
+    return (end["seconds_in_steps"] - first["seconds_in_steps"]) / steps if steps > 0 else None
+
+
 def _seconds_to(run: list[Mapping[str, Any]], step: float) -> float:
     """Spent in the steps of a run up to one from which the next run went on."""
     return max((row["seconds_in_steps"] for row in run if row["step"] <= step), default=0.0)

@@ -58,6 +58,17 @@ def test_fingerprints_see_any_word_and_no_sharding():
     assert fingerprint(tree) == fingerprint(jax.tree.map(jnp.copy, tree))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "uint8", "int32", "bool"])
+def test_a_host_and_a_device_see_the_same_number(dtype):
+    values = np.random.default_rng(0).normal(size=(3, 50, 500)) * 50  # more words than a host takes at a time
+    split = jax.sharding.NamedSharding(make_mesh(fsdp=2), jax.sharding.PartitionSpec(None, "fsdp"))
+    for array in (values, values[0, 0, :7], values[0, 0, 0]):
+        whole = jnp.asarray(array).astype(dtype)
+        assert fingerprint({"x": whole}) == fingerprint({"x": np.asarray(whole)})
+        if array.ndim == 3:
+            assert fingerprint({"x": whole}) == fingerprint({"x": jax.device_put(whole, split)})
+
+
 def test_the_state_is_split_by_size_and_restored_on_another_mesh(saved):
     mesh = make_mesh(fsdp=8)
     with Checkpoints(saved) as checkpoints:

@@ -1,8 +1,11 @@
 """What a training cost, over runs that were killed and went on."""
 
+import json
+
 import pytest
 
-from score_jax.training.goodput import FILE_NAME, RunsFile, goodput, read_runs
+from score_jax.jobs import foretold
+from score_jax.training.goodput import FILE_NAME, RunsFile, goodput, read_runs, seconds_per_step
 
 
 def row(run, utc, step, seconds, devices=4):
@@ -39,3 +42,19 @@ def test_lines_that_cannot_be_read_are_passed_over(tmp_path):
     begun, reached = read_runs(tmp_path)
     assert begun["step"] == 3 and begun["versions"]["jax"] and reached["seconds_in_steps"] == pytest.approx(1.5)
     assert reached["run"] == begun["run"]
+
+
+def test_a_step_is_compared_with_what_was_foretold(tmp_path):
+    rows = [row("a", 0.0, 0, 0.0), row("a", 9.0, 9, 9.0)]
+    rows += [row("b", 20.0, 0, 0.0), row("b", 40.0, 10, 20.0), row("b", 44.0, 50, 24.0)]  # compiled in its first line
+    assert seconds_per_step(rows) == pytest.approx(0.1) and seconds_per_step(rows[:4]) is None
+    assert foretold.foretold(tmp_path, rows) is None
+    step = {"program": "train", "fits": True, "floor_seconds": {"memory": 0.04, "links": 0.01}, "bound_by": "memory"}
+    plan = {"chips": 16, "topology": "v5e:4x4", "programs": [step | {"fits": False}, step]}
+    (tmp_path / foretold.FILE_NAME).write_text(json.dumps(plan))
+    said = foretold.foretold(tmp_path, rows)
+    assert said is not None
+    assert "took 100 ms" in said and "at least 40 ms on 16 chips (v5e:4x4), bound by memory: 40.0%" in said
+    for damaged in ("{", "[]", json.dumps(plan | {"programs": [{}]}), json.dumps(plan | {"programs": []})):
+        (tmp_path / foretold.FILE_NAME).write_text(damaged)
+        assert foretold.foretold(tmp_path, rows) is None
