@@ -157,10 +157,11 @@ def _plot(curves: dict, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 5))
+    axes.set_prop_cycle(color=plt.get_cmap("tab20").colors)
     for name, (counts, errors) in curves.items():
         axes.loglog(counts, errors, marker="o" if name in DETERMINISTIC else "s", label=name)
     axes.set(xlabel="steps", ylabel="error", title="Convergence on closed forms (float64)")
-    axes.legend(fontsize=7, ncols=2)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, bbox_inches="tight")
 

@@ -1,6 +1,7 @@
-"""Hooks of mkdocs.yml: pages made of README.md and of docstrings, links to source files, equations as MathML."""
+"""Hooks of mkdocs.yml: pages made of README.md, notebooks and docstrings, links to files, equations as MathML."""
 
 import html
+import json
 import logging
 import os
 import re
@@ -14,7 +15,8 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
-"""Files beside docs/ that are pages too."""
+"""Files beside docs/ that are pages too; so are the notebooks."""
+PAGES |= {path.relative_to(ROOT).as_posix(): f"notebooks/{path.stem}.md" for path in ROOT.glob("notebooks/*.ipynb")}
 SOURCES = {page: source for source, page in PAGES.items()}
 _LINK = re.compile(r"""(?P<before>\]\(|\b(?:src|href)=")(?P<target>[^)\s"#:]+)(?P<anchor>#[^)\s"]*)?(?P<after>\)|")""")
 _LABELLED = re.compile(r"!?\[(?P<label>[^\]]*)\]\(\x00\)")
@@ -43,6 +45,20 @@ def rooms() -> dict[str, list[str]]:
     return found
 
 
+def notebook(path: Path) -> str:
+    """The cells of a notebook with their outputs as Markdown; pictures are in the text."""
+    pieces = []
+    for cell in json.loads(path.read_text())["cells"]:
+        text = "".join(cell["source"])
+        pieces.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        for output in cell.get("outputs", []):
+            if "text" in output:
+                pieces.append(f"```text\n{''.join(output['text']).rstrip()}\n```")
+            elif picture := output["data"].get("image/png"):
+                pieces.append(f"![plot](data:image/png;base64,{''.join(picture).strip()})")
+    return "\n\n".join(pieces)
+
+
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Adds the API reference to the navigation."""
     pages = [{room: f"api/{room}.md"} for room in rooms()]
@@ -52,7 +68,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that are made of other files."""
-    made = {page: (ROOT / source).read_text() for source, page in PAGES.items()}
+    sources = {page: ROOT / source for source, page in PAGES.items()}
+    made = {page: notebook(path) if path.suffix == ".ipynb" else path.read_text() for page, path in sources.items()}
     links = "".join(f"- [`score_jax.{room}`]({room}.md)\n" for room in rooms())
     made["api/index.md"] = f"# API\n\nThe public names; below them the rooms.\n\n{links}\n::: score_jax\n"
     for room, modules in rooms().items():

@@ -64,3 +64,13 @@ def named(name: Any) -> str:
     """A name from a file as a message may show it: as it is where it is short and plain, else `quoted`."""
     plain = isinstance(name, str) and re.fullmatch(rf"[A-Za-z0-9_./:<>|+-]{{1,{_QUOTED}}}", name)
     return str(name) if plain else quoted(name)
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """The form of a word that goes with a count: "image" with 1, "images" with others; `many` where it is no mere s."""
+    return one if count == 1 else many or f"{one}s"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A count with its noun: "1 image", "2 images"."""
+    return f"{count} {plural(count, one, many)}"

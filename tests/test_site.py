@@ -139,6 +139,8 @@ def test_the_site_builds_without_a_warning(copy):
     site = copy / "build" / "site"
     score_sde = (site / "papers" / "score_sde.html").read_text()
     assert score_sde.count("<math") >= 6 and "arithmatex" not in score_sde and "\\frac" not in score_sde
+    notebook = (site / "notebooks" / "lineage.html").read_text()
+    assert notebook.count('src="data:image/png') >= 8 and "<math" in notebook and "\\mathbb" not in notebook
     reference = (site / "api" / "samplers.html").read_text()
     assert "score_jax.samplers.sample.sample" in reference and "highlight" in reference
     assert 'id="score_jax.evaluate"' in (site / "api" / "index.html").read_text()

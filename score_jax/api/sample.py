@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from score_jax.builder.options import make_method
 from score_jax.builder.sampler_options import SAMPLERS
 from score_jax.builder.sampling import build_sampling
-from score_jax.errors import InputError
+from score_jax.errors import InputError, counted, plural
 from score_jax.jobs.draw_function import Range, pixels_of
 from score_jax.jobs.function_model import LABEL, TimeConvention, function_model
 from score_jax.jobs.given_conditions import GivenConditions, given_conditions
@@ -136,7 +136,8 @@ def sample(
     finite = np.isfinite(found["x"].reshape(shape[0], -1)).all(axis=1)
     if not finite.all():
         raise InputError(
-            f"{(~finite).sum()} of {shape[0]} samples are not finite (the first is number {int(np.argmin(finite))}): "
+            f"{(~finite).sum()} of {counted(shape[0], 'sample')} "
+            f"{plural(int((~finite).sum()), 'is', 'are')} not finite (the first is number {int(np.argmin(finite))}): "
             "look for numbers that are not finite in the model, give more steps, or a larger t_min."
         )
     return found["x"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
-from score_jax.evaluation.image_grid import grid
+from score_jax.evaluation.image_grid import grid, page_grid
 from score_jax.evaluation.page import picture, section, strips, table
 from score_jax.jobs.edit import Task
 from score_jax.jobs.likelihood import Likelihood
@@ -14,8 +14,8 @@ from score_jax.jobs.likelihood_summary import headline
 from score_jax.jobs.sample import Drawn
 from score_jax.runtime.parts import Columns
 
-_LEAST, _WIDTH, _MOST_COLUMNS, _ROWS = 64, 800, 8, 4
-"""Pixels of a small image's side and of a grid, images in a row of it, and trajectories shown."""
+_LEAST, _ROWS = 64, 4
+"""Pixels of a small image's side, and trajectories shown."""
 _ALONE = 128
 """Pixels of the side of an image that stands alone."""
 
@@ -23,7 +23,7 @@ _ALONE = 128
 def of_samples(drawn: Drawn, sampler: str, note: str) -> str:
     """Returns the grid of samples, and the ways of the first of them from noise to image."""
     evaluations = f"{sampler}, {drawn.nfe.mean():.0f} evaluations of the network each. {note}"
-    shown = section("Samples", picture(_grid(drawn.images), "grid of samples"), evaluations)
+    shown = section("Samples", picture(page_grid(drawn.images), "grid of samples"), evaluations)
     return shown + _ways(drawn)
 
 
@@ -85,7 +85,7 @@ def of_encoding(columns: Columns) -> str:
 def of_edit(task: Task, images: Shaped[np.ndarray, "n h w c"], what: str) -> str:
     """Returns what was known of the image, then the results."""
     together = np.concatenate([task.shown[None], images])
-    shown = picture(_grid(together), "the known part, then the results")
+    shown = picture(page_grid(together), "the known part, then the results")
     return section("Edit", shown, f"First what is known, then {what}")
 
 
@@ -96,12 +96,6 @@ def for_painting(image: UInt8[np.ndarray, "h w c"], side: int) -> UInt8[np.ndarr
 
 def _scale(size: int, least: int = _LEAST) -> int:
     return math.ceil(least / size)
-
-
-def _grid(images: Shaped[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "H W 3"]:
-    scale = _scale(min(images.shape[1:3]))
-    columns = min(_MOST_COLUMNS, max(2, _WIDTH // (scale * images.shape[2] + 2)), len(images))
-    return grid(images, columns, scale=scale)
 
 
 def _alone(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "H W 3"]:

@@ -166,13 +166,25 @@ class Experiment:
         model, guidance = self.model(self.trained(params)), self.sections["guidance"]
         if not guided or not self.is_guided:
             return model
+        self.check_guidance()
         assert isinstance(guidance, ClassifierFree)
-        if getattr(self.sections["loss"], "condition_dropout", 0.0) <= 0:
-            raise InputError(
-                f"guidance.scale={guidance.scale}, but this model has no unconditional prediction: train with "
-                "loss.condition_dropout, or use a classifier: --guidance.classifier=WORKDIR."
-            )
         return self.guided(model, guidance, self.process)
+
+    def check_guidance(self) -> None:
+        """Raises InputError where the config asks for classifier-free guidance that the model cannot give."""
+        guidance = self.sections["guidance"]
+        if not self.is_guided or getattr(self.sections["loss"], "condition_dropout", 0.0) > 0:
+            return
+        assert isinstance(guidance, ClassifierFree)
+        if not self.network.conditions:
+            raise InputError(
+                f"guidance.scale={guidance.scale}, but this model is given nothing, such as a class, that it could be "
+                "guided to: leave guidance.scale out, or use a classifier: --guidance.classifier=WORKDIR."
+            )
+        raise InputError(
+            f"guidance.scale={guidance.scale}, but this model has no unconditional prediction: train with "
+            "loss.condition_dropout, or use a classifier: --guidance.classifier=WORKDIR."
+        )
 
     @property
     def needs_moments(self) -> bool:

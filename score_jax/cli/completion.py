@@ -1,11 +1,11 @@
 """`python -m score_jax completion bash` or `zsh`: a script that completes verbs, flags, configs and keys."""
 
-import argparse
 from collections.abc import Iterable
 
 from score_jax.builder.options import keys_of
 from score_jax.builder.run_options import SECTIONS
 from score_jax.builder.sections import METHODS
+from score_jax.cli.arguments import VerbParser
 from score_jax.cli.config_files import shipped_names
 from score_jax.cli.main import VERBS
 from score_jax.cli.reference import flags_in, help_of
@@ -119,9 +119,7 @@ def script(shell: str) -> str:
 
 def main(argv: list[str]) -> int:
     """Runs the verb: prints the script."""
-    parser = argparse.ArgumentParser(
-        prog="score_jax completion", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = VerbParser("completion", _DESCRIPTION)
     parser.add_argument("shell", help="bash or zsh")
     print(script(parser.parse_args(argv[1:]).shell), end="")
     return 0

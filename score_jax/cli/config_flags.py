@@ -11,7 +11,7 @@ from score_jax.builder.sections import CONSTRUCTED, METHODS, OPTIONAL, check_key
 from score_jax.builder.unread import with_methods
 from score_jax.builder.workdirs import load_config
 from score_jax.cli.config_files import config_of_file
-from score_jax.errors import InputError, unknown_name
+from score_jax.errors import InputError, quoted, unknown_name
 
 
 def argument(argv: list[str], name: str) -> str | None:
@@ -132,13 +132,30 @@ def required_workdir(values: flags.FlagValues) -> Path:
     """The workdir.
 
     Raises:
-      InputError: it is not given, or it cannot be a folder, as it or one above it is a file.
+      InputError: it is not given, or as of `checked_workdir`.
     """
     if not values.workdir:
         raise InputError(
             "--workdir is missing: give the folder where the run keeps its config, checkpoints and results."
         )
-    workdir = Path(values.workdir)
+    return checked_workdir(values.workdir)
+
+
+def checked_workdir(name: str) -> Path:
+    """The workdir of this name.
+
+    Raises:
+      InputError: it cannot be a folder, as it or one above it is a file, or its path is no text, which those that write
+        checkpoints want.
+    """
+    workdir = Path(name)
+    try:
+        str(workdir.absolute()).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"--workdir={quoted(str(workdir))}: the path is no text in UTF-8, and no checkpoint can be written there: "
+            "give another folder by --workdir."
+        ) from None
     there = next((path for path in (workdir, *workdir.parents) if path.exists()), workdir)
     if there.is_file():
         raise InputError(f"--workdir={workdir}: {there} is a file; give a folder, which may be new.")

@@ -1,6 +1,5 @@
 """`doctor`: what this machine has, what is missing, and whether it computes right."""
 
-import argparse
 import dataclasses
 import importlib.metadata
 import json
@@ -14,6 +13,7 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from score_jax.cli.arguments import VerbParser
 from score_jax.runtime.jax_versions import INSTALL, known_defects, said_of
 
 PACKAGE = "score_jax"
@@ -246,10 +246,7 @@ def table(report: dict[str, Any]) -> str:
 
 def main(argv: list[str]) -> int:
     """Prints the report; returns 0 if what is required is there and computes right, else 1."""
-    parser = argparse.ArgumentParser(
-        prog=f"{PACKAGE} {argv[0]}",
-        description="Reports what this machine has, what is missing, and whether it computes correctly.",
-    )
+    parser = VerbParser(argv[0], "Reports what this machine has, what is missing, and whether it computes correctly.")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.add_argument("--no_numerics", action="store_true", help="do not test what jax computes")
     args = parser.parse_args(argv[1:])

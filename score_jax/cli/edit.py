@@ -9,7 +9,8 @@ import numpy as np
 from absl import flags
 
 from score_jax.cli.verb import define_step, load_trained, parse_flags, with_aliases
-from score_jax.errors import InputError
+from score_jax.errors import InputError, counted
+from score_jax.evaluation.edit_page import EditPage, write_edit_page
 from score_jax.evaluation.image_grid import save_png
 from score_jax.evaluation.pictures import picture
 from score_jax.jobs import blend
@@ -40,8 +41,8 @@ multiplied by the likelihood of the observed image. Stochastic samplers and more
 known part. --solver, --steps and --guidance.KEY are those of `sample`. --config.edit.KEY sets the weights of a blend.
 Samples of a blend are sorted by their distance to the text, the nearest first (edit.npz: distance).
 
-Writes edit.png (the known part of the image, then the samples), edit.npz (arr_0: uint8 n h w c) and edit.json into
---out."""
+Writes edit.png (the known part of the image, then the samples), edit.npz (arr_0: uint8 n h w c), edit.json, and
+edit.html, a page with image, mask and results, and with how exactly the rest was kept, into --out."""
 
 
 def _define(values: flags.FlagValues) -> None:
@@ -151,6 +152,37 @@ def main(argv: list[str]) -> int:
     sampler = model.config.sampler.to_dict()
     parameters = parameters_name(model.workdir)
     facts |= provenance(step=model.step, seed=c.seed, sampler=sampler, parameters=parameters, rounding="rounded")
-    write_json(out / "edit.json", facts)
-    print(f"{len(drawn.images)} samples, {drawn.nfe.mean():.0f} network evaluations each: {out / 'edit.png'}")
+    changes = task.changes(drawn.images, task.held(drawn.images))
+    write_json(out / "edit.json", facts | {"changes": changes})
+    masked = values.task in ("inpaint", "blend") and not task.painted.all()
+    page = EditPage(
+        task=values.task,
+        said=_said(values, task, model.config.data.image_size),
+        image=task.image,
+        known=task.shown,
+        painted=task.painted if masked else None,
+        results=arrays["arr_0"],
+        changes=changes,
+        facts=facts,
+    )
+    write_edit_page(out / "edit.html", page)
+    print(f"{counted(len(drawn.images), 'sample')}, {drawn.nfe.mean():.0f} network evaluations each.")
+    print(f"Written: {out / 'edit.png'}, edit.npz, edit.json, edit.html")
     return 0
+
+
+def _said(values: flags.FlagValues, task: Task, size: int) -> str:
+    """What the task is, in plain words."""
+    painted = "The white part of the mask" if not task.painted.all() else "The whole image"
+    said = {
+        "inpaint": f"{painted} was drawn anew by the model, so that it fits to the rest, which is the image itself.",
+        "colorize": "The model was given grey levels alone and drew colours to them. The sum of a pixel's colours is "
+        "kept.",
+        "blend": f'{painted} was painted so that CLIP finds it near to the text "{values.prompt}". The rest is the '
+        "image itself. Results are sorted, the nearest to the text first.",
+        "denoise": f"The image was taken as one with noise of standard deviation {task.noise:g}; each result is drawn "
+        "from what the model finds likely without the noise.",
+        "sdedit": f"The image was noised, and the last {task.strength or 0:.0%} of the sampler's steps were taken from "
+        "there (SDEdit, Meng et al. 2022). Nothing is held: more strength changes more.",
+    }[values.task]
+    return f"{said} The image was brought to the model's size of {size} x {size} pixels first." if size > 1 else said

@@ -7,7 +7,7 @@ from absl import flags
 
 from score_jax.builder.options import Values
 from score_jax.cli.verb import define_step, load_trained, parse_flags
-from score_jax.errors import InputError
+from score_jax.errors import InputError, counted, plural
 from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.jobs import encode
 from score_jax.jobs.encode_latents import encode_latents
@@ -72,7 +72,8 @@ def main(argv: list[str]) -> int:
     write_json(out / "encode.json", found | provenance(step=model.step, data=source.fingerprint, parameters=parameters))
     if not whole:
         raise InputError(
-            f"{found['failed']} of {count} images are not reconstructed (the first is number {found['first_failed']}; "
+            f"{found['failed']} of {counted(count, 'image')} "
+            f"{plural(found['failed'], 'is', 'are')} not reconstructed (the first is number {found['first_failed']}; "
             f"`ok` in {out / 'encode.npz'} marks the others): check that the weights are finite, or give larger "
             "likelihood.rtol and likelihood.atol."
         )
@@ -96,7 +97,7 @@ def _write_latents(model: Trained, values: flags.FlagValues) -> int:
     source = open_split(model.config, f"{values.split}_split")
     facts = encode_latents(model.experiment, model.params, model.mesh, source, out, batch_size=values.batch_size)
     if jax.process_index() == 0:
-        print(f"{facts.count} latents of {source.name}, {facts.shape} numbers each: {out}")
+        print(f"{counted(facts.count, 'latent')} of {source.name}, {facts.shape} numbers each: {out}")
     return 0
 
 

@@ -1,8 +1,8 @@
 """`python -m score_jax export`."""
 
-import argparse
 from pathlib import Path
 
+from score_jax.cli.arguments import VerbParser
 from score_jax.jobs.export import FORMATS, export
 
 _DESCRIPTION = """Writes only the parameters of a trained model, with its config, into a folder for sharing.
@@ -17,9 +17,7 @@ starts from these parameters."""
 
 def main(argv: list[str]) -> int:
     """Runs the verb."""
-    parser = argparse.ArgumentParser(
-        prog="score_jax export", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = VerbParser("export", _DESCRIPTION)
     parser.add_argument("workdir", type=Path, metavar="WORKDIR", help="folder of a `train` run")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for the parameters")
     parser.add_argument("--format", default="safetensors", choices=FORMATS)

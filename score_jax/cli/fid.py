@@ -1,9 +1,9 @@
 """`python -m score_jax fid A B`."""
 
-import argparse
 from pathlib import Path
 
 from score_jax.builder.options import Values
+from score_jax.cli.arguments import VerbParser
 from score_jax.cli.feature_networks import add_networks, check_features_alone, extractors_given
 from score_jax.errors import InputError
 from score_jax.evaluation import metrics
@@ -36,9 +36,7 @@ def _statistics_path(path: Path) -> Path:
 
 def main(argv: list[str]) -> int:
     """Runs the verb."""
-    parser = argparse.ArgumentParser(
-        prog="score_jax fid", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = VerbParser("fid", _DESCRIPTION)
     parser.add_argument("generated", metavar="A", help="generated images")
     parser.add_argument("real", metavar="B", nargs="?", help="real images")
     parser.add_argument(

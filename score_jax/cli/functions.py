@@ -1,6 +1,5 @@
 """`evaluate --sampler=module:function` and `likelihood --model=module:function`: verbs of no run, but of a function."""
 
-import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +9,9 @@ from score_jax.api.evaluate import evaluate
 from score_jax.api.likelihood import bits_per_dim
 from score_jax.builder.naming import construct
 from score_jax.builder.processes import PROCESSES, VALUES
+from score_jax.cli.arguments import VerbParser
 from score_jax.cli.feature_networks import add_networks, check_features_alone, weights_given
-from score_jax.errors import InputError
+from score_jax.errors import InputError, counted
 from score_jax.evaluation import metrics
 from score_jax.evaluation.protocols import protocol_names
 from score_jax.jobs.extractors import imported_maker
@@ -110,16 +110,14 @@ def likelihood_function(argv: list[str]) -> int:
     if isinstance(found, int):
         return found
     shown = "" if found.standard_error is None else f" +- {found.standard_error:.4f}"
-    print_once(f"{found.mean:.4f}{shown} bits/dim of {found.summary['count']} images")
+    print_once(f"{found.mean:.4f}{shown} bits/dim of {counted(found.summary['count'], 'image')}")
     print_once(f"Written: {given['workdir'] / 'likelihood.json'}")
     return 0
 
 
-def _parser(verb: str, description: str, flag: str) -> argparse.ArgumentParser:
+def _parser(verb: str, description: str, flag: str) -> VerbParser:
     """With the flags of both verbs."""
-    parser = argparse.ArgumentParser(
-        prog=f"score_jax {verb}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = VerbParser(verb, description)
     parser.add_argument(f"--{flag}", required=True, help="module:function")
     parser.add_argument(f"--{flag}_args", help="JSON object of keyword arguments: the function makes the one meant")
     parser.add_argument("--workdir", required=True, type=Path, help="folder of the results")

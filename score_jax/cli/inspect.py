@@ -1,8 +1,8 @@
 """`python -m score_jax inspect`."""
 
-import argparse
 import json
 
+from score_jax.cli.arguments import VerbParser
 from score_jax.jobs.inspect import arrays_of, inspect, table
 
 _DESCRIPTION = """Lists the checkpoints of a run, and checks that none is damaged: every array is read and compared with
@@ -16,9 +16,7 @@ the fingerprint that was taken before it was written.
 
 def main(argv: list[str]) -> int:
     """Runs the verb; returns 0 where no checkpoint is damaged, else 1."""
-    parser = argparse.ArgumentParser(
-        prog="score_jax inspect", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = VerbParser("inspect", _DESCRIPTION)
     parser.add_argument(
         "path", metavar="CKPT", help="a workdir, a folder of checkpoints, one checkpoint, or a file of weights"
     )

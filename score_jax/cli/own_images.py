@@ -9,7 +9,8 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict
 
-from score_jax.cli.config_flags import argument, overrides_of, without
+from score_jax.cli import config_flags
+from score_jax.cli.config_flags import argument, checked_workdir, overrides_of, without
 from score_jax.data.image_check import LEAVE_OUT
 from score_jax.errors import InputError
 from score_jax.jobs.own_images import describe, look_at, name_of, recipe_for, splits_of
@@ -38,7 +39,8 @@ def expanded(argv: list[str]) -> list[str]:
     What the command line states itself stays as it is.
 
     Raises:
-      InputError: there are no images, `--data` has no value, or `--labels` is given without `--data`.
+      InputError: there are no images, `--data` has no value, `--labels` is given without `--data`, or the config or the
+        workdir that is given is none.
     """
     data, labels = argument(argv, "data"), argument(argv, "labels") or ""
     if "--help" in argv:
@@ -58,14 +60,18 @@ def expanded(argv: list[str]) -> list[str]:
             f"The workdir {workdir} lies in the folder of the images, which would then hold samples too: give a "
             "--workdir elsewhere."
         )
+    checked_workdir(workdir)
     rest = [rest[0], f"--workdir={workdir}", *without(rest[1:], "workdir")]
-    if argument(rest, "config") is None and (Path(workdir) / "config.json").is_file():
+    config = argument(rest, "config")
+    if config is not None:
+        config_flags.define(flags.FlagValues(), rest)  # what is wrong with it is said before images are read
+    if config is None and (Path(workdir) / "config.json").is_file():
         print_once(f"Goes on with the config of {workdir}.")
         stated = {"data.name": name_of(data)} | ({"data.labels": labels} if labels else {})
         return _with(rest, stated)
     found = on_first_then_all(lambda: look_at(data, labels))
     print_once("\n".join(describe(found)))
-    config, stated = argument(rest, "config"), {"data.labels": labels} if labels else {}
+    stated = {"data.labels": labels} if labels else {}
     if config is not None:
         train, held_out, line = splits_of(found)
         print_once(line)

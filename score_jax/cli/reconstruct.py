@@ -10,13 +10,16 @@ from absl import flags
 from score_jax.builder.options import Values
 from score_jax.cli.feature_networks import define_networks, extractors_given
 from score_jax.cli.verb import define_step, load_trained, parse_flags
+from score_jax.errors import InputError, counted
 from score_jax.evaluation import metrics
 from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.evaluation.pictures import picture
 from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, protocol_of
+from score_jax.evaluation.reconstruction_page import write_reconstruction_page
 from score_jax.jobs import reconstruct
 from score_jax.jobs.extractors import imported_features
 from score_jax.jobs.open_split import open_split
+from score_jax.runtime.parts import Columns
 from score_jax.runtime.results import check_result, measurement, write_arrays, write_json
 from score_jax.training.weights import parameters_name
 
@@ -26,10 +29,11 @@ _DESCRIPTION = """Encodes held-out images by an autoencoder, decodes them, and m
   python -m score_jax reconstruct --workdir=runs/first_stage --fid --count=0
   python -m score_jax reconstruct --workdir=runs/first_stage --latents=data/latents
 
-Takes the first --count images of the eval split. Writes reconstruct.json (PSNR and SSIM of 8-bit images, with --fid the
-FID between reconstructions and images, with the files of LPIPS its mean, and how a codebook is used),
-reconstructions.npz, and reconstructions.png (each image above its reconstruction) into the workdir. With --latents it
-decodes what `encode` wrote into that folder, into decoded.npz (arr_0: uint8 n h w c; arr_1: labels) and decoded.png."""
+Takes the first --count images of the eval split. Writes reconstruct.json (PSNR and SSIM of 8-bit images, PSNR where
+latents have noise of 0.3 of their standard deviation, with --fid the FID between reconstructions and images, with the
+files of LPIPS its mean, and how a codebook is used), reconstructions.npz, reconstructions.png (each image above its
+reconstruction) and reconstruct.html (a page with pairs, errors and plots) into the workdir. With --latents it decodes
+what `encode` wrote into that folder, into decoded.npz (arr_0: uint8 n h w c; arr_1: labels) and decoded.png."""
 _COUNT, _SHOWN, _ROW = 256, 32, 16
 
 
@@ -82,12 +86,24 @@ def main(argv: list[str]) -> int:
     write_arrays(out / "reconstructions.npz", {"arr_0": columns["reconstructions"], "images": columns["images"]})
     of_result = metrics.names(found)
     facts = measurement("reconstruction", of_result, step=model.step, data=source.fingerprint, parameters=parameters)
+    if judge is not None:
+        facts["protocol"] = judge[0].name
     write_json(out / "reconstruct.json", found | facts)
-    save_png(out / "reconstructions.png", _page(columns))
+    save_png(out / "reconstructions.png", _pairs(columns))
     for name, value in found.items():
         print(f"{name:<24}{value:.5g}")
-    print(f"Written: {out / 'reconstruct.json'}, reconstructions.npz, reconstructions.png")
+    page = _write_page(out / "reconstruct.html", found | facts, columns)
+    print(f"Written: {out / 'reconstruct.json'}, reconstructions.npz, reconstructions.png{page}")
     return 0
+
+
+def _write_page(path: Path, result: dict[str, Any], columns: Columns) -> str:
+    """The page, and what is said of it; the numbers are written already."""
+    try:
+        write_reconstruction_page(path, result, columns)
+    except InputError as error:
+        return f" (no page: {error})"
+    return f", {path.name}"
 
 
 def _decode(values: flags.FlagValues) -> int:
@@ -100,11 +116,11 @@ def _decode(values: flags.FlagValues) -> int:
         out = model.workdir
         write_arrays(out / "decoded.npz", {"arr_0": columns["images"], "arr_1": columns["label"]})
         save_png(out / "decoded.png", picture(columns["images"]))
-        print(f"{len(columns['images'])} images: {out / 'decoded.npz'}, decoded.png")
+        print(f"{counted(len(columns['images']), 'image')}: {out / 'decoded.npz'}, decoded.png")
     return 0
 
 
-def _page(columns: dict[str, np.ndarray]) -> np.ndarray:
+def _pairs(columns: dict[str, np.ndarray]) -> np.ndarray:
     """Rows of images, and below each the row of their reconstructions."""
     shown = min(_SHOWN, len(columns["images"]))
     row = min(_ROW, shown)

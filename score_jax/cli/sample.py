@@ -6,6 +6,7 @@ import jax
 from absl import flags
 
 from score_jax.cli.verb import define_prompts, define_step, load_drawing, parse_flags, with_aliases
+from score_jax.errors import counted
 from score_jax.jobs.sample_files import checked, remembered, sample_batches, write_samples
 from score_jax.runtime.multihost import print_once
 from score_jax.runtime.parts import Columns, Interrupted, parts_of
@@ -59,5 +60,5 @@ def main(argv: list[str]) -> int:
     if jax.process_index() == 0:
         write_samples(out, models, written, parts)
         parts.remove()
-        print(f"{count} samples, {written.nfe.mean():.0f} network evaluations each: {out / 'samples.png'}")
+        print(f"{counted(count, 'sample')}, {written.nfe.mean():.0f} network evaluations each: {out / 'samples.png'}")
     return 0

@@ -1,10 +1,10 @@
 """`python -m score_jax table FILE.json ...`."""
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
+from score_jax.cli.arguments import VerbParser
 from score_jax.errors import InputError
 from score_jax.evaluation import result_table
 from score_jax.evaluation.result_table import Result, check_same_terms, checked_result, columns_of
@@ -26,9 +26,7 @@ _FORMATS = {"markdown": result_table.markdown, "latex": result_table.latex, "htm
 
 def main(argv: list[str]) -> int:
     """Runs the verb."""
-    parser = argparse.ArgumentParser(
-        prog="score_jax table", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = VerbParser("table", _DESCRIPTION)
     parser.add_argument("files", metavar="FILE", nargs="+", help="a result, a folder of results, or NAME= and either")
     parser.add_argument("--metric", help="how the names of the wanted numbers begin, commas between them")
     parser.add_argument("--format", choices=_FORMATS, default="markdown", help="(default: markdown)")

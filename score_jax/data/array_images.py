@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from score_jax.errors import InputError, named, quoted
+from score_jax.errors import InputError, counted, named, quoted
 from score_jax.runtime.array_files import Header, array_headers, read_arrays
 from score_jax.runtime.file_rows import FileRows, open_rows
 from score_jax.runtime.multihost import print_once
@@ -70,8 +70,8 @@ def array_rows(path: Path) -> ArrayImages:
     if has_captions and (headers[_CAPTIONS].dtype.kind != "U" or headers[_CAPTIONS].shape != (count,)):
         what = f"{named(str(headers[_CAPTIONS].dtype))} {quoted(headers[_CAPTIONS].shape)}"
         raise InputError(
-            f"The array {_CAPTIONS} of {path} is {what}, for {count} images: expected one text for each image; save "
-            f"np.array(a list of {count} texts)."
+            f"The array {_CAPTIONS} of {path} is {what}, for {counted(count, 'image')}: expected one text for each: "
+            f"save np.array(a list of {count} texts)."
         )
     shape = (*header.shape, 1)[:4]
     in_file = open_rows(path, image_name, shape) if header.nbytes > _IN_MEMORY else None
@@ -81,7 +81,7 @@ def array_rows(path: Path) -> ArrayImages:
     if len(header.shape) == 3 or shape[1] in (1, 3):  # which other programs would read otherwise
         _, height, width, channels = shape
         kind = "grey" if channels == 1 else "RGB"
-        print_once(f"{path}: {count} {kind} images, {height} pixels high and {width} wide.")
+        print_once(f"{path}: {counted(count, f'{kind} image')}, {height} pixels high and {width} wide.")
     labels = None if label_name is None else _labels(path, label_name, arrays[label_name], count)
     return ArrayImages(images, labels, arrays[_CAPTIONS].tolist() if has_captions else None)
 
@@ -140,7 +140,7 @@ def _labels(path: Path, name: str, labels: np.ndarray, count: int) -> Int[np.nda
         mend = "; save labels.reshape(-1)" if labels.size == count else ""
         raise InputError(f"{what}: expected integers ({count},){mend}.")
     if len(labels) != count:
-        raise InputError(f"{what}, for {count} images: expected one label for each image.")
+        raise InputError(f"{what}, for {counted(count, 'image')}: expected one label for each image.")
     if labels.dtype.kind in "iu":
         wrong = (labels < 0) | (labels > np.iinfo(np.int32).max)
         if wrong.any():

@@ -19,7 +19,7 @@ from score_jax.data.label_files import EDM_FILE, NO_CLASS, edm_labels, every_cla
 from score_jax.data.natural_order import in_natural_order
 from score_jax.data.splits import Split, parse_split
 from score_jax.data.stores import Class, Contents, Store, in_threads
-from score_jax.errors import InputError, quoted
+from score_jax.errors import InputError, counted, plural, quoted
 
 _PART = (
     r"(?:(?:train|val|test)\d*|training|trainval|valid|validate|validation|testing|eval|evaluation|dev|hold_?out|held_out"
@@ -243,7 +243,7 @@ def open_folder(
     if captions:
         about += ", each with a caption"
         left_out = _without(left_out, is_caption_file)
-    line = f"{name}, split {split!r}: {len(kept)} of its {len(files)} images{about}"
+    line = f"{name}, split {split!r}: {len(kept)} of its {counted(len(files), 'image')}{about}"
     said = f"; {whole.said}" if whole.said else ""
     return (
         FolderImages(contents.store, kept, numbers, texts, whole.labels_are_said),
@@ -272,7 +272,8 @@ def _captions(contents: Contents, files: Sequence[str]) -> list[str]:
         return read_captions(contents.store, files)
     if lacking := [file for file in files if file not in contents.captions]:
         raise InputError(
-            f"{len(lacking)} of the {len(files)} images of {contents.store.path} have no caption, such as "
+            f"{len(lacking)} of the {counted(len(files), 'image')} of {contents.store.path} "
+            f"{plural(len(lacking), 'has', 'have')} no caption, such as "
             f"{quoted(lacking[0])}: give one to each."
         )
     return [contents.captions[file] for file in files]

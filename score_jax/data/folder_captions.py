@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from score_jax.data.stores import Store
-from score_jax.errors import InputError, quoted
+from score_jax.errors import InputError, counted, plural, quoted
 
 _LISTS = ("metadata.jsonl", "captions.jsonl")
 _EXPECTED = '{"file_name": "cat.png", "text": "a cat"}'
@@ -34,7 +34,8 @@ def read_captions(store: Store, files: Sequence[str]) -> list[str]:
     missing = [file for file, text in zip(files, found, strict=True) if text is None]
     if missing:
         raise InputError(
-            f"{len(missing)} of the {len(files)} images of {store.path} have no caption, such as {quoted(missing[0])}: "
+            f"{len(missing)} of the {counted(len(files), 'image')} of {store.path} "
+            f"{plural(len(missing), 'has', 'have')} no caption, such as {quoted(missing[0])}: "
             f"name each in metadata.jsonl as {_EXPECTED}, or put a .txt of the same name beside it."
         )
     return [text or "" for text in found]

@@ -12,7 +12,7 @@ from jaxtyping import Int32
 
 from score_jax.data.natural_order import in_natural_order
 from score_jax.data.stores import Class
-from score_jax.errors import InputError, quoted
+from score_jax.errors import InputError, counted, plural, quoted
 
 EDM_FILE = "dataset.json"
 """In which EDM's data sets keep their labels."""
@@ -237,7 +237,12 @@ def _by_image(rows: Sequence[tuple[str, Any, Class]], path: Path, names: Sequenc
         raise InputError(
             f"{path} names none of the {len(names)} images{example}: {_EXPECTED}, FILE as {quoted(names[0])}."
         )
-    said = f"{len(unknown)} entries of {path} name no image ({quoted(unknown[0])})" if unknown else ""
+    said = (
+        f"{counted(len(unknown), 'entry', 'entries')} of {path} "
+        f"{plural(len(unknown), 'names', 'name')} no image ({quoted(unknown[0])})"
+        if unknown
+        else ""
+    )
     return found, said
 
 
@@ -250,7 +255,8 @@ def every_class(found: Mapping[str, Class], names: Sequence[str], where: str) ->
     lacking = [name for name in names if name not in found]
     if lacking:
         raise InputError(
-            f"{len(lacking)} of the {len(names)} images have no class in {where}, such as {quoted(lacking[0])}: give "
+            f"{len(lacking)} of the {counted(len(names), 'image')} "
+            f"{plural(len(lacking), 'has', 'have')} no class in {where}, such as {quoted(lacking[0])}: give "
             "each one, or move those images elsewhere."
         )
     return [found[name] for name in names]

@@ -29,7 +29,7 @@ from score_jax.data.stores import Member
 from score_jax.data.text_tokenizers import TextTokenizer
 from score_jax.data.tfds_names import open_tfds
 from score_jax.data.toys import draw_beats, draw_roll
-from score_jax.errors import InputError, Outage, quoted
+from score_jax.errors import InputError, Outage, counted, quoted
 from score_jax.runtime.multihost import print_once
 from score_jax.runtime.outages import is_outage, patiently
 
@@ -459,7 +459,8 @@ def _part_of_arrays(rows: ArrayImages, split: str, name: str) -> PartRows:
         there, here = len(np.unique(rows.labels)), len(np.unique(rows.labels[kept]))
         if here < there:
             print_once(
-                f"{name}, split {split!r}: {len(kept)} of its {len(rows)} images, with {here} of its {there} labels."
+                f"{name}, split {split!r}: {len(kept)} of its {counted(len(rows), 'image')}, with {here} of its "
+                f"{there} labels."
             )
     return PartRows(rows, kept)
 

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 
-from score_jax.errors import InputError
+from score_jax.errors import InputError, counted
 
 _BOUND = r"-?\d+(?:\.\d+(?=%))?%?"
 _SPLIT = re.compile(rf"([\w.-]+)(?:\[({_BOUND})?:({_BOUND})?\])?")
@@ -42,7 +42,7 @@ class Split:
         """
         kept = range(count)[slice(*(self._index(bound, count, name) for bound in (self.start, self.stop)))]
         if not kept:
-            raise InputError(f"Split {self.text!r} of {name} is empty: {self.part!r} has {count} images.")
+            raise InputError(f"Split {self.text!r} of {name} is empty: {self.part!r} has {counted(count, 'image')}.")
         return kept
 
     def _index(self, bound: str, count: int, name: str) -> int | None:
@@ -51,7 +51,8 @@ class Split:
         index = round(float(bound[:-1]) / 100 * count) if bound.endswith("%") else int(bound)
         if abs(index) > count:
             raise InputError(
-                f"Split {self.text!r} of {name}: {bound} lies outside of {self.part!r}, which has {count} images."
+                f"Split {self.text!r} of {name}: {bound} lies outside of {self.part!r}, which has "
+                f"{counted(count, 'image')}."
             )
         return index
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from score_jax.data.archive_names import sort_members
 from score_jax.data.folder_scan import SPECIAL, LeftOut
 from score_jax.data.stores import MOST_BYTES, THREADS, Contents, Member, stamps_of_archive
-from score_jax.errors import InputError, quoted
+from score_jax.errors import InputError, counted, plural, quoted
 from score_jax.runtime.file_kinds import kind_of
 
 _HEAD = 1024
@@ -129,7 +129,8 @@ def open_tar_store(path: Path, shards: Sequence[Path]) -> Contents:
     if labels and len(labels) < len(names):
         lacking = next(name for name in names if name not in labels)
         raise InputError(
-            f"{path}: {len(labels)} of {len(names)} images have a class ({_CLASS}), and others none, such as "
+            f"{path}: {len(labels)} of {counted(len(names), 'image')} "
+            f"{plural(len(labels), 'has', 'have')} a class ({_CLASS}), and others none, such as "
             f"{quoted(lacking)}: give each one, or none."
         )
     classes = {name: int(text) if text.isascii() and text.isdigit() else text for name, text in labels.items()}

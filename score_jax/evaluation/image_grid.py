@@ -9,7 +9,8 @@ from PIL import Image as PILImage
 
 from score_jax.runtime.files import written_whole
 
-_SMALLEST_CELL = 48
+_SMALLEST_CELL = 64
+_PAGE_WIDTH, _MOST_COLUMNS = 800, 8
 
 
 def grid(
@@ -20,7 +21,7 @@ def grid(
     Args:
       images: grey or RGB.
       columns: images per row.
-      scale: by default the smallest that makes both sides of an image at least 48 pixels.
+      scale: by default the smallest that makes both sides of an image at least 64 pixels.
       padding: white pixels between images.
     """
     count, height, width, channels = images.shape
@@ -33,6 +34,20 @@ def grid(
     picture = lined_up.reshape(rows * cells.shape[1], columns * cells.shape[2], channels)
     inner = picture[: picture.shape[0] - padding, : picture.shape[1] - padding]
     return np.broadcast_to(inner, (*inner.shape[:2], 3))
+
+
+def page_grid(*rows: UInt8[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "H W 3"]:
+    """Arranges images in rows that fit onto a page as they are.
+
+    Args:
+      rows: images; several of them, such as images and their reconstructions, stand one above another.
+    """
+    count, height, width, _ = rows[0].shape
+    cell = width * math.ceil(_SMALLEST_CELL / min(height, width)) + 2
+    columns = min(_MOST_COLUMNS, max(2, _PAGE_WIDTH // cell), count)
+    blank = ((0, -count % columns), *[(0, 0)] * 3)
+    lines = [np.pad(row, blank, constant_values=255).reshape(-1, columns, *row.shape[1:]) for row in rows]
+    return grid(np.stack(lines, axis=1).reshape(-1, *rows[0].shape[1:]), columns)
 
 
 def save_png(path: Path, image: UInt8[np.ndarray, "h w 3"]) -> None:

@@ -1,6 +1,5 @@
 """`likelihood.html`: what bits per dimension rest on, for a person."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,9 +7,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from score_jax.errors import counted
 from score_jax.evaluation import report_figures
 from score_jax.evaluation.image_grid import grid
-from score_jax.evaluation.page import picture, section, table, write_page
+from score_jax.evaluation.page import picture, section, shown_fact, table, write_page
+from score_jax.evaluation.pictures import are_images
 from score_jax.evaluation.pictures import picture as picture_of
 
 SHOWN = 8
@@ -46,8 +47,8 @@ def write_likelihood_page(
     """
     names = [name for name in result["measured"] if isinstance(result[name], float)]
     own = {*names, *(f"{name}{end}" for name in names for end in ("_standard_error", "_interval_95"))}
-    facts = [[key, _shown(value)] for key, value in result.items() if key not in own and key not in _SEPARATE]
-    sources = {key: _shown(result.get(key) or {}) for key in ("estimator_standard_error", "tolerance_sensitivity")}
+    facts = [[key, shown_fact(value)] for key, value in result.items() if key not in own and key not in _SEPARATE]
+    sources = {key: shown_fact(result.get(key) or {}) for key in ("estimator_standard_error", "tolerance_sensitivity")}
     errors = [[key, text] for key, text in sources.items() if text]
     sections = [
         section("Numbers", table(["", "value", "95 % interval"], [_row(result, name) for name in names], 1)),
@@ -55,26 +56,20 @@ def write_likelihood_page(
         section("Fewest bits", _in_a_row(fewest, "examples of fewest bits"), "What the model finds likely."),
         section("Most bits", _in_a_row(most, "examples of most bits"), "What it finds unlikely."),
         section("Where errors come from", table(["", ""], errors, -1)) if errors else "",
-        section("Conventions", table(["", ""], [[k, _shown(v)] for k, v in result["conventions"].items()], -1)),
+        section("Conventions", table(["", ""], [[k, shown_fact(v)] for k, v in result["conventions"].items()], -1)),
         section("How these numbers came about", table(["", ""], facts, -1)),
     ]
-    summary = f"{result['count']} examples, by the method {result['method']}. Fewer bits mean a higher likelihood."
+    summary = (
+        f"{counted(result['count'], 'example')}, by the method {result['method']}. Fewer bits mean a higher likelihood."
+    )
     write_page(path, "Likelihood", summary, sections)
 
 
 def _in_a_row(examples: Shaped[np.ndarray, "k h w c"], alt: str) -> str:
-    images = examples.dtype == np.uint8 and examples.shape[-1] in (1, 3) and examples[0].size > examples.shape[-1]
-    return picture(grid(examples, len(examples)) if images else picture_of(examples), alt)
+    return picture(grid(examples, len(examples)) if are_images(examples) else picture_of(examples), alt)
 
 
 def _row(result: Mapping[str, Any], name: str) -> list[str]:
     error, interval = result.get(f"{name}_standard_error"), result.get(f"{name}_interval_95")
     value = f"{result[name]:.4f}" if error is None else f"{result[name]:.4f} +- {error:.4f}"
     return [name, value, "" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"]
-
-
-def _shown(value: Any) -> str:
-    """Facts within facts in one line."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_shown(inner)}" for key, inner in value.items() if inner is not None)
-    return f"{value:.3g}" if isinstance(value, float) else json.dumps(value).strip('"')

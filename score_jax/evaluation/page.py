@@ -3,7 +3,9 @@
 import base64
 import html
 import io
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -69,6 +71,13 @@ def table(header: list[str], rows: list[list[str]], number_column: int) -> str:
 
     body = "".join("<tr>" + "".join(cell(i, text) for i, text in enumerate(row)) + "</tr>" for row in rows)
     return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def shown_fact(value: Any) -> str:
+    """Returns a fact as text; facts within facts in one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {shown_fact(inner)}" for key, inner in value.items() if inner is not None)
+    return f"{value:.3g}" if isinstance(value, float) else json.dumps(value).strip('"')
 
 
 def section(title: str, content: str, caption: str = "") -> str:

@@ -8,6 +8,11 @@ from score_jax.evaluation.image_grid import grid
 _ROWS, _BINS = 64, 128
 
 
+def are_images(samples: Shaped[np.ndarray, "n h w c"]) -> bool:
+    """Whether these are images of 8 bits, grey or RGB."""
+    return samples.dtype == np.uint8 and samples.shape[-1] in (1, 3) and samples.shape[1] * samples.shape[2] > 1
+
+
 def picture(samples: Shaped[np.ndarray, "n h w c"], most: int = 256) -> UInt8[np.ndarray, "H W 3"]:
     """Of samples (n, h, w, c): a grid of images of 1 or 3 channels, a plot of points (n, 1, 1, 2), else a picture whose
     rows are the first samples, black where they are smallest and white where they are largest.
@@ -16,8 +21,8 @@ def picture(samples: Shaped[np.ndarray, "n h w c"], most: int = 256) -> UInt8[np
       samples: in the type of the data.
       most: images of a grid, which is about a square.
     """
-    count, height, width, channels = samples.shape
-    if samples.dtype == np.uint8 and channels in (1, 3) and height * width > 1:
+    count = len(samples)
+    if are_images(samples):
         return grid(samples[:most], columns=max(1, int(min(most, count) ** 0.5)))
     rows = samples.reshape(count, -1)
     if rows.shape[1] == 2:

@@ -58,11 +58,16 @@ def loss_curve(steps: Int[np.ndarray, "n"], losses: Float[np.ndarray, "n"]) -> s
 
 def likelihood_histogram(bits_per_dim: Float[np.ndarray, "n"]) -> str:
     """Plots how bits/dim spread over held-out images."""
+    return histogram(bits_per_dim, "bits/dim")
+
+
+def histogram(values: Float[np.ndarray, "n"], what: str) -> str:
+    """Plots how a number spreads over images, and its mean."""
 
     def draw(axes):
-        axes.hist(bits_per_dim, bins=min(30, max(5, len(bits_per_dim) // 5)), color=_ACCENT, alpha=0.7)
-        axes.axvline(bits_per_dim.mean(), color=_INK, linestyle="--")
-        axes.set_xlabel(f"bits/dim (mean {bits_per_dim.mean():.3f}, dashed)")
+        axes.hist(values, bins=min(30, max(5, len(values) // 5)), color=_ACCENT, alpha=0.7)
+        axes.axvline(values.mean(), color=_INK, linestyle="--")
+        axes.set_xlabel(f"{what} (mean {values.mean():.3f}, dashed)")
         axes.set_ylabel("images")
         axes.yaxis.get_major_locator().set_params(integer=True)
 
@@ -81,6 +86,18 @@ def class_bars(values: Mapping[str, float | int], what: str) -> str:
             axes.set_xticks(range(0, len(values), len(values) // 10))
         if all(isinstance(value, int) for value in values.values()):
             axes.yaxis.get_major_locator().set_params(integer=True)
+
+    return _svg(draw, 2.0)
+
+
+def uses(shares: Float[np.ndarray, "n"], what: str) -> str:
+    """Plots shares from the largest to the smallest, and the share that all would have if they were equal."""
+
+    def draw(axes):
+        axes.fill_between(np.arange(1, len(shares) + 1), np.sort(shares)[::-1], step="mid", color=_ACCENT, alpha=0.7)
+        axes.axhline(1 / len(shares), color=_INK, linestyle="--", linewidth=0.8)
+        axes.set_xlabel(what)
+        axes.set_ylabel("share")
 
     return _svg(draw, 2.0)
 

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import itertools
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,7 @@ def with_measured(experiment: Experiment, params: Params, workdir: Path, step: i
     if not experiment.needs_moments:
         return experiment
     of = _facts(experiment, workdir, step)
-    digest = hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:16]
-    path = workdir / FOLDER / f"{step}_{digest}.json"
+    path = _path_of(workdir, of)
     if first_says(path.is_file()):
         return with_moments(experiment, _read(path))
     print_once(
@@ -74,6 +74,34 @@ def with_measured(experiment: Experiment, params: Params, workdir: Path, step: i
     values = {name: np.asarray(value).tolist() for name, value in dataclasses.asdict(moments).items()}
     on_first_process(lambda: write_json(path, values | {"of": of}))
     return with_moments(experiment, moments)
+
+
+def copy_moments(workdir: Path, out: Path, step: int, parameters: str) -> None:
+    """Copies what was measured of these parameters into a folder that holds nothing but them, where their step is 0.
+
+    Args:
+      workdir: of their run.
+      out: the folder; what was measured there of others is removed.
+      step: of the parameters.
+      parameters: which they are, as `weights.parameters_name` says.
+
+    Raises:
+      InputError: a file is damaged.
+    """
+    shutil.rmtree(out / FOLDER, ignore_errors=True)
+    for path in sorted((workdir / FOLDER).glob(f"{step}_*.json")):
+        _read(path)
+        values = json.loads(path.read_text())
+        of = values.get("of", {})
+        if (of.get("step"), of.get("parameters")) == (step, parameters):
+            there = of | {"step": 0}
+            write_json(_path_of(out, there), values | {"of": there})
+
+
+def _path_of(workdir: Path, of: Mapping[str, Any]) -> Path:
+    """The file of moments of this."""
+    digest = hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:16]
+    return workdir / FOLDER / f"{of['step']}_{digest}.json"
 
 
 def measured(experiment: Experiment, params: Params, mesh: Mesh) -> Moments:

@@ -68,6 +68,38 @@ class Task:
             given, measurement=self.measurement, known=known, noise=self.noise, strength=self.strength
         )
 
+    def changes(
+        self, drawn: Shaped[np.ndarray, "n h w c"], results: Shaped[np.ndarray, "n h w c"]
+    ) -> dict[str, float | None]:
+        """Returns how far samples are from the image, in units of the data (pixels: grey levels).
+
+        "painted_share" is the share of the pixels that are painted, "painted_mean_change" the mean change of a number
+        there. "kept_largest_error" is the largest error of what is known (of colours the sum of the channels) in the
+        results, "drawn_mean_error" and "drawn_largest_error" the errors of the samples as the model has drawn them,
+        before `held`; all three None where nothing is known.
+        """
+        change = np.abs(results - self.image.astype(np.float64))
+        painted = np.broadcast_to(self.painted > 0, self.image.shape)
+        found: dict[str, float | None] = {
+            "painted_share": float(painted.mean()),
+            "painted_mean_change": float(change[:, painted].mean()),
+        }
+        kept, before = self._errors(results), self._errors(drawn)
+        if not kept.size:
+            return found | dict.fromkeys(("kept_largest_error", "drawn_mean_error", "drawn_largest_error"))
+        return found | {
+            "kept_largest_error": float(kept.max()),
+            "drawn_mean_error": float(before.mean()),
+            "drawn_largest_error": float(before.max()),
+        }
+
+    def _errors(self, images: Shaped[np.ndarray, "n h w c"]) -> Float[np.ndarray, "..."]:
+        """Of what is known of the image."""
+        difference = images - self.image.astype(np.float64)
+        if self.colours:
+            return np.abs(difference.sum(axis=-1))
+        return np.abs(difference[:, np.broadcast_to(self.painted == 0, self.image.shape)])
+
 
 def with_sums(images: UInt8[np.ndarray, "n h w c"], sums: Int[np.ndarray, "h w"]) -> UInt8[np.ndarray, "n h w c"]:
     """The nearest images whose channels have these sums: the difference is shared by the channels that have room."""

@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 
 from score_jax.builder import Experiment
 from score_jax.data.labels import checked_labels
-from score_jax.errors import InputError, named
+from score_jax.errors import InputError, counted, named, plural
 from score_jax.jobs.sample import Given
 from score_jax.runtime.array_files import read_arrays
 from score_jax.runtime.multihost import print_once
@@ -64,7 +64,7 @@ def enlarging(given: Given, experiment: Experiment, base: str | None, count: int
             )
         conditions = {"label": checked_labels(labels, len(images), classes, base)}
     if len(images) < count:
-        print_once(f"{base} has {len(images)} images: only these are enlarged.")
+        print_once(f"{base} has {counted(len(images), 'image')}: no more {plural(len(images), 'is', 'are')} enlarged.")
     count = min(count, len(images))
     conditions = {name: rows[:count] for name, rows in ({"low_res": images} | conditions).items()}
     return dataclasses.replace(given, conditions=conditions), count

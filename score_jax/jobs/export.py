@@ -7,6 +7,7 @@ import jax
 from score_jax import builder
 from score_jax.builder.workdirs import load_config
 from score_jax.errors import InputError, unknown_name
+from score_jax.jobs.analytic_variance import copy_moments
 from score_jax.jobs.frozen import copy_into_export
 from score_jax.jobs.train import restore_trained
 from score_jax.runtime.results import provenance, write_json
@@ -53,4 +54,5 @@ def export(workdir: Path, out: Path, form: str, *, step: int | None = None, aver
     name = "raw" if kept == "ema" and not averaged else kept
     facts = provenance(step=found, parameters=name, format=form, count=count)
     write_json(out / "export.json", facts)
+    copy_moments(workdir, out, found, name)
     return count

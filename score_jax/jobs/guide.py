@@ -51,8 +51,9 @@ def load_classifier(experiment: Experiment, mesh: Mesh) -> Given:
     """What `draw` needs of the classifier that the config names in `guidance.workdir`; nothing where it names none.
 
     Raises:
-      InputError: as `classifier_of`, or the workdir has no parameters.
+      InputError: as `classifier_of`, the workdir has no parameters, or the model cannot be guided as the config asks.
     """
+    experiment.check_guidance()
     classifier = classifier_of(experiment)
     if classifier is None:
         return Given()

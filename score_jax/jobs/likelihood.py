@@ -28,7 +28,7 @@ from score_jax.codecs.codec import Codec
 from score_jax.codecs.latents import Latents
 from score_jax.codecs.pixels import Pixels
 from score_jax.data.sources import Source
-from score_jax.errors import InputError
+from score_jax.errors import InputError, counted, plural
 from score_jax.jobs import likelihood_summary
 from score_jax.jobs.dequantizer import dequantize
 from score_jax.jobs.likelihood_calibration import Calibration
@@ -432,6 +432,7 @@ def _no_mean(result: Likelihood, where: str) -> str:
         why = "their values are not finite. Check that the weights and the images are"
     place = int(result.columns["index"][failed[0]])
     return (
-        f"{len(failed)} of {len(result.bits_per_dim)} examples have no likelihood (the first is number {place}"
+        f"{len(failed)} of {counted(len(result.bits_per_dim), 'example')} "
+        f"{plural(len(failed), 'has', 'have')} no likelihood (the first is number {place}"
         f"{where}), so there is no mean: {why}."
     )

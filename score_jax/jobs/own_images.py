@@ -14,7 +14,7 @@ from score_jax.data.folder import open_whole
 from score_jax.data.folder_scan import LeftOut, describe_left_out
 from score_jax.data.image_check import LEAVE_OUT
 from score_jax.data.label_files import NO_CLASS
-from score_jax.errors import InputError, quoted
+from score_jax.errors import InputError, counted, plural, quoted
 from score_jax.training.data_facts import describe_classes
 
 SIZES = (8, 16, 28, 32, 64, 128, 256)
@@ -84,9 +84,10 @@ def look_at(data: str, labels: str = "") -> Found:
     assert whole.facts is not None
     facts = whole.facts.of(files)
     if whole.labels is not None and (whole.labels == NO_CLASS).any():
-        stray = files[int(np.argmax(whole.labels == NO_CLASS))]
+        stray, strays = files[int(np.argmax(whole.labels == NO_CLASS))], int(np.sum(whole.labels == NO_CLASS))
         raise InputError(
-            f"{int(np.sum(whole.labels == NO_CLASS))} of {len(files)} images lie beside the folders of the classes, "
+            f"{strays} of {counted(len(files), 'image')} "
+            f"{plural(strays, 'lies', 'lie')} beside the folders of the classes, "
             f"such as {quoted(stray)}: move them into a class or elsewhere, or give --labels=FILE.csv."
         )
     return Found(
@@ -140,10 +141,15 @@ def splits_of(found: Found) -> tuple[str, str, str]:
             return train, held_out, f"Trained on the part {quoted(train)}; held out: the part {quoted(held_out)}."
     whole = found.parts[0] if len(found.parts) == 1 else "all"
     if count < _FEW:
-        return whole, whole, f"Only {count} images: none are held out, so that distances to real images say little."
+        return (
+            whole,
+            whole,
+            f"Only {counted(count, 'image')}: none are held out, so that distances to real images say little.",
+        )
     percent = 90 if count >= _MANY else 80
     share, number = 100 - percent, count - round(percent / 100 * count)
-    line = f"Held out: {share} % ({number} images, by a hash of their names), on which the model is never trained."
+    about = f"{counted(number, 'image')}, by a hash of their names"
+    line = f"Held out: {share} % ({about}), on which the model is never trained."
     return f"{whole}[:{percent}%]", f"{whole}[{percent}%:]", line
 
 
@@ -179,7 +185,7 @@ def recipe_for(found: Found, *, on_cpu: bool, image_size: int = 0) -> Recipe:
         lines = [f"Trained at {size} x {size} pixels by the config {config}: this is a CPU, an accelerator would take "
                  f"{fitting} x {fitting}."]  # fmt: skip
     if small := int(np.sum(np.minimum(found.heights, found.widths) < size)):
-        lines.append(f"{small} images are smaller than that and are enlarged.")
+        lines.append(f"{counted(small, 'image is', 'images are')} smaller than that and enlarged.")
     return Recipe(config, values, (*lines, about_splits))
 
 
@@ -196,7 +202,7 @@ def _fitting_size(found: Found) -> int:
 def describe(found: Found) -> list[str]:
     """Returns lines that say what was found: counts, classes, sizes, what is cut off, what was left out and why."""
     count, path = len(found.heights), found.name.removeprefix("folder:")
-    lines = [f"{path}: {count} images, {_classes(found)}."]
+    lines = [f"{path}: {counted(count, 'image')}, {_classes(found)}."]
     areas = found.heights.astype(np.int64) * found.widths
     least, most, middle = (np.argsort(areas, kind="stable")[i] for i in (0, -1, count // 2))
     sides = [f"{found.widths[i]} x {found.heights[i]}" for i in (least, most, middle)]
@@ -207,9 +213,11 @@ def describe(found: Found) -> list[str]:
     oblong = found.heights != found.widths
     if oblong.any():
         lost = 1 - (short[oblong] ** 2 / areas[oblong]).mean()
+        number = int(oblong.sum())
+        whose = plural(number, "its", "their")
         lines.append(
-            f"{int(oblong.sum())} are not square: their central square is taken, which leaves out {lost:.0%} of their "
-            "area."
+            f"{counted(number, 'is', 'are')} not square: {whose} central square is taken, which leaves out {lost:.0%} "
+            f"of {whose} area."
         )
     if found.left_out:
         lines.append(f"L{describe_left_out(found.left_out, '')[1:]}.")
@@ -223,5 +231,5 @@ def _classes(found: Found) -> str:
     if not found.num_classes:
         return f"all of one class ({quoted(found.classes[0])}), so without classes"
     counts = np.bincount(found.labels, minlength=len(found.classes))
-    counted = f"{counts.min()} to {counts.max()} images each" if counts.min() < counts.max() else f"{counts[0]} each"
-    return f"{len(found.classes)} classes ({counted}): {describe_classes(found.classes)}"
+    each = f"{counts.min()} to {counts.max()} images each" if counts.min() < counts.max() else f"{counts[0]} each"
+    return f"{len(found.classes)} classes ({each}): {describe_classes(found.classes)}"

@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from score_jax import builder
-from score_jax.errors import InputError, unknown_name
+from score_jax.errors import InputError, counted, unknown_name
 from score_jax.jobs.analytic_variance import supposed
 from score_jax.jobs.frozen import frozen_shapes, needs_lpips
 from score_jax.jobs.guide import classifier_of
@@ -248,7 +248,7 @@ def _tried(config: ConfigDict, devices, name: str, chip: Chip, *, search: bool, 
         if config.loss.name in ("first_stage", "contrastive"):  # which need the whole batch at once
             settings = [setting for setting in settings if setting.accumulate == given.accumulate]
     for setting in settings:
-        say(f"{name}: compiling for {len(devices)} devices, {setting} ...")
+        say(f"{name}: compiling for {counted(len(devices), 'device')}, {setting} ...")
         found = planned(builder.experiment(with_setting(config, setting)), devices, name, setting, chip)
         program = found.program
         say(f"{name}: {'fits' if program.fits else 'does not fit'}, {program.compile_seconds:.0f} s.")
@@ -277,7 +277,10 @@ def table(result: dict[str, Any]) -> str:
     """Returns the plan as lines for a reader; sizes are per device."""
     parts = result["chip"].get("devices", 1)  # absent in plans from before TPU7x
     of_devices = f", {parts} devices each, whose sizes these are" if parts > 1 else ""
-    gib, lines = 2**30, [f"{result['chips']} chips ({result['topology']}){of_devices}, {result['effort']} compilation"]
+    gib, lines = (
+        2**30,
+        [f"{counted(result['chips'], 'chip')} ({result['topology']}){of_devices}, {result['effort']} compilation"],
+    )
     if "parameters_bytes" in result:
         lines.append(
             f"all stages stay in memory: {result['parameters_bytes'] / gib:.2f} GiB of parameters on each chip"
@@ -286,7 +289,7 @@ def table(result: dict[str, Any]) -> str:
         verdict = "fits" if row["fits"] else "DOES NOT FIT"
         lines += [
             "",
-            f"{row['program']}, {row['batch_size']} images: {verdict}   ({row['setting']})",
+            f"{row['program']}, {counted(row['batch_size'], 'image')}: {verdict}   ({row['setting']})",
             f"  memory       {row['memory'] / gib:8.2f} GiB of {row['limit'] / gib:.2f}, "
             f"{(row['limit'] - row['memory']) / gib:+.2f} to spare",
             f"  state        {row['state_bytes'] / gib:8.2f} GiB",

@@ -7,7 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from score_jax.builder.cascade import errors_of_stage
-from score_jax.errors import InputError, unknown_name
+from score_jax.errors import InputError, counted, unknown_name
 from score_jax.jobs.cascades import fitting_experiments
 from score_jax.jobs.plan import PROGRAMS, Planned, Setting, planned, slice_facts
 from score_jax.planning.program import compiler_effort
@@ -46,7 +46,7 @@ def plan_cascade(
     found = {}
     with compiler_effort(effort):
         for name, experiment in fitting_experiments(config).items():
-            say(f"sample {name}: compiling for {len(devices)} devices ...")
+            say(f"sample {name}: compiling for {counted(len(devices), 'device')} ...")
             with errors_of_stage(name):
                 found[name] = planned(experiment, devices, "sample", Setting(1, (), 1), chip)
     held = sum(stage.state_bytes for stage in found.values())

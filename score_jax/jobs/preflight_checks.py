@@ -16,7 +16,7 @@ from etils import epath
 from jaxtyping import Array, BFloat16, Float
 
 from score_jax import builder
-from score_jax.errors import InputError, Outage
+from score_jax.errors import InputError, Outage, counted
 from score_jax.jobs.train import open_training
 from score_jax.runtime.exit_codes import AGAIN, DONE, MEND
 from score_jax.runtime.multihost import on_first_then_all
@@ -155,7 +155,9 @@ def check_links(total: Callable[[Array], Array] = _over_devices) -> Finding:
             return Finding("links", said, AGAIN)
     # Of a ring, which each device's share goes around twice.
     rate = 2 * (mesh.size - 1) / mesh.size * _BYTES / min(seconds) / _GB
-    return Finding("links", f"{_BYTES >> 20} MiB are summed over {mesh.size} devices, {rate:.2f} GB/s through each")
+    return Finding(
+        "links", f"{_BYTES >> 20} MiB are summed over {counted(mesh.size, 'device')}, {rate:.2f} GB/s through each"
+    )
 
 
 def check_memory() -> Finding:
@@ -230,4 +232,4 @@ def check_data(experiment: builder.Experiment) -> Finding:
     """The training data can be opened, and the first record read; the first process opens them before the others."""
     source = on_first_then_all(lambda: open_training(experiment))
     source[0]
-    return Finding("data", f"the first of {len(source)} records is read")
+    return Finding("data", f"the first of {counted(len(source), 'record')} is read")

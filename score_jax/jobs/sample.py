@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from score_jax.arrays import keys_per_example
 from score_jax.builder import Edit, Experiment, Guide, Known, Start
 from score_jax.builder.advice import where_samples_are_not_finite
-from score_jax.errors import InputError
+from score_jax.errors import InputError, counted, plural
 from score_jax.guidance.measurements import Measurement, replace
 from score_jax.jobs.text_guide import TextGuide
 from score_jax.runtime.parts import Columns, Parts, gathered, joined, parts_to_do
@@ -269,7 +269,8 @@ def check_finite(finite: Bool[np.ndarray, "n"], numbers: Int[np.ndarray, "n"], c
         return
     gave_up = " or their ODE solve gave up" if config.sampler.name == "ode" else ""
     raise InputError(
-        f"{(~finite).sum()} of {len(finite)} samples are not finite{gave_up} (the first is number "
+        f"{(~finite).sum()} of {counted(len(finite), 'sample')} "
+        f"{plural(int((~finite).sum()), 'is', 'are')} not finite{gave_up} (the first is number "
         f"{numbers[np.argmin(finite)]}): {where_samples_are_not_finite(config)}"
     )
 

@@ -23,7 +23,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 from orbax.checkpoint import type_handlers
 
-from score_jax.errors import InputError, Outage
+from score_jax.errors import InputError, Outage, counted
 from score_jax.runtime.multihost import any_says
 from score_jax.runtime.outages import PAUSES, is_outage, patiently, say_outage
 from score_jax.runtime.sharding import sharded_by_size
@@ -465,7 +465,7 @@ def _of_fields(fingerprints: dict[str, int], fields: Iterable[str]) -> dict[str,
 def _problem(found: dict[str, int], about: dict[str, Any] | None) -> str:
     """What the fingerprints say is wrong, "" if nothing, or if there are none."""
     wrong = differing(found, about["fingerprint"]) if about else []
-    return f"{len(wrong)} arrays are not what was saved, {wrong[0]} first" if wrong else ""
+    return f"{counted(len(wrong), 'array is', 'arrays are')} not what was saved, {wrong[0]} first" if wrong else ""
 
 
 def abstract_state(create: Callable[[], TrainState], mesh: Mesh) -> TrainState:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from score_jax.data.sources import Source
-from score_jax.errors import InputError, quoted
+from score_jax.errors import InputError, counted, quoted
 from score_jax.runtime.files import written_whole
 
 _FILE, _SHOWN = "data.json", 10
@@ -89,7 +89,7 @@ def check_same_data(workdir: os.PathLike, kept: DataFacts, now: DataFacts) -> No
     """
     differ = _moved_class(kept.classes, now.classes)
     if kept.count != now.count:
-        differ.append(f"it has {now.count} images where there were {kept.count}")
+        differ.append(f"it has {counted(now.count, 'image')} where there were {kept.count}")
     elif kept.content != now.content and not differ:
         differ.append("an image or a label is another")
     if differ:

@@ -12,7 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from score_jax.errors import InputError, quoted
+from score_jax.errors import InputError, counted, quoted
 from score_jax.training.loggers import Logger, drop_cut_line
 from score_jax.training.throughput import Meter
 
@@ -36,7 +36,7 @@ def expected_time(steps: int, steps_per_s: float) -> str:
     minutes = steps / steps_per_s / 60
     hours = f"{minutes / 60:.1f} h" if minutes < 48 * 60 else f"{minutes / 60 / 24:.1f} days"
     time = f"{60 * minutes:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if minutes < 120 else hours
-    return f"Expected to take another {time}: {steps} steps at {steps_per_s:.2g} a second."
+    return f"Expected to take another {time}: {counted(steps, 'step')} at {steps_per_s:.2g} a second."
 
 
 class TrainingLog:

@@ -72,6 +72,23 @@ def test_a_config_that_is_given_is_told_the_data_alone(here):
     assert [word for word in words if "eval_split" in word] == ["--config.data.eval_split=all"]
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--config=configs/demo/mnis.py"], "mnis"),
+        (["--config=configs/demo/mnist.py", "--config.network.chanels=8"], "chanels"),
+        (["--workdir=run\udcff"], r"run\\udcff': the path is no text in UTF-8"),
+        (["--workdir=notes.txt/run"], "notes.txt is a file"),
+    ],
+)
+def test_what_is_wrong_beside_the_images_is_said_before_they_are_read(here, words, message, monkeypatch):
+    make_mixed_pictures(here / "pictures", 3)
+    (here / "notes.txt").write_text("x")
+    monkeypatch.setattr(own_images, "look_at", lambda *_: pytest.fail("the images were read"))
+    with pytest.raises(InputError, match=message):
+        command("--data=pictures", *words)
+
+
 def test_labels_of_a_file(here, capsys):
     for i in range(4):
         (here / "flat").mkdir(exist_ok=True)

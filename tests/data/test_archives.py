@@ -118,7 +118,7 @@ def test_shards_have_classes_and_captions_beside_the_images(tmp_path):
 
 def test_some_classes_and_others_none_is_refused(tmp_path):
     path = in_tar(tmp_path / "a.tar", {"1.png": encoded(1), "1.cls": b"0", "2.png": encoded(2)})
-    with pytest.raises(InputError, match=r"1 of 2 images have a class \(.cls\), and others none, such as '2.png'"):
+    with pytest.raises(InputError, match=r"1 of 2 images has a class \(.cls\), and others none, such as '2.png'"):
         opened(path)
 
 

@@ -55,7 +55,12 @@ def test_numbers_beside_names_are_names(tmp_path):
 
 def test_entries_of_other_images_are_counted(tmp_path):
     found, said = read(tmp_path, "1.png,cat\nelsewhere.png,dog\n")
-    assert found == {"a/1.png": "cat"} and "1 entries of" in said and "('elsewhere.png')" in said
+    assert (
+        found == {"a/1.png": "cat"}
+        and "1 entry of" in said
+        and "names no image" in said
+        and "('elsewhere.png')" in said
+    )
 
 
 @pytest.mark.parametrize(

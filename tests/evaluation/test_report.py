@@ -79,8 +79,8 @@ def test_pictures_are_those_given_and_times_stand_in_order(tmp_path, data):
     assert not page.open
     samples, trajectory, pairs = page.pictures()
     np.testing.assert_array_equal(samples, grid(data.samples, 8))
-    np.testing.assert_array_equal(trajectory[:48], grid(data.trajectory[0], 3))
-    np.testing.assert_array_equal(pairs[50:], grid(data.neighbours[1], 5))
+    np.testing.assert_array_equal(trajectory[:64], grid(data.trajectory[0], 3))
+    np.testing.assert_array_equal(pairs[66:], grid(data.neighbours[1], 5))
     assert "1.000.250.00" in page.text
     assert "mean 3.167" in page.text  # (2 + 3 + 4.5) / 3
     assert "± 0.4" in page.text

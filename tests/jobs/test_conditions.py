@@ -16,7 +16,7 @@ from score_jax.conditioning.dropout import with_dropout
 from score_jax.configs import base
 from score_jax.errors import InputError
 from score_jax.guidance.measurements import mask
-from score_jax.jobs.edit import read_task, with_sums
+from score_jax.jobs.edit import Task, read_task, with_sums
 from score_jax.jobs.enlarge import enlarging
 from score_jax.jobs.guide import load_classifier
 from score_jax.jobs.sample import Given, draw
@@ -104,6 +104,9 @@ def test_guidance_without_a_classifier_needs_to_know_no_class():
     never_dropped = builder.experiment(config_of(UNET | {"num_classes": 3}, guidance__scale=2.0))
     with pytest.raises(InputError, match="has no unconditional prediction"):
         sampled(never_dropped, noisy_params(never_dropped), label=1)
+    for network, message in (({"num_classes": 3}, "has no unconditional prediction"), ({}, "is given nothing")):
+        with pytest.raises(InputError, match=message):  # before anything is compiled
+            load_classifier(builder.experiment(config_of(UNET | network, guidance__scale=2.0)), make_mesh())
 
 
 def test_labels_are_dropped_as_often_as_said():
@@ -237,7 +240,10 @@ def test_edit_keeps_what_is_known(tmp_path, capsys, monkeypatch):
     assert edited.shape == (8, 8, 8)
     np.testing.assert_array_equal(edited[:, :, :4], np.broadcast_to(picture[:, :4], (8, 8, 4)))
     assert edited[:, :, 4:].std(axis=0).max() > 2  # the samples differ where nothing is known
-    assert (workdir / "edit.png").is_file()
+    assert (workdir / "edit.png").is_file() and "mask: white is painted" in (workdir / "edit.html").read_text()
+    changes = json.loads((workdir / "edit.json").read_text())["changes"]
+    assert changes["painted_share"] == 0.5 and changes["kept_largest_error"] == 0
+    np.testing.assert_allclose(changes["painted_mean_change"], np.abs(edited - picture)[:, :, 4:].mean())
     for change, message in (
         (f"--mask={tmp_path / 'black.png'}", "black everywhere"),
         ("--mask=none.png", "Cannot read the image none.png"),
@@ -263,6 +269,24 @@ def test_colours_are_found_and_each_sum_is_kept_to_the_level(tmp_path):
     sums = picture.astype(int).sum(axis=-1)
     np.testing.assert_array_equal(held.astype(int).sum(axis=-1), np.broadcast_to(sums, (8, 8, 8)))
     assert np.abs(held.astype(int) - picture).max() > 10
+    drawn = np.where(held < 255, held + 1, held)
+    changes = task.changes(drawn, held)
+    assert changes["kept_largest_error"] == 0 and 2 < changes["drawn_mean_error"] <= changes["drawn_largest_error"] == 3
+
+
+def test_changes_are_those_of_the_painted_part_and_errors_those_of_the_rest():
+    image, painted = np.full((2, 2, 1), 100, np.uint8), np.array([[[1.0], [0.0]], [[0.0], [0.0]]], np.float32)
+    task = Task(None, image, image, painted)
+    drawn = np.array([[130, 101], [96, 100]], np.uint8)[None, ..., None]
+    assert task.changes(drawn, task.held(drawn)) == {
+        "painted_share": 0.25,
+        "painted_mean_change": 30.0,
+        "kept_largest_error": 0.0,
+        "drawn_mean_error": 5 / 3,
+        "drawn_largest_error": 4.0,
+    }
+    everywhere = Task(None, image, image, np.ones_like(painted)).changes(drawn, drawn)
+    assert everywhere["painted_mean_change"] == 8.75 and everywhere["kept_largest_error"] is None
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -275,7 +275,7 @@ def test_copies_are_told_from_fresh_samples(tmp_path, monkeypatch):
     training, fresh = (np.uint8(rng.normal(140, 38, (200, 4, 4, 1)).clip(0, 255)) for _ in range(2))
     for name, images in (("training", training), ("fresh", fresh)):
         np.savez(tmp_path / f"{name}.npz", images=images)
-    how = dict(references=[str(tmp_path / "training.npz")], held_out=str(tmp_path / "fresh.npz"))
+    how = dict(references=[str(tmp_path / "training.npz")], held_out=[str(tmp_path / "fresh.npz")])
     model = models(built, mesh_of(2), tmp_path)
     (result,) = evaluate.evaluate(model, [(PLAIN, EXTRACTOR)], workdir=tmp_path, **how)
     assert abs(result.values["c_t"]) < 3 and 0.3 < result.values["authenticity"] < 0.7
@@ -285,7 +285,7 @@ def test_copies_are_told_from_fresh_samples(tmp_path, monkeypatch):
     (copied,) = evaluate.evaluate(model, [(PLAIN, EXTRACTOR)], workdir=tmp_path, **how)
     assert copied.values["c_t"] < -5 and copied.values["authenticity"] == 0
     np.savez(tmp_path / "moments.npz", mu=np.zeros(16), sigma=np.eye(16))
-    how["held_out"] = str(tmp_path / "moments.npz")
+    how["held_out"] = [str(tmp_path / "moments.npz")]
     with pytest.raises(InputError, match="has a mean and a covariance alone, and the test of copies compares images"):
         evaluate.evaluate(model, [(PLAIN, EXTRACTOR)], workdir=tmp_path, **how)
 

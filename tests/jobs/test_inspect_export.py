@@ -15,6 +15,7 @@ from score_jax.builder import experiment as build
 from score_jax.builder.workdirs import load_config
 from score_jax.cli.main import main
 from score_jax.errors import InputError
+from score_jax.jobs import analytic_variance
 from score_jax.jobs.export import export
 from score_jax.jobs.inspect import arrays_of, inspect
 from score_jax.jobs.train import restore_params, restore_trained
@@ -103,6 +104,24 @@ def test_exported_parameters_are_those_of_the_run(run, tmp_path, form, averaged)
     jax.tree.map(np.testing.assert_array_equal, found, expected)
     facts = json.loads((tmp_path / "out" / "export.json").read_text())
     assert (facts["step"], facts["parameters"]) == (4, "ema" if averaged else "raw")
+
+
+def test_what_was_measured_of_the_parameters_goes_with_them(run, tmp_path):
+    """And nothing that was measured of others."""
+    workdir, out = tmp_path / "run", tmp_path / "out"
+    shutil.copytree(run, workdir)
+    (workdir / analytic_variance.FOLDER).mkdir()
+    about = {"parameters": "ema", "alphas": [0.5, 0.1], "data": "x"}
+    for step, what in ((4, "ema"), (4, "raw"), (2, "ema")):
+        of = about | {"step": step, "parameters": what}
+        moments = {"times": [2.0, 1.0], "mean_squared_eps": [0.5, 0.25], "mean_squared_x0": 1.0 + step}
+        (workdir / analytic_variance.FOLDER / f"{step}_{what}.json").write_text(json.dumps(moments | {"of": of}))
+    (out / analytic_variance.FOLDER).mkdir(parents=True)
+    (out / analytic_variance.FOLDER / "0_of_others.json").write_text("{}")
+    export(workdir, out, "safetensors")
+    (file,) = (out / analytic_variance.FOLDER).iterdir()
+    found = json.loads(file.read_text())
+    assert file.name.startswith("0_") and found["mean_squared_x0"] == 5 and found["of"] == about | {"step": 0}
 
 
 def test_export_goes_over_no_training(run):

@@ -52,6 +52,8 @@ def test_it_is_measured_once(workdir, tmp_path, capsys):
     (path,) = files
     found = json.loads(files[path])
     assert path.name.startswith("2_") and len(found["times"]) == len(found["of"]["alphas"]) == 5
+    assert here("export", workdir, tmp_path / "shared") == 0
+    np.testing.assert_array_equal(first, drawn(tmp_path / "shared", tmp_path / "of_the_export"))
     second = drawn(workdir, tmp_path / "second")
     assert "Measuring" not in capsys.readouterr().out and kept(workdir) == files
     np.testing.assert_array_equal(first, second)

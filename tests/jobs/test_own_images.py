@@ -40,6 +40,14 @@ def test_what_is_cut_off_is_the_share_of_the_area():
         line
         == f"2 are not square: their central square is taken, which leaves out {(1 / 2 + 2 / 3) / 2:.0%} of their area."
     )
+    lines = describe(found([(10, 20)]))
+    assert ": 1 image, without classes." in lines[0]
+    assert "1 is not square: its central square is taken, which leaves out 50% of its area." in lines
+
+
+def test_one_image_is_no_one_images():
+    (about, held_out) = describe(found([(10, 10)]))[0], splits_of(found([(10, 10)]))[2]
+    assert ": 1 image, " in about and held_out.startswith("Only 1 image: ")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +114,7 @@ def test_one_folder_of_images_is_no_class(tmp_path):
 def test_images_beside_the_classes_are_asked_about(tmp_path):
     folder = make_mixed_pictures(tmp_path / "x", 3)
     PILImage.new("L", (8, 8)).save(folder / "stray.png")
-    with pytest.raises(InputError, match="1 of 8 images lie beside the folders of the classes, such as 'stray.png'"):
+    with pytest.raises(InputError, match="1 of 8 images lies beside the folders of the classes, such as 'stray.png'"):
         look_at(str(folder))
 
 
