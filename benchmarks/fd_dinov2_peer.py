@@ -3,8 +3,6 @@
 Run by `fd_dinov2.py`; reads one JSON request a line and answers with one. Imports nothing of this library.
 """
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import dinov2.models.vision_transformer as hub
@@ -13,6 +11,7 @@ import PIL
 import torch
 import transformers
 from answering import answer
+from double_interpolation import interpolated_in_double
 from PIL import Image
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -66,18 +65,6 @@ def _randomise(model: torch.nn.Module, seed: int) -> None:
         parameter.data = noise
 
 
-@contextlib.contextmanager
-def _interpolated_in_double(double: bool) -> Iterator[None]:
-    """Both codes resize position embeddings in float32 always."""
-    original = torch.nn.functional.interpolate
-    if double:
-        torch.nn.functional.interpolate = lambda x, **options: original(x.double(), **options)
-    try:
-        yield
-    finally:
-        torch.nn.functional.interpolate = original
-
-
 class Peer:
     """One model at a time."""
 
@@ -94,7 +81,7 @@ class Peer:
     def outputs(self, images: str, out: str, double: bool = False) -> dict:
         """All tokens of images {name: (b, 3, h, w)} after the last norm, and the features, by the images' names."""
         found, model = {}, self.model.double() if double else self.model.float()
-        with torch.no_grad(), _interpolated_in_double(double):
+        with torch.no_grad(), interpolated_in_double(double):
             for name, image in np.load(images).items():
                 x = torch.tensor(image).double() if double else torch.tensor(image).float()
                 if self.code == "hub":

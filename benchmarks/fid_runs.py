@@ -1,20 +1,17 @@
 """Claims of `fid.py` about whole runs: killed in the middle, on other numbers of devices and processes."""
 
 import json
-import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
+from processes import done, started, two_started
 
 from report import Claim
 
-ROOT = Path(__file__).parents[1]
 _CONFIG = """
 from score_jax.configs.demo import mnist
 
@@ -28,24 +25,10 @@ def get_config():
     config.evaluation.update(num_samples={count}, batch_size={batch})
     return config
 """
-_DEVICES = "--xla_force_host_platform_device_count={}"
-
-
-def _environment(devices: int) -> dict[str, str]:
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    # The processes find one another's programs, the quick ones too.
-    cache = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    return os.environ | cache | {"XLA_FLAGS": _DEVICES.format(devices), "PYTHONPATH": path}
 
 
 def _verb(*arguments: str, devices: int = 2) -> subprocess.Popen:
-    command = [sys.executable, "-m", "score_jax", *arguments]
-    return subprocess.Popen(command, env=_environment(devices), stdout=sys.stderr)
-
-
-def _done(*processes: subprocess.Popen) -> None:
-    if any(process.wait() for process in processes):
-        raise RuntimeError("A run failed; its message is above.")
+    return started(["-m", "score_jax", *arguments], devices)
 
 
 def _copy(workdir: Path, name: str) -> Path:
@@ -70,17 +53,8 @@ def _killed_and_rerun(workdir: Path, count: int, size: int) -> int:
     process.send_signal(signal.SIGKILL)
     process.wait()
     found = finished()
-    _done(_verb("evaluate", f"--workdir={workdir}"))
+    done(_verb("evaluate", f"--workdir={workdir}"))
     return found
-
-
-def _in_two_processes(*arguments: str) -> None:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    command = [sys.executable, "-m", "score_jax", "evaluate", *arguments]
-    job = _environment(2) | {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
-    _done(*(subprocess.Popen(command, env=job | {"JAX_PROCESS_ID": str(i)}, stdout=sys.stderr) for i in range(2)))
 
 
 def run_claims(folder: Path, *, count: int, quick: bool) -> list[Claim]:
@@ -89,9 +63,9 @@ def run_claims(folder: Path, *, count: int, quick: bool) -> list[Claim]:
     config, trained = folder / "config.py", folder / "trained"
     mult = (1,) if quick else (1, 2)
     config.write_text(_CONFIG.format(data_dir=str(folder / "tfds"), channel_mult=mult, count=count, batch=batch))
-    _done(_verb("train", f"--config={config}", f"--workdir={trained}"))
+    done(_verb("train", f"--config={config}", f"--workdir={trained}"))
     # The classifier is trained once, so that all runs see the same features.
-    _done(_verb("evaluate", f"--workdir={trained}", "--num_samples=8"))
+    done(_verb("evaluate", f"--workdir={trained}", "--num_samples=8"))
     claims = [_resumed(trained, count, 2 * batch)]
     return claims if quick else [*claims, _elsewhere(trained, min(count, 2000))]
 
@@ -99,7 +73,7 @@ def run_claims(folder: Path, *, count: int, quick: bool) -> list[Claim]:
 def _resumed(trained: Path, count: int, size: int) -> Claim:
     whole, broken = _copy(trained, "whole"), _copy(trained, "broken")
     began = time.monotonic()
-    _done(_verb("evaluate", f"--workdir={whole}"))
+    done(_verb("evaluate", f"--workdir={whole}"))
     seconds = time.monotonic() - began
     parts = _killed_and_rerun(broken, count, size)
     (one, one_sigma), (other, other_sigma) = _result(whole), _result(broken)
@@ -112,9 +86,10 @@ def _resumed(trained: Path, count: int, size: int) -> Claim:
 def _elsewhere(trained: Path, count: int) -> Claim:
     one, eight, two = (_copy(trained, name) for name in ("one", "eight", "two"))
     asked = f"--num_samples={count}"
-    _done(_verb("evaluate", f"--workdir={one}", asked, devices=1))
-    _done(_verb("evaluate", f"--workdir={eight}", asked, devices=8))
-    _in_two_processes(f"--workdir={two}", f"--config.evaluation.num_samples={count}")
+    done(_verb("evaluate", f"--workdir={one}", asked, devices=1))
+    done(_verb("evaluate", f"--workdir={eight}", asked, devices=8))
+    arguments = ["evaluate", f"--workdir={two}", f"--config.evaluation.num_samples={count}"]
+    done(*two_started(["-m", "score_jax", *arguments], 2))
     results = [_result(run) for run in (one, eight, two)]
     apart = max(abs(values["fid_digits"] - results[0][0]["fid_digits"]) for values, _ in results)
     bits = all(np.array_equal(sigma, results[0][1]) for _, sigma in results)

@@ -3,7 +3,9 @@
     python benchmarks/referee.py [--json] [--quick]
 
 The examples are those of docs/python.md, which are run as they stand: the exact model of a Gaussian in Linen, NNX,
-Equinox and as a plain function. `--quick` draws fewer samples, and runs one of the four.
+Equinox and as a plain function. A network of ours is measured by the verbs and through the front door, on 1 and 8
+devices and in 2 processes, stopped, and killed by SIGKILL. `--quick` draws fewer samples, runs one of the four, and
+kills one process.
 """
 
 import argparse
@@ -21,6 +23,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
 
 import jax.numpy as jnp
 import numpy as np
+from referee_jobs import job_claims
 from referee_runs import run_claims
 from scipy import stats
 
@@ -116,7 +119,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):  # what the jobs say
         for name in ("equinox",) if options.quick else codes:
             claims += framework_claims(name, codes[name], Path(folder), 2000 if options.quick else 10_000)
-        claims += run_claims(Path(folder), count=48 if options.quick else 400)
+        count = 96 if options.quick else 400
+        claims += run_claims(Path(folder), count=count)
+        claims += job_claims(Path(folder), count=count, quick=options.quick)
     return emit("referee", claims, began, as_json=options.json)
 
 

@@ -12,9 +12,9 @@ from score_jax.configs.ldm.shared import first_stage
 def get_config() -> ConfigDict:
     """0.7 M parameters of KL-f4's kind, trained on squared errors alone: the shapes have no textures to make up.
 
-    With the published weight of the divergence, 1e-6, what tells a small cross from a circle has a tenth of the latents'
-    standard deviation: a diffusion model sees that at little noise alone, and draws blobs. With 1e-3 the decoder still
-    sees it under noise of half their standard deviation.
+    With the published weight of the divergence, 1e-6, what tells a small cross from a circle has a tenth of the
+    latents' standard deviation: a diffusion model sees that at little noise alone, and draws blobs. With 1e-3 the
+    decoder still sees it under noise of half their standard deviation.
     """
     config = first_stage("kl-f4")
     base.set_data(config, "captioned_shapes")

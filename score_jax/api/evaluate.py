@@ -12,13 +12,14 @@ from score_jax.builder.options import Values
 from score_jax.data.sources import in_memory
 from score_jax.errors import InputError, quoted
 from score_jax.evaluation.features import FeatureExtractor
-from score_jax.evaluation.protocols import Protocol, protocol_names
+from score_jax.evaluation.protocols import SETS, Protocol, protocol_names
 from score_jax.jobs import compare as comparing
 from score_jax.jobs.compare import Side, checked_images, open_side
 from score_jax.jobs.draw_function import Draw, Labels, Range, drawing_of_function
-from score_jax.jobs.drawing import Request
+from score_jax.jobs.drawing import Drawing, Request
 from score_jax.jobs.evaluate import each_reference, evaluate_drawing
 from score_jax.jobs.extractors import measured_by
+from score_jax.jobs.given_conditions import given_conditions
 from score_jax.jobs.sample_features import Measure, roundings_of
 from score_jax.runtime.multihost import from_first_process
 from score_jax.runtime.sharding import make_mesh
@@ -34,6 +35,7 @@ def evaluate(
     draw: Draw,
     *,
     reference: Images | Sequence[Images],
+    held_out: Images | Sequence[Images] | None = None,
     num_samples: int = 50_000,
     protocol: str | Sequence[str] | None = "adm",
     features: Features | None = None,
@@ -41,6 +43,7 @@ def evaluate(
     value_range: Range | None = None,
     num_classes: int = 0,
     labels: Int[np.ndarray, "n"] | str | None = None,
+    conditions: Any = None,
     seed: int = 0,
     batch_size: int = 64,
     save_samples: bool = False,
@@ -60,14 +63,17 @@ def evaluate(
         `jax.vmap(jax.random.fold_in, (None, 0))(key, indices)` does.
       reference: a folder, .npz or .npy of images, NAME:SPLIT of TFDS, an .npz of statistics, or uint8 (n, h, w, c); a
         list of them where each protocol has its own.
+      held_out: images that were not trained on, likewise, where the reference was: adds authenticity, C_T and FDr.
       num_samples: those of indices 0 to num_samples - 1.
       protocol: evaluator whose numbers are reproduced, see docs/evaluation.md; a list of them, all of which measure the
-        same samples, drawn once; None: distances of `features`.
+        same samples, drawn once; "fd_loss", a set of six; None: distances of `features`.
       features: with protocol=None, a function from uint8 images (b, h, w, c) to vectors (b, d).
       workdir: folder for the files of the verb, and for finished batches; None: nothing is written.
       value_range: of a black and of a white pixel, such as (-1, 1), where images are floats; None: they are uint8.
       num_classes: random labels of so many classes, each from the seed and its index; 0: labels are zeros.
       labels: of each sample (num_samples,), instead of random ones; "balanced": each of the num_classes in turn.
+      conditions: an array (num_samples, ...) or a pytree of them, such as embeddings of prompts, of which `draw` gets
+        the rows of its indices in place of labels. Other conditions begin anew, as another model does.
       seed: of the key, and of the resampling behind error bars.
       batch_size: samples at a time on each device.
       save_samples: keep all samples in the workdir, as .npz files of 10,000.
@@ -78,7 +84,7 @@ def evaluate(
       data_dir: where TFDS keeps its data sets.
 
     Returns:
-      The numbers and how they came about, as evaluation_PROTOCOL.json has them; of a list of protocols these by name.
+      What evaluation_PROTOCOL.json has; of a list of protocols this by name, the members of a set too.
 
     Raises:
       InputError: arguments do not fit together, values are out of range or not finite, or the reference does not fit.
@@ -92,24 +98,19 @@ def evaluate(
     ...     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, indices)
     ...     return jax.vmap(lambda key: jax.random.randint(key, (4, 4, 1), 0, 256, jnp.uint8))(keys)
     >>> means = lambda images: images.mean((2, 3)) / 255.0
-    >>> found = sj.evaluate(draw, reference=real, num_samples=64, protocol=None, features=means, batch_size=8)
-    >>> found["fid_features"] < 0.05, found["num_samples"]
-    (True, 64)
+    >>> sj.evaluate(draw, reference=real, num_samples=64, protocol=None, features=means)["fid_features"] < 0.05
+    True
     """
     _check(num_samples=num_samples, batch_size=batch_size, seed=seed)
     _check_fits(draw, value_range, save_samples and workdir is None)
-    several = not isinstance(protocol, str) and isinstance(protocol, Iterable)
-    names: list[Any] = protocol_names(protocol) if protocol is not None and several else [protocol]
-    chosen = [measured_by(name, features, weights or {}, allow_other=allow_other_weights) for name in names]
+    several, names = _names(protocol)
+    chosen = measured_by(names, features, weights or {}, allow_other=allow_other_weights)
     request = Request(num_samples, batch_size, seed, roundings_of(protocol for protocol, _ in chosen))
-    how: Any = dict(value_range=value_range, labels=_labels(labels, num_classes, num_samples), together=together)
-    drawing = drawing_of_function(draw, request, make_mesh(), [extractor for _, extractor in chosen], **how)
-    measures = _measures(chosen, reference, drawing.image_shape[-1], data_dir)
-    to = None if workdir is None else Path(workdir).expanduser()
-    with stoppable() as stop:
-        results = evaluate_drawing(drawing, request, measures, workdir=to, save_samples=save_samples, stop=stop)
-    found = from_first_process(None if results is None else {"each": [one.values for one in results]})["each"]
-    return dict(zip(names, found, strict=True)) if several else found[0]
+    asked = _labels(labels, num_classes, num_samples, conditions)
+    drawing = drawing_of_function(draw, request, make_mesh(), value_range=value_range, labels=asked, together=together)
+    measures = _measures(chosen, reference, held_out, drawing.image_shape[-1], data_dir)
+    found = _measured(drawing, request, measures, workdir, save_samples)
+    return {values["protocol"]: values for values in found} if several else found[-1]
 
 
 def compare(
@@ -153,22 +154,40 @@ def compare(
     True
     """
     _check(batch_size=batch_size)
-    chosen, extractor = measured_by(protocol, features, weights or {}, allow_other=allow_other_weights)
+    ((chosen, extractor),) = measured_by([protocol], features, weights or {}, allow_other=allow_other_weights)
     one, other = (_side(images, chosen, extractor, 3, data_dir) for images in (generated, real))
     fresh = None if held_out is None else _side(held_out, chosen, extractor, 3, data_dir)
     found = comparing.compare(one, other, chosen, extractor, batch_size=batch_size, held_out=fresh)
     return from_first_process(None if found is None else found[0] | found[1])
 
 
+def _names(protocol: Any) -> tuple[bool, list[Any]]:
+    """Whether several protocols are asked for, of which each has its own numbers, and the names of all."""
+    several = protocol is not None and not isinstance(protocol, str) and isinstance(protocol, Iterable)
+    return several, protocol_names(protocol) if several or protocol in SETS else [protocol]
+
+
+def _measured(
+    drawing: Drawing, request: Request, measures: list[Measure], workdir: Any, save_samples: bool
+) -> list[dict[str, Any]]:
+    """What the files of the verb have, on all processes."""
+    to = None if workdir is None else Path(workdir).expanduser()
+    with stoppable() as stop:
+        results = evaluate_drawing(drawing, request, measures, workdir=to, save_samples=save_samples, stop=stop)
+    return from_first_process(None if results is None else {"each": [one.values for one in results]})["each"]
+
+
 def _measures(
-    chosen: list[tuple[Protocol, FeatureExtractor]], reference: Any, channels: int, data_dir: str | None
+    chosen: list[tuple[Protocol, FeatureExtractor]], reference: Any, held_out: Any, channels: int, data_dir: str | None
 ) -> list[Measure]:
-    """Protocols and features with the reference of each."""
-    given = list(reference) if isinstance(reference, list | tuple) else [reference]
-    references = each_reference(given, len(chosen))
-    return [
-        Measure(*how, _side(images, *how, channels, data_dir)) for how, images in zip(chosen, references, strict=True)
-    ]
+    """Protocols and features with the reference and the held-out images of each."""
+
+    def sides(given: Any) -> list[Side]:
+        each = each_reference(list(given) if isinstance(given, list | tuple) else [given], len(chosen))
+        return [_side(images, *how, channels, data_dir) for how, images in zip(chosen, each, strict=True)]
+
+    fresh: Sequence[Side | None] = [None] * len(chosen) if held_out is None else sides(held_out)
+    return [Measure(*how, side, other) for how, side, other in zip(chosen, sides(reference), fresh, strict=True)]
 
 
 def _side(images: Any, protocol: Protocol, extractor: FeatureExtractor, channels: int, data_dir: str | None) -> Side:
@@ -183,12 +202,16 @@ def _check(**counts: int) -> None:
         Values(least=0 if name == "seed" else 1, most=2**32 - 1 if name == "seed" else None).check(name, value)
 
 
-def _labels(labels: Any, num_classes: int, num_samples: int) -> Labels:
+def _labels(labels: Any, num_classes: int, num_samples: int, conditions: Any) -> Labels:
     """What samples are asked for.
 
     Raises:
       InputError: they do not fit together.
     """
+    if conditions is not None:
+        if labels is not None or num_classes:
+            raise InputError("labels and conditions: draw is given one of them, so put labels among the conditions.")
+        return Labels(conditions=given_conditions(conditions, num_samples))
     if labels is None:
         return Labels(num_classes)
     if isinstance(labels, str):

@@ -19,7 +19,7 @@ from score_jax.errors import InputError
 from score_jax.jobs import likelihood
 from score_jax.jobs.compare import checked_images, open_word
 from score_jax.jobs.draw_function import Range, pixels_of
-from score_jax.jobs.function_model import TimeConvention, function_model
+from score_jax.jobs.function_model import LABEL, TimeConvention, function_model
 from score_jax.jobs.likelihood import Likelihood
 from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.runtime.multihost import on_first_process
@@ -190,7 +190,7 @@ def _measured(
         mesh,
         output=asked.output,
         time=asked.time,
-        conditional=asked.conditional,
+        given=LABEL if asked.conditional else None,
         options=asked.options,
     )
     facts = model.identity(params, mesh) | {"seed": asked.options.seed, "data": source.fingerprint}

@@ -14,7 +14,8 @@ from score_jax.builder.sampler_options import SAMPLERS
 from score_jax.builder.sampling import build_sampling
 from score_jax.errors import InputError, counted, plural
 from score_jax.jobs.draw_function import Range, pixels_of
-from score_jax.jobs.function_model import TimeConvention, function_model
+from score_jax.jobs.function_model import LABEL, TimeConvention, function_model
+from score_jax.jobs.given_conditions import GivenConditions, given_conditions
 from score_jax.jobs.sample import drawn_batches
 from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.runtime.parts import joined
@@ -32,6 +33,7 @@ def sampler(
     output: str = "eps",
     time: TimeConvention = None,
     conditional: bool = False,
+    conditions: Any = None,
     value_range: Range | None = None,
     solver: str = "heun",
     **options: Any,
@@ -39,12 +41,14 @@ def sampler(
     """Returns `draw(key, indices, labels=None) -> x` (b, *shape), sample i of the key and i alone, as `evaluate` asks.
 
     Args:
-      model: `model(x, t)` of x (b, *shape) and times (b,), or `model(x, t, labels)`.
+      model: `model(x, t)` of x (b, *shape) and times (b,), or `model(x, t, labels)`, or `model(x, t, conditions)`.
       process: as of `log_prob`.
       shape: of one sample.
       output: as of `log_prob`.
       time: as of `log_prob`.
       conditional: the model is given labels.
+      conditions: the model is given such ones, which `draw` gets in place of labels: a pytree of arrays (n, ...), such
+        as that which `evaluate` is given, of which shapes and dtypes alone count here.
       value_range: that of the data, to which samples are clipped; None: they are not.
       solver: a method of `python -m score_jax help sampler`, such as heun, ddim, dpm_solver_2m, euler_maruyama, ode.
       options: keys of `python -m score_jax help sampler SOLVER`, such as num_steps.
@@ -64,9 +68,14 @@ def sampler(
     ((2, 2), True)
     """
     mesh = make_mesh(devices=jax.local_devices())
-    drawn = _drawn_by(model, process, shape, mesh, output, time, conditional, value_range, solver, options)
+    if conditional and conditions is not None:
+        raise InputError("conditional=True is of labels: where conditions are given, put labels among them.")
+    given = LABEL if conditional else conditions
+    if conditions is not None:
+        given = given_conditions(conditions, _rows(conditions)).of_one
+    drawn = _drawn_by(model, process, shape, mesh, output, time, given, value_range, solver, options)
 
-    def draw(key: Array, indices: Int[Array, "b"], labels: Int[Array, "b"] | None = None) -> Float[Array, "b ..."]:
+    def draw(key: Array, indices: Int[Array, "b"], labels: Any = None) -> Float[Array, "b ..."]:
         return drawn(key, indices, labels)["x"]
 
     return draw
@@ -81,6 +90,7 @@ def sample(
     output: str = "eps",
     time: TimeConvention = None,
     labels: Int[np.ndarray, "n"] | None = None,
+    conditions: Any = None,
     batch_size: int | None = None,
     value_range: Range | None = None,
     solver: str = "heun",
@@ -96,6 +106,7 @@ def sample(
       output: as of `sampler`.
       time: as of `sampler`.
       labels: a class of each, which the model is given.
+      conditions: instead of labels, what the model is given of each: an array (n, ...), or a pytree of them.
       batch_size: at a time, over all devices together; None: all.
       value_range: as of `sampler`.
       solver: as of `sampler`.
@@ -114,14 +125,12 @@ def sample(
     if len(shape) < 2 or shape[0] < 1:
         raise InputError(f"shape={shape}: give the number of samples and the shape of each, such as (16, 32, 32, 3).")
     mesh, key, each = make_mesh(), key if isinstance(key, Array) else jax.random.key(key), tuple(shape[1:])
-    conditional, size = labels is not None, -(-(batch_size or shape[0]) // mesh.size) * mesh.size
-    drawn = _drawn_by(model, process, each, mesh, output, time, conditional, value_range, solver, options)
-    if labels is not None and np.shape(labels) != (shape[0],):
-        raise InputError(f"labels have shape {np.shape(labels)}: expected one for each sample, ({shape[0]},).")
-    given = None if labels is None else np.asarray(labels, np.int32)
+    size, given = -(-(batch_size or shape[0]) // mesh.size) * mesh.size, _given(labels, conditions, shape[0])
+    of_one = None if given is None else given.of_one
+    drawn = _drawn_by(model, process, each, mesh, output, time, of_one, value_range, solver, options)
 
     def batch(indices: np.ndarray, rows: np.ndarray) -> tuple[dict[str, Array], Array]:
-        return drawn(key, indices, None if given is None else given[rows]), jnp.zeros(0)
+        return drawn(key, indices, None if given is None else given.rows(rows)), jnp.zeros(0)
 
     found = joined(list(drawn_batches(batch, mesh, np.arange(shape[0], dtype=np.int32), batch_size=size)))
     finite = np.isfinite(found["x"].reshape(shape[0], -1)).all(axis=1)
@@ -134,6 +143,23 @@ def sample(
     return found["x"]
 
 
+def _rows(conditions: Any) -> int:
+    """Of the first array of conditions; 0 where it has none."""
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(conditions)]
+    return shapes[0][0] if shapes and shapes[0] else 0
+
+
+def _given(labels: Any, conditions: Any, count: int) -> GivenConditions | None:
+    """What the model is given of each sample beside x and its time."""
+    if labels is None:
+        return None if conditions is None else given_conditions(conditions, count)
+    if conditions is not None:
+        raise InputError("labels and conditions: the model is given one of them, so put labels among the conditions.")
+    if np.shape(labels) != (count,):
+        raise InputError(f"labels have shape {np.shape(labels)}: expected one for each sample, ({count},).")
+    return GivenConditions(np.asarray(labels, np.int32))
+
+
 def _drawn_by(
     model: Model,
     process: NoiseSchedule,
@@ -141,30 +167,27 @@ def _drawn_by(
     mesh: Mesh,
     output: str,
     time: TimeConvention,
-    conditional: bool,
+    given: Any,
     value_range: Range | None,
     solver: str,
     options: dict[str, Any],
 ) -> Callable[[Array, Any, Any], dict[str, Array]]:
-    """`drawn(key, indices, labels)`: "x" of the samples, and "nfe", sharded over the mesh."""
+    """`drawn(key, indices, conditions)`: "x" of the samples, and "nfe", sharded over the mesh."""
     c: Any = make_method("sampler", SAMPLERS, {"name": solver, **options})
     codec = pixels_of((-1, 1) if value_range is None else value_range)
-    known, params = function_model(
-        model, process, shape, codec, mesh, output=output, time=time, conditional=conditional
-    )
+    known, params = function_model(model, process, shape, codec, mesh, output=output, time=time, given=given)
     sampling: Any = build_sampling(c, known.facts)
 
     @jax.jit
-    def program(params: Params, key: Array, indices: Array, labels: Array | None) -> dict[str, Array]:
+    def program(params: Params, key: Array, indices: Array, rows: Any) -> dict[str, Array]:
         predictor = sampling.see(known.predictor(params))
-        conditions = {"model": labels if conditional else None}
+        conditions = {"model": None if given is None else rows}
         drawn = sampling.draw(predictor, key=key, indices=indices, shape=known.image_shape, conditions=conditions)
         x = drawn.x if value_range is None else jnp.clip(drawn.x, *codec.bounds)
         x = jnp.where(drawn.ok.reshape(-1, 1, 1, 1), x, jnp.nan)
         return {"x": x.reshape(-1, *shape), "nfe": drawn.nfe}
 
-    def placed(rows: Any) -> Array | None:
-        even = rows is not None and len(rows) % mesh.size == 0
-        return None if rows is None else jax.device_put(rows, over_batch(mesh) if even else replicated(mesh))
+    def placed(array: Any) -> Array:
+        return jax.device_put(array, over_batch(mesh) if len(array) % mesh.size == 0 else replicated(mesh))
 
-    return lambda key, indices, labels: program(params, key, placed(indices), placed(labels))
+    return lambda key, indices, rows: program(params, key, placed(indices), jax.tree.map(placed, rows))

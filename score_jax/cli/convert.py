@@ -8,9 +8,15 @@ from absl import flags
 from score_jax.cli import config_flags
 from score_jax.cli.verb import parse_flags
 from score_jax.convert import dinov2, inception, vgg16
+from score_jax.convert.convnext import CONVNEXT
+from score_jax.convert.vit import MAE, SIGLIP2
 from score_jax.errors import InputError
 from score_jax.jobs.convert import RELEASES, WITHOUT_CONFIG, convert
 
+_OF_FEATURES = {dinov2.RELEASE: (dinov2.convert_dinov2, dinov2.VARIABLE)} | {
+    family.key: (family.convert, family.variable) for family in (MAE, SIGLIP2, CONVNEXT)
+}
+"""Networks of a metric that are known by their architecture: what converts them, and where their file is named."""
 _DESCRIPTION = f"""Converts published weights. Nothing in the file is executed, and torch is not needed.
 
   python -m score_jax convert --from=score_sde_pytorch \\
@@ -28,9 +34,9 @@ _DESCRIPTION = f"""Converts published weights. Nothing in the file is executed, 
 
 --from names the code that wrote the weights:
 {", ".join(RELEASES)}, {inception.RELEASE},
-{vgg16.RELEASE} or {dinov2.RELEASE}. The last three are the networks of FID, of torch-fidelity's precision and recall,
-and of FD-DINOv2, which need no config and become one file; the weights of dinov2 are the hub's file or a folder of
-transformers. {", ".join(WITHOUT_CONFIG)} need none
+{vgg16.RELEASE}, {", ".join(_OF_FEATURES)}. The last six are the networks of FID, of torch-fidelity's precision and
+recall, of FD-DINOv2 and of FD-loss, which need no config and become one file; the weights of dinov2 are the hub's file
+or a folder of transformers. {", ".join(WITHOUT_CONFIG)} need none
 either: the networks follow from the weights. Of Stable Diffusion 2 give --prediction=eps or --prediction=v. karlo, of
 its own files or a folder of diffusers, becomes a cascade of three workdirs.
 
@@ -92,16 +98,18 @@ def _convert_known(argv: list[str], release: str) -> int:
     return 0
 
 
-def _convert_dinov2(argv: list[str]) -> int:
-    """Another one, of the hub's file or a folder of transformers."""
+def _convert_of_features(argv: list[str], release: str) -> int:
+    """A network of a metric that is known by its architecture; DINOv2's weights may be a folder of transformers."""
+    convert_file, variable = _OF_FEATURES[release]
     values = flags.FlagValues()
     _define(values)
     config_flags.parse(values, argv, ("in", "out"))
     source, out = values["in"].value, values["out"].value
     if source is None or out is None:
-        raise InputError("Expected a file or folder, and a file: convert --from=dinov2 FILE.pth OUT.safetensors.")
-    count = dinov2.convert_dinov2(Path(source), Path(out))
-    print(f"{count:,} parameters: {out}. Next: export {dinov2.VARIABLE}={out}")
+        kinds = "a file or folder, and a file" if release == dinov2.RELEASE else "two files"
+        raise InputError(f"Expected {kinds}: convert --from={release} FILE.pth OUT.safetensors.")
+    count = convert_file(Path(source), Path(out))
+    print(f"{count:,} parameters: {out}. Next: export {variable}={out}")
     return 0
 
 
@@ -122,8 +130,9 @@ def main(argv: list[str]) -> int:
     for known in _KNOWN_FILES:
         if f"--from={known}" in argv:
             return _convert_known(argv, known)
-    if f"--from={dinov2.RELEASE}" in argv:
-        return _convert_dinov2(argv)
+    for known in _OF_FEATURES:
+        if f"--from={known}" in argv:
+            return _convert_of_features(argv, known)
     values = _parsed(argv)
     if values is None:
         return 0

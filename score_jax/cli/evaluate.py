@@ -5,7 +5,7 @@ from pathlib import Path
 from absl import flags
 
 from score_jax.builder.sections import is_cascade
-from score_jax.cli.feature_networks import NETWORK_FLAGS, check_features_alone, define_networks, extractor_given
+from score_jax.cli.feature_networks import NETWORK_FLAGS, check_features_alone, define_networks, extractors_given
 from score_jax.cli.functions import evaluate_function, names_function
 from score_jax.cli.verb import (
     Trained,
@@ -18,7 +18,7 @@ from score_jax.cli.verb import (
 )
 from score_jax.errors import InputError
 from score_jax.evaluation.features import FeatureExtractor
-from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, Protocol, protocol_names, protocol_of
+from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, SETS, Protocol, protocol_names, protocol_of
 from score_jax.jobs import evaluate
 from score_jax.jobs.cascades import Cascade, open_images
 from score_jax.jobs.extractors import imported_features
@@ -42,15 +42,17 @@ _DESCRIPTION = f"""Draws samples and compares them with real images. Sample i de
 --protocol names the evaluator whose numbers are reproduced, or several with commas between them, which then measure the
 same samples, drawn once:
 {", ".join(PROTOCOLS)}.
-edm2_dinov2 and dgm_eval use DINOv2, with the weights of --dinov2_weights or $SCORE_JAX_DINOV2; the others use the
-Inception network, with those of --inception_weights or $SCORE_JAX_INCEPTION. The whole train split is what samples are
-compared with. Without a protocol the samples are
-compared with the eval split, by the features of a small classifier that is trained on the labels of the train split, or
-by --features, any function from uint8 images (b, h, w, c) to vectors (b, d). With several protocols --reference is one
-for all, or one for each, with commas between them.
+edm2_dinov2 and dgm_eval use DINOv2, with the weights of --dinov2_weights or $SCORE_JAX_DINOV2, and likewise have others
+their own networks; those with FID use Inception, with --inception_weights or $SCORE_JAX_INCEPTION.
+{", ".join(SETS)} stands for its six members, and gives the mean ratio of their distances to those of --held_out.
+
+The whole train split is what samples are compared with. Without a protocol they are compared with the eval split, by
+the features of a small classifier that is trained on the labels of the train split, or by --features, any function from
+uint8 images (b, h, w, c) to vectors (b, d). With several protocols --reference and --held_out are one for all, or one
+for each, with commas between them.
 
 --held_out names images that were not trained on, eval or as --reference: authenticity and C_T then say whether samples
-are copies of training data, which --reference=train names.
+are copies of training data, which --reference=train names; of fd_loss they are the scale of the distances.
 
 --labels says which class each sample is of: random (the default), balanced (each class in turn), or a number.
 
@@ -75,7 +77,10 @@ _OF_SAMPLES = (
 def _define(values: flags.FlagValues) -> None:
     define_step(values)
     flags.DEFINE_string(
-        "protocol", None, f"Evaluators whose numbers are reproduced: {', '.join(PROTOCOLS)}.", flag_values=values
+        "protocol",
+        None,
+        f"Evaluators whose numbers are reproduced: {', '.join((*PROTOCOLS, *SETS))}.",
+        flag_values=values,
     )
     flags.DEFINE_string(
         "features", None, "module:function that computes features, instead of a network.", flag_values=values
@@ -107,7 +112,7 @@ def _measured_by(values: flags.FlagValues, models: Cascade, workdir: Path) -> li
     """
     if values.protocol is not None:
         protocols = [protocol_of(name) for name in protocol_names(values.protocol)]
-        return [(protocol, extractor_given(protocol, values.flag_values_dict())) for protocol in protocols]
+        return list(zip(protocols, extractors_given(protocols, values.flag_values_dict()), strict=True))
     if values.features:
         return [(PLAIN, imported_features(values.features))]
     images, labels = evaluate.load_images(open_images(models, "train_split"))
@@ -137,18 +142,18 @@ def main(argv: list[str]) -> int:
     models.config.evaluation.num_samples = count
     workdir = Path(values.workdir)
     measured_by = _measured_by(values, models, workdir)
-    # A path may hold a comma where there is one protocol.
-    references = (
-        [values.reference] if len(measured_by) == 1 or values.reference is None else values.reference.split(",")
-    )
+
+    def each(text: str | None) -> list[str] | None:  # a path may hold a comma where there is one protocol
+        return text if text is None else [text] if len(measured_by) == 1 else text.split(",")
+
     with stop_on_signals() as stop:
         try:
             results = evaluate.evaluate(
                 models,
                 measured_by,
                 workdir=workdir,
-                references=references,
-                held_out=values.held_out,
+                references=each(values.reference) or [None],
+                held_out=each(values.held_out),
                 save_samples=values.save_samples,
                 stop=stop,
             )

@@ -1,7 +1,7 @@
 """The flags of the networks that measure, for verbs with absl's flags and with argparse's."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -9,11 +9,13 @@ from absl import flags
 from score_jax.errors import InputError
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.protocols import Protocol
-from score_jax.jobs.extractors import NETWORKS, of_protocol
+from score_jax.jobs.extractors import NETWORKS, of_protocols
 
 _ALLOW = "allow_other_weights"
 _ALLOWED = "accept weights that are not the published ones"
-_HELP = {f"{name}_weights": f"{what}; by default $SCORE_JAX_{name.upper()}" for name, what in NETWORKS.items()}
+_HELP = {
+    f"{name}_weights": f"{network.weights}; by default $SCORE_JAX_{name.upper()}" for name, network in NETWORKS.items()
+}
 NETWORK_FLAGS = (*_HELP, _ALLOW)
 """Their names."""
 
@@ -46,10 +48,10 @@ def check_features_alone(protocol: str | None, features: str | None) -> None:
         )
 
 
-def extractor_given(protocol: Protocol, values: Mapping[str, Any]) -> FeatureExtractor:
-    """Returns the features of a protocol, with the weights that the flags name.
+def extractors_given(protocols: Sequence[Protocol], values: Mapping[str, Any]) -> list[FeatureExtractor]:
+    """Returns the features of each protocol, with the weights that the flags name.
 
     Raises:
-      InputError: see `of_protocol`.
+      InputError: see `of_protocols`.
     """
-    return of_protocol(protocol, weights_given(values), allow_other=values[_ALLOW])
+    return of_protocols(protocols, weights_given(values), allow_other=values[_ALLOW])

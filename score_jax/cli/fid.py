@@ -4,7 +4,7 @@ from pathlib import Path
 
 from score_jax.builder.options import Values
 from score_jax.cli.arguments import VerbParser
-from score_jax.cli.feature_networks import add_networks, check_features_alone, extractor_given
+from score_jax.cli.feature_networks import add_networks, check_features_alone, extractors_given
 from score_jax.errors import InputError
 from score_jax.evaluation import metrics
 from score_jax.evaluation.protocols import PLAIN, PROTOCOLS, protocol_of
@@ -66,7 +66,7 @@ def main(argv: list[str]) -> int:
         protocol, extractor = PLAIN, imported_features(options.features)
     else:
         protocol = protocol_of("adm" if options.protocol is None else options.protocol)
-        extractor = extractor_given(protocol, vars(options))
+        (extractor,) = extractors_given([protocol], vars(options))
 
     def side(text: str) -> Side:
         return open_side(text, protocol, extractor, data_dir=options.data_dir)

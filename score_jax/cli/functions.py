@@ -49,6 +49,7 @@ def evaluate_function(argv: list[str]) -> int:
     """Runs `evaluate --sampler`."""
     parser = _parser("evaluate", _EVALUATE, "sampler")
     parser.add_argument("--reference", required=True, help="real images or statistics, as `fid` reads them")
+    parser.add_argument("--held_out", help="real images that were not trained on: tests of copies, and FDr")
     parser.add_argument("--num_samples", type=int, default=50_000, help="(default: 50000)")
     parser.add_argument(
         "--protocol",
@@ -70,20 +71,24 @@ def evaluate_function(argv: list[str]) -> int:
     protocol = (None if features else "adm") if given["protocol"] is None else given["protocol"]
     names: list[Any] = [None] if protocol is None else protocol_names(protocol)
     several = len(names) > 1
+
+    def each(text: str | None) -> str | list[str] | None:
+        return text.split(",") if several and text is not None else text
+
     asked = given | {
         "features": features,
         "weights": weights,
         "protocol": names if several else names[0],
-        "reference": given["reference"].split(",") if several else given["reference"],
+        "reference": each(given["reference"]),
+        "held_out": each(given["held_out"]),
         "labels": None if given["labels"] == "random" else given["labels"],
         "value_range": _range(given["value_range"]),
     }
     found = _stoppable("Evaluation", lambda: evaluate(draw, **asked))
     if isinstance(found, int):
         return found
-    for name in names:
-        stem = "evaluation" if name is None else f"evaluation_{name}"
-        values: dict[str, Any] = found[name] if several else found
+    for values in found.values() if several else [found]:
+        stem = "evaluation" if protocol is None else f"evaluation_{values['protocol']}"
         print_once("\n".join([*metrics.lines(values), f"Written: {given['workdir'] / f'{stem}.json'}"]))
     return 0
 

@@ -8,7 +8,7 @@ import numpy as np
 from absl import flags
 
 from score_jax.builder.options import Values
-from score_jax.cli.feature_networks import define_networks, extractor_given
+from score_jax.cli.feature_networks import define_networks, extractors_given
 from score_jax.cli.verb import define_step, load_trained, parse_flags
 from score_jax.errors import InputError, counted
 from score_jax.evaluation import metrics
@@ -29,11 +29,11 @@ _DESCRIPTION = """Encodes held-out images by an autoencoder, decodes them, and m
   python -m score_jax reconstruct --workdir=runs/first_stage --fid --count=0
   python -m score_jax reconstruct --workdir=runs/first_stage --latents=data/latents
 
-Takes the first --count images of the eval split. Writes reconstruct.json (PSNR and SSIM of 8-bit images, with --fid the
-FID between reconstructions and images, with the files of LPIPS its mean, and how a codebook is used),
-reconstructions.npz, reconstructions.png (each image above its reconstruction) and reconstruct.html (a page with pairs,
-errors and plots) into the workdir. With --latents it decodes what `encode` wrote into that folder, into decoded.npz
-(arr_0: uint8 n h w c; arr_1: labels) and decoded.png."""
+Takes the first --count images of the eval split. Writes reconstruct.json (PSNR and SSIM of 8-bit images, PSNR where
+latents have noise of 0.3 of their standard deviation, with --fid the FID between reconstructions and images, with the
+files of LPIPS its mean, and how a codebook is used), reconstructions.npz, reconstructions.png (each image above its
+reconstruction) and reconstruct.html (a page with pairs, errors and plots) into the workdir. With --latents it decodes
+what `encode` wrote into that folder, into decoded.npz (arr_0: uint8 n h w c; arr_1: labels) and decoded.png."""
 _COUNT, _SHOWN, _ROW = 256, 32, 16
 
 
@@ -66,7 +66,8 @@ def main(argv: list[str]) -> int:
         judge = (PLAIN, imported_features(values.features))
     elif values.fid:
         protocol = protocol_of(values.protocol)
-        judge = (protocol, extractor_given(protocol, values.flag_values_dict()))
+        (extractor,) = extractors_given([protocol], values.flag_values_dict())
+        judge = (protocol, extractor)
     model = load_trained(values)
     model.experiment.part("autoencoder")
     source = open_split(model.config, "eval_split", model.workdir)

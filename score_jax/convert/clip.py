@@ -27,15 +27,20 @@ from score_jax.convert.fused import joined, split
 from score_jax.convert.readers import given_or_in_environment, read_tensors
 from score_jax.errors import InputError
 from score_jax.evaluation.clip import ARCHITECTURE, CLIPVisionWeights
+from score_jax.evaluation.fd_loss import CLIP_ARCHITECTURE
 from score_jax.models.clip.clip import CLIP, CLIPNetwork, TextTransformer, parameter_shapes
 from score_jax.models.clip.clip_resnet import REDUCTION, ModifiedResNet
 from score_jax.models.clip.clip_transformer import HEAD_CHANNELS
 from score_jax.models.clip.clip_vision import VisionTransformer
 
-VARIABLE = "SCORE_JAX_CLIP"
-"""Environment variable with the path of the weights of CMMD."""
+VARIABLE, VARIABLE_224 = "SCORE_JAX_CLIP", "SCORE_JAX_CLIP_224"
+"""Environment variables with the path of the weights of CMMD, and of FD-loss."""
 _VISION = (
     "ViT-L-14-336px.pt of https://github.com/openai/CLIP, or model.safetensors of openai/clip-vit-large-patch14-336 of "
+    "https://huggingface.co"
+)
+_VISION_224 = (
+    "ViT-L-14.pt of https://github.com/openai/CLIP, or model.safetensors of openai/clip-vit-large-patch14 of "
     "https://huggingface.co"
 )
 _BUFFERS = r".*num_batches_tracked$|.*position_ids$|(input_resolution|context_length|vocab_size)$"
@@ -289,14 +294,30 @@ def find_clip(path: Path | None, *, allow_other: bool = False) -> CLIPVisionWeig
     Raises:
       InputError: neither is given, or what they name is not that network.
     """
-    found = given_or_in_environment(path, VARIABLE)
+    return _found("CMMD", path, VARIABLE, "clip_weights", _VISION, None if allow_other else ARCHITECTURE)
+
+
+def find_clip_224(path: Path | None, *, allow_other: bool = False) -> CLIPVisionWeights:
+    """The tower of images at `path`, or where $SCORE_JAX_CLIP_224 says: that of FD-loss, ViT-L/14 at 224 pixels.
+
+    Raises:
+      InputError: as of `find_clip`.
+    """
+    wanted = None if allow_other else CLIP_ARCHITECTURE
+    return _found("FD-loss", path, VARIABLE_224, "clip_224_weights", _VISION_224, wanted)
+
+
+def _found(
+    numbers: str, path: Path | None, variable: str, flag: str, where: str, wanted: str | None
+) -> CLIPVisionWeights:
+    found = given_or_in_environment(path, variable)
     if found is None:
-        raise InputError(f"CMMD needs CLIP's weights: get {_VISION}, and name them with --clip_weights or ${VARIABLE}.")
+        raise InputError(f"{numbers} needs CLIP's weights: get {where}, and name them with --{flag} or ${variable}.")
     weights = load_clip_vision(found)
-    if weights.architecture != ARCHITECTURE and not allow_other:
+    if wanted is not None and weights.architecture != wanted:
         raise InputError(
-            f"{found} is {weights.architecture or 'no published network'}, and CMMD is of {ARCHITECTURE}, so its "
-            f"numbers cannot be compared: get {_VISION}, or give --allow_other_weights."
+            f"{found} is {weights.architecture or 'no published network'}, and {numbers} is of {wanted}, so its "
+            f"numbers cannot be compared: get {where}, or give --allow_other_weights."
         )
     return weights
 

@@ -3,12 +3,12 @@
 import dataclasses
 from typing import Literal
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from score_jax.evaluation.features import FeatureExtractor, network_features
 from score_jax.evaluation.input_rule import InputRule, normalising
+from score_jax.evaluation.patches import padded_to, resized_positions, whole_patches
 from score_jax.evaluation.protocols import Protocol
 from score_jax.evaluation.resize import Matrix, pillow_matrix, torch_bicubic_matrix
 from score_jax.models.scorers.dinov2 import PATCH, DINOv2, architecture_of
@@ -20,7 +20,7 @@ ARCHITECTURE = "vitl14"
 """What the evaluators' numbers are of."""
 NAME = "dinov2"
 """Of its features, where the network is that one."""
-Code = Literal["hub", "transformers"]
+Code = Literal["hub", "transformers", "timm"]
 _HUB_OFFSET = 0.1
 
 
@@ -48,12 +48,12 @@ class DINOv2Weights:
 def _position_matrix(length: int, out: int, registers: bool, code: Code) -> Matrix:
     """From one side of the grid of position embeddings to that of another size, as a code resizes them bicubically.
 
-    With registers there is antialias, without there is none. Facebook's hub then steps by length / (out + 0.1),
-    transformers by length / out.
+    With registers there is antialias, without there is none but in timm. Facebook's hub then steps by length / (out +
+    0.1), transformers by length / out.
     """
     if length == out:
         return np.eye(length)
-    if registers:
+    if registers or code == "timm":
         return pillow_matrix(length, out)
     return torch_bicubic_matrix(length, out, length / (out + _HUB_OFFSET) if code == "hub" else None)
 
@@ -64,30 +64,33 @@ def at_size(weights: DINOv2Weights, image_size: int, code: Code = "hub") -> DINO
     Args:
       weights: for images of the size that they were published for.
       image_size: wanted, a multiple of 14.
-      code: whose features they are to give: "hub", facebookresearch/dinov2's, which the evaluators run, or
-        "transformers", which differ where there are no registers.
+      code: whose features they are to give: "hub", facebookresearch/dinov2's, which most evaluators run,
+        "transformers" or "timm", which differ where there are no registers.
     """
     module = weights.module
     sides = module.image_size // PATCH, image_size // PATCH
     matrix = _position_matrix(*sides, module.registers > 0, code)
-    position = np.asarray(weights.params["position"], np.float64)
-    grid = position[1:].reshape(sides[0], sides[0], -1)
-    grid = np.einsum("Hi,Wj,ijc->HWc", matrix, matrix, grid, optimize=True).reshape(-1, position.shape[1])
-    resized = jnp.asarray(np.concatenate([position[:1], grid]), weights.params["position"].dtype)
+    resized = resized_positions(weights.params["position"], matrix, 1)
     return DINOv2Weights(module.clone(image_size=image_size), {**weights.params, "position": resized}, weights.sha256)
 
 
 def input_rule(protocol: Protocol) -> InputRule:
-    """Returns what the network sees of an image: ImageNet's mean and standard deviation, at 224 x 224."""
-    return normalising(SIZE, protocol.resize)
+    """Returns what the network sees of an image, over ImageNet's mean and standard deviation."""
+    return normalising(protocol.size or SIZE, protocol.resize)
 
 
 def dinov2_extractor(weights: DINOv2Weights, protocol: Protocol) -> FeatureExtractor:
-    """The features of a protocol: the token of the whole image after the last norm, as the hub computes it."""
-    seen = at_size(weights, SIZE)
+    """The features of a protocol: the token of the whole image after the last norm.
+
+    At the evaluators' size it is as the hub computes it; at another one as timm does, with zeros behind the last rows
+    and columns for whole patches.
+    """
+    size = protocol.size or SIZE
+    whole = whole_patches(size, PATCH)
+    seen = at_size(weights, whole, "hub" if protocol.size is None else "timm")
 
     def apply(params: Params, images: Float[Array, "b s s 3"]) -> dict[str, Float[Array, "b _"]]:
-        features = seen.module.apply({"params": params}, images)
+        features = seen.module.apply({"params": params}, padded_to(images, whole))
         assert not isinstance(features, tuple)
         return {"features": features}
 

@@ -202,7 +202,9 @@ def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, A
     for key in ("features", "resize", "centre", "identity"):
         if key in one and key in other and one[key] != other[key]:
             return key, one[key], other[key]
-    return None
+    usual = "as usual"  # what the network sees in most protocols, which is not written
+    mine, theirs = one.get("size", usual), other.get("size", usual)
+    return ("size", mine, theirs) if "resize" in one and "resize" in other and mine != theirs else None
 
 
 def check_comparable(*, generated: FeatureSet, real: FeatureSet) -> None:

@@ -1,5 +1,6 @@
 """The numbers of a protocol, from two sets of features, under names that say what they are of."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -28,12 +29,15 @@ _INCEPTION_SCORES = {
     "shuffled": inception_score.shuffled,
     "whole": lambda logits: inception_score.in_splits(logits, 1),
 }
-_OF_DINOV2 = {"fid": "fd", "kid": "kd"}
+_OF_NETWORKS = {"fid": "fd", "kid": "kd"}
+_NETWORKS = re.compile(r"dinov2|(mae|siglip2|clip)_(vit\w+|other)$|convnextv2_\w+$")
+"""Names of features of networks whose distances the field does not call FID and KID."""
 _MEANINGS = {
     "fid": "Frechet distance of the features to the reference's",
     "fdr": "Frechet distance of the features over that of held-out images",
-    "fd": "Frechet distance of DINOv2's features to the reference's",
-    "kd": "kernel distance of DINOv2's features, unbiased in the number of samples",
+    "fdr6": "mean of that over six networks",
+    "fd": "Frechet distance of the network's features to the reference's",
+    "kd": "kernel distance of the network's features, unbiased in the number of samples",
     "sfid": "the same of spatial features",
     "kid": "kernel distance, unbiased in the number of samples",
     "mind": "sliced Wasserstein distance of the features",
@@ -52,10 +56,11 @@ _MEANINGS = {
 def name_of(metric: str, features: str, count: int | None) -> str:
     """`fid50k`, `fid1k`, `fid1234` of Inception's features; `fid_digits` of others; `fid` where no count is known.
 
-    DINOv2's are the field's: `fd_dinov2`, `kd_dinov2`, and `fd_dinov2_vitb14` where the network is not ViT-L/14.
+    DINOv2's are the field's: `fd_dinov2`, `kd_dinov2`, and `fd_dinov2_vitb14` where the network is not ViT-L/14; and so
+    are those of FD-loss's networks, such as `fd_mae_vitl16`.
     """
     if features:
-        without_inception = _OF_DINOV2.get(metric, metric) if features.startswith("dinov2") else metric
+        without_inception = _OF_NETWORKS.get(metric, metric) if _NETWORKS.match(features) else metric
         return f"{without_inception}_{features}"
     if count is None:
         return metric
@@ -82,7 +87,7 @@ def measure(
       logits: of features, for the Inception Score.
       seed: of the resampling behind error bars.
       held_out: images that were not trained on, where `real` are those that were: for the tests of memorisation, which
-        need features of each image.
+        need features of each image, and for the scale of the Frechet distance.
 
     Raises:
       InputError: the sets cannot be compared, or have too few images.
@@ -94,12 +99,13 @@ def measure(
     few = protocol.frechet and count is not None and count < FULL
     if generated.features is not None and real.features is not None:
         values |= _of_images(protocol, generated, real, name, few)
-        if protocol.authenticity or held_out is not None:
+        for_copies = held_out is not None and not protocol.scaled
+        if protocol.authenticity or for_copies:
             values["authenticity"] = authenticity(generated=generated.features, training=real.features)
-        if held_out is not None:
+        if held_out is not None and for_copies:
             values |= _memorisation(generated, held_out, real, seed)
-            if protocol.frechet:
-                values |= _frechet_ratio(values[name_of("fid", name, count)], held_out, real, name)
+    if held_out is not None and protocol.frechet:
+        values |= _frechet_ratio(values[name_of("fid", name, count)], held_out, real, name)
     if generated.features is not None and logits is not None and protocol.inception_score:
         found = _INCEPTION_SCORES[protocol.inception_score](logits(generated.features, protocol.biased_logits))
         values |= dict(zip(("inception_score", "inception_score_spread"), found, strict=True))
@@ -133,6 +139,7 @@ def _frechet(protocol: Protocol, generated: FeatureSet, real: FeatureSet, name: 
 
 def _frechet_ratio(distance: float, held_out: FeatureSet, real: FeatureSet, name: str) -> dict[str, float]:
     """FDr (Yang et al. 2026, arXiv 2604.28190): distances of several networks on one scale, 1 of held-out images."""
+    check_comparable(generated=held_out, real=real)
     known = real.moments["features"]
     fresh = frechet_distance(generated=held_out.moments["features"], real=known)
     if fresh <= _ROUNDING * np.trace(known.covariance):

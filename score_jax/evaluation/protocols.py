@@ -16,9 +16,9 @@ class Protocol:
     Attributes:
       name: its name.
       network: whose features are compared: Inception's pool3, the token of DINOv2 that stands for the whole image,
-        the second hidden layer of VGG16, or CLIP's embedding.
-      resize: to what the network sees, 299 x 299, 224 x 224 of DINOv2 and VGG16, 336 x 336 of CLIP, see
-        `resize.resize`.
+        the second hidden layer of VGG16, CLIP's embedding, or what `evaluation/fd_loss.py` takes of its networks.
+      resize: to what the network sees, 299 x 299, 224 x 224 of most others, 336 x 336 of CLIP, see `resize.resize`.
+      size: height and width of what the network sees, where it is another one.
       centre: what 0 of Inception's input is in levels: it sees (x - centre) / centre. DINOv2 and VGG16 see ImageNet's
         mean and standard deviation, CLIP those of its own data.
       rounding: of samples to uint8, see `Pixels.decode`.
@@ -35,11 +35,14 @@ class Protocol:
       manifold_reference: reference images that precision and recall take; None for all.
       manifold_balanced: whether they take as many generated images as real ones, the fewer of both.
       authenticity: whether that is one of its numbers; the reference is then taken for the training data.
+      scaled: whether held-out images are for the scale of the Frechet distance alone, and not for tests of copies: then
+        means and covariances of them and of the reference suffice.
     """
 
     name: str
-    network: Literal["inception", "dinov2", "vgg16", "clip"] = "inception"
+    network: Literal["inception", "dinov2", "vgg16", "clip", "clip_224", "mae", "siglip2", "convnextv2"] = "inception"
     resize: Resize = "tf1"
+    size: int | None = None
     centre: float = 128.0
     rounding: Rounding = "rounded"
     frechet: bool = True
@@ -53,7 +56,17 @@ class Protocol:
     manifold_reference: int | None = None
     manifold_balanced: bool = False
     authenticity: bool = False
+    scaled: bool = False
 
+
+_OF_FD_LOSS: tuple[tuple[str, Any, int], ...] = (
+    ("convnext", "convnextv2", 224),
+    ("dinov2", "dinov2", 256),
+    ("mae", "mae", 224),
+    ("siglip", "siglip2", 224),
+    ("clip", "clip_224", 256),
+)
+"""Of its networks but Inception: the authors' name, ours, and the side of what it sees."""
 
 PROTOCOLS = {
     protocol.name: protocol
@@ -92,25 +105,35 @@ PROTOCOLS = {
             authenticity=True,
         ),
         Protocol("cmmd", network="clip", resize="pillow", frechet=False, cmmd=True),
+        Protocol("fd_loss_inception", centre=127.5, scaled=True),
+        *(
+            Protocol(f"fd_loss_{name}", network=network, resize="torch_bicubic", size=size, scaled=True)
+            for name, network, size in _OF_FD_LOSS
+        ),
     )
 }
 """By name. Sources: guided-diffusion's evaluator, pytorch-fid, torch-fidelity, clean-fid, EDM, score_sde,
-Lyy-iiis/imeanflow's utils/fid_util.py, NVlabs/edm2's calculate_metrics.py, dgm-eval, google-research's cmmd."""
+Lyy-iiis/imeanflow's utils/fid_util.py, NVlabs/edm2's calculate_metrics.py, dgm-eval, google-research's cmmd,
+Jiawei-Yang/FD-Loss's eval_all_fds.py."""
+
+SETS = {"fd_loss": ("fd_loss_inception", *(f"fd_loss_{name}" for name, *_ in _OF_FD_LOSS))}
+"""Names of several protocols that are measured together, and of which one number is made: see `protocol_set.py`."""
 
 PLAIN = Protocol("plain", rounding="truncated", kid="subsets")
 """For features that are not Inception's."""
 
 
 def protocol_names(given: str | Iterable[Any]) -> list[str]:
-    """Returns the names of several protocols, of a text those between commas.
+    """Returns the names of several protocols, of a text those between commas, and of a set those of its members.
 
     Raises:
       InputError: there is none, a name is there twice or empty, or a protocol is none.
     """
-    names = [name.strip() for name in given.split(",")] if isinstance(given, str) else list(given)
-    shown = ",".join(map(str, names))
-    if not names or "" in names:
+    asked = [name.strip() for name in given.split(",")] if isinstance(given, str) else list(given)
+    shown = ",".join(map(str, asked))
+    if not asked or "" in asked:
         raise InputError(f"protocol={shown!r} lacks a name: give one, or several such as adm,jax_fid.")
+    names = [member for name in asked for member in (SETS.get(name, (name,)) if isinstance(name, str) else (name,))]
     for name in names:
         if not isinstance(name, str):
             raise InputError(f"protocol={names!r}: expected names, such as 'adm'; {name!r} cannot be one of several.")
@@ -124,6 +147,8 @@ def protocol_of(name: str) -> Protocol:
     """Returns the protocol of that name.
 
     Raises:
-      InputError: there is none.
+      InputError: there is none, or there are several.
     """
+    if name in SETS:
+        raise InputError(f"{name!r} is several protocols: give one of them here, {', '.join(SETS[name])}.")
     return entry_of(PROTOCOLS, "protocol", name)

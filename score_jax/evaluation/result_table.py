@@ -18,7 +18,7 @@ _SECONDARY = ("_infinity", "_real", "_noise")
 _OF_LIKELIHOOD = ("method", "of", "dimensions", "truncation", "variance", "clip", "importance_samples", "data", "count")
 _OF_CONVENTIONS = ("dequantisation", "levels", "conditions")
 _OF_OTHERS = ("data", "split", "count")
-_OF_FEATURES = ("resize", "centre", "identity", "features")
+_OF_FEATURES = ("resize", "size", "centre", "identity", "features")
 
 
 @dataclasses.dataclass(frozen=True)

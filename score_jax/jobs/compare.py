@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def facts_of(protocol: Protocol, extractor: FeatureExtractor) -> dict[str, Any]:
     if extractor.identity is None:
         return {"features": extractor.name}
     known: dict[str, Any] = {"resize": protocol.resize, "identity": extractor.identity}
+    known |= {} if protocol.size is None else {"size": protocol.size}
     return known | ({"centre": protocol.centre} if protocol.network == "inception" else {"features": extractor.name})
 
 
@@ -159,9 +160,8 @@ def compare(
         check_sides(generated, real, extractor)
     if real is not None and held_out is not None:
         check_sides(held_out, real, extractor)
-        check_held_out(held_out, real, generated.count)
-        for side in (generated, real, held_out):
-            check_has_each(side, "the test of copies")
+        check_held_out(held_out, real, generated.count, protocol)
+        check_each_of(protocol, (generated, real, held_out))
     mesh, first = make_mesh(), jax.process_index() == 0
     one = features_of(generated, protocol, extractor, mesh, batch_size=batch_size)
     if save is not None and first:
@@ -182,7 +182,14 @@ def compare(
     return values, measurement("comparison", metrics.names(values), protocol=protocol.name, **facts)
 
 
-def check_held_out(held_out: Side, training: Side, samples: int | None) -> None:
+def check_each_of(protocol: Protocol, sides: Iterable[Side]) -> None:
+    """Raises InputError where copies will be tested for, and one of the sets is moments alone."""
+    for side in sides:
+        if not protocol.scaled:
+            check_has_each(side, "the test of copies")
+
+
+def check_held_out(held_out: Side, training: Side, samples: int | None, protocol: Protocol) -> None:
     """Raises InputError where copies cannot be tested for, as far as that is known before any image is measured."""
     one, other = held_out.source, training.source
     if one is not None and other is not None and len(one) == len(other) and one.content == other.content:
@@ -190,7 +197,7 @@ def check_held_out(held_out: Side, training: Side, samples: int | None) -> None:
             f"The held-out images are those of the reference, {quoted(training.name)}: the reference is what was "
             "trained on, so name other images with held_out."
         )
-    if samples is not None and samples <= FEWEST_OF_A_CELL:
+    if samples is not None and samples <= FEWEST_OF_A_CELL and not protocol.scaled:
         raise InputError(f"{samples} samples: the test of copies needs more than {FEWEST_OF_A_CELL}.")
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,9 +13,8 @@ from jaxtyping import Array, Bool, Int, Shaped, UInt8
 
 from score_jax.codecs.pixels import Pixels
 from score_jax.errors import InputError
-from score_jax.evaluation.features import FeatureExtractor
 from score_jax.jobs.drawing import Drawing, Request
-from score_jax.jobs.feature_sets import jitted
+from score_jax.jobs.given_conditions import GivenConditions
 from score_jax.jobs.sample import BALANCED_LABELS, RANDOM_LABEL, filled_up, image_name, labels_named, labels_of
 from score_jax.runtime.multihost import print_once
 from score_jax.runtime.parts import Columns, gathered
@@ -23,7 +22,8 @@ from score_jax.runtime.sharding import over_batch
 from score_jax.typing import Rounding
 
 Draw = Callable[..., Any]
-"""`draw(key, indices, labels)`: images (b, h, w, c), uint8 or floats, each from the key and its index."""
+"""`draw(key, indices, labels)`, or with conditions `draw(key, indices, conditions)`: images (b, h, w, c), uint8 or
+floats, each from the key, its index and its condition."""
 Range = tuple[float | int, float | int]
 """The values of a black and of a white pixel."""
 
@@ -36,15 +36,19 @@ class Labels:
       num_classes: random ones of so many, each from the seed and the sample's index; 0: all zeros.
       balanced: sample i is of class i modulo their number, instead.
       chosen: of each sample (n,), instead; None: random.
+      conditions: what each sample is asked for instead of a class; None: a class.
     """
 
     num_classes: int = 0
     balanced: bool = False
     chosen: Int[np.ndarray, "n"] | None = None
+    conditions: GivenConditions | None = None
 
     @property
     def named(self) -> str:
         """How samples get theirs, for a result's file."""
+        if self.conditions is not None:
+            return f"conditions given, sha256 {self.conditions.digest}"
         if self.chosen is not None:
             return f"given, sha256 {hashlib.sha256(self.chosen.astype(np.int64).tobytes()).hexdigest()[:16]}"
         return labels_named(BALANCED_LABELS if self.balanced else RANDOM_LABEL, self.num_classes)
@@ -62,7 +66,6 @@ def drawing_of_function(
     draw: Draw,
     request: Request,
     mesh: Mesh,
-    extractors: Sequence[FeatureExtractor],
     *,
     value_range: Range | None = None,
     labels: Labels | None = None,
@@ -71,10 +74,9 @@ def drawing_of_function(
     """Returns a function as what draws samples. It is called for the first batch now, by which it is told from others.
 
     Args:
-      draw: called with a key of the seed, indices and labels (b,) in int32.
+      draw: called with a key of the seed, indices and labels (b,) in int32, or conditions in place of labels.
       request: which samples.
       mesh: all devices.
-      extractors: of the features that will be measured.
       value_range: of images in floats; None: they are uint8.
       labels: of the samples.
       together: with several processes, they call `draw` together, each with the whole batch in NumPy arrays, and it
@@ -90,7 +92,8 @@ def drawing_of_function(
 
     def drawn(indices: Int[np.ndarray, "b"]) -> tuple[Array, Array]:
         asked = labels.of(request.seed, indices)
-        images = call(draw, key, indices, asked, mesh, value_range)
+        given = asked if labels.conditions is None else labels.conditions.rows(indices)
+        images = call(draw, key, indices, given, mesh, value_range)
         return images, jax.make_array_from_callback(asked.shape, over_batch(mesh), lambda part: asked[part])
 
     first = filled_up(0, min(request.count, size), size)
@@ -101,10 +104,6 @@ def drawing_of_function(
     told = min(request.count, request.batch_size)  # as many on any number of devices
     truncated = _program(mesh, value_range, ("truncated",))(*images)["image"]  # whatever the protocols round to
     digest = hashlib.sha256(gathered({"image": truncated}, told)["image"].tobytes())
-    for extractor in extractors:
-        if extractor.identity is None:  # another function of the same name is another extractor
-            features = gathered(jitted(extractor, mesh)(columns["image"]), told)
-            digest.update(np.ascontiguousarray(features["features"]).tobytes())
 
     def sampler(indices: Int[np.ndarray, "b"], rows: Int[np.ndarray, "b"]) -> tuple[dict[str, Array], Array]:
         if np.array_equal(indices, first):
@@ -155,17 +154,15 @@ def _program(
 
 
 def _whole_batch(
-    draw: Draw, key: Array, indices: np.ndarray, labels: np.ndarray, mesh: Mesh, value_range: Range | None
+    draw: Draw, key: Array, indices: np.ndarray, given: Any, mesh: Mesh, value_range: Range | None
 ) -> Array:
     """Images of a batch that all processes draw together."""
-    images = draw(key, indices, labels)
+    images = draw(key, indices, given)
     _check_images(images, len(indices), value_range)
     return jax.device_put(images, over_batch(mesh))
 
 
-def _own_share(
-    draw: Draw, key: Array, indices: np.ndarray, labels: np.ndarray, mesh: Mesh, value_range: Range | None
-) -> Array:
+def _own_share(draw: Draw, key: Array, indices: np.ndarray, given: Any, mesh: Mesh, value_range: Range | None) -> Array:
     """Images of a batch of which each process draws what its devices will measure."""
     split = over_batch(mesh)
     places: Any = split.addressable_devices_indices_map(indices.shape)
@@ -173,7 +170,7 @@ def _own_share(
     devices = sorted(rows_of, key=lambda device: rows_of[device][0])
     rows = np.concatenate([rows_of[device] for device in devices])
     here = NamedSharding(Mesh(np.array(devices), "batch"), PartitionSpec("batch"))
-    images = draw(key, *jax.device_put((indices[rows], labels[rows]), here))
+    images = draw(key, *jax.device_put((indices[rows], jax.tree.map(lambda array: array[rows], given)), here))
     _check_images(images, len(rows), value_range)
     if jax.process_count() == 1:
         return jax.device_put(images, split)

@@ -20,9 +20,10 @@ from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.image_grid import grid, save_png
 from score_jax.evaluation.kernel_distance import squared_mmd
 from score_jax.evaluation.neighbours import images_at_a_time, nearest_of_parts
-from score_jax.evaluation.protocols import PLAIN, Protocol
+from score_jax.evaluation.protocol_set import joint_values
+from score_jax.evaluation.protocols import PLAIN, SETS, Protocol
 from score_jax.jobs.cascades import Cascade, open_images
-from score_jax.jobs.compare import Side, check_has_each, check_held_out, check_length, facts_of, features_of, open_side
+from score_jax.jobs.compare import Side, check_each_of, check_held_out, check_length, facts_of, features_of, open_side
 from score_jax.jobs.drawing import Drawing, Request, of_cascade
 from score_jax.jobs.feature_sets import array_features, cached_source_features, source_features
 from score_jax.jobs.sample import image_name
@@ -30,6 +31,7 @@ from score_jax.jobs.sample_features import Measure, Samples, Shards, draw_featur
 from score_jax.runtime.multihost import on_first_process
 from score_jax.runtime.results import check_result, measurement, write_json
 from score_jax.runtime.stop import Stop
+from score_jax.typing import Rounding
 
 NEIGHBOURS = 10
 """Samples of the page's comparison with training images."""
@@ -126,7 +128,7 @@ def evaluate(
     *,
     workdir: Path,
     references: Sequence[str | None] = (None,),
-    held_out: str | None = None,
+    held_out: Sequence[str] | None = None,
     save_samples: bool = False,
     stop: Stop | None = None,
 ) -> list[Result] | None:
@@ -138,12 +140,13 @@ def evaluate(
       workdir: for results, and for finished batches while the work lasts.
       references: of each protocol, or one of all: "train", "eval", or what `compare.open_side` takes; None: what the
         protocol says, or the training images where others are held out.
-      held_out: images that were not trained on, named likewise, for the tests of copies; None: there are no tests.
+      held_out: images that were not trained on, of each protocol or of all, named likewise: for the tests of copies and
+        for FDr; None: there are none.
       save_samples: keep all samples, as files.
       stop: ends the work after a batch.
 
     Returns:
-      The numbers of each protocol, on the first process.
+      The numbers of each protocol and then of each set of protocols, on the first process.
 
     Raises:
       InputError: samples are not finite, there are too few, or a reference was made otherwise.
@@ -154,7 +157,11 @@ def evaluate(
     request = Request(c.num_samples, c.batch_size, c.seed, roundings, config.sampling.label)
     named = each_reference(["train"] if held_out and list(references) == [None] else references, len(measured_by))
     sides = [_side_of_run(models, *how, name) for how, name in zip(measured_by, named, strict=True)]
-    fresh = [None if held_out is None else _side_of_run(models, *how, held_out) for how in measured_by]
+    others = [None] if held_out is None else held_out
+    fresh = [
+        None if name is None else _side_of_run(models, *how, name)
+        for how, name in zip(measured_by, each_reference(others, len(measured_by)), strict=True)
+    ]
     plain = measured_by[0][0] is PLAIN and named[0] is None
     beside = open_images(models, "train_split") if plain else None
     return evaluate_drawing(
@@ -218,7 +225,7 @@ def evaluate_drawing(
       stop: ends the work after a batch.
 
     Returns:
-      The numbers of each measure, on the first process.
+      The numbers of each measure and then of each set of protocols, on the first process.
 
     Raises:
       InputError: samples are not finite, there are too few, or a reference was made otherwise.
@@ -228,10 +235,9 @@ def evaluate_drawing(
         metrics.check_counts(generated=request.count, real=measure.side.count)
         for side in measure.sides:
             check_length(side, measure.extractor, drawing.image_shape)
-            if measure.held_out is not None:
-                check_has_each(side, "the test of copies")
         if measure.held_out is not None:
-            check_held_out(measure.held_out, measure.side, request.count)
+            check_each_of(measure.protocol, measure.sides)
+            check_held_out(measure.held_out, measure.side, request.count, measure.protocol)
     samples = draw_features(
         drawing,
         measures,
@@ -255,17 +261,36 @@ def evaluate_drawing(
 
     def finish() -> list[Result]:
         results = []
+        near: dict[Rounding, tuple[np.ndarray, np.ndarray] | None] = {}
         for place, (measure, real) in enumerate(zip(measures, reals, strict=True)):
             assert real is not None
             named = classes and measure.side.kept
-            extra = found if place == 0 else {}
+            extra, rounding = found if place == 0 else {}, measure.protocol.rounding
             sets = (real, fresh[place])
-            results.append(_finished(drawing, request, measure, samples, place, sets, extra, workdir, classes=named))
+            if workdir is not None and rounding not in near:  # samples of one rounding are the same
+                near[rounding] = _neighbours(drawing, samples.images[place][:NEIGHBOURS])
+            how = (extra, near.get(rounding), workdir)
+            results.append(_finished(drawing, request, measure, samples, place, sets, *how, classes=named))
+        results += _of_sets(results, workdir)
         if samples.parts is not None:
             samples.parts.remove()
         return results
 
     return on_first_process(finish)
+
+
+def _of_sets(results: Sequence[Result], workdir: Path | None) -> list[Result]:
+    """The numbers of each set of protocols all of which were measured, after its file is written."""
+    found = []
+    by_name = {result.values["protocol"]: result.values for result in results}
+    for name, members in SETS.items():
+        if all(member in by_name for member in members):
+            values = joint_values(name, [by_name[member] for member in members])
+            result = Result(values, metrics.lines(values), workdir and workdir / f"evaluation_{name}.json")
+            if result.path is not None:
+                write_json(result.path, values)
+            found.append(result)
+    return found
 
 
 def _shards(measures: Sequence[Measure], request: Request, workdir: Path) -> dict[str, Shards]:
@@ -285,6 +310,7 @@ def _finished(
     place: int,
     sets: tuple[FeatureSet, FeatureSet | None],
     found: dict[str, Any],
+    near: tuple[np.ndarray, np.ndarray] | None,
     workdir: Path | None,
     *,
     classes: bool,
@@ -312,7 +338,7 @@ def _finished(
         _write(result, generated, samples.images[place])
         by = by_class(generated, real) if classes else {}
         page = result.path.with_suffix(".html")
-        _write_page(page, drawing, samples.images[place], values, facts, (fid, line), by)
+        _write_page(page, drawing, samples.images[place], near, values, facts, (fid, line), by)
     return result
 
 
@@ -382,6 +408,7 @@ def _write_page(
     path: Path,
     drawing: Drawing,
     images: UInt8[np.ndarray, "k h w c"],
+    near: tuple[np.ndarray, np.ndarray] | None,
     values: dict[str, Any],
     facts: dict[str, Any],
     by_count: tuple[str, Extrapolated | None],
@@ -393,7 +420,7 @@ def _write_page(
         summary=values.get("warning", ""),
         numbers=metrics.rows(values),
         samples=images,
-        neighbours=_neighbours(drawing, images[:NEIGHBOURS]),
+        neighbours=near,
         metric=by_count[0],
         by_count=by_count[1],
         by_class=classes,

@@ -36,9 +36,12 @@ from score_jax.typing import Rounding
 
 KEPT = 50_000
 """Images of a set whose features are kept for the metrics that need more than moments."""
+_ANSWERS = 4
+_PROGRAMS = 12
+"""Extractors whose programs are kept: the samples of a job, its reference and its held-out images are seen by all."""
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=_PROGRAMS)
 def jitted(extractor: FeatureExtractor, mesh: Mesh) -> Callable[[Array], dict[str, Array]]:
     """The features of images that are sharded over the mesh, in full float32; `prepare` is compiled per image size."""
     params, split = jax.device_put(extractor.params, replicated(mesh)), over_batch(mesh)
@@ -50,6 +53,25 @@ def jitted(extractor: FeatureExtractor, mesh: Mesh) -> Callable[[Array], dict[st
             return apply(params, prepare(images))
 
     return of_images
+
+
+def answers_of(extractor: FeatureExtractor, mesh: Mesh, image_shape: tuple[int, ...], batch_size: int) -> str | None:
+    """Returns what tells features of one's own from others of their name: a hash of what they make of fixed images.
+
+    Args:
+      extractor: of the features; of a known network, which has an identity, nothing is computed.
+      mesh: all devices.
+      image_shape: (h, w, c) of the images that will be measured.
+      batch_size: of them on each device, whose program is taken here too.
+    """
+    if extractor.identity is not None:
+        return None
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (batch_size * mesh.size, *image_shape), np.uint8)
+    split = jax.make_array_from_callback(images.shape, over_batch(mesh), lambda part: images[part])
+    # Those of the first device, which are the same ones on any number of devices.
+    found = gathered(jitted(extractor, mesh)(split), min(batch_size, _ANSWERS))
+    return hashlib.sha256(np.ascontiguousarray(found["features"]).tobytes()).hexdigest()[:16]
 
 
 def array_features(

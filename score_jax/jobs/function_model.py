@@ -28,6 +28,8 @@ from score_jax.typing import Batch, Image, Params, Time
 
 TimeConvention = str | Callable[[Time], Time] | None
 """What number a model is given as its time: the process's t (None), a key of `time_labels.LABELS`, a function of t."""
+LABEL = jax.ShapeDtypeStruct((), jnp.int32)
+"""What a model of labels is given of an example beside x and its time."""
 _PROBES = 4
 
 
@@ -53,13 +55,14 @@ class FunctionModel:
     """A function with what a sampler and a likelihood must know of it.
 
     Attributes:
-      apply: `apply(params, x, time)`, or of a model with labels `apply(params, x, time, labels)`.
+      apply: `apply(params, x, time)`, or of a model with conditions `apply(params, x, time, conditions)`.
       process: that x comes from.
       output: what the function gives, a key of `prediction.predictor.OUTPUTS`.
       time: what number it is given as its time.
       codec: between data and x0.
       shape: of an example, as the function has it.
-      conditional: the function takes labels.
+      given: of one example what the function is given beside x and its time, as shapes and dtypes: `LABEL`, or any
+        pytree of them; None: nothing.
       options: of its likelihood; None of a model that is only sampled.
       network_dtype: "as the function has it".
     """
@@ -70,7 +73,7 @@ class FunctionModel:
     time: TimeConvention
     codec: Codec
     shape: tuple[int, ...]
-    conditional: bool = False
+    given: Any = None
     options: Exact | None = None
     network_dtype: str = "as the function has it"
 
@@ -79,6 +82,11 @@ class FunctionModel:
         """Of an example: (h, w, c); of data of no image's shape (1, 1, d)."""
         height, width, channels = self.shape if len(self.shape) == 3 else (1, 1, math.prod(self.shape))
         return height, width, channels
+
+    @property
+    def conditional(self) -> bool:
+        """Whether it is given anything beside x and its time."""
+        return self.given is not None
 
     @property
     def label(self) -> str:
@@ -120,28 +128,33 @@ class FunctionModel:
         """The labels of a batch, of a model that takes them."""
         return batch["label"] if self.conditional else None
 
+    def _given(self, count: int) -> list[Any]:
+        """What it is given of so many examples beside x and its time, as an argument if it is: shapes and dtypes."""
+        if self.given is None:
+            return []
+        return [jax.tree.map(lambda one: jax.ShapeDtypeStruct((count, *one.shape), one.dtype), self.given)]
+
     def predictor(self, params: Params) -> ConditionalPredictor:
-        """The model with its parameters: `predictor(x, t)`, or with labels `predictor(x, t, labels)`.
+        """The model with its parameters: `predictor(x, t)`, or with conditions `predictor(x, t, conditions)`.
 
         Raises:
           InputError: there is no such output or time.
         """
 
-        def network(params: Params, x: Batch, t: Time, labels: Array | None = None) -> Array:
-            given = self.time(t) if callable(self.time) else t
-            found = self.apply(params, x.reshape(-1, *self.shape), given, *([] if labels is None else [labels]))
+        def network(params: Params, x: Batch, t: Time, given: Any = None) -> Array:
+            time = self.time(t) if callable(self.time) else t
+            found = self.apply(params, x.reshape(-1, *self.shape), time, *([] if given is None else [given]))
             return found if len(self.shape) == 3 else found.reshape(x.shape)
 
         predict = functools.partial(
             network_predictor(network, self.process, output=self.output, label=self.label), params
         )
-        return lambda x, t, labels=None: predict(x, t, labels=labels)
+        return lambda x, t, given=None: predict(x, t, given=given)
 
     def check(self, params: Params) -> None:
         """Raises InputError where the function does not give one number for each of x (or twice the channels)."""
         x, t = jax.ShapeDtypeStruct((2, *self.shape), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.float32)
-        labels = [jax.ShapeDtypeStruct((2,), jnp.int32)] if self.conditional else []
-        found = jax.eval_shape(self.apply, params, x, t, *labels)
+        found = jax.eval_shape(self.apply, params, x, t, *self._given(2))
         shape, twice = getattr(found, "shape", None), (*x.shape[:-1], 2 * x.shape[-1])
         if shape not in (x.shape, twice):
             raise InputError(
@@ -156,7 +169,8 @@ class FunctionModel:
         def predicted(params: Params) -> Float[Array, "n ..."]:
             x = jax.random.normal(jax.random.key(0), (_PROBES, *self.image_shape))
             t = jnp.linspace(0.1, 0.9, _PROBES) * flow.process.t_max
-            return flow.predictor(params)(x, t, *([jnp.zeros(_PROBES, jnp.int32)] if self.conditional else [])).eps
+            zeros = jax.tree.map(lambda given: jnp.zeros(given.shape, given.dtype), self._given(_PROBES))
+            return flow.predictor(params)(x, t, *zeros).eps
 
         found = np.asarray(jax.jit(predicted, out_shardings=replicated(mesh))(params))
         digest = hashlib.sha256(np.ascontiguousarray(found).tobytes()).hexdigest()
@@ -192,20 +206,20 @@ def function_model(
     *,
     output: str,
     time: TimeConvention,
-    conditional: bool = False,
+    given: Any = None,
     options: Exact | None = None,
 ) -> tuple[FunctionModel, Params]:
     """Returns a function as a model, after a check of what it gives, and its parameters on all devices.
 
     Args:
-      function: `function(x, t)`, or with labels `function(x, t, labels)`.
+      function: `function(x, t)`, or with conditions `function(x, t, conditions)`.
       process: that x comes from.
       shape: of an example.
       codec: between data and x0.
       mesh: all devices.
       output: what the function gives, a key of `OUTPUTS`.
       time: what number it is given as its time.
-      conditional: the function takes labels.
+      given: as of `FunctionModel`.
       options: of its likelihood.
 
     Raises:
@@ -216,7 +230,7 @@ def function_model(
     if not isinstance(process, NoiseSchedule):
         raise InputError(f"The process is {type(process).__name__}: expected one such as score_jax.VP().")
     arrays, apply = split_arrays(function)
-    model = FunctionModel(apply, process, output, time, codec, shape, conditional, options)
+    model = FunctionModel(apply, process, output, time, codec, shape, given, options)
     model.predictor(arrays)
     model.check(arrays)
     return model, jax.device_put(arrays, replicated(mesh))

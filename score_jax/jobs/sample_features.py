@@ -16,7 +16,7 @@ from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.protocols import PLAIN, Protocol
 from score_jax.jobs.compare import Side, facts_of
 from score_jax.jobs.drawing import Drawing, Request
-from score_jax.jobs.feature_sets import KEPT, View, sample_batches, seen
+from score_jax.jobs.feature_sets import KEPT, View, answers_of, sample_batches, seen
 from score_jax.jobs.sample import image_name
 from score_jax.runtime.parts import Parts, parts_of
 from score_jax.runtime.results import write_arrays
@@ -126,6 +126,17 @@ def _views(measures: Sequence[Measure]) -> tuple[list[View], list[int]]:
     return list(views.values()), places
 
 
+def _what(drawing: Drawing, measures: Sequence[Measure], request: Request) -> dict[str, Any]:
+    """What tells this work from other work in the same folder, JSON-able."""
+    how = (drawing.mesh, drawing.image_shape, request.batch_size)
+    answers = [answers_of(measure.extractor, *how) for measure in measures]
+    return drawing.identity | {
+        "request": dataclasses.asdict(request),
+        "measures": [measure.facts for measure in measures],
+        "answers": answers,
+    }
+
+
 def draw_features(
     drawing: Drawing,
     measures: Sequence[Measure],
@@ -141,7 +152,8 @@ def draw_features(
       drawing: what draws.
       measures: what is measured.
       request: which samples, with the roundings of all measures.
-      folder: where finished batches are kept while the work lasts; None: nowhere.
+      folder: where finished batches are kept while the work lasts; None: nowhere. Another function of features, even
+        of the same name, begins anew beside them.
       shards: by a name of images, see `image_name`, what takes these of all samples; None: none.
       stop: ends the work after a batch.
 
@@ -151,8 +163,7 @@ def draw_features(
     """
     request, shards = dataclasses.replace(request, images=request.count if shards else SHOWN), shards or {}
     views, places = _views(measures)
-    asked = drawing.identity | {"request": dataclasses.asdict(request)}
-    parts = None if folder is None else parts_of(folder, asked | {"measures": [measure.facts for measure in measures]})
+    parts = None if folder is None else parts_of(folder, _what(drawing, measures, request))
     names = [image_name(measure.protocol.rounding, request.roundings) for measure in measures]
     collectors = [Collector(request.count, KEPT) for _ in views]
     first: dict[str, list[np.ndarray]] = {name: [] for name in names}

@@ -15,6 +15,7 @@ from score_jax.convert.dinov2 import random_state
 from score_jax.evaluation import feature_set
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.resize import resize
+from score_jax.jobs.extractors import NETWORKS, Network
 from score_jax.models.scorers.dinov2 import DINOv2
 from score_jax.models.scorers.vgg16 import VGG16Hidden
 from tiny import checked
@@ -32,7 +33,7 @@ def features(images):
 def as_inception(monkeypatch):
     """Means of channels in Inception's place, under any protocol."""
 
-    def extractor(protocol, weights, *, allow_other):
+    def extractor(found, protocol):
         def apply(params, images):
             found = images.mean(axis=(1, 2))
             return {"features": found} | ({"spatial": found[:, :2]} if protocol.spatial else {})
@@ -42,7 +43,8 @@ def as_inception(monkeypatch):
 
         return FeatureExtractor("", apply, prepare, identity="abc", logits=lambda rows, biased: 9 * rows)
 
-    monkeypatch.setattr("score_jax.jobs.extractors.inception", extractor)
+    network = Network("none", lambda path, *, allow_other: None, extractor, lambda found: "")
+    monkeypatch.setitem(NETWORKS, "inception", network)
 
 
 def run(*arguments):

@@ -83,7 +83,8 @@ def test_an_evaluation_is_that_of_python_and_goes_on_where_it_was_stopped(folder
 
 def test_several_protocols_measure_one_drawing(folder, monkeypatch, capsys):
     """Three evaluators, of which one rounds and one sees otherwise; each with its own reference."""
-    monkeypatch.setattr(extractors, "inception", lambda protocol, *_, **__: plain_features("", of_a_user_means))
+    means = extractors.Network("", lambda *_, **__: None, lambda *_: plain_features("", of_a_user_means), lambda _: "")
+    monkeypatch.setitem(extractors.NETWORKS, "inception", means)
     several = ("evaluate", "--sampler=of_a_user:draw", "--num_samples=24", "--batch_size=1", "--workdir=several")
     assert here(*several, "--protocol=edm,jax_fid,adm", "--reference=real.npz,real.npz,real.npz") == 0
     said = capsys.readouterr().out

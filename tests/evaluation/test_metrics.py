@@ -74,7 +74,8 @@ def test_dinov2_has_distances_of_its_own_names():
         "KD does not" in found["warning"]
     )
     assert "fd_dinov2_standard_error" not in found
-    assert {name: text for name, _, text in metrics.rows(found)}["kd_dinov2"].startswith("kernel distance of DINOv2")
+    meanings = {name: text for name, _, text in metrics.rows(found)}
+    assert meanings["kd_dinov2"].startswith("kernel distance of the network")
     plain = metrics.measure(PROTOCOLS["edm2_dinov2"], generated=features(12), real=real, name="dinov2")
     assert "precision" not in plain and "fd_dinov2" in plain
 

@@ -50,16 +50,29 @@ def pixels(images):
 EXTRACTOR = plain_features("pixels", pixels)
 
 
-def drawn(model, folder, devices=2, stop=None, seed=3, shards=None):
+def drawn(model, folder, devices=2, stop=None, seed=3, shards=None, extractor=EXTRACTOR):
     request = Request(COUNT, 4, seed, ("truncated",))
     return draw_features(
         of_cascade(models(model, mesh_of(devices), folder), request),
-        [Measure(PLAIN, EXTRACTOR, Side("none", None, None))],
+        [Measure(PLAIN, extractor, Side("none", None, None))],
         request,
         folder=folder,
         shards=shards and {"image": shards},
         stop=stop,
     )
+
+
+def test_a_stopped_job_does_not_go_on_with_other_features_of_the_same_name(model, tmp_path):
+    halved = plain_features("pixels", lambda images: pixels(images) / 2)
+    with pytest.raises(Interrupted, match="of 50 examples"):
+        drawn(model, tmp_path, stop=StopAfter(2))
+    (other,) = drawn(model, tmp_path, extractor=halved).features
+    with pytest.raises(Interrupted, match="16 of 50 examples"):
+        drawn(
+            model, tmp_path, stop=StopAfter(0), extractor=plain_features("pixels", pixels)
+        )  # its answers are the same
+    (whole,) = drawn(model, tmp_path).features
+    np.testing.assert_array_equal(other.features, whole.features / 2)
 
 
 @pytest.mark.slow
@@ -216,8 +229,10 @@ def test_protocols_from_one_drawing_are_those_of_a_drawing_each(tmp_path, monkey
         how = dict(workdir=tmp_path / folder, references=["train"], save_samples=True)
         return evaluate.evaluate(model, measures, **how)
 
+    searches, nearest = [], evaluate.nearest_of_parts
+    monkeypatch.setattr(evaluate, "nearest_of_parts", lambda *given: searches.append(1) or nearest(*given))
     together = evaluated("together", measures)
-    assert len(together) == 3 and len(drawings) == 1
+    assert len(together) == 3 and len(drawings) == 1 and len(searches) == 2  # once for each rounding
     for result, measure in zip(together, measures, strict=True):
         (alone,) = evaluated("alone", [measure])
         assert alone.values == result.values and alone.lines == result.lines
@@ -260,7 +275,7 @@ def test_copies_are_told_from_fresh_samples(tmp_path, monkeypatch):
     training, fresh = (np.uint8(rng.normal(140, 38, (200, 4, 4, 1)).clip(0, 255)) for _ in range(2))
     for name, images in (("training", training), ("fresh", fresh)):
         np.savez(tmp_path / f"{name}.npz", images=images)
-    how = dict(references=[str(tmp_path / "training.npz")], held_out=str(tmp_path / "fresh.npz"))
+    how = dict(references=[str(tmp_path / "training.npz")], held_out=[str(tmp_path / "fresh.npz")])
     model = models(built, mesh_of(2), tmp_path)
     (result,) = evaluate.evaluate(model, [(PLAIN, EXTRACTOR)], workdir=tmp_path, **how)
     assert abs(result.values["c_t"]) < 3 and 0.3 < result.values["authenticity"] < 0.7
@@ -270,7 +285,7 @@ def test_copies_are_told_from_fresh_samples(tmp_path, monkeypatch):
     (copied,) = evaluate.evaluate(model, [(PLAIN, EXTRACTOR)], workdir=tmp_path, **how)
     assert copied.values["c_t"] < -5 and copied.values["authenticity"] == 0
     np.savez(tmp_path / "moments.npz", mu=np.zeros(16), sigma=np.eye(16))
-    how["held_out"] = str(tmp_path / "moments.npz")
+    how["held_out"] = [str(tmp_path / "moments.npz")]
     with pytest.raises(InputError, match="has a mean and a covariance alone, and the test of copies compares images"):
         evaluate.evaluate(model, [(PLAIN, EXTRACTOR)], workdir=tmp_path, **how)
 

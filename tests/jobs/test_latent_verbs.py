@@ -4,6 +4,7 @@ import json
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
@@ -14,6 +15,7 @@ from score_jax import builder
 from score_jax.builder.workdirs import load_config
 from score_jax.data.latent_records import open_latents
 from score_jax.errors import InputError
+from score_jax.jobs import reconstruct
 from score_jax.jobs.sample import Given, draw
 from score_jax.jobs.train import restore_params
 from score_jax.runtime.sharding import make_mesh
@@ -87,11 +89,20 @@ def test_reconstructions(autoencoder, capsys):
     assert found["count"] == len(images) == len(made) == 20 and images.shape == made.shape
     errors = ((images - made) ** 2).mean(axis=(1, 2, 3))
     np.testing.assert_allclose(found["psnr"], (10 * np.log10(255**2 / errors)).mean(), rtol=1e-5)
+    assert 0 < found["psnr_noised"] < found["psnr"]
     assert (autoencoder / "reconstructions.png").is_file()
     assert "20 held-out images" in (autoencoder / "reconstruct.html").read_text()
     for verb in ("sample", "likelihood", "evaluate"):
         assert here(verb, f"--workdir={autoencoder}") == 2
         assert "it is an autoencoder. Use `reconstruct`" in capsys.readouterr().err
+
+
+def test_noise_of_latents_is_of_their_size_and_of_each_example_alone():
+    z, index = 5 * jax.random.normal(jax.random.key(1), (6, 16, 16, 4)), jnp.arange(6)
+    noise = reconstruct._noised(z, index) - z
+    np.testing.assert_allclose(jnp.std(noise, axis=(1, 2, 3)), reconstruct.NOISE * 5, rtol=0.1)
+    np.testing.assert_allclose(reconstruct._noised(z[4:], index[4:]) - z[4:], noise[4:], atol=1e-5)
+    assert np.abs(np.corrcoef(noise.reshape(6, -1)) - np.eye(6)).max() < 0.2
 
 
 def test_a_run_of_latents_is_whole_by_itself(model, autoencoder, tmp_path, capsys):

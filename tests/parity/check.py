@@ -27,6 +27,7 @@ import clip_text_cases
 import diffusers_cases
 import dinov2_cases
 import edm_cases
+import fd_loss_cases
 import flow_cases
 import guided_cases
 import inception_cases
@@ -70,6 +71,7 @@ _TOPICS = (
     clip_text_cases,
     diffusers_cases,
     dinov2_cases,
+    fd_loss_cases,
     lpips_cases,
     latent_first_stage_cases,
     latent_network_cases,

@@ -23,6 +23,7 @@ SYSTEMS = (
     "diffusers",
     "dinov2",
     "edm",
+    "fd_loss",
     "guided_diffusion",
     "improved_diffusion",
     "inception",

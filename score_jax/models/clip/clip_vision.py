@@ -23,6 +23,7 @@ class VisionTransformer(nn.Module):
       stem: channels of the first of the convolutions that make the tokens, each of which halves the image and doubles
         the channels (Xiao et al. 2021, arXiv 2106.14881): small networks learn shapes faster by them; 0: one product of
         each patch.
+      activation: of the blocks, key of `clip_transformer.ACTIVATIONS`.
     """
 
     image_size: int
@@ -32,6 +33,7 @@ class VisionTransformer(nn.Module):
     heads: int
     features: int
     stem: int = 0
+    activation: str = "quick_gelu"
 
     def setup(self) -> None:
         """Makes the parts."""
@@ -47,7 +49,7 @@ class VisionTransformer(nn.Module):
         self.class_token = self.param("class_token", init, (self.width,), jnp.float32)
         self.position = self.param("position", init, (count, self.width), jnp.float32)
         self.norm_in = layer_norm()
-        self.blocks = [Block(self.heads) for _ in range(self.layers)]
+        self.blocks = [Block(self.heads, self.activation) for _ in range(self.layers)]
         self.norm_out = layer_norm()
         self.projection = self.param("projection", init, (self.width, self.features), jnp.float32)
 
