@@ -270,7 +270,7 @@ def _steps(ode: ODE, t0: Scalar, t1: Scalar, first_step: Scalar, controlled: Cal
             raise InputError(f"A grid from {ode.times[0]} to {ode.times[-1]} for a solve between {t0} and {t1}.")
         times = jnp.asarray(ode.times if t1 > t0 else ode.times[::-1])
         return _Steps(None, _Positions(times, measured), len(times) - 1)
-    dt0 = first_step * jnp.sign(jnp.asarray(t1) - t0)
+    dt0 = first_step * jnp.where(t1 > t0, 1, -1)
 
     def norm(error):
         return optimistix.rms_norm(controlled(error))
@@ -291,6 +291,8 @@ def example_drift(
     In time, the default, z is x and u is t.
     """
     model = with_conditions(predictor, jax.tree.map(lambda row: row[None], condition))
+    if isinstance(variables, InTime):  # no product with a scale of one, which would be another program
+        return probability_flow_drift(model, process, z[None], jnp.reshape(u, (1,)).astype(z.dtype))[0]
     place = variables.place(process, u.astype(z.dtype))
     prediction = model((place.scale * z)[None], jnp.reshape(place.t, (1,)))
     return place.of_x0 * prediction.x0[0] + place.of_eps * prediction.eps[0]
@@ -325,9 +327,9 @@ def integrate_drift(
     def vector_field(u: Float[Array, ""], z, condition):
         return example_drift(predictor, process, z, u, condition, variables)
 
+    (first, last), begun = ends(variables, process, t0, t1, x.dtype), variables.first_step(process, t0)
+    if isinstance(variables, InTime):
+        return solve(vector_field, x, conditions, first, last, ode, save_ts, first_step=begun)
     before, after = (variables.scale(process, jnp.asarray(t, x.dtype)) for t in (t0, t1))
-    first, last = ends(variables, process, t0, t1, x.dtype)
-    solved = solve(
-        vector_field, x / before, conditions, first, last, ode, save_ts, first_step=variables.first_step(process, t0)
-    )
+    solved = solve(vector_field, x / before, conditions, first, last, ode, save_ts, first_step=begun)
     return dataclasses.replace(solved, y=after * solved.y)
