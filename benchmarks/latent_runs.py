@@ -249,8 +249,8 @@ def best_scale(shares: dict[float, dict[str, float]]) -> float:
     return max(shares, key=lambda scale: shares[scale]["all"])
 
 
-def _fid(found: dict[str, Any]) -> Estimate:
-    return Estimate(found["fid_digits"], found["fid_digits_standard_error"])
+def _fid(found: dict[str, Any], of: str) -> Estimate:
+    return Estimate(found[f"fid_{of}"], found[f"fid_{of}_standard_error"])
 
 
 def _bits(product: Product, run: str, file: str, *words: str) -> Estimate:
@@ -268,7 +268,7 @@ def _model(product: Product, run: str, sizes: int, seconds: float, bits: Estimat
     found = {
         scale: product.evaluate(run, f"{run}_{scale:g}", count, f"--guidance.scale={scale}") for scale in DIGIT_SCALES
     }
-    fids = {scale: _fid(each) for scale, each in found.items()}
+    fids = {scale: _fid(each, "digits") for scale, each in found.items()}
     return Model(sizes, seconds, product.milliseconds(run), fids, bits), found[DIGIT_SCALES[0]]
 
 
@@ -388,8 +388,8 @@ def shapes(product: Product) -> Shapes:
         held_out=shares,
         seen=seen,
         shuffled=share_right(drawn[best], [*captions[len(captions) // 2 :], *captions[: len(captions) // 2]])["all"],
-        fids={scale: _fid(each) for scale, each in found.items()},
-        fid_real=found[best]["fid_digits_real"],
+        fids={scale: _fid(each, "classes") for scale, each in found.items()},
+        fid_real=found[best]["fid_classes_real"],
         inpainted=share_right(inpainted, [prompt] * len(inpainted))["all"],
         redrawn=share_right(redrawn, [prompt] * len(redrawn))["all"],
         images={f"scale_{scale:g}": images for scale, images in drawn.items()}

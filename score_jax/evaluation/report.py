@@ -65,7 +65,7 @@ def _classes(counts: dict[str, int] | None) -> str:
     return section(
         "Classes of the samples",
         report_figures.class_bars(counts, "samples"),
-        "As the classifier behind fid_digits sees them; dashed: all equally often.",
+        "As the small classifier sees them whose features the distances are of; dashed: all equally often.",
     )
 
 
