@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[1]
 PROCESS, T_MIN = sj.VP(), 1e-5
 LOG_SNR = InLogSNR(T_MIN)
 DEFAULT, GRID = "adaptive dopri5 in time, 1e-05", "grid, adams, 64 steps"
-"""The default, and that of `control=grid`."""
+"""The default, and `control=grid solver=adams`."""
 ADAPTIVE: dict[str, tuple[ODE, FlowVariables]] = {
     f"adaptive dopri5 in {where}, {tolerance:g}": (AdaptiveODE("dopri5", tolerance, tolerance), variables)
     for where, variables in (("time", IN_TIME), ("log-SNR", LOG_SNR))

@@ -45,9 +45,9 @@ def ode_of(c: Exact, *, closer: bool = False) -> ODE:
       closer: at tolerances ten times smaller, or on twice as many steps.
     """
     if c.on_grid:
-        return EvenODE(c.num_steps * (2 if closer else 1), c.chosen_solver)
+        return EvenODE(c.num_steps * (2 if closer else 1), c.solver)
     tenth = 0.1 if closer else 1.0
-    return AdaptiveODE(c.chosen_solver, tenth * c.rtol, tenth * c.atol, control=c.control)
+    return AdaptiveODE(c.solver, tenth * c.rtol, tenth * c.atol, control=c.control)
 
 
 def variables_of(c: Exact, start: float) -> FlowVariables:

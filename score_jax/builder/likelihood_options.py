@@ -58,9 +58,9 @@ class Exact(LikelihoodOptions):
         one_of=("auto", *DERIVATIVES),
     )
     solver: str = option(
-        _AUTO,
-        "adams (order 4, one evaluation a step, of a grid), or one of diffrax; auto: adams on a grid, else dopri5",
-        one_of=(_AUTO, ADAMS, *SOLVERS),
+        "dopri5",
+        "ODE solver of diffrax, or adams (order 4, one evaluation a step, on a grid)",
+        one_of=(*SOLVERS, ADAMS),
     )
     rtol: float = option(1e-5, "relative tolerance of the step sizes", where=_ADAPTIVE, above=0.0)
     atol: float = option(1e-5, "absolute tolerance of the step sizes, in units of x", where=_ADAPTIVE, above=0.0)
@@ -100,11 +100,6 @@ class Exact(LikelihoodOptions):
     def on_grid(self) -> bool:
         """Whether the steps are those of a grid."""
         return self.control == _GRID
-
-    @property
-    def chosen_solver(self) -> str:
-        """`solver`, decided."""
-        return self.solver if self.solver != _AUTO else ADAMS if self.on_grid else "dopri5"
 
     @property
     def chosen_variable(self) -> str:

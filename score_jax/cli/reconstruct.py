@@ -91,7 +91,7 @@ def main(argv: list[str]) -> int:
     write_json(out / "reconstruct.json", found | facts)
     save_png(out / "reconstructions.png", _pairs(columns))
     for name, value in found.items():
-        print(f"{name:<24}{value:.5g}")
+        print(f"{name:<28}{value:.5g}")
     page = _write_page(out / "reconstruct.html", found | facts, columns)
     print(f"Written: {out / 'reconstruct.json'}, reconstructions.npz, reconstructions.png{page}")
     return 0

@@ -130,7 +130,7 @@ def _of_solve(
         "nfe_mean": float(columns["nfe"].mean()),
         "nfe_max": int(columns["nfe"].max()),
         "divergence": f"{c.divergence}, {c.probes} probes, {'fresh' if c.fresh_probes else 'fixed'}",
-        "solver": f"{c.chosen_solver} {_steps(c)}",
+        "solver": f"{c.solver} {_steps(c)}",
         "t_min": start_of(experiment),
         "truncation": c.truncation,
         "importance_samples": c.importance_samples,

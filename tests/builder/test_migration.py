@@ -56,13 +56,11 @@ SINCE = {
 
 
 def as_then(name: str) -> ConfigDict:
-    """A config of today, but for those keys, and with the ODE's solver by its name."""
+    """A config of today, but for those keys."""
     config, then = copy.deepcopy(SHIPPED[name]), whole(FORMAT["configs"][name])["data"]
     for folder, keys in SINCE.items():
         if name.startswith(folder):
             config.data.update({key: then.get(key, type(config.data[key])()) for key in keys})
-    if config.likelihood.get("name", "ode") == "ode":
-        config.likelihood.update(solver="dopri5")
     return config
 
 
