@@ -16,7 +16,8 @@ from shipped import ROOT, shipped_configs
 
 from score_jax import builder
 from score_jax.builder.migration import MOVED
-from score_jax.builder.sections import completed, made
+from score_jax.builder.options import defaults_of
+from score_jax.builder.sections import METHODS, completed, made
 from score_jax.cli import verb
 from score_jax.errors import InputError
 from score_jax.training.run_config import save_config, stored_config
@@ -219,3 +220,12 @@ def test_unknown_keys_in_a_config_file_are_named(tmp_path, line, message):
     with pytest.raises(InputError) as found:
         verb.parse_flags(["train", f"--config={path}", f"--workdir={tmp_path}"], "")
     assert str(found.value) == message
+
+
+@pytest.mark.parametrize("section", ["sampler", "likelihood", "guidance"])
+def test_what_nothing_read_then_is_at_its_default_still(section, tmp_path):
+    """Runs keep whole sections. Another default would be taken for a value that was stated, and refused where nothing
+    reads it, as of an autoencoder."""
+    old = completed(read(tmp_path, whole({})))[section].to_dict()
+    today = defaults_of(METHODS[section][old["name"]])
+    assert {key: old[key] for key in today} == today
