@@ -50,6 +50,8 @@ if [[ ${1:-} == --short ]]; then
 fi
 # shellcheck source=/dev/null
 (source .venv/bin/activate && bash "$FOLDER/own.sh")
-section --python "In Python" >"$FOLDER/snippet.py"
-.venv/bin/python "$FOLDER/snippet.py"
+# Not beside the clone: of an editable installation Python takes a folder score_jax beside a script for the package.
+mkdir "$FOLDER/script"
+section --python "In Python" >"$FOLDER/script/snippet.py"
+.venv/bin/python "$FOLDER/script/snippet.py"
 echo "readme_check: everything in README.md runs."
