@@ -24,5 +24,6 @@ def get_config() -> ConfigDict:
     for section in ("optimizer", "ema", "sampler", "evaluation"):
         config[section].update(of_classes[section].to_dict())
     config.data.update(low_resolution=8, degradation="bicubic")
+    config.prediction.output, config.loss.weighting = "v", "v"
     config.training.update(batch_size=64, steps=500, log_every=20, checkpoint_every=250, keep=2)
     return config

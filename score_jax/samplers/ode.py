@@ -19,7 +19,7 @@ from score_jax.prediction.predictor import ConditionalPredictor, Conditions, Pre
 from score_jax.processes.gaussian import GaussianProcess
 from score_jax.samplers.adams import Adams
 from score_jax.samplers.flow_variables import IN_TIME, FlowVariables, InTime
-from score_jax.typing import Batch, Scalar, Time
+from score_jax.typing import Batch, Time
 
 SOLVERS = {
     "dopri5": diffrax.Dopri5,
@@ -180,14 +180,14 @@ def solve(
     vector_field,
     y0: PyTree[Array],
     args,
-    t0: Scalar,
-    t1: Scalar,
+    t0: float,
+    t1: float,
     ode: ODE,
     save_ts: Float[Array, "k"] | None = None,
     controlled: Callable[[PyTree[Array]], PyTree[Array]] = lambda y: y,
     measured: Callable[[PyTree[Array]], Float[Array, "..."]] = _nothing,
     *,
-    first_step: Scalar = 0.01,
+    first_step: float = 0.01,
 ) -> Solved:
     """Integrates every example of a batch.
 
@@ -256,12 +256,12 @@ def _solver_and_cost(name: str) -> tuple[diffrax.AbstractSolver, int, int]:
 class _Steps:
     """diffrax's settings of the steps."""
 
-    dt0: Scalar | None
+    dt0: float | None
     controller: diffrax.AbstractStepSizeController
     max_steps: int
 
 
-def _steps(ode: ODE, t0: Scalar, t1: Scalar, first_step: Scalar, controlled: Callable, measured: Callable) -> _Steps:
+def _steps(ode: ODE, t0: float, t1: float, first_step: float, controlled: Callable, measured: Callable) -> _Steps:
     if isinstance(ode, EvenODE):
         positions = jnp.linspace(t0, t1, ode.num_steps + 1)
         return _Steps(None, _Positions(positions, measured), ode.num_steps)
@@ -270,7 +270,7 @@ def _steps(ode: ODE, t0: Scalar, t1: Scalar, first_step: Scalar, controlled: Cal
             raise InputError(f"A grid from {ode.times[0]} to {ode.times[-1]} for a solve between {t0} and {t1}.")
         times = jnp.asarray(ode.times if t1 > t0 else ode.times[::-1])
         return _Steps(None, _Positions(times, measured), len(times) - 1)
-    dt0 = first_step * jnp.where(t1 > t0, 1, -1)
+    dt0 = first_step * (1 if t1 > t0 else -1)
 
     def norm(error):
         return optimistix.rms_norm(controlled(error))
@@ -300,11 +300,16 @@ def example_drift(
 
 def ends(
     variables: FlowVariables, process: GaussianProcess, t0: float, t1: float, dtype: DTypeLike
-) -> tuple[Scalar, Scalar]:
-    """Returns the positions between which the flow is solved: of a solve in time the times themselves."""
+) -> tuple[float, float]:
+    """Returns the positions between which the flow is solved: of a solve in time the times themselves.
+
+    They are no arrays: diffrax checks the direction of an array's steps while it runs, by a callback that keeps the
+    program out of the compile cache.
+    """
     if isinstance(variables, InTime):
         return t0, t1
-    first, last = (variables.position(process, jnp.asarray(t, dtype)) for t in (t0, t1))
+    with jax.ensure_compile_time_eval():
+        first, last = (float(variables.position(process, jnp.asarray(t, dtype))) for t in (t0, t1))
     return first, last
 
 

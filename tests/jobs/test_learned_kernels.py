@@ -217,7 +217,7 @@ def test_points_are_cleaned_in_their_own_units(tmp_path):
         (["edit", "--image=mask.npy", "--mask=wide.npy"], "expected the 20 numbers of one example"),
         (
             ["edit", "--image=beat.npy", "--mask=mask.npy", "--guidance.scale=2"],
-            "has no unconditional prediction",
+            "this model is given nothing, such as a class, that it could be guided to",
         ),
         (["sample", "--solver=ddim"], "sampler.name for process 'binomial_chain': 'ddim'"),
         (["sample", "--config.sampler.num_steps=3"], "sampler.num_steps is not read by sampler.name='reverse_kernels'"),

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from score_jax.models.blocks.cpu_convolution import Conv
 from score_jax.models.blocks.layer_norm import layer_norm
 from score_jax.typing import Image
 
@@ -16,9 +17,9 @@ _KERNEL = 7
 _norm = functools.partial(layer_norm, epsilon=1e-6)
 
 
-def _patches(width: int, side: int, name: str) -> nn.Conv:
+def _patches(width: int, side: int, name: str) -> nn.Module:
     """A convolution of disjoint patches."""
-    return nn.Conv(width, (side, side), strides=(side, side), padding="VALID", name=name)
+    return Conv(width, (side, side), strides=(side, side), padding="VALID", name=name)
 
 
 class _Block(nn.Module):
@@ -28,7 +29,7 @@ class _Block(nn.Module):
     def __call__(self, x: Image) -> Image:
         width = x.shape[-1]
         kernel = (_KERNEL, _KERNEL)
-        h = nn.Conv(width, kernel, padding=_KERNEL // 2, feature_group_count=width, name="depthwise")(x)
+        h = Conv(width, kernel, padding=_KERNEL // 2, feature_group_count=width, name="depthwise")(x)
         h = nn.gelu(nn.Dense(4 * width, name="hidden")(_norm("norm")(h)), approximate=False)
         return x + nn.Dense(width, name="out")(self._normalised(h))
 
