@@ -49,7 +49,7 @@ for chip in v5e:2x4 v5p:2x2x2 v6e:2x4; do # the same eight chips of three kinds
     --programs=likelihood --effort=quick
   make "ldm_cin256_sample_${chip%%:*}" configs/ldm/cin.py "$chip" --programs=sample --effort=quick
 done
-for side in 2 4 8 16; do # weak scaling: eight images a chip, the state split over 16 chips at most
+for side in 2 4 8 16; do # weak scaling: eight images a chip, the state split over four chips
   make "imagenet64_weak_$((side * side))" configs/adm/imagenet64.py "v5e:${side}x$side" --programs=train --effort=quick \
     --config.training.batch_size=$((8 * side * side)) --config.training.fsdp=4 "--config.network.remat=('residual', 'attention')"
 done
