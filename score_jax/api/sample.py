@@ -157,7 +157,13 @@ def _given(labels: Any, conditions: Any, count: int) -> GivenConditions | None:
         raise InputError("labels and conditions: the model is given one of them, so put labels among the conditions.")
     if np.shape(labels) != (count,):
         raise InputError(f"labels have shape {np.shape(labels)}: expected one for each sample, ({count},).")
-    return GivenConditions(np.asarray(labels, np.int32))
+    given = np.asarray(labels)
+    if not np.issubdtype(given.dtype, np.integer):
+        raise InputError(f"labels are of type {given.dtype}: expected integers, the classes of the samples.")
+    narrowed = given.astype(np.int32)
+    if (narrowed != given).any():
+        raise InputError("labels are no integers of 32 bits: give the classes of the samples.")
+    return GivenConditions(narrowed)
 
 
 def _drawn_by(

@@ -215,8 +215,8 @@ def read_task(
       strength: of sdedit.
 
     Raises:
-      InputError: the task is unknown, a file is missing or no image, the mask is none, or it leaves nothing to paint
-        or, of inpaint, nothing to keep; denoise without noise, or the other way.
+      InputError: the task is unknown, a file is missing or no image, the mask is none or is given to a task that has
+        none, or it leaves nothing to paint or, of inpaint, nothing to keep; denoise without noise, or the other way.
     """
     if task not in TASKS:
         raise unknown_name("--task", task, TASKS)
@@ -231,7 +231,10 @@ def read_task(
             if as_array
             else read_mask(Path(mask), whole, data.image_size, _resize_of(data))
         )
-    return task_of(config, task, pixels, painted, noise, strength)
+    found = task_of(config, task, pixels, painted, noise, strength)
+    if mask and painted is None:
+        raise InputError(f"--mask is for --task=inpaint and blend, not {task}: leave it out.")
+    return found
 
 
 def task_of(

@@ -4,7 +4,8 @@ WORKDIR/plan.json    what `plan --workdir=WORKDIR` found last
 """
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epath
@@ -14,24 +15,34 @@ from score_jax.training.goodput import seconds_per_step
 FILE_NAME = "plan.json"
 
 
-def foretold(workdir: epath.PathLike, rows: Iterable[Mapping[str, Any]]) -> str | None:
+def _printable(text: Any) -> str:
+    """A text from a file, without what a terminal would take for a command."""
+    return "".join(filter(str.isprintable, str(text)[:100]))
+
+
+def foretold(workdir: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> str | None:
     """Returns one line that compares the least time of a step with the measured one; None where either is unknown.
 
     Args:
-      workdir: of the training; its plan.json is read.
+      workdir: of the training; its plan.json and config.json are read. A plan of another batch is passed over.
       rows: lines of its runs.jsonl.
     """
-    measured, path = seconds_per_step(rows), epath.Path(workdir) / FILE_NAME
+    measured, folder = seconds_per_step(rows), epath.Path(workdir)
+    if not measured:
+        return None
     try:
-        plan = json.loads(path.read_text()) if path.exists() else {}
-        step = [row for row in plan.get("programs", []) if row["program"] == "train" and row["fits"]][-1]
-        least = max(step["floor_seconds"].values())
-        where, bound = f"{plan['chips']} chips ({plan['topology']})", step["bound_by"]
-    except (ValueError, KeyError, IndexError, AttributeError, TypeError):
+        plan, config = (json.loads((folder / name).read_text()) for name in (FILE_NAME, "config.json"))
+        step = [row for row in plan["programs"] if row["program"] == "train" and row["fits"]][-1]
+        if step["batch_size"] != config["training"]["batch_size"]:
+            return None
+        least = max(float(seconds) for seconds in step["floor_seconds"].values())
+        where = f"{int(plan['chips'])} chips ({_printable(plan['topology'])}), bound by {_printable(step['bound_by'])}"
+    except (OSError, ValueError, KeyError, IndexError, AttributeError, TypeError, OverflowError, RecursionError):
         return None
-    if measured is None:
+    if not 0 < least < math.inf:
         return None
+    devices = next((row["on"] for row in reversed(rows) if "on" in row), "unknown devices")
     return (
-        f"A step took {1e3 * measured:.4g} ms; `plan` foretold at least {1e3 * least:.4g} ms on {where}, bound by "
-        f"{bound}: {least / measured:.1%} of the greatest possible speed"
+        f"A step took {1e3 * measured:.4g} ms on {_printable(devices)}; `plan` foretold at least {1e3 * least:.4g} ms "
+        f"on {where}: {least / measured:.1%} of the greatest possible speed there"
     )

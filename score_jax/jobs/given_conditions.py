@@ -68,5 +68,17 @@ def given_conditions(given: Any, count: int) -> GivenConditions:
             raise InputError(f"{name} has shape {tuple(shape)}: expected a row for each sample, ({count}, ...).")
         if not any(jnp.issubdtype(dtype, kind) for kind in (jnp.number, jnp.bool_)):
             raise InputError(f"{name} is of type {dtype}: expected numbers, such as the embeddings of prompts.")
+        _check_range(name, leaf, dtype)
     on_host = jax.tree.map(lambda leaf: leaf if isinstance(leaf, np.ndarray) else np.asarray(leaf), given)
     return GivenConditions(on_host)
+
+
+def _check_range(name: str, array: Any, dtype: Any) -> None:
+    """Raises InputError where integers of 64 bits are more than the 32 that JAX keeps of them hold."""
+    kept = jax.dtypes.canonicalize_dtype(dtype)
+    if not jnp.issubdtype(dtype, jnp.integer) or kept == dtype or array.size == 0:
+        return
+    least, most = int(array.min()), int(array.max())
+    bounds = jnp.iinfo(kept)
+    if least < bounds.min or most > bounds.max:
+        raise InputError(f"{name} has values from {least} to {most}: JAX keeps {kept} of them, so give smaller ones.")

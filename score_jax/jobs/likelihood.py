@@ -130,12 +130,12 @@ def _dequantizing(experiment: Measured, dequantizer: Params | None) -> Callable[
     if not cuts_noise(experiment.likelihood):
         return functools.partial(_dequantized, dequantizer)
     process, half = experiment.in_continuous_time().process, half_level(experiment)
+    start = start_of(experiment)
 
     def of(keys, images, codec: Codec) -> tuple[Array, Array]:
         x0 = codec.encode(images)
-        noise, log_q = truncated_normal.draw(
-            keys, x0, process.noise_to_signal(jnp.asarray(start_of(experiment), x0.dtype)), half
-        )
+        std = process.noise_to_signal(jnp.asarray(start, x0.dtype))
+        noise, log_q = truncated_normal.draw(keys, x0, std, half)
         return x0 + noise, log_q + x0[0].size * codec.log_bin_width
 
     return of

@@ -114,12 +114,22 @@ def half_level(experiment: Measured) -> float:
 
 def start_of(experiment: Measured) -> float:
     """Returns the time at which the ODE starts: t_min, or where that is later and the noise is cut, the time at which
-    half a level is `truncated_normal.WIDTH` standard deviations of the noise."""
+    half a level is `truncated_normal.WIDTH` standard deviations of the noise.
+
+    Raises:
+      InputError: this is not before the end of the process.
+    """
     c, process = experiment.exact(), experiment.in_continuous_time().process
-    if not cuts_noise(c):
-        return c.t_min
-    with jax.ensure_compile_time_eval():
-        return max(c.t_min, float(process.time_at(jnp.asarray(half_level(experiment) / WIDTH))))
+    start = c.t_min
+    if cuts_noise(c):
+        with jax.ensure_compile_time_eval():
+            start = max(start, float(process.time_at(jnp.asarray(half_level(experiment) / WIDTH))))
+    if not start < process.t_max:
+        raise InputError(
+            f"The path of the likelihood would start at {start:g}, but the process ends at {process.t_max:g}: give a "
+            "smaller likelihood.t_min, and levels of images as they are in training."
+        )
+    return start
 
 
 def density_by_ode(experiment: Measured, *, closer: bool = False) -> Callable[..., Density]:

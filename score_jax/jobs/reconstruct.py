@@ -147,7 +147,9 @@ def summary(columns: Columns) -> dict[str, Any]:
     for name in ("psnr", "psnr_noised", "ssim", "lpips"):
         if name in columns:
             values = columns[name].astype(np.float64)
-            found |= {name: float(values.mean()), f"{name}_standard_error": float(values.std() / len(values) ** 0.5)}
+            found[name] = float(values.mean())
+            if len(values) > 1:
+                found[f"{name}_standard_error"] = float(values.std(ddof=1) / len(values) ** 0.5)
     if "codes" in columns:
         share = np.bincount(columns["codes"].ravel()) / columns["codes"].size
         used = share[share > 0]

@@ -39,7 +39,7 @@ class LogLikelihood:
         grid, so that it is mostly too large; NaN of adaptive steps.
       latent: x at t_max, the encoding of the example.
       nfe: evaluations of the model, each with its products with the Jacobian.
-      ok: False where the solve gave up.
+      ok: False where the solve gave up, or the result is not finite.
     """
 
     log_prob: Float[Array, "b"]
@@ -129,7 +129,8 @@ def log_prob(
     of_scale = x[0].size * jnp.log(after / before)
     terminal, integral = terminal_log_prob(latent), jnp.mean(parts, axis=1) + of_scale
     error = divergence.standard_error(parts, x[0].size)
-    return LogLikelihood(terminal + integral, terminal, integral, error, solved.error, latent, solved.nfe, solved.ok)
+    ok = solved.ok & jnp.isfinite(terminal + integral)  # a grid never gives up
+    return LogLikelihood(terminal + integral, terminal, integral, error, solved.error, latent, solved.nfe, ok)
 
 
 def truncation_bound(

@@ -6,6 +6,7 @@ WORKDIR/runs.jsonl    a line when a run begins, and one with each log line and c
 import dataclasses
 import itertools
 import json
+import math
 import secrets
 import time
 from collections.abc import Iterable, Mapping
@@ -87,9 +88,9 @@ def read_runs(folder: epath.PathLike) -> list[dict[str, Any]]:
     for line in path.read_bytes().splitlines() if path.exists() else []:
         try:
             row = json.loads(line)
-            if {"utc", "step", "seconds_in_steps", "run", "devices"} <= row.keys():
+            if row["run"] and all(math.isfinite(row[key]) for key in ("utc", "step", "seconds_in_steps", "devices")):
                 rows.append(row)
-        except (ValueError, AttributeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             continue
     return rows
 

@@ -27,6 +27,8 @@ RENEWED_SECONDS, LOST_SECONDS = 15.0, 60.0
 _OLD_SECONDS = 600.0
 """A last word from so long ago needs no waiting, whatever the clocks of two machines differ by."""
 _POLL_SECONDS = 0.5
+_LAST_WORD_SECONDS = 5.0
+"""For so long a word that is being written is waited for at the end."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +97,7 @@ class Lease:
         self._own = Writer.here()
         self._over = threading.Event()
         self._active = jax.process_index() == 0
+        self._renewing = threading.Thread(target=self._renew, daemon=True, name="score_jax lease")
 
     def __enter__(self) -> "Lease":
         """Takes it, as soon as no other has it.
@@ -110,10 +113,12 @@ class Lease:
         if (other := self._read_patiently()) is not None and not other.is_gone:
             self._wait_for(other)
         self._write()
-        threading.Thread(target=self._renew, daemon=True, name="score_jax lease").start()
+        self._renewing.start()
 
     def __exit__(self, *_) -> None:
         self._over.set()
+        if self._renewing.is_alive():  # a word that is being written would bring the file back
+            self._renewing.join(_LAST_WORD_SECONDS)
         with contextlib.suppress(Exception):  # a file that stays is found to be of a process that is gone
             if self._active and self._is_own(self._read()):
                 self._file.unlink()

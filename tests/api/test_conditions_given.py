@@ -113,6 +113,10 @@ def test_conditions_may_lie_in_a_file(tmp_path):
         (dict(conditions=np.float32(3)), "conditions has shape (): expected a row for each sample"),
         (dict(conditions=[["text"] * 40]), "conditions[0][0] is str: expected an array with a row"),
         (dict(conditions=np.array(["text"] * 40)), "conditions is of type <U4: expected numbers"),
+        (
+            dict(conditions=np.full(40, 2**40)),
+            "conditions has values from 1099511627776 to 1099511627776: JAX keeps int32",
+        ),
         (dict(conditions=np.zeros(40), labels=np.zeros(40, int)), "labels and conditions"),
         (dict(conditions=np.zeros(40), num_classes=3), "labels and conditions"),
     ],
@@ -127,6 +131,8 @@ def test_a_model_is_given_labels_or_conditions():
     how = dict(model=lambda x, t, given: x, process=VP)
     for changed, message in (
         (dict(labels=np.zeros(8, int), conditions=np.zeros(8)), "labels and conditions: the model is given one"),
+        (dict(labels=np.linspace(0, 2, 8)), "labels are of type float64: expected integers"),
+        (dict(labels=np.full(8, 2**40)), "labels are no integers of 32 bits"),
         (dict(conditions=np.zeros(7)), r"conditions has shape \(7,\)"),
     ):
         with pytest.raises(sj.InputError, match=message):

@@ -84,3 +84,18 @@ def test_what_cannot_be_is_refused():
         sj.bits_per_dim(score, PROCESS, IMAGES, dequantization="truncated_normal", truncation="bound")
     with pytest.raises(InputError, match="models of the pixels of images of 8 bits"):
         sj.log_prob(score, PROCESS, np.zeros((2, 3), np.float32), dequantization="truncated_normal")
+
+
+@pytest.mark.parametrize("process", [sj.VP(), sj.vp_chain("linear", 50)], ids=["VP", "chain"])
+def test_the_front_door_bounds_levels_under_every_process(process):
+    images = np.random.default_rng(0).integers(0, 256, (8, 2, 2, 1), np.uint8)
+    how = dict(dequantization="truncated_normal", divergence="exact", batch_size=8, sensitivity_batches=0)
+    how |= dict(control="grid", solver="adams", num_steps=32)
+    found = sj.bits_per_dim(lambda x, t: x, process, images, **how)
+    assert 7 < found.summary["bpd_ode_truncated_normal"] < 12
+
+
+def test_a_path_that_starts_after_the_end_is_refused():
+    images = np.zeros((4, 2, 2, 1), np.uint8)
+    with pytest.raises(InputError, match="would start at 2, but the process ends at 1"):
+        sj.bits_per_dim(lambda x, t: 0 * x, sj.VP(), images, t_min=2.0, control="grid")

@@ -49,12 +49,20 @@ def test_a_step_is_compared_with_what_was_foretold(tmp_path):
     rows += [row("b", 20.0, 0, 0.0), row("b", 40.0, 10, 20.0), row("b", 44.0, 50, 24.0)]  # compiled in its first line
     assert seconds_per_step(rows) == pytest.approx(0.1) and seconds_per_step(rows[:4]) is None
     assert foretold.foretold(tmp_path, rows) is None
-    step = {"program": "train", "fits": True, "floor_seconds": {"memory": 0.04, "links": 0.01}, "bound_by": "memory"}
+    (tmp_path / "config.json").write_text('{"training": {"batch_size": 8}}')
+    step = {"program": "train", "batch_size": 8, "fits": True, "bound_by": "memory"}
+    step["floor_seconds"] = {"memory": 0.04, "links": 0.01}
     plan = {"chips": 16, "topology": "v5e:4x4", "programs": [step | {"fits": False}, step]}
     (tmp_path / foretold.FILE_NAME).write_text(json.dumps(plan))
     said = foretold.foretold(tmp_path, rows)
     assert said is not None
     assert "took 100 ms" in said and "at least 40 ms on 16 chips (v5e:4x4), bound by memory: 40.0%" in said
-    for damaged in ("{", "[]", json.dumps(plan | {"programs": [{}]}), json.dumps(plan | {"programs": []})):
+    still = [*rows[:3], row("b", 40.0, 10, 20.0), row("b", 40.0, 50, 20.0)]
+    assert foretold.foretold(tmp_path, still) is None
+    floors = ({"a": "x"}, None, {"a": float("nan")}, {"a": -1.0}, {})
+    others = [plan | {"programs": [step | {"floor_seconds": floor}]} for floor in floors]
+    others.append(plan | {"programs": [step | {"batch_size": 512}]})  # of another batch
+    others += [plan | {"programs": [{}]}, plan | {"programs": []}]
+    for damaged in ("{", "[]", "[" * 100_000, *map(json.dumps, others)):
         (tmp_path / foretold.FILE_NAME).write_text(damaged)
         assert foretold.foretold(tmp_path, rows) is None

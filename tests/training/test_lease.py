@@ -95,3 +95,18 @@ def test_a_damaged_word_is_nobodys(tmp_path, text):
     (tmp_path / FILE_NAME).write_text(text)
     with Lease(tmp_path, wait=30.0) as lease:
         lease.check()
+
+
+def test_a_word_that_is_being_written_at_the_end_does_not_stay(tmp_path, monkeypatch):
+    writing, write = threading.Event(), Lease._write
+
+    def slowly(self):
+        writing.set()
+        time.sleep(0.2)
+        write(self)
+
+    with Lease(tmp_path) as lease:
+        monkeypatch.setattr(Lease, "_write", slowly)
+        assert writing.wait(5)  # the word of the thread that renews it
+    lease._renewing.join(5)
+    assert not (tmp_path / FILE_NAME).exists()
