@@ -19,7 +19,7 @@ from score_jax.jobs.draw_function import Draw, Labels, Range, drawing_of_functio
 from score_jax.jobs.drawing import Drawing, Request
 from score_jax.jobs.evaluate import each_reference, evaluate_drawing
 from score_jax.jobs.extractors import measured_by
-from score_jax.jobs.given_conditions import given_conditions
+from score_jax.jobs.given_conditions import given_conditions, labels_of_32_bits
 from score_jax.jobs.sample_features import Measure, roundings_of
 from score_jax.runtime.multihost import from_first_process
 from score_jax.runtime.sharding import make_mesh
@@ -226,7 +226,7 @@ def _labels(labels: Any, num_classes: int, num_samples: int, conditions: Any) ->
     if chosen.dtype.kind not in "iu" or chosen.min() < 0:
         found = f"{chosen.dtype} from {chosen.min():g}" if chosen.dtype.kind in "biuf" else str(chosen.dtype)
         raise InputError(f"labels are {found}: expected whole numbers from 0 on.")
-    return Labels(chosen=chosen)
+    return Labels(chosen=labels_of_32_bits(chosen))
 
 
 def _check_fits(draw: Any, value_range: Any, nowhere: bool) -> None:

@@ -20,6 +20,7 @@ from score_jax.jobs import likelihood
 from score_jax.jobs.compare import checked_images, open_word
 from score_jax.jobs.draw_function import Range, pixels_of
 from score_jax.jobs.function_model import LABEL, TimeConvention, function_model
+from score_jax.jobs.given_conditions import labels_of_32_bits
 from score_jax.jobs.likelihood import Likelihood
 from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.runtime.multihost import on_first_process
@@ -226,7 +227,7 @@ def _checked(labels: Any, count: int) -> np.ndarray | None:
     labels = np.asarray(labels)
     if labels.shape != (count,) or labels.dtype.kind not in "iu":
         raise InputError(f"labels are {labels.dtype} {labels.shape}: expected integers, one for each of {count}.")
-    return labels.astype(np.int32)
+    return labels_of_32_bits(labels)
 
 
 def _options(options: dict[str, Any]) -> Exact:

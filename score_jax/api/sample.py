@@ -15,7 +15,7 @@ from score_jax.builder.sampling import build_sampling
 from score_jax.errors import InputError, counted, plural
 from score_jax.jobs.draw_function import Range, pixels_of
 from score_jax.jobs.function_model import LABEL, TimeConvention, function_model
-from score_jax.jobs.given_conditions import GivenConditions, given_conditions
+from score_jax.jobs.given_conditions import GivenConditions, given_conditions, labels_of_32_bits
 from score_jax.jobs.sample import drawn_batches
 from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.runtime.parts import joined
@@ -160,10 +160,7 @@ def _given(labels: Any, conditions: Any, count: int) -> GivenConditions | None:
     given = np.asarray(labels)
     if not np.issubdtype(given.dtype, np.integer):
         raise InputError(f"labels are of type {given.dtype}: expected integers, the classes of the samples.")
-    narrowed = given.astype(np.int32)
-    if (narrowed != given).any():
-        raise InputError("labels are no integers of 32 bits: give the classes of the samples.")
-    return GivenConditions(narrowed)
+    return GivenConditions(labels_of_32_bits(given))
 
 
 def _drawn_by(

@@ -1,12 +1,10 @@
 """Weights of ConvNeXt V2, in the names of timm and of facebookresearch/ConvNeXt-V2."""
 
-import re
-
 import numpy as np
 
 from score_jax.convert.correspondence import CONV, LINEAR, SAME, Counterpart, StateDict
 from score_jax.convert.correspondence import Path as ParameterPath
-from score_jax.convert.scorers import Family, counted, known_as, shape_of
+from score_jax.convert.scorers import Family, known_as, number_of, renamed_by, shape_of
 from score_jax.errors import InputError
 from score_jax.models.scorers import convnext
 from score_jax.models.scorers.convnext import ConvNeXtV2
@@ -47,7 +45,7 @@ def table(path: ParameterPath) -> Counterpart:
 def _module(state: StateDict) -> ConvNeXtV2:
     """The network that has these tensors, by their shapes."""
     depths: list[int] = []
-    while depth := counted(state, f"stages.{len(depths)}.blocks.{{}}.conv_dw.weight"):
+    while depth := number_of(state, f"stages.{len(depths)}.blocks.{{}}.conv_dw.weight"):
         depths.append(depth)
     if not depths:
         raise InputError(f"The weights are no {_NETWORK}'s: stages.0.blocks.0.conv_dw.weight is missing.")
@@ -61,10 +59,7 @@ def _timm_names(state: StateDict) -> StateDict:
         return state
     found: dict[str, np.ndarray] = {}
     for name, tensor in state.items():
-        for pattern, theirs in _AUTHORS_NAMES.items():
-            name, changed = re.subn(f"^{pattern}", theirs, name)
-            if changed:
-                break
+        name = renamed_by(_AUTHORS_NAMES, name)
         found[name] = tensor.reshape(-1) if ".grn." in name else tensor
     return found
 

@@ -1,6 +1,7 @@
 """Networks that features are taken of and that are known by their architecture: files found, read and converted."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,16 @@ def shape_of(state: StateDict, name: str, axes: int, network: str) -> tuple[int,
     return shape
 
 
-def counted(state: StateDict, name: str) -> int:
+def renamed_by(patterns: Mapping[str, str], name: str) -> str:
+    """Returns a name with its beginning replaced by the first of the regular expressions that fits."""
+    for pattern, theirs in patterns.items():
+        found, changed = re.subn(f"^{pattern}", theirs, name)
+        if changed:
+            return found
+    return name
+
+
+def number_of(state: StateDict, name: str) -> int:
     """Returns how many tensors there are of a name with {} for their number."""
     count = 0
     while name.format(count) in state:

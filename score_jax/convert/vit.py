@@ -1,7 +1,7 @@
 """Weights of MAE's encoders and of SigLIP 2's towers of images, in the names of timm and of their authors' codes."""
 
+import functools
 import math
-import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from score_jax.convert.correspondence import LINEAR, SAME, Counterpart, StateDict
 from score_jax.convert.correspondence import Path as ParameterPath
 from score_jax.convert.fused import joined
-from score_jax.convert.scorers import Family, counted, known_as, shape_of
+from score_jax.convert.scorers import Family, known_as, number_of, renamed_by, shape_of
 from score_jax.errors import InputError
 from score_jax.models.scorers import vit
 from score_jax.models.scorers.vit import ViT
@@ -62,7 +62,7 @@ def _module(state: StateDict, network: str, pooled: bool) -> ViT:
     heads = _OTHER_HEADS.get(width, width // _HEAD_CHANNELS)
     if heads == 0 or width % heads:
         raise InputError(f"The weights are no {network}'s: a width of {width} does not split into {heads} heads.")
-    return ViT(side * vit.PATCH, width, counted(state, "blocks.{}.norm1.weight"), heads, hidden, pooled)
+    return ViT(side * vit.PATCH, width, number_of(state, "blocks.{}.norm1.weight"), heads, hidden, pooled)
 
 
 _SIGLIP_PARTS = tuple(f"self_attn.{part}_proj." for part in ("q", "k", "v"))
@@ -98,15 +98,13 @@ def _from_transformers(tower: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
             query, key_value = np.split(tensor, [len(tensor) // 3])
             found |= {f"attn_pool.q.{leaf}": query, f"attn_pool.kv.{leaf}": key_value}
             continue
-        for pattern, theirs in _SIGLIP_NAMES.items():
-            name, changed = re.subn(f"^{pattern}", theirs, name)
-            if changed:
-                break
+        name = renamed_by(_SIGLIP_NAMES, name)
         found[name] = tensor[None] if name == "pos_embed" else tensor
     return found
 
 
-MAE = Family(
+_family = functools.partial(Family, shapes_of=vit.parameter_shapes, table=table)
+MAE = _family(
     network="MAE",
     key="mae",
     where="mae_pretrain_vit_large.pth of https://github.com/facebookresearch/mae, or model.safetensors of "
@@ -114,12 +112,10 @@ MAE = Family(
     published="mae_vitl16",
     module_of=lambda state: _module(state, "MAE", False),
     name_of=lambda module: known_as(module, vit.MAE, "mae"),
-    shapes_of=vit.parameter_shapes,
-    table=table,
     renamed=lambda state: state,
     buffers=r"(decoder_|mask_token$)",
 )
-SIGLIP2 = Family(
+SIGLIP2 = _family(
     network="SigLIP 2",
     key="siglip2",
     where="model.safetensors of timm/vit_so400m_patch16_siglip_256.v2_webli or of google/siglip2-so400m-patch16-256 "
@@ -127,8 +123,6 @@ SIGLIP2 = Family(
     published="siglip2_vitso16",
     module_of=lambda state: _module(state, "SigLIP 2", True),
     name_of=lambda module: known_as(module, vit.SIGLIP2, "siglip2"),
-    shapes_of=vit.parameter_shapes,
-    table=table,
     renamed=_siglip_names,
     buffers=r"embeddings\.position_ids$",
 )

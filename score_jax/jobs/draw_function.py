@@ -56,7 +56,7 @@ class Labels:
     def of(self, seed: int, indices: Int[np.ndarray, "b"]) -> Int[np.ndarray, "b"]:
         """Of samples of these indices."""
         if self.chosen is not None:
-            return self.chosen[indices].astype(np.int32)
+            return self.chosen[indices]
         label = jnp.int32(BALANCED_LABELS if self.balanced else RANDOM_LABEL)
         drawn = labels_of(jax.random.key(seed), jnp.asarray(indices), self.num_classes, label)
         return np.asarray(drawn, np.int32)

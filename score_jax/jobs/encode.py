@@ -41,7 +41,7 @@ class Coder:
     params: Params
 
     def _carry(self, x, batch: Mapping[str, Array], t0: float, t1: float) -> Solved:
-        process = self.experiment.process
+        process, c = self.experiment.process, self.experiment.exact()
         assert isinstance(process, GaussianProcess)
         return integrate_drift(
             self.experiment.predictor(self.params),
@@ -51,7 +51,7 @@ class Coder:
             t1,
             self.experiment.ode(),
             conditions=self.experiment.conditions(self.params, batch),
-            variables=variables_of(self.experiment.exact(), self.experiment.exact().t_min),
+            variables=variables_of(c, c.t_min),
         )
 
     def encode(self, x: Float[Array, "b h w c"], batch: Mapping[str, Array]) -> Solved:

@@ -10,7 +10,7 @@ from typing import Any
 
 from etils import epath
 
-from score_jax.training.goodput import seconds_per_step
+from score_jax.training.goodput import goodput, seconds_per_step
 
 FILE_NAME = "plan.json"
 
@@ -27,8 +27,8 @@ def foretold(workdir: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> str 
       workdir: of the training; its plan.json and config.json are read. A plan of another batch is passed over.
       rows: lines of its runs.jsonl.
     """
-    measured, folder = seconds_per_step(rows), epath.Path(workdir)
-    if not measured:
+    measured, cost, folder = seconds_per_step(rows), goodput(rows), epath.Path(workdir)
+    if not measured or cost is None:
         return None
     try:
         plan, config = (json.loads((folder / name).read_text()) for name in (FILE_NAME, "config.json"))
@@ -41,8 +41,7 @@ def foretold(workdir: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> str 
         return None
     if not 0 < least < math.inf:
         return None
-    devices = next((row["on"] for row in reversed(rows) if "on" in row), "unknown devices")
     return (
-        f"A step took {1e3 * measured:.4g} ms on {_printable(devices)}; `plan` foretold at least {1e3 * least:.4g} ms "
-        f"on {where}: {least / measured:.1%} of the greatest possible speed there"
+        f"A step took {1e3 * measured:.4g} ms on {_printable(cost.devices)}; `plan` foretold at least "
+        f"{1e3 * least:.4g} ms on {where}: {least / measured:.1%} of the greatest possible speed there"
     )

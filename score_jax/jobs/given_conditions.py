@@ -73,6 +73,18 @@ def given_conditions(given: Any, count: int) -> GivenConditions:
     return GivenConditions(on_host)
 
 
+def labels_of_32_bits(labels: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+    """Returns labels (n,) in the type that models are given.
+
+    Raises:
+      InputError: they do not fit into it.
+    """
+    narrowed = labels.astype(np.int32)
+    if (narrowed != labels).any():
+        raise InputError("labels are no integers of 32 bits: give the classes of the samples.")
+    return narrowed
+
+
 def _check_range(name: str, array: Any, dtype: Any) -> None:
     """Raises InputError where integers of 64 bits are more than the 32 that JAX keeps of them hold."""
     kept = jax.dtypes.canonicalize_dtype(dtype)

@@ -156,11 +156,8 @@ def by_ode(experiment: Measured, dequantizer: Params | None, *, closer: bool = F
     and are named so.
     """
     c, codec, of_x0 = experiment.exact(), experiment.codec, density_by_ode(experiment, closer=closer)
-    dim, name, dequantized = (
-        math.prod(codec.shape(experiment.image_shape)),
-        bits_name(codec),
-        _dequantizing(experiment, dequantizer),
-    )
+    dim, name = math.prod(codec.shape(experiment.image_shape)), bits_name(codec)
+    dequantized = _dequantizing(experiment, dequantizer)
 
     def measure(params: Params, keys, batch):
         coder, density = experiment.codec_with(params), of_x0(params, keys, batch)

@@ -277,10 +277,8 @@ def table(result: dict[str, Any]) -> str:
     """Returns the plan as lines for a reader; sizes are per device."""
     parts = result["chip"].get("devices", 1)  # absent in plans from before TPU7x
     of_devices = f", {parts} devices each, whose sizes these are" if parts > 1 else ""
-    gib, lines = (
-        2**30,
-        [f"{counted(result['chips'], 'chip')} ({result['topology']}){of_devices}, {result['effort']} compilation"],
-    )
+    chips = counted(result["chips"], "chip")
+    gib, lines = 2**30, [f"{chips} ({result['topology']}){of_devices}, {result['effort']} compilation"]
     if "parameters_bytes" in result:
         lines.append(
             f"all stages stay in memory: {result['parameters_bytes'] / gib:.2f} GiB of parameters on each chip"

@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
+from score_jax.arrays import keys_per_example, normal_per_example
 from score_jax.builder import Experiment
 from score_jax.convert.lpips import load_lpips
 from score_jax.data.latent_records import load_facts, open_latents
@@ -47,8 +48,7 @@ NOISE = 0.3
 
 def _noised(z: Float[Array, "b h w c"], index: Int[Array, "b"]) -> Float[Array, "b h w c"]:
     """Latents with noise of `NOISE` of each example's standard deviation; the noise is that of the example's index."""
-    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(index)
-    eps = jax.vmap(lambda key: jax.random.normal(key, z.shape[1:], z.dtype))(keys)
+    eps = normal_per_example(keys_per_example(jax.random.key(0), index), z)
     return z + NOISE * jnp.std(z, axis=(1, 2, 3), keepdims=True) * eps
 
 

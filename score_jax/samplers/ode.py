@@ -29,6 +29,7 @@ SOLVERS = {
     "bosh3": diffrax.Bosh3,
     "kvaerno5": diffrax.Kvaerno5,
 }
+EXPLICIT = tuple(name for name in SOLVERS if name != "kvaerno5")
 CONTROLS = ("example", "batch")
 ADAMS = "adams"
 """Beside `SOLVERS`, for steps of one length alone."""
@@ -70,6 +71,11 @@ class AdaptiveODE:
             raise unknown_name("step control", self.control, CONTROLS)
 
 
+def _check_explicit(solver: str, known: tuple[str, ...]) -> None:
+    if solver not in known:
+        raise unknown_name("ODE solver on a grid", solver, known)
+
+
 @dataclasses.dataclass(frozen=True)
 class GridODE:
     """An explicit Runge-Kutta solver on a grid: no step depends on the data, on its neighbours or on rounding.
@@ -88,9 +94,7 @@ class GridODE:
     differentiable: bool = False
 
     def __post_init__(self):
-        explicit = {name for name in SOLVERS if name != "kvaerno5"}
-        if self.solver not in explicit:
-            raise unknown_name("ODE solver on a grid", self.solver, explicit)
+        _check_explicit(self.solver, EXPLICIT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,9 +115,7 @@ class EvenODE:
     differentiable: bool = False
 
     def __post_init__(self):
-        explicit = {ADAMS} | {name for name in SOLVERS if name != "kvaerno5"}
-        if self.solver not in explicit:
-            raise unknown_name("ODE solver on a grid", self.solver, explicit)
+        _check_explicit(self.solver, (ADAMS, *EXPLICIT))
         if self.num_steps < 1:
             raise InputError(f"{self.num_steps} steps of an ODE solve: give at least one.")
 

@@ -97,7 +97,7 @@ def read_runs(folder: epath.PathLike) -> list[dict[str, Any]]:
 
 def goodput(rows: Iterable[Mapping[str, Any]]) -> Goodput | None:
     """Returns what the lines of runs.jsonl say together; None without a line."""
-    runs = [list(of_run) for _, of_run in itertools.groupby(rows, key=lambda row: row["run"])]
+    runs = _by_run(rows)
     if not runs:
         return None
     starts = [float(run[0]["step"]) for run in runs[1:]] + [float("inf")]
@@ -115,12 +115,16 @@ def goodput(rows: Iterable[Mapping[str, Any]]) -> Goodput | None:
 
 def seconds_per_step(rows: Iterable[Mapping[str, Any]]) -> float | None:
     """Returns the mean time of a step in the last run, without its first line, in whose steps programs are compiled."""
-    last = [list(of_run) for _, of_run in itertools.groupby(rows, key=lambda row: row["run"])][-1:]
-    if not last or len(last[0]) < 3:
+    runs = _by_run(rows)
+    if not runs or len(runs[-1]) < 3:
         return None
-    first, end = last[0][1], last[0][-1]
+    first, end = runs[-1][1], runs[-1][-1]
     steps = end["step"] - first["step"]
     return (end["seconds_in_steps"] - first["seconds_in_steps"]) / steps if steps > 0 else None
+
+
+def _by_run(rows: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    return [list(of_run) for _, of_run in itertools.groupby(rows, key=lambda row: row["run"])]
 
 
 def _seconds_to(run: list[Mapping[str, Any]], step: float) -> float:

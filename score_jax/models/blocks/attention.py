@@ -1,4 +1,4 @@
-"""Self-attention over the pixels of an image."""
+"""Attention, of tokens and over the pixels of an image."""
 
 from typing import Any
 
@@ -33,6 +33,18 @@ def attend(
     logits = jnp.einsum("bnhd,bmhd->bhnm", q, k) / q.shape[-1] ** 0.5
     weights = jax.nn.softmax(logits if mask is None else jnp.where(mask, logits, -jnp.inf))
     return jnp.einsum("bhnm,bmhd->bnhd", weights, v)
+
+
+def self_attention(x: Float[Array, "b n c"], heads: int) -> Float[Array, "b n c"]:
+    """Attention of tokens to all of them, as vision transformers have it, within a compact module.
+
+    Its layers are "qkv", whose channels are those of the queries, then of the keys, then of the values, and
+    "attention_out".
+    """
+    qkv = nn.Dense(3 * x.shape[-1], name="qkv")(x)
+    q, k, v = rearrange(qkv, "b n (qkv heads d) -> qkv b n heads d", qkv=3, heads=heads)
+    attended = rearrange(attend(q, k, v), "b n heads d -> b n (heads d)")
+    return nn.Dense(x.shape[-1], name="attention_out")(attended)
 
 
 class PixelAttention(nn.Module):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from jaxtyping import Array, Float, PyTree
 
-from score_jax.models.blocks.attention import attend
+from score_jax.models.blocks.attention import self_attention
 from score_jax.models.blocks.layer_norm import layer_norm
 from score_jax.typing import Image
 
@@ -41,10 +41,7 @@ class _Block(nn.Module):
     @nn.compact
     def __call__(self, x: Tokens) -> Tokens:
         width = x.shape[-1]
-        qkv = nn.Dense(3 * width, name="qkv")(_norm("norm_1")(x))
-        q, k, v = rearrange(qkv, "b n (qkv heads d) -> qkv b n heads d", qkv=3, heads=self.heads)
-        attended = rearrange(attend(q, k, v), "b n heads d -> b n (heads d)")
-        x = x + self._scaled("scale_1", nn.Dense(width, name="attention_out")(attended))
+        x = x + self._scaled("scale_1", self_attention(_norm("norm_1")(x), self.heads))
         hidden = nn.Dense(hidden_channels(width, self.swiglu), name="hidden")(_norm("norm_2")(x))
         if self.swiglu:
             gate, value = jnp.split(hidden, 2, axis=-1)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from jaxtyping import Array, Float, PyTree
 
-from score_jax.models.blocks.attention import attend
+from score_jax.models.blocks.attention import attend, self_attention
 from score_jax.models.blocks.layer_norm import layer_norm
 from score_jax.typing import Image
 
@@ -35,11 +35,7 @@ class _Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Tokens) -> Tokens:
-        width = x.shape[-1]
-        qkv = nn.Dense(3 * width, name="qkv")(_norm("norm_1")(x))
-        q, k, v = rearrange(qkv, "b n (qkv heads d) -> qkv b n heads d", qkv=3, heads=self.heads)
-        attended = rearrange(attend(q, k, v), "b n heads d -> b n (heads d)")
-        x = x + nn.Dense(width, name="attention_out")(attended)
+        x = x + self_attention(_norm("norm_1")(x), self.heads)
         return x + _layers(_norm("norm_2")(x), self.hidden, self.tanh)
 
 
