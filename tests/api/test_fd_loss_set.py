@@ -1,5 +1,6 @@
 """The set of FD-loss through the front door and the verbs: six distances of one drawing, the mean of their ratios."""
 
+import dataclasses
 import inspect
 import json
 
@@ -13,7 +14,7 @@ from score_jax.cli import main as cli
 from score_jax.errors import InputError
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.protocols import PROTOCOLS, SETS
-from score_jax.jobs.extractors import NETWORKS, Network
+from score_jax.jobs.extractors import NETWORKS
 from tiny import checked
 
 SHAPE = (6, 6, 3)
@@ -39,7 +40,7 @@ def small_networks(monkeypatch):
             named = "" if name == "inception" else f"{name.removesuffix('_224')}_other"
             return FeatureExtractor(named, apply, lambda x: x.astype(jnp.float32), identity=f"identity {found}")
 
-        return Network("none", find, extractor, lambda found: "")
+        return dataclasses.replace(NETWORKS[name], find=find, extractor=extractor, warning=lambda found: "")
 
     for place, name in enumerate(NETWORKS):
         monkeypatch.setitem(NETWORKS, name, network(name, place))

@@ -1,5 +1,6 @@
 """`fid A B`: any two kinds of things that hold images or statistics, and what may not be compared."""
 
+import dataclasses
 import json
 import pickle
 
@@ -15,7 +16,7 @@ from score_jax.convert.dinov2 import random_state
 from score_jax.evaluation import feature_set
 from score_jax.evaluation.features import FeatureExtractor
 from score_jax.evaluation.resize import resize
-from score_jax.jobs.extractors import NETWORKS, Network
+from score_jax.jobs.extractors import NETWORKS
 from score_jax.models.scorers.dinov2 import DINOv2
 from score_jax.models.scorers.vgg16 import VGG16Hidden
 from tiny import checked
@@ -43,8 +44,8 @@ def as_inception(monkeypatch):
 
         return FeatureExtractor("", apply, prepare, identity="abc", logits=lambda rows, biased: 9 * rows)
 
-    network = Network("none", lambda path, *, allow_other: None, extractor, lambda found: "")
-    monkeypatch.setitem(NETWORKS, "inception", network)
+    network = {"find": lambda path, *, allow_other: None, "extractor": extractor, "warning": lambda found: ""}
+    monkeypatch.setitem(NETWORKS, "inception", dataclasses.replace(NETWORKS["inception"], **network))
 
 
 def run(*arguments):

@@ -1,5 +1,6 @@
 """`evaluate --sampler` and `likelihood --model`: verbs of a function that the user names."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 import score_jax as sj
 from score_jax.evaluation.features import plain_features
-from score_jax.jobs import extractors
+from score_jax.jobs.extractors import NETWORKS
 from score_jax.runtime.exit_codes import STOPPED
 from tiny import checked, here
 
@@ -83,8 +84,9 @@ def test_an_evaluation_is_that_of_python_and_goes_on_where_it_was_stopped(folder
 
 def test_several_protocols_measure_one_drawing(folder, monkeypatch, capsys):
     """Three evaluators, of which one rounds and one sees otherwise; each with its own reference."""
-    means = extractors.Network("", lambda *_, **__: None, lambda *_: plain_features("", of_a_user_means), lambda _: "")
-    monkeypatch.setitem(extractors.NETWORKS, "inception", means)
+    features = {"extractor": lambda *_: plain_features("", of_a_user_means), "warning": lambda _: ""}
+    means = dataclasses.replace(NETWORKS["inception"], find=lambda *_, **__: None, **features)
+    monkeypatch.setitem(NETWORKS, "inception", means)
     several = ("evaluate", "--sampler=of_a_user:draw", "--num_samples=24", "--batch_size=1", "--workdir=several")
     assert here(*several, "--protocol=edm,jax_fid,adm", "--reference=real.npz,real.npz,real.npz") == 0
     said = capsys.readouterr().out
