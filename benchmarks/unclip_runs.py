@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,8 @@ SCALES = (1.0, 2.0, 3.0, 4.0)
 PRIOR_SCALES = (1.0, 2.0, 4.0)
 """Of the prior's guidance, with the decoder's best."""
 _SPREAD_CAPTIONS, _SPREAD_IMAGES = 8, 32
-_NAMES = ("clip", "prior", "autoregressive", "decoder", "upsampler")
+NAMES = ("clip", "prior", "autoregressive", "decoder", "upsampler")
+"""The runs of a stack."""
 _DRAWN, _EDITED = 192, 32
 """Captions of each sweep, of held-out combinations, and images that are edited."""
 
@@ -105,7 +107,8 @@ def _captions(product: Product, split: str, count: int) -> list[str]:
     return [source.caption(i) for i in range(min(count, len(source)))]
 
 
-def _prompts(product: Product, name: str, captions: list[str]) -> str:
+def prompts_file(product: Product, name: str, captions: list[str]) -> str:
+    """Writes captions into a file that `sample --prompts` reads, a line each; returns its path."""
     file = product.out / f"{name}.txt"
     file.write_text("\n".join(captions) + "\n")
     return str(file.absolute())
@@ -119,30 +122,30 @@ def _stack(
     words = [f"--config.cascade.stage{i}.workdir={run}" for i, run in enumerate(runs, start=1)]
     words += [f"--config.cascade.stage1.guidance.scale={prior_scale}"]
     words += [f"--config.cascade.stage2.guidance.scale={scale}"]
-    words += [f"--prompts={_prompts(product, name, captions)}", f"--config.sampling.num_samples={len(captions)}"]
+    words += [f"--prompts={prompts_file(product, name, captions)}", f"--config.sampling.num_samples={len(captions)}"]
     own = ("--config=configs/unclip/small_cascade.py", f"--workdir={folder}", "--config.sampling.batch_size=96")
     product(f"sample_{name}", "sample", *own, *words)
     return np.load(folder / "samples.npz")["arr_0"]
 
 
-def _embeddings(
+def prior_embeddings(
     product: Product, name: str, captions: list[str], scale: float, count: int, prior: str = "prior"
 ) -> np.ndarray:
     """Embeddings (n, d) that a prior draws, each of the next caption."""
     out, run = product.folder("embeddings") / name, product.folder(prior)
-    words = (f"--guidance.scale={scale}", f"--prompts={_prompts(product, name, captions)}", f"--out={out}")
+    words = (f"--guidance.scale={scale}", f"--prompts={prompts_file(product, name, captions)}", f"--out={out}")
     own = (f"--config.sampling.num_samples={count}", "--config.sampling.batch_size=64")
     product(f"sample_{name}", "sample", f"--workdir={run}", *words, *own)
     return np.load(out / "samples.npz")["arr_0"].reshape(count, -1)
 
 
-def _decoder(product: Product) -> Decoder:
+def decoder_at(product: Product) -> Decoder:
     """The decoder and its CLIP, asked directly: for embeddings that no command draws."""
     model = trained_of(product.folder("decoder"))
     return decoder_of(model.experiment, model.params, model.mesh)
 
 
-def _images_of(decoder: Decoder, scale: float, embeddings: Embeddings, ids: np.ndarray) -> np.ndarray:
+def images_of(decoder: Decoder, scale: float, embeddings: Embeddings | np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Images of 16 x 16 of these embeddings and captions, with guidance."""
     config = ConfigDict(decoder.experiment.config.to_dict())
     config.guidance.scale = scale
@@ -151,7 +154,7 @@ def _images_of(decoder: Decoder, scale: float, embeddings: Embeddings, ids: np.n
     return draw_samples(own, decoder.params, decoder.mesh, indices, batch_size=96, seed=0, given=given).images
 
 
-def _enlarged(product: Product, name: str, images: np.ndarray) -> np.ndarray:
+def enlarged(product: Product, name: str, images: np.ndarray) -> np.ndarray:
     """Images of 16 x 16 by the upsampler."""
     out = product.folder("enlarged") / name
     write_arrays(out / "small.npz", {"arr_0": images})
@@ -160,13 +163,13 @@ def _enlarged(product: Product, name: str, images: np.ndarray) -> np.ndarray:
     return np.load(out / "samples.npz")["arr_0"]
 
 
-def _spread(groups: np.ndarray) -> float:
+def spread_within(groups: np.ndarray) -> float:
     """Root mean square deviation within captions, of embeddings (captions, images, d) over their length."""
     directions = groups / np.linalg.norm(groups, axis=-1, keepdims=True)
     return float(np.sqrt(directions.var(axis=1).mean()))
 
 
-def _by_caption(drawn: np.ndarray, captions: int) -> np.ndarray:
+def by_caption(drawn: np.ndarray, captions: int) -> np.ndarray:
     """Embeddings (captions, images, d) of those of one caption after another in turn."""
     return drawn.reshape(-1, captions, drawn.shape[-1]).swapaxes(0, 1)
 
@@ -207,13 +210,19 @@ def _likeness(decoder: Decoder, sets: dict[float, np.ndarray], captions: list[st
     return found
 
 
-def train(product: Product) -> dict[str, float]:
-    """The four models, each in its workdir; returns their seconds."""
-    clip = (f"--config.training.clip={product.folder('clip')}",)
-    return {
-        name: product.train(name, f"configs/unclip/small_{name}.py", *(() if name in ("clip", "upsampler") else clip))
-        for name in _NAMES
-    }
+def train(product: Product, words: Mapping[str, Sequence[str]] | None = None) -> dict[str, float]:
+    """The five models, each in its workdir; returns their seconds.
+
+    Args:
+      product: what runs them.
+      words: further ones of each command, by name; "" are those of every command.
+    """
+    words, clip = words or {}, f"--config.training.clip={product.folder('clip')}"
+    found = {}
+    for name in NAMES:
+        own = [*words.get("", ()), *words.get(name, ())] + ([] if name in ("clip", "upsampler") else [clip])
+        found[name] = product.train(name, f"configs/unclip/small_{name}.py", *own)
+    return found
 
 
 def retrieval(product: Product) -> dict[str, float]:
@@ -236,9 +245,9 @@ def _edits(
     pair = pair_of(decoder, *(np.stack([row[name] for row in rows]) for name in ("image", "shown")))
     source = open_split(decoder.experiment.config, "train_split")
     of_training = np.asarray(decoder.embed(np.stack([source[i]["shown"] for i in range(1024)])))
-    found = unclip_edits.measure(decoder, pair, captions, of_training, functools.partial(_enlarged, product))
+    found = unclip_edits.measure(decoder, pair, captions, of_training, functools.partial(enlarged, product))
     two = Pair(pair.images[:2], pair.z[:2], pair.latents[:2])
-    return found, unclip_edits.path(decoder, two, functools.partial(_enlarged, product))
+    return found, unclip_edits.path(decoder, two, functools.partial(enlarged, product))
 
 
 def stack(product: Product) -> Stack:
@@ -260,19 +269,19 @@ def stack(product: Product) -> Stack:
     source = open_split(config, "eval_split")
     rows = [source[i] for i in range(len(captions))]
     shown, ids = (np.stack([row[name] for row in rows]) for name in ("shown", "tokens"))
-    decoder = _decoder(product)
-    of_real = _images_of(decoder, best, decoder.embed(shown), ids)
-    of_text = _images_of(decoder, best, decoder.embed_texts(captions), ids)
-    images |= {"real": shown, "of_real": _enlarged(product, "of_real", of_real)}
-    images["of_text"] = _enlarged(product, "of_text", of_text)
-    images["upsampled"] = _enlarged(product, "real", np.stack([row["image"] for row in rows]))
+    decoder = decoder_at(product)
+    of_real = images_of(decoder, best, decoder.embed(shown), ids)
+    of_text = images_of(decoder, best, decoder.embed_texts(captions), ids)
+    images |= {"real": shown, "of_real": enlarged(product, "of_real", of_real)}
+    images["of_text"] = enlarged(product, "of_text", of_text)
+    images["upsampled"] = enlarged(product, "real", np.stack([row["image"] for row in rows]))
     named, real = _real_groups(decoder)
     spreads = {}
     for s in PRIOR_SCALES:
-        drawn = _embeddings(product, f"spread_{s:g}", named, s, len(named) * _SPREAD_IMAGES)
-        spreads[s] = _spread(_by_caption(drawn, len(named))) / _spread(real)
+        drawn = prior_embeddings(product, f"spread_{s:g}", named, s, len(named) * _SPREAD_IMAGES)
+        spreads[s] = spread_within(by_caption(drawn, len(named))) / spread_within(real)
     autoregressive = _stack(product, "autoregressive", captions, best, 1.0, "autoregressive")
-    drawn = _embeddings(product, "spread_ar", named, 1.0, len(named) * _SPREAD_IMAGES, "autoregressive")
+    drawn = prior_embeddings(product, "spread_ar", named, 1.0, len(named) * _SPREAD_IMAGES, "autoregressive")
     images["autoregressive"] = autoregressive
     whole = images[f"scale_{best:g}"]
     likeness = _likeness(decoder, {s: images[f"scale_{s:g}"] for s in SCALES}, captions)
@@ -290,7 +299,7 @@ def stack(product: Product) -> Stack:
         upsampled=share_right(images["upsampled"], captions),
         spread=spreads,
         by_autoregressive=share_right(autoregressive, captions),
-        autoregressive_spread=_spread(_by_caption(drawn, len(named))) / _spread(real),
+        autoregressive_spread=spread_within(by_caption(drawn, len(named))) / spread_within(real),
         bits_per_code=_bits(product),
         edits=edited,
         likeness=likeness,

@@ -44,6 +44,9 @@ make celebahq1024 configs/score_sde/ve/celebahq_ncsnpp_continuous.py v5e:2x4 --p
 make ldm_cin256 configs/ldm/cin.py v5e:4x4 --programs=train "${lean[@]}"
 make ldm_text2img_1p4b configs/ldm/text2img_1p4b.py v5e:4x4 --programs=train "${lean[@]}" \
   --config.training.batch_size=688 # the paper's 680 is no multiple of 16
+for part in clip prior decoder; do # the batches of the configs
+  make "unclip_$part" "configs/unclip/paper_$part.py" v5e:8x8 --programs=train --config.training.fsdp=0 --effort=quick
+done
 for chip in v5e:2x4 v5p:2x2x2 v6e:2x4; do # the same eight chips of three kinds
   make "cifar10_ncsnpp_likelihood_${chip%%:*}" configs/score_sde/ve/cifar10_ncsnpp_continuous.py "$chip" \
     --programs=likelihood --effort=quick

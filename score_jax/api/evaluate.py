@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Int, UInt8
 
+from score_jax.api.arguments import check_counts, class_labels
 from score_jax.api.stopping import stoppable
-from score_jax.builder.options import Values
 from score_jax.data.sources import in_memory
 from score_jax.errors import InputError, quoted
 from score_jax.evaluation.features import FeatureExtractor
@@ -19,7 +19,7 @@ from score_jax.jobs.draw_function import Draw, Labels, Range, drawing_of_functio
 from score_jax.jobs.drawing import Drawing, Request
 from score_jax.jobs.evaluate import each_reference, evaluate_drawing
 from score_jax.jobs.extractors import measured_by
-from score_jax.jobs.given_conditions import given_conditions, labels_of_32_bits
+from score_jax.jobs.given_conditions import given_conditions
 from score_jax.jobs.sample_features import Measure, roundings_of
 from score_jax.runtime.multihost import from_first_process
 from score_jax.runtime.sharding import make_mesh
@@ -101,7 +101,7 @@ def evaluate(
     >>> sj.evaluate(draw, reference=real, num_samples=64, protocol=None, features=means)["fid_features"] < 0.05
     True
     """
-    _check(num_samples=num_samples, batch_size=batch_size, seed=seed)
+    check_counts(num_samples=num_samples, batch_size=batch_size, seed=seed)
     _check_fits(draw, value_range, save_samples and workdir is None)
     several, names = _names(protocol)
     chosen = measured_by(names, features, weights or {}, allow_other=allow_other_weights)
@@ -153,7 +153,7 @@ def compare(
     >>> sj.compare(one, other, protocol=None, features=means)["fid_means"] < 0.05
     True
     """
-    _check(batch_size=batch_size)
+    check_counts(batch_size=batch_size)
     ((chosen, extractor),) = measured_by([protocol], features, weights or {}, allow_other=allow_other_weights)
     one, other = (_side(images, chosen, extractor, 3, data_dir) for images in (generated, real))
     fresh = None if held_out is None else _side(held_out, chosen, extractor, 3, data_dir)
@@ -197,11 +197,6 @@ def _side(images: Any, protocol: Protocol, extractor: FeatureExtractor, channels
     return Side(source.name, None, source)
 
 
-def _check(**counts: int) -> None:
-    for name, value in counts.items():
-        Values(least=0 if name == "seed" else 1, most=2**32 - 1 if name == "seed" else None).check(name, value)
-
-
 def _labels(labels: Any, num_classes: int, num_samples: int, conditions: Any) -> Labels:
     """What samples are asked for.
 
@@ -220,13 +215,10 @@ def _labels(labels: Any, num_classes: int, num_samples: int, conditions: Any) ->
         return Labels(num_classes, balanced=True)
     if num_classes:
         raise InputError("labels and num_classes: give labels of your own, or num_classes for random ones.")
-    if np.shape(labels) != (num_samples,):
-        raise InputError(f"labels have shape {np.shape(labels)}: expected one for each sample, ({num_samples},).")
-    chosen = np.asarray(labels)
-    if chosen.dtype.kind not in "iu" or chosen.min() < 0:
-        found = f"{chosen.dtype} from {chosen.min():g}" if chosen.dtype.kind in "biuf" else str(chosen.dtype)
-        raise InputError(f"labels are {found}: expected whole numbers from 0 on.")
-    return Labels(chosen=labels_of_32_bits(chosen))
+    chosen = class_labels(labels, num_samples)
+    if chosen.min() < 0:
+        raise InputError(f"labels are from {chosen.min()} on: expected whole numbers from 0 on.")
+    return Labels(chosen=chosen)
 
 
 def _check_fits(draw: Any, value_range: Any, nowhere: bool) -> None:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from score_jax.api.arguments import class_labels, over_devices
 from score_jax.api.stopping import stoppable
 from score_jax.builder.likelihood_options import LIKELIHOODS, Exact
 from score_jax.builder.options import make_method
@@ -20,7 +21,6 @@ from score_jax.jobs import likelihood
 from score_jax.jobs.compare import checked_images, open_word
 from score_jax.jobs.draw_function import Range, pixels_of
 from score_jax.jobs.function_model import LABEL, TimeConvention, function_model
-from score_jax.jobs.given_conditions import labels_of_32_bits
 from score_jax.jobs.likelihood import Likelihood
 from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.runtime.multihost import on_first_process
@@ -94,12 +94,11 @@ def log_prob(
     x = np.asarray(x)
     if x.ndim < 2 or not len(x) or x.dtype.kind != "f":
         raise InputError(f"x is {x.dtype} {x.shape}: expected floats (n, ...), one row an example.")
-    devices = jax.device_count()
-    size = -(-(batch_size or len(x)) // devices) * devices
+    size = over_devices(batch_size, len(x), jax.device_count())
     rows = x if x.ndim == 4 else x.reshape(len(x), 1, 1, -1)  # as data of no image's shape are
     c = _options({"batch_size": size, "sensitivity_batches": 0} | options)
     asked = _Asked(model, process, output, time, x.shape[1:], Numbers(), labels is not None, c)
-    found, _ = _measured(asked, in_memory(rows, _checked(labels, len(x)), "x"), None)
+    found, _ = _measured(asked, in_memory(rows, None if labels is None else class_labels(labels, len(x)), "x"), None)
     each = {name: found.columns[name].mean(axis=1) for name in ("log_prob", "prior_log_prob", "divergence")}
     error = found.columns["probe_standard_error"].mean(axis=1)
     missed = found.columns["solver_error"].mean(axis=1)
@@ -206,7 +205,7 @@ def _images(images: Any, labels: np.ndarray | None, num_classes: int, data_dir: 
         if num_classes:
             raise InputError("num_classes is for data sets that have labels: give the labels of images in memory.")
         images = checked_images(images)
-        return in_memory(images, _checked(labels, len(images)))
+        return in_memory(images, None if labels is None else class_labels(labels, len(images)))
     if labels is not None:
         raise InputError("labels are for images in memory: of a data set with labels give num_classes.")
     sizes: set[tuple[int, ...]] = set()
@@ -218,16 +217,6 @@ def _images(images: Any, labels: np.ndarray | None, num_classes: int, data_dir: 
         return pixels
 
     return open_word(str(images), of_one_size, data_dir).with_labels_of(num_classes)
-
-
-def _checked(labels: Any, count: int) -> np.ndarray | None:
-    """Labels (n,) in int32."""
-    if labels is None:
-        return None
-    labels = np.asarray(labels)
-    if labels.shape != (count,) or labels.dtype.kind not in "iu":
-        raise InputError(f"labels are {labels.dtype} {labels.shape}: expected integers, one for each of {count}.")
-    return labels_of_32_bits(labels)
 
 
 def _options(options: dict[str, Any]) -> Exact:

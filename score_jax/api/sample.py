@@ -9,13 +9,14 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
+from score_jax.api.arguments import class_labels, key_of, over_devices, shape_of
 from score_jax.builder.options import make_method
 from score_jax.builder.sampler_options import SAMPLERS
 from score_jax.builder.sampling import build_sampling
 from score_jax.errors import InputError, counted, plural
 from score_jax.jobs.draw_function import Range, pixels_of
 from score_jax.jobs.function_model import LABEL, TimeConvention, function_model
-from score_jax.jobs.given_conditions import GivenConditions, given_conditions, labels_of_32_bits
+from score_jax.jobs.given_conditions import GivenConditions, given_conditions
 from score_jax.jobs.sample import drawn_batches
 from score_jax.processes.gaussian import NoiseSchedule
 from score_jax.runtime.parts import joined
@@ -73,9 +74,11 @@ def sampler(
     given = LABEL if conditional else conditions
     if conditions is not None:
         given = given_conditions(conditions, _rows(conditions)).of_one
-    drawn = _drawn_by(model, process, shape, mesh, output, time, given, value_range, solver, options)
+    each = shape_of(shape, samples=False)
+    drawn = _drawn_by(model, process, each, mesh, output, time, given, value_range, solver, options)
 
     def draw(key: Array, indices: Int[Array, "b"], labels: Any = None) -> Float[Array, "b ..."]:
+        _check_given(given, labels, len(indices))
         return drawn(key, indices, labels)["x"]
 
     return draw
@@ -122,21 +125,20 @@ def sample(
     >>> x.shape, bool(abs(x.std() - 1) < 0.05)
     ((1000, 2), True)
     """
-    if len(shape) < 2 or shape[0] < 1:
-        raise InputError(f"shape={shape}: give the number of samples and the shape of each, such as (16, 32, 32, 3).")
-    mesh, key, each = make_mesh(), key if isinstance(key, Array) else jax.random.key(key), tuple(shape[1:])
-    size, given = -(-(batch_size or shape[0]) // mesh.size) * mesh.size, _given(labels, conditions, shape[0])
+    count, *each = shape_of(shape, samples=True)
+    mesh, key = make_mesh(), key_of(key)
+    size, given = over_devices(batch_size, count, mesh.size), _given(labels, conditions, count)
     of_one = None if given is None else given.of_one
-    drawn = _drawn_by(model, process, each, mesh, output, time, of_one, value_range, solver, options)
+    drawn = _drawn_by(model, process, tuple(each), mesh, output, time, of_one, value_range, solver, options)
 
     def batch(indices: np.ndarray, rows: np.ndarray) -> tuple[dict[str, Array], Array]:
         return drawn(key, indices, None if given is None else given.rows(rows)), jnp.zeros(0)
 
-    found = joined(list(drawn_batches(batch, mesh, np.arange(shape[0], dtype=np.int32), batch_size=size)))
-    finite = np.isfinite(found["x"].reshape(shape[0], -1)).all(axis=1)
+    found = joined(list(drawn_batches(batch, mesh, np.arange(count, dtype=np.int32), batch_size=size)))
+    finite = np.isfinite(found["x"].reshape(count, -1)).all(axis=1)
     if not finite.all():
         raise InputError(
-            f"{(~finite).sum()} of {counted(shape[0], 'sample')} "
+            f"{(~finite).sum()} of {counted(count, 'sample')} "
             f"{plural(int((~finite).sum()), 'is', 'are')} not finite (the first is number {int(np.argmin(finite))}): "
             "look for numbers that are not finite in the model, give more steps, or a larger t_min."
         )
@@ -149,18 +151,35 @@ def _rows(conditions: Any) -> int:
     return shapes[0][0] if shapes and shapes[0] else 0
 
 
+def _check_given(of_one: Any, rows: Any, count: int) -> None:
+    """Raises InputError where what a model is given of so many samples is not what the sampler was made for."""
+    if of_one is None:
+        return  # the labels of `evaluate`, which the model does not see
+    if of_one is LABEL:
+        if np.shape(rows) != (count,):
+            raise InputError(f"labels have shape {np.shape(rows)}: expected a class of each, ({count},).")
+        return
+    made_for, found = _shapes(of_one), _shapes(rows)
+    if list(made_for) != list(found):
+        raise InputError(f"conditions have {list(found)}: expected {list(made_for)}, as the sampler was made.")
+    for name, shape in found.items():
+        if shape != (count, *made_for[name]):
+            wanted = (count, *made_for[name])
+            raise InputError(f"conditions{name} has shape {shape}: expected {wanted}, as the sampler was made.")
+
+
+def _shapes(arrays: Any) -> dict[str, tuple[int, ...]]:
+    """Of the arrays of a pytree, by what stands behind its name for each."""
+    return {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(arrays)}
+
+
 def _given(labels: Any, conditions: Any, count: int) -> GivenConditions | None:
     """What the model is given of each sample beside x and its time."""
     if labels is None:
         return None if conditions is None else given_conditions(conditions, count)
     if conditions is not None:
         raise InputError("labels and conditions: the model is given one of them, so put labels among the conditions.")
-    if np.shape(labels) != (count,):
-        raise InputError(f"labels have shape {np.shape(labels)}: expected one for each sample, ({count},).")
-    given = np.asarray(labels)
-    if not np.issubdtype(given.dtype, np.integer):
-        raise InputError(f"labels are of type {given.dtype}: expected integers, the classes of the samples.")
-    return GivenConditions(labels_of_32_bits(given))
+    return GivenConditions(class_labels(labels, count))
 
 
 def _drawn_by(

@@ -132,31 +132,40 @@ def required_workdir(values: flags.FlagValues) -> Path:
     """The workdir.
 
     Raises:
-      InputError: it is not given, or as of `checked_workdir`.
+      InputError: it is not given, or as of `checked_folder`.
     """
     if not values.workdir:
         raise InputError(
             "--workdir is missing: give the folder where the run keeps its config, checkpoints and results."
         )
-    return checked_workdir(values.workdir)
+    return checked_folder(values.workdir)
 
 
-def checked_workdir(name: str) -> Path:
-    """The workdir of this name.
+def results_folder(values: flags.FlagValues) -> Path:
+    """Where a verb with the flag --out writes: the folder that it names, or else the workdir.
+
+    Raises:
+      InputError: neither is given, or as of `checked_folder`.
+    """
+    return checked_folder(values.out, "out") if values.out else required_workdir(values)
+
+
+def checked_folder(name: str, flag: str = "workdir") -> Path:
+    """The folder that a flag names, which may be new.
 
     Raises:
       InputError: it cannot be a folder, as it or one above it is a file, or its path is no text, which those that write
         checkpoints want.
     """
-    workdir = Path(name)
+    folder = Path(name)
     try:
-        str(workdir.absolute()).encode()
+        str(folder.absolute()).encode()
     except UnicodeEncodeError:
         raise InputError(
-            f"--workdir={quoted(str(workdir))}: the path is no text in UTF-8, and no checkpoint can be written there: "
-            "give another folder by --workdir."
+            f"--{flag}={quoted(str(folder))}: the path is no text in UTF-8, and no checkpoint can be written there: "
+            f"give another folder by --{flag}."
         ) from None
-    there = next((path for path in (workdir, *workdir.parents) if path.exists()), workdir)
+    there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
     if there.is_file():
-        raise InputError(f"--workdir={workdir}: {there} is a file; give a folder, which may be new.")
-    return workdir
+        raise InputError(f"--{flag}={folder}: {there} is a file; give a folder, which may be new.")
+    return folder

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from absl import flags
 
+from score_jax.cli.config_flags import results_folder
 from score_jax.cli.verb import define_step, load_trained, parse_flags, with_aliases
 from score_jax.errors import InputError, counted
 from score_jax.evaluation.edit_page import EditPage, write_edit_page
@@ -118,6 +119,7 @@ def main(argv: list[str]) -> int:
         return 0
     if not values.image:
         raise InputError("--image is missing: give the image to edit.")
+    out = results_folder(values)
     model = load_trained(values)
     model.experiment.part("sampler")
     c = model.config.sampling
@@ -136,7 +138,7 @@ def main(argv: list[str]) -> int:
     )
     if jax.process_index() > 0:
         return 0
-    out, arrays = Path(values.out or model.workdir), _arrays(given, task, drawn, c.batch_size)
+    arrays = _arrays(given, task, drawn, c.batch_size)
     save_png(out / "edit.png", picture(np.concatenate([task.shown[None], arrays["arr_0"][:63]])))
     write_arrays(out / "edit.npz", arrays)
     facts = {"task": values.task, "image": values.image, "mask": values.mask, "count": len(drawn.images)}

@@ -6,6 +6,7 @@ import jax
 from absl import flags
 
 from score_jax.builder.options import Values
+from score_jax.cli.config_flags import checked_folder
 from score_jax.cli.verb import define_step, load_trained, parse_flags
 from score_jax.errors import InputError, counted, plural
 from score_jax.evaluation.image_grid import grid, save_png
@@ -93,7 +94,7 @@ def _write_latents(model: Trained, values: flags.FlagValues) -> int:
     if not values.out:
         raise InputError("--out is missing: give a new folder for the latents.")
     Values(least=1).check("--batch_size", values.batch_size)
-    out = Path(values.out)
+    out = checked_folder(values.out, "out")
     source = open_split(model.config, f"{values.split}_split")
     facts = encode_latents(model.experiment, model.params, model.mesh, source, out, batch_size=values.batch_size)
     if jax.process_index() == 0:

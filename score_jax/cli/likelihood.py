@@ -74,7 +74,7 @@ def main(argv: list[str]) -> int:
     if jax.process_index() > 0:
         return 0
     path = likelihood.save(model.workdir, result, facts)
-    print(_table(model.workdir, model.step))
+    print(table_of(model.workdir, model.step))
     page = _write_page(path, result, source)
     print(f"Written: {path}{page}")
     return 0
@@ -129,8 +129,8 @@ def _calibration(model: Trained):
     return calibrated(model.experiment, _params(model), model.mesh, source, path)
 
 
-def _table(workdir: Path, step: int) -> str:
-    """All methods' results for this step, side by side, and what they are of where that is not the data."""
+def table_of(workdir: Path, step: int) -> str:
+    """Returns all methods' results for this step, side by side, and what they are of where that is not the data."""
     lines, notes = [f"{'method':<8}{'bits/dim':>10}{'+-':>9}{'examples':>10}{'evaluations':>13}"], []
     for name in likelihood.FILES.values():
         file = workdir / f"{name}.json"
@@ -145,18 +145,25 @@ def _table(workdir: Path, step: int) -> str:
 
 
 def _notes(summary: dict[str, Any], of: str) -> list[str]:
-    """What a number is of, where that is not the data themselves, and what it is made of."""
+    """What a number is of, where that is not the data themselves, what it is made of, and how far a grid may be off."""
+    missed = summary.get("solver_error")
+    notes = []
+    if missed is not None:
+        error = f"{missed['mean']:.2g} bits/dim on average and {missed['largest']:.2g} at most"
+        notes = [f"{summary['method']}: by the solver's own estimate the grid misses {error}."]
     if of == "latents":
         return [
+            *notes,
             f"{summary['method']}: latent_bits_per_dim, of {summary['dimensions']} latents x0 = {summary['x0']}; "
-            "no density of images."
+            "no density of images.",
         ]
     if of != "images":
-        return []
+        return notes
     prior, entropy, reconstruction = (summary[f"bpd_of_{name}"] for name in ("prior", "entropy", "reconstruction"))
     together = f"bpd_images_bound_iw{summary['importance_samples']}"
     weighted = f"; of all draws together {summary[together]:.4f}" if together in summary else ""
     return [
+        *notes,
         f"images: at most so many bits of each of {summary['dimensions']} pixels' channels: reconstruction "
-        f"{reconstruction:.4f} + prior {prior:.4f} - entropy {entropy:.4f}{weighted}."
+        f"{reconstruction:.4f} + prior {prior:.4f} - entropy {entropy:.4f}{weighted}.",
     ]

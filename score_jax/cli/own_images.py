@@ -10,7 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from score_jax.cli import config_flags
-from score_jax.cli.config_flags import argument, checked_workdir, overrides_of, without
+from score_jax.cli.config_flags import argument, checked_folder, overrides_of, without
 from score_jax.data.image_check import LEAVE_OUT
 from score_jax.errors import InputError
 from score_jax.jobs.own_images import describe, look_at, name_of, recipe_for, splits_of
@@ -60,7 +60,7 @@ def expanded(argv: list[str]) -> list[str]:
             f"The workdir {workdir} lies in the folder of the images, which would then hold samples too: give a "
             "--workdir elsewhere."
         )
-    checked_workdir(workdir)
+    checked_folder(workdir)
     rest = [rest[0], f"--workdir={workdir}", *without(rest[1:], "workdir")]
     config = argument(rest, "config")
     if config is not None:

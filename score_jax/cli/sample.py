@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 from absl import flags
 
+from score_jax.cli.config_flags import results_folder
 from score_jax.cli.verb import define_prompts, define_step, load_drawing, parse_flags, with_aliases
 from score_jax.errors import counted
 from score_jax.jobs.sample_files import checked, remembered, sample_batches, write_samples
@@ -45,8 +46,9 @@ def main(argv: list[str]) -> int:
     values = parse_flags(with_aliases(argv), _DESCRIPTION, _define)
     if values is None:
         return 0
+    out = results_folder(values)
     models, count = load_drawing(values, values.config.sampling.num_samples)
-    workdir, out = Path(values.workdir), Path(values.out or values.workdir)
+    workdir = Path(values.workdir)
     parts = parts_of(workdir / "sample_parts", models.identity(count) | {"count": count})
     kept: list[Columns] = []
     with stop_on_signals() as stop:

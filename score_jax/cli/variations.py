@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from absl import flags
 
+from score_jax.cli.config_flags import results_folder
 from score_jax.cli.verb import define_step, load_trained, parse_flags, with_aliases
 from score_jax.errors import InputError, unknown_name
 from score_jax.evaluation.image_grid import grid, save_png
@@ -105,11 +106,11 @@ def main(argv: list[str]) -> int:
     if values is None:
         return 0
     _check(values)
+    out = results_folder(values)
     model = load_trained(values)
     rows = _rows(variations.decoder_of(model.experiment, model.params, model.mesh), values)
     if jax.process_index() > 0:
         return 0
-    out = Path(values.out or model.workdir)
     longest = max(len(images) for images in rows.values())
     padded = [
         np.pad(images, ((0, longest - len(images)), (0, 0), (0, 0), (0, 0)), constant_values=255)

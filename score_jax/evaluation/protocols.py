@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from score_jax.errors import InputError, entry_of
+from score_jax.errors import InputError, unknown_name
 from score_jax.evaluation.resize import Resize
 from score_jax.typing import Rounding
 
@@ -151,4 +151,6 @@ def protocol_of(name: str) -> Protocol:
     """
     if name in SETS:
         raise InputError(f"{name!r} is several protocols: give one of them here, {', '.join(SETS[name])}.")
-    return entry_of(PROTOCOLS, "protocol", name)
+    if name not in PROTOCOLS:
+        raise unknown_name("protocol", name, [*PROTOCOLS, *SETS])
+    return PROTOCOLS[name]

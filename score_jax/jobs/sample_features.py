@@ -97,9 +97,14 @@ class Shards:
             self._write(self.SIZE)
 
     def close(self) -> None:
-        """Writes what is left."""
+        """Writes what is left, and removes files of an earlier evaluation with more samples."""
         if self._waiting:
             self._write(len(self._waiting))
+        if jax.process_index() == 0:
+            for path in self._folder.glob("samples_*.npz"):
+                number = path.stem.removeprefix("samples_")
+                if number.isdigit() and int(number) >= self._written:
+                    path.unlink()
 
     def _write(self, count: int) -> None:
         images, labels = zip(*self._waiting[:count], strict=True)

@@ -149,7 +149,7 @@ def test_stopped_and_called_again_it_goes_on(tmp_path, monkeypatch):
         (dict(model=3), "The model is int"),
         (dict(images=np.zeros((4, 4, 4, 1), np.float32)), "Images in memory are float32 (4, 4, 4, 1): expected uint8"),
         (dict(images="nowhere"), "nowhere: no such folder or file"),
-        (dict(labels=np.zeros(3, int)), "labels are int64 (3,): expected integers, one for each of 8"),
+        (dict(labels=np.zeros(3, int)), "labels are int64 (3,): expected whole numbers, one for each of 8"),
         (dict(num_classes=2), "give the labels of images in memory"),
         (dict(dequantization="variational"), "dequantization=variational is fitted to a run"),
     ],

@@ -131,7 +131,7 @@ def test_a_model_is_given_labels_or_conditions():
     how = dict(model=lambda x, t, given: x, process=VP)
     for changed, message in (
         (dict(labels=np.zeros(8, int), conditions=np.zeros(8)), "labels and conditions: the model is given one"),
-        (dict(labels=np.linspace(0, 2, 8)), "labels are of type float64: expected integers"),
+        (dict(labels=np.linspace(0, 2, 8)), r"labels are float64 \(8,\): expected whole numbers"),
         (dict(labels=np.full(8, 2**40)), "labels are no integers of 32 bits"),
         (dict(conditions=np.zeros(7)), r"conditions has shape \(7,\)"),
     ):
@@ -139,6 +139,24 @@ def test_a_model_is_given_labels_or_conditions():
             inspect.unwrap(sj.sample)(**how, shape=(8, 2), **changed)
     with pytest.raises(sj.InputError, match="conditional=True is of labels"):
         inspect.unwrap(sj.sampler)(**how, shape=(2,), conditional=True, conditions=np.zeros(7))
+
+
+def test_a_sampler_is_given_what_it_was_made_for():
+    def model(x, t, *given):
+        return x
+
+    key, indices = jax.random.key(0), jnp.arange(8)
+    made = {"labels": dict(conditional=True), "conditions": dict(conditions={"a": np.zeros((3, 2))})}
+    draws = {name: sj.sampler(model, VP, (2,), num_steps=2, **how) for name, how in made.items()}
+    for name, given, message in (
+        ("labels", None, r"labels have shape \(\): expected a class of each, \(8,\)"),
+        ("labels", np.zeros(7, int), r"labels have shape \(7,\): expected a class of each, \(8,\)"),
+        ("conditions", {"b": np.zeros((8, 2))}, "as the sampler was made"),
+        ("conditions", {"a": np.zeros((8, 3))}, r"conditions\['a'\] has shape \(8, 3\): expected \(8, 2\)"),
+    ):
+        with pytest.raises(sj.InputError, match=message):
+            draws[name](key, indices, given)
+    assert draws["conditions"](key, indices, {"a": np.zeros((8, 2))}).shape == (8, 2)
 
 
 TWO_PROCESSES = """

@@ -144,6 +144,7 @@ def test_protocols_are_named_between_commas_or_in_a_list():
         (["adm", None], "None cannot be one of several"),
         ("adm,adm", "names adm twice"),
         ("adm,fld", "Unknown protocol 'fld'"),
+        ("fd_losss", "Did you mean 'fd_loss'?"),
     ],
 )
 def test_what_names_no_protocols_is_one_line(given, message):

@@ -109,6 +109,11 @@ def test_samples_are_kept_in_shards(model, tmp_path, monkeypatch):
     images = [np.load(file)["arr_0"] for file in files]
     assert [len(part) for part in images] == [20, 20, 10] and images[0].dtype == np.uint8
     np.testing.assert_array_equal(np.concatenate(images).reshape(COUNT, -1), result.features[0].features)
+    monkeypatch.setattr(Shards, "SIZE", 40)
+    again = Shards(tmp_path / "samples")
+    again.add(images[0], np.zeros(20, np.int32))
+    again.close()
+    assert [file.name for file in (tmp_path / "samples").iterdir()] == ["samples_00000.npz"]
 
 
 def test_a_source_is_measured_once_and_found_again(tmp_path, monkeypatch, capsys):
