@@ -81,6 +81,7 @@ setup(
         "orbax-checkpoint>=0.12.8,<1",
         "diffrax>=0.7.2",
         "equinox>=0.13.8",
+        "lineax>=0.1.0",
         "optimistix>=0.1.0",
         "einops>=0.8.2",
         "jaxtyping>=0.3.11",

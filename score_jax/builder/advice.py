@@ -24,7 +24,7 @@ def where_samples_are_not_finite(config: ConfigDict) -> str:
     c = config.sampler
     checks = "check that the weights are finite and belong to this config"
     changes = []
-    if c.name == "ode":
+    if "rtol" in c:
         changes.append(
             "give larger sampler.rtol and sampler.atol (a solve gives up after too many steps) or a larger "
             "sampler.t_min"

@@ -4,11 +4,11 @@ from score_jax.builder.model_facts import ModelFacts
 from score_jax.builder.options import CHAIN, CODES, CONTINUOUS, KERNELS, Options
 from score_jax.builder.processes import NoProcess, kind_of
 from score_jax.builder.sampler_options import (
+    ADAPTIVE,
     SAMPLERS,
     EulerMaruyama,
     Langevin,
     OneByOne,
-    ProbabilityFlow,
     ReverseKernels,
     Stepping,
 )
@@ -33,7 +33,7 @@ def possible_samplers(model: ModelFacts, *, of_score_sde: bool = False) -> list[
     kind = kind_of(model.process_name)
     other: set[type[Options]] = {
         CONTINUOUS: {Langevin, ReverseKernels, OneByOne},
-        CHAIN: {ProbabilityFlow, EulerMaruyama, ReverseKernels, OneByOne},
+        CHAIN: {*ADAPTIVE, EulerMaruyama, ReverseKernels, OneByOne},
         KERNELS: set(SAMPLERS.values()) - {ReverseKernels},
         CODES: set(SAMPLERS.values()) - {OneByOne},
     }[kind]

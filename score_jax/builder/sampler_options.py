@@ -232,6 +232,20 @@ class ProbabilityFlow(SamplerOptions):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class ReverseSDE(SamplerOptions):
+    """The reverse SDE by an adaptive solver of order 1.5, two evaluations a step, in continuous time."""
+
+    rtol: float = option(0.05, "relative tolerance", above=0.0)
+    atol: float = option(0.05, "absolute tolerance, in units of the standard deviation of x_t", above=0.0)
+    t_min: float = option(1e-3, "time at which sampling ends, where noise is left", least=0.0)
+    denoise: bool = option(True, "return the predicted x0 at t_min, not the noisy state there")
+
+
+ADAPTIVE = (ProbabilityFlow, ReverseSDE)
+"""The methods that choose their times themselves."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ReverseKernels(Options):
     """Draws from learned reverse kernels; the last step is the forward kernel (Sohl-Dickstein et al. 2015)."""
 
@@ -276,6 +290,7 @@ SAMPLERS: Mapping[str, type[Options]] = {
     "langevin": Langevin,
     "predictor_corrector": PredictorCorrector,
     "ode": ProbabilityFlow,
+    "sde": ReverseSDE,
     "reverse_kernels": ReverseKernels,
     "codes": OneByOne,
 }

@@ -22,6 +22,7 @@ from score_jax.builder.multistep import MULTISTEP
 from score_jax.builder.options import Options
 from score_jax.builder.possible_samplers import check_possible
 from score_jax.builder.sampler_options import (
+    ADAPTIVE,
     DDIM,
     PLMS,
     Ancestral,
@@ -36,6 +37,7 @@ from score_jax.builder.sampler_options import (
     ProbabilityFlow,
     ReverseDiffusion,
     ReverseKernels,
+    ReverseSDE,
     SamplerOptions,
 )
 from score_jax.builder.walk import Walk, number, walk_of
@@ -56,6 +58,7 @@ from score_jax.samplers import sample as samplers
 from score_jax.samplers.chain import RememberingStep
 from score_jax.samplers.heun import Churn, first_order, second_order
 from score_jax.samplers.ode import AdaptiveODE
+from score_jax.samplers.reverse_sde import AdaptiveSDE
 from score_jax.samplers.sample import FixedSteps
 from score_jax.samplers.sampled_model import Guidance, sampled_model, unchanged
 from score_jax.samplers.steps import Step
@@ -294,7 +297,7 @@ STEPPING: dict[type[SamplerOptions], Callable[[Any, _Setting], FixedSteps]] = {
     Langevin: _langevin,
     **dict.fromkeys(MULTISTEP, _multistep),
 }
-"""From the options of a method of fixed steps to the method. The other one is the ODE."""
+"""From the options of a method of fixed steps to the method. The others are `ADAPTIVE`."""
 
 
 def _uniform_start(keys: KeyBatch, like: Batch) -> Batch:
@@ -340,16 +343,25 @@ def _check_fits(c: SamplerOptions, known: Known | None, edit: Edit | None, start
         )
     if edit is not None:
         edits.check_blends(c)
-    if isinstance(c, ProbabilityFlow):
+    if isinstance(c, ADAPTIVE):
+        solver = "ODE" if isinstance(c, ProbabilityFlow) else "SDE"
         if known is not None:
-            raise InputError("The ODE sampler cannot condition on a measurement: choose another --solver, e.g. ddim.")
+            raise InputError(
+                f"The {solver} sampler cannot condition on a measurement: choose another --solver, e.g. ddim."
+            )
         if start is not None:
-            raise InputError("The ODE sampler begins at its own time: choose another --solver, e.g. ddim.")
+            raise InputError(f"The {solver} sampler begins at its own time: choose another --solver, e.g. ddim.")
+
+
+def _adaptive(c: ProbabilityFlow | ReverseSDE) -> AdaptiveODE | AdaptiveSDE:
+    if isinstance(c, ProbabilityFlow):
+        return AdaptiveODE(c.solver, c.rtol, c.atol)
+    return AdaptiveSDE(c.rtol, c.atol)
 
 
 def _walk(c: SamplerOptions, model: ModelFacts) -> Walk:
-    """Where the method walks; the ODE chooses its times itself."""
-    if isinstance(c, ProbabilityFlow):
+    """Where the method walks; an adaptive one chooses its times itself."""
+    if isinstance(c, ADAPTIVE):
         return Walk(model.process, coordinates.itself(), jnp.zeros(1), t_min=c.t_min, denoise=c.denoise)
     with jax.ensure_compile_time_eval():  # grids are values, also where this is called in a traced function
         return walk_of(c, model)
@@ -416,7 +428,7 @@ def build_sampling(
     gradient: Gradient | None = None if guide is None else _gradient_of(guide, walk)
     initial: Callable[[KeyBatch, Batch], Batch] | None = _INITIAL[c.initial]
     denoise = walk.denoise
-    method: FixedSteps | AdaptiveODE
+    method: FixedSteps | AdaptiveODE | AdaptiveSDE
     if edit is not None:
         assert isinstance(c, Ancestral | DDIM)
         if c.step_temperature != 1.0:
@@ -426,8 +438,8 @@ def build_sampling(
         # A blend ends in the predicted x0 already.
         initial = edits.noised(walk.process, walk.grid, edit.images)
         denoise = False
-    elif isinstance(c, ProbabilityFlow):
-        method = AdaptiveODE(c.solver, c.rtol, c.atol)
+    elif isinstance(c, ADAPTIVE):
+        method = _adaptive(c)
     else:
         if start is not None:
             skip = edits.steps_left_out(start.strength, walk.num_steps)

@@ -267,7 +267,7 @@ def check_finite(finite: Bool[np.ndarray, "n"], numbers: Int[np.ndarray, "n"], c
     """Raises InputError where samples of these numbers (n,) are not finite, with what may help in this config."""
     if finite.all():
         return
-    gave_up = " or their ODE solve gave up" if config.sampler.name == "ode" else ""
+    gave_up = " or their adaptive solve gave up" if "rtol" in config.sampler else ""
     raise InputError(
         f"{(~finite).sum()} of {counted(len(finite), 'sample')} "
         f"{plural(int((~finite).sum()), 'is', 'are')} not finite{gave_up} (the first is number "

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from score_jax.arrays import fold_in_each, keys_per_example
@@ -14,6 +15,7 @@ from score_jax.processes.gaussian import GaussianProcess, NoiseSchedule
 from score_jax.processes.noise import brownian
 from score_jax.samplers.chain import RememberingStep, run_chain
 from score_jax.samplers.ode import AdaptiveODE, integrate_drift
+from score_jax.samplers.reverse_sde import AdaptiveSDE, integrate_reverse_sde
 from score_jax.samplers.steps import Step
 from score_jax.typing import Batch, KeyArray, KeyBatch
 
@@ -40,14 +42,14 @@ class Sampler:
     """How to turn noise into data.
 
     Attributes:
-      method: a step rule on a grid, or the adaptive probability-flow ODE.
+      method: a step rule on a grid, or an adaptive solve of the probability-flow ODE or of the reverse SDE.
       t_min: where to stop: 1e-3 for VP and sub-VP, 1e-5 for VE (Song et al. 2021, appendix C), -1 for a chain.
       denoise: end with the model's x0 at t_min (Tweedie's mean), one evaluation more.
       initial: `initial(keys, like)` draws the state to begin with; None: from the process's prior.
       temperature: factor on the initial state (Song et al. 2021, appendix D.4); below 1: fewer, cleaner modes.
     """
 
-    method: FixedSteps | AdaptiveODE
+    method: FixedSteps | AdaptiveODE | AdaptiveSDE
     t_min: float
     denoise: bool
     initial: Callable[[KeyBatch, Batch], Batch] | None = None
@@ -99,7 +101,7 @@ def sample(
       conditions: what the model is with_conditions of each sample, arrays (b, ...).
 
     Raises:
-      InputError: an ODE sampler for a chain of levels.
+      InputError: an adaptive sampler for a chain of levels; a reverse SDE that is to end in the data.
 
     >>> import jax
     >>> from score_jax.prediction.predictor import score_predictor
@@ -118,6 +120,8 @@ def sample(
     keys = fold_in_each(keys, 1)
     if isinstance(sampler.method, AdaptiveODE):
         solved = _along_the_flow(predictor, process, sampler, sampler.method, initial, num_saved, conditions)
+    elif isinstance(sampler.method, AdaptiveSDE):
+        solved = _in_reverse(predictor, process, sampler, sampler.method, keys, initial, num_saved, conditions)
     else:
         method, model = sampler.method, with_conditions(predictor, conditions)
         num_steps = method.grid.shape[0] - 1
@@ -134,6 +138,9 @@ def sample(
     return dataclasses.replace(solved, x=x, nfe=nfe, trajectory=trajectory)
 
 
+_OF_CHAINS = "A chain of levels has no {}: choose a process in continuous time, or another sampler."
+
+
 def _along_the_flow(
     predictor: ConditionalPredictor,
     process: NoiseSchedule,
@@ -145,9 +152,27 @@ def _along_the_flow(
 ) -> Samples:
     """From the initial state to t_min by the ODE, before any denoising."""
     if not isinstance(process, GaussianProcess):
-        raise InputError("A chain of levels has no ODE: choose a process in continuous time, or another sampler.")
+        raise InputError(_OF_CHAINS.format("ODE"))
     times = jnp.linspace(process.t_max, sampler.t_min, num_saved)
     ts = times if num_saved else None
     solved = integrate_drift(predictor, process, x, process.t_max, sampler.t_min, ode, ts, conditions)
     trajectory = jnp.moveaxis(solved.kept, 1, 0) if num_saved else jnp.zeros((0, *x.shape), x.dtype)
     return Samples(solved.y, solved.nfe, solved.ok, trajectory, times)
+
+
+def _in_reverse(
+    predictor: ConditionalPredictor,
+    process: NoiseSchedule,
+    sampler: Sampler,
+    sde: AdaptiveSDE,
+    keys: KeyBatch,
+    x: Batch,
+    num_saved: int,
+    conditions: Conditions,
+) -> Samples:
+    """From the initial state to t_min by the SDE, before any denoising."""
+    if not isinstance(process, GaussianProcess):
+        raise InputError(_OF_CHAINS.format("SDE"))
+    times = tuple(np.linspace(process.t_max, sampler.t_min, num_saved).tolist())
+    solved = integrate_reverse_sde(predictor, process, keys, x, sampler.t_min, sde, times, conditions)
+    return Samples(solved.x, solved.nfe, solved.ok, jnp.moveaxis(solved.kept, 1, 0), jnp.asarray(times))

@@ -31,6 +31,7 @@ def message_of(process="vp", network=None, guidance=None, **sampler):
     ("config", "said", "not_said"),
     [
         ({"name": "ode"}, (*ADAPTIVE, "t_min", "threshold=clip"), STEPS),
+        ({"name": "sde"}, ADAPTIVE, STEPS),
         (
             {"name": "ddim"},
             ("larger sampler.num_steps", "threshold=clip", "train longer"),

@@ -53,6 +53,7 @@ SAMPLERS = {
     "deis_2": {"name": "deis", "order": 2, "num_steps": 60},
     "predictor_corrector": {"num_steps": 100, "corrector": "ald", "snr": 0.1},
     "ode": {"rtol": 1e-4, "atol": 1e-4},
+    "sde": {},
 }
 
 
@@ -78,7 +79,7 @@ def config_of(process: str, sampler: str):
         if "grid" in config.sampler:
             del config.sampler["grid"]
     # Their first-order steps need their length in the signal's scale.
-    elif process in ("linear_ve", "flow", "cosine") and config.sampler.name not in ("heun", "euler", "ode"):
+    elif process in ("linear_ve", "flow", "cosine") and config.sampler.name not in ("heun", "euler", "ode", "sde"):
         config.sampler.grid = "log_snr"
     return config
 
@@ -97,12 +98,12 @@ def drawn(process_name: str, sampler_name: str):
     return draw(jax.random.key(0), jnp.arange(COUNT))
 
 
-# Euler-Maruyama and the ODE need continuous time.
+# Euler-Maruyama and adaptive solves need continuous time.
 PAIRS = [
     (process, sampler)
     for process in PROCESSES
     for sampler in SAMPLERS
-    if process not in CHAINS or sampler not in ("euler_maruyama", "ode")
+    if process not in CHAINS or sampler not in ("euler_maruyama", "ode", "sde")
     # The rule is an expansion in beta, and the cosine schedule ends with 0.999.
     if (process, sampler) != ("cosine_chain", "reverse_diffusion_flow")
 ]
@@ -138,7 +139,7 @@ def test_deterministic_samplers_agree(process):
 
 
 @pytest.mark.parametrize("process", CHAINS)
-@pytest.mark.parametrize("sampler", ["euler_maruyama", "ode"])
+@pytest.mark.parametrize("sampler", ["euler_maruyama", "ode", "sde"])
 def test_chains_have_no_sde(process, sampler):
     with pytest.raises(InputError):
         drawn(process, sampler)

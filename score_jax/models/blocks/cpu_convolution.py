@@ -25,7 +25,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
-from score_jax.models.blocks import winograd
+from score_jax.models.blocks import kernel_products, winograd
 from score_jax.typing import Image, Resized
 
 Pair = tuple[int, int]
@@ -221,6 +221,16 @@ def _image_on_cpu(y: Resized, k: Array, *, geometry: Geometry) -> Image:
 def _kernel_on_cpu(x: Image, y: Resized, *, geometry: Geometry) -> Array:
     """The convolution of x with y as its kernel: channels are images, and images are channels."""
     g = geometry
+    if g.image_dilation == (1, 1) and kernel_products.pays(x, y, g.kernel):
+        return kernel_products.by_products(
+            x,
+            y,
+            g.kernel,
+            strides=g.strides,
+            padding=g.padding,
+            dilation=g.kernel_dilation,
+            precision=g.precision,
+        )
     images, kernels = lax.optimization_barrier((jnp.transpose(x, (3, 1, 2, 0)), jnp.transpose(y, (1, 2, 0, 3))))
     padding = [
         (lo, _spread(m, r) - 1 + _spread(o, s) - _spread(n, a) - lo)
