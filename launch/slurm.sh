@@ -18,6 +18,9 @@ cd "${SLURM_SUBMIT_DIR:?start it with sbatch, from the repository}" || exit 1
 # shellcheck source=launch/env.sh
 source launch/env.sh cuda || exit 1
 
+# That of --signal; training says where a save takes longer.
+export SCORE_JAX_GRACE_SECONDS=${SCORE_JAX_GRACE_SECONDS:-180}
+
 # srun takes the CPUs of a task from here alone.
 export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
 srun --kill-on-bad-exit=1 launch/node.sh "$@" &

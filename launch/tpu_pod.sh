@@ -13,7 +13,8 @@
 #                                                  the slice is given back
 # SPOT=1 asks for a slice that may be taken away. POLL is the seconds between looks (30), PATIENCE the looks in a row that
 # may fail (20), TRIES the runs in a row that may end within ten minutes, before `keep` gives up (5). PASS names the
-# variables that the run is given from here (XLA_FLAGS LIBTPU_INIT_ARGS JAX_COMPILATION_CACHE_DIR SCORE_JAX_JOIN_SECONDS).
+# variables that the run is given from here (XLA_FLAGS LIBTPU_INIT_ARGS JAX_COMPILATION_CACHE_DIR SCORE_JAX_JOIN_SECONDS
+# SCORE_JAX_GRACE_SECONDS). TPU7x is not to be had so: launch/xpk.sh.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
@@ -115,7 +116,7 @@ install() {
 # What the run is given of the environment here.
 passed() {
   local variable
-  for variable in ${PASS:-XLA_FLAGS LIBTPU_INIT_ARGS JAX_COMPILATION_CACHE_DIR SCORE_JAX_JOIN_SECONDS}; do
+  for variable in ${PASS:-XLA_FLAGS LIBTPU_INIT_ARGS JAX_COMPILATION_CACHE_DIR SCORE_JAX_JOIN_SECONDS SCORE_JAX_GRACE_SECONDS}; do
     if [[ -n ${!variable:-} ]]; then
       printf '%q ' "$variable=${!variable}"
     fi

@@ -323,3 +323,52 @@ def test_a_run_that_goes_on_is_waited_for_and_not_begun_again(tmp_path, cloud, s
 def test_the_pod_script_names_what_is_missing(tmp_path, stand_in):
     code, _, err = run(tmp_path, "launch/tpu_pod.sh", "pod", "create", PROJECT="p", ZONE="z", RUNTIME="r")
     assert code == 2 and "ACCELERATOR is not set" in err
+
+
+XPK = """
+printf '%s\\0' "$@" >"$CALLS"
+for word in "$@"; do
+  [[ $word != --command=* ]] || command=${word#--command=}
+  [[ $word != --env=* ]] || export "${word#--env=}"
+done
+# As in the pod of xpk 1.16, which looks every 5 s.
+_sigterm() (kill -SIGTERM $! 2>/dev/null;);
+trap _sigterm SIGTERM;
+eval "($command) & PID=\\$!"
+while kill -0 $PID 2>/dev/null; do sleep 0.1; done
+wait $PID
+"""
+XPK_JOB = {"PROJECT": "p", "ZONE": "z", "CLUSTER": "c", "TPU": "tpu7x-2x2x2", "IMAGE": "europe/score_jax:1"}
+
+
+def xpk_restarts(words):
+    """The exit codes after which xpk 1.16 begins the pods again: those that it always has, and those it is given."""
+    (given,) = [word.partition("=")[2] for word in words if word.startswith("--restart-on-exit-codes=")]
+    return {42, *range(127, 256), *map(int, given.split(","))}
+
+
+def test_xpk_is_given_the_verb_and_begins_it_again_where_another_try_is_worth_it(tmp_path, stand_in):
+    stand_in("xpk", XPK)
+    stand_in("python", 'printf "%s|" "$LIBTPU_INIT_ARGS" "$@" >"$CALLS.python"; exit 75')
+    verb = ("train", "--config=a.py", "--workdir=a b", "--config.x=('y', \"z\")")
+    assert run(tmp_path, "launch/xpk.sh", "mine", *verb, **XPK_JOB, LIBTPU_INIT_ARGS="--a=1 --b=2")[0] == 75
+    assert (tmp_path / "calls.python").read_text() == "|".join(["--a=1 --b=2", "-m", "score_jax", *verb, ""])
+    words = (tmp_path / "calls").read_text().split("\0")
+    for word in ("--tpu-type=tpu7x-2x2x2", "--workload=mine", "--docker-image=europe/score_jax:1"):
+        assert word in words
+    assert [code for code in (0, 1, 2, 75, 130, 143) if code in xpk_restarts(words)] == [75, 130, 143]
+
+
+def test_a_pod_of_xpk_passes_sigterm_on(tmp_path, stand_in):
+    stand_in("xpk", XPK)
+    stand_in("python", SLOW)
+    process = start(tmp_path, "launch/xpk.sh", "mine", "train", **XPK_JOB, CALLS=str(tmp_path / "called"))
+    until(tmp_path / "called", "score_jax train")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 143 and "told" in (tmp_path / "called").read_text()
+
+
+def test_the_xpk_script_names_what_is_missing(tmp_path, stand_in):
+    code, _, err = run(tmp_path, "launch/xpk.sh", "mine", "train", **{**XPK_JOB, "TPU": ""})
+    assert code == 2 and "TPU is not set" in err and "launch/xpk.sh NAME train" in err

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from score_jax.cli.arguments import VerbParser
+from score_jax.runtime.compile_cache import compile_cache
 from score_jax.runtime.jax_versions import INSTALL, known_defects, said_of
 
 PACKAGE = "score_jax"
@@ -171,7 +172,7 @@ def _folder(path: Path) -> dict[str, Any]:
 
 def check_folders() -> tuple[dict[str, Any], list[Problem]]:
     """Compile cache, data, and the present folder, where runs are written."""
-    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", "~/.cache/score_jax/jax")
+    cache = compile_cache(os.environ)
     data = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
     folders = {
         "compile cache": (_folder(Path(cache).expanduser().absolute()), "set JAX_COMPILATION_CACHE_DIR"),

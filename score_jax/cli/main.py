@@ -9,11 +9,10 @@ import sys
 import traceback
 from collections.abc import Callable
 
-import jax
-
 from score_jax.cli.sections import sections
 from score_jax.errors import InputError, Outage, unknown_name
 from score_jax.runtime import cluster
+from score_jax.runtime.compile_cache import compile_cache, keep_compiled
 from score_jax.runtime.exit_codes import AGAIN, BUG, INTERRUPTED, MEND
 from score_jax.runtime.host_memory import keep_freed_memory
 from score_jax.runtime.jax_versions import refuse_known_wrong
@@ -62,12 +61,6 @@ def _use_all_cores() -> None:
     if name not in present:
         power_of_two = 1 << ((os.cpu_count() or 1).bit_length() - 1)
         os.environ["XLA_FLAGS"] = f"{present} --{name}={min(8, power_of_two)}".strip()
-
-
-def _use_compile_cache() -> None:
-    """Compiled programs are kept between runs, so that resuming does not compile again."""
-    folder = os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.expanduser("~/.cache/score_jax/jax"))
-    jax.config.update("jax_compilation_cache_dir", folder)  # JAX has read its environment already
 
 
 def _in_home(word: str) -> str:
@@ -137,7 +130,7 @@ def _prepared(verb: str, words: list[str]) -> Callable[[list[str]], int]:
         raise unknown_name("verb", verb, VERBS)
     _use_all_cores()
     keep_freed_memory()
-    _use_compile_cache()
+    keep_compiled(compile_cache(os.environ))
     _quiet_libraries()
     if verb in _BY_ALL_PROCESSES and "--help" not in words:
         cluster.join()

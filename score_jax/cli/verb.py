@@ -1,7 +1,9 @@
 """What the verbs share: their flags, and the model of a workdir."""
 
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 from absl import flags
 
@@ -16,8 +18,11 @@ from score_jax.jobs.guide import load_classifier
 from score_jax.jobs.prompts import Prompts, conditioned, read_prompts
 from score_jax.jobs.sample import BALANCED_LABELS, RANDOM_LABEL
 from score_jax.jobs.trained import Trained, measured, trained
+from score_jax.runtime.cluster import is_joined
+from score_jax.runtime.compile_cache import compile_cache, keep_compiled
 from score_jax.runtime.multihost import on_first_process
 from score_jax.runtime.sharding import make_mesh
+from score_jax.training.checkpoint import directory_of
 
 
 def parse_flags(
@@ -45,6 +50,9 @@ def parse_flags(
     config_flags.parse(values, rest, positional)
     if not is_cascade(values.config):
         respace(values.config, {word.partition("=")[0].removeprefix("--config.") for word in argv})
+    if is_joined() and values.workdir:
+        elsewhere = "" if is_cascade(values.config) else values.config.training.checkpoints
+        keep_compiled(compile_cache(os.environ, directory_of(Path(values.workdir), elsewhere)))
     return values
 
 

@@ -105,7 +105,8 @@ class Report:
 def preflight(
     config: ConfigDict, workdir: Path, *, data: bool = True, product: Callable[[Array, Array], Array] = known_product
 ) -> Report:
-    """Looks at every machine of a job; the same report on all processes, and nothing left behind.
+    """Looks at every machine of a job; the same report on all processes, and nothing left behind but
+    compiled programs.
 
     Args:
       config: of the run that is to be trained.

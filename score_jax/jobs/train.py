@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import math
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ from score_jax.training.checkpoint import (
     saved_steps,
 )
 from score_jax.training.goodput import RunsFile, versions
+from score_jax.training.grace import Grace
 from score_jax.training.lease import Lease
 from score_jax.training.log import TrainingLog
 from score_jax.training.loggers import Run, check_loggers, open_loggers
@@ -120,12 +122,12 @@ def train(config: ConfigDict, workdir: Path, stop: Stop | None = None, *, profil
         lease.check()
         mirror.copy()
 
-    about = _about(config, workdir)
+    about, saved = _about(config, workdir), Grace(os.environ, clock).judge
     with (
         contextlib.closing(batches),
         lease,
         mirror,
-        Checkpoints(directory, c.keep, c.keep_every, about=about, before_save=before_save) as checkpoints,
+        Checkpoints(directory, c.keep, c.keep_every, about=about, before_save=before_save, saved=saved) as checkpoints,
     ):
         if checkpoints.latest is None:
             state = _initial_state(experiment, workdir, mesh)

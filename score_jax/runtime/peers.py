@@ -8,6 +8,7 @@ others with one line in a known time, and one that fails ends them with its own 
 import contextlib
 import dataclasses
 import faulthandler
+import io
 import json
 import os
 import socket
@@ -15,11 +16,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TextIO, cast, runtime_checkable
 
 from orbax.checkpoint import multihost
 
 from score_jax.runtime.exit_codes import AGAIN
+from score_jax.runtime.relay import Overheard, Relay
 
 SILENCE_SECONDS = 30.0
 """A process that told nothing for so long stands still, or its machine is gone."""
@@ -150,12 +152,18 @@ class _CoordinationService:
     def below(self, folder: str) -> Mapping[str, str]:
         return {key.removeprefix(folder): text for key, text in self._client.key_value_dir_get(folder)}
 
+    def take(self, folder: str) -> Mapping[str, str]:
+        found = self.below(folder)
+        for key in found:  # not the folder, in which there may be more by now
+            self._client.key_value_delete(folder + key)
+        return found
+
 
 class _Watch:
     """Two threads: one talks with the service, which may not answer, and the other waits for it no longer than that."""
 
-    def __init__(self, peers: Peers, end: Callable[[Ending], None]):
-        self._peers, self._end = peers, end
+    def __init__(self, peers: Peers, relay: Relay, end: Callable[[Ending], None]):
+        self._peers, self._relay, self._end = peers, relay, end
         self._ended, self._told = threading.Event(), threading.Event()
         self.ending: Ending | None = None
         for work in (self._talk, self._wait):
@@ -164,9 +172,12 @@ class _Watch:
     def _talk(self) -> None:
         while not self._ended.wait(_EVERY_SECONDS):
             try:
-                self.ending = self._peers.tell(time.monotonic())
+                ending = self._peers.tell(time.monotonic())
             except Exception:  # whatever the service's client raises; how long that goes on counts
                 continue
+            with contextlib.suppress(Exception):  # what is not passed on stands in the other's own output
+                self._relay.turn(time.monotonic())
+            self.ending = ending
             self._told.set()
             if self.ending is not None:
                 return
@@ -193,7 +204,10 @@ class _Watch:
         self._ended.set()
 
         def tell() -> None:
-            with contextlib.suppress(Exception):  # where the first process is gone there is nobody to tell
+            # Where the first process is gone there is nobody to tell.
+            with contextlib.suppress(Exception):
+                self._relay.turn(time.monotonic())
+            with contextlib.suppress(Exception):
                 self._peers.leave() if ending is None else self._peers.fail(ending)
 
         telling = threading.Thread(target=tell, daemon=True)
@@ -205,14 +219,18 @@ _watch: _Watch | None = None
 
 
 def watch_peers(index: int, end: Callable[[Ending], None]) -> None:
-    """Begins to tell and to listen, in threads of their own.
+    """Begins to tell and to listen, in threads of their own; what is written on stderr is passed on from now on.
 
     Args:
       index: of this process, from 0 on.
       end: ends this process; called in another thread than the main one.
     """
     global _watch
-    _watch = _Watch(Peers(_CoordinationService(), index), end)
+    service = _CoordinationService()
+    overheard = Overheard(cast(io.TextIOBase, sys.stderr)) if index else None
+    if overheard is not None:
+        sys.stderr = cast(TextIO, overheard)
+    _watch = _Watch(Peers(service, index), Relay(service, index, overheard), end)
 
 
 def tell_end(ending: Ending | None) -> None:

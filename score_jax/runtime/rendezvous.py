@@ -27,13 +27,24 @@ def seconds_to_wait(environment: Mapping[str, str]) -> float:
     Raises:
       InputError: the variable is no positive number.
     """
-    text = environment.get(SECONDS_KEY, "")
+    return seconds_of(environment, SECONDS_KEY) or _SECONDS
+
+
+def seconds_of(environment: Mapping[str, str], key: str) -> float | None:
+    """Returns a time that the environment states; None where it does not.
+
+    Raises:
+      InputError: the variable is no positive number.
+    """
+    text = environment.get(key, "")
+    if not text:
+        return None
     try:
-        seconds = float(text or _SECONDS)
+        seconds = float(text)
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < 1e6:
-        raise InputError(f"{SECONDS_KEY}={text}: expected a number of seconds above 0, such as 600.")
+        raise InputError(f"{key}={text}: expected a number of seconds above 0, such as 600.")
     return seconds
 
 

@@ -119,6 +119,7 @@ class Checkpoints:
       keep_every: beside those, each whose step is a multiple of it; 0: none.
       about: what each says of the run, JSON-able.
       before_save: raises where nothing may be written.
+      saved: told of each checkpoint that is whole, at the next save: its step, and the seconds that it took.
     """
 
     def __init__(
@@ -128,9 +129,11 @@ class Checkpoints:
         keep_every: int = 0,
         about: dict[str, Any] | None = None,
         before_save: Callable[[], None] = lambda: None,
+        saved: Callable[[int, float], None] = lambda step, seconds: None,
     ):
         self.directory = epath.Path(directory)
-        self._before_save = before_save
+        self._before_save, self._saved = before_save, saved
+        self._under_way: tuple[int, float] | None = None
         self._about = about or {}
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every or None, create=True)
         handlers = {
@@ -186,6 +189,7 @@ class Checkpoints:
         _tried_by_all(finish, f"write a checkpoint in {self.directory}")
 
     def _begin(self, state: TrainState, data_state: dict) -> None:
+        step, began = int(state.step), time.time()
         self._before_save()
         about = self._about | {"fingerprint": fingerprint(state)}
         items = {
@@ -193,7 +197,9 @@ class Checkpoints:
             "data": ocp.args.JsonSave(data_state),
             "about": ocp.args.JsonSave(about),
         }
-        self._manager.save(int(state.step), args=ocp.args.Composite(**items))
+        self._manager.save(step, args=ocp.args.Composite(**items))
+        self._tell_saved()  # of the one before, which is over now
+        self._under_way = step, began
 
     def _finish(self, state: TrainState, data_state: dict) -> None:
         """What is in flight must land first: until then it counts as saved."""
@@ -205,6 +211,18 @@ class Checkpoints:
     def _wait(self) -> None:
         self._manager.wait_until_finished()
         self._manager.check_for_errors()
+        self._tell_saved()
+
+    def _tell_saved(self) -> None:
+        """Tells how long a save took that is over, by what the checkpoint says of its end; not of one that failed."""
+        if self._under_way is None:
+            return
+        step, began = self._under_way
+        self._under_way, ended = None, None
+        with contextlib.suppress(Exception):  # a service that does not say it fails nothing
+            ended = self._manager.metadata(step).commit_timestamp_nsecs
+        if ended is not None:
+            self._saved(step, ended / 1e9 - began)
 
     def _counted(self, work: Callable[[], None]) -> None:
         """Does a part of a save; of outages in a row only the third is raised."""

@@ -1,6 +1,7 @@
 """A copy of what a run shows, at the place of its checkpoints, where it outlives the machine.
 
-CHECKPOINTS/log/    config, data facts, curves, non-finite steps, costs, pictures and TensorBoard events of the workdir
+CHECKPOINTS/log/    config, data facts, curves, non-finite steps, costs, pictures, TensorBoard events and what other
+                    processes of the job said
 """
 
 import threading
@@ -13,18 +14,21 @@ from etils import epath
 from score_jax.runtime.files import written_whole
 from score_jax.runtime.multihost import on_first_process
 from score_jax.runtime.outages import say_outage
+from score_jax.runtime.relay import FILE_NAME as OTHERS
+from score_jax.runtime.relay import keep_of_others
 
 FOLDER = "log"
 _SHOWN = (
     *("config.json", "data.json", "loss.jsonl", "metrics.csv", "nonfinite.jsonl", "runs.jsonl"),
-    *("tensorboard/*", "samples/*.png"),
+    *("tensorboard/*", "samples/*.png", OTHERS),
 )
 
 
 class Mirror:
     """Copies in a thread of its own, so that no step waits; a context manager.
 
-    It first brings back what a fresh workdir lacks, and makes a last copy at its end.
+    It first brings back what a fresh workdir lacks, has what other processes say written there, and makes a last
+    copy at its end.
 
     Checkpoints within the workdir have no copy: they live and die with it.
 
@@ -42,6 +46,7 @@ class Mirror:
 
     def __enter__(self) -> "Mirror":
         on_first_process(self._bring_back)
+        keep_of_others(self._workdir)
         return self
 
     def _bring_back(self) -> None:

@@ -143,6 +143,28 @@ def test_all_end_as_the_one_that_fails(tmp_path):
     assert "no such disk" in output and "score_jax (process 0 of 2): process 1 (" in output
 
 
+def test_what_another_process_warns_of_is_in_the_log_of_the_first(tmp_path):
+    config, place = write_config(tmp_path), tmp_path / "bucket"
+    warns = """
+    import os
+    import warnings
+    from score_jax.runtime.outages import say_outage
+    if os.environ["JAX_PROCESS_ID"] == "1":
+        warnings.warn("the disk of this machine is slow")
+        say_outage("cannot read gs://bucket/record now")
+    return config
+"""
+    config.write_text(config.read_text().replace("    return config\n", warns))
+    words = (f"--config={config}", f"--workdir={tmp_path / 'run'}", f"--config.training.checkpoints={place}")
+    output = finished(local("train", *words, "--config.training.steps=2"))
+    kept = (place / "log" / "other_processes.log").read_text()
+    for text in ("UserWarning: the disk of this machine is slow", "cannot read gs://bucket/record now"):
+        (line,) = [line for line in output.splitlines() if line.startswith("[0] ") and text in line]
+        assert f"process 1 ({socket.gethostname()}): " in line
+        assert any(line.startswith("[1] ") and text in line for line in output.splitlines())
+        assert line.removeprefix("[0] ") in kept
+
+
 def test_a_process_that_never_comes_ends_the_wait(tmp_path):
     one_of_two = {
         "JAX_COORDINATOR_ADDRESS": f"localhost:{free_port()}",

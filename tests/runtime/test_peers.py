@@ -1,5 +1,6 @@
 """What each process of a job concludes from what the others tell."""
 
+import io
 import queue
 import threading
 
@@ -8,6 +9,7 @@ import pytest
 from score_jax.runtime import peers
 from score_jax.runtime.exit_codes import AGAIN, MEND
 from score_jax.runtime.peers import Ending, Peers
+from score_jax.runtime.relay import Overheard, Relay
 
 
 class Texts(dict):
@@ -17,6 +19,17 @@ class Texts(dict):
 
     def below(self, folder):
         return {key.removeprefix(folder): text for key, text in self.items() if key.startswith(folder)}
+
+    def take(self, folder):
+        found = self.below(folder)
+        for key in found:
+            del self[folder + key]
+        return found
+
+
+def quiet(store):
+    """The relay of a process that writes nothing."""
+    return Relay(store, 1, Overheard(io.StringIO()))
 
 
 @pytest.fixture
@@ -82,7 +95,7 @@ def test_a_first_process_that_does_not_answer_is_not_waited_for(monkeypatch):
 
     monkeypatch.setattr(peers, "SILENCE_SECONDS", 0.5)
     endings = queue.SimpleQueue()
-    watch = peers._Watch(Stuck(Texts(), 1), endings.put)
+    watch = peers._Watch(Stuck(Texts(), 1), quiet(Texts()), endings.put)
     assert endings.get(timeout=10).code == AGAIN
     watch.tell_end(None)
 
@@ -90,7 +103,7 @@ def test_a_first_process_that_does_not_answer_is_not_waited_for(monkeypatch):
 def test_the_end_of_another_leaves_time_for_an_own_word():
     store, endings = Texts(), queue.SimpleQueue()
     Peers(store, 0).fail(Ending(MEND, "process 0 ended: no such file"))
-    watch = peers._Watch(Peers(store, 1), endings.put)
+    watch = peers._Watch(Peers(store, 1), quiet(store), endings.put)
     watch.tell_end(Ending(MEND, "process 1 ended: no such file"))  # it has the same to say
     assert "failed/1" in " ".join(store)
     with pytest.raises(queue.Empty):

@@ -1,6 +1,7 @@
 """A checkpoint is what was saved, or it is not used."""
 
 import json
+import time
 
 import jax
 import jax.numpy as jnp
@@ -233,3 +234,15 @@ def test_some_checkpoints_are_kept_for_good(tmp_path):
             checkpoints.save(at_step(state, step), {})
         checkpoints.wait()
         assert checkpoints.steps == [2, 4, 5]
+
+
+def test_how_long_each_save_took_is_told(tmp_path):
+    state, told = placed(make_mesh()), {}
+    with Checkpoints(tmp_path, before_save=lambda: time.sleep(0.5), saved=told.__setitem__) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(at_step(state, step), {})
+            checkpoints.wait()
+            time.sleep(1.5)  # is no part of it
+        checkpoints.save_last(at_step(state, 3), {})
+    assert list(told) == [1, 2, 3]
+    assert min(told.values()) >= 0.5 and min(told.values()) < 1.5
