@@ -359,7 +359,7 @@ def test_xpk_is_given_the_verb_and_begins_it_again_where_another_try_is_worth_it
     assert [code for code in (0, 1, 2, 75, 130, 143) if code in xpk_restarts(words)] == [75, 130, 143]
 
 
-def test_a_pod_of_xpk_passes_sigterm_on(tmp_path, stand_in):
+def test_xpk_passes_sigterm_on(tmp_path, stand_in):
     stand_in("xpk", XPK)
     stand_in("python", SLOW)
     process = start(tmp_path, "launch/xpk.sh", "mine", "train", **XPK_JOB, CALLS=str(tmp_path / "called"))

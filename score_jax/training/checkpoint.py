@@ -98,6 +98,8 @@ _FAILURES = 3
 """Saves in a row that a service may fail before training ends."""
 _LEAST_SLICE = 2**20
 """Bytes that a device writes at least of an array that several devices hold."""
+_METADATA = "_CHECKPOINT_METADATA"
+"""Orbax's file of when a checkpoint was begun and whole."""
 
 
 def _state_handler() -> ocp.PyTreeCheckpointHandler:
@@ -119,7 +121,8 @@ class Checkpoints:
       keep_every: beside those, each whose step is a multiple of it; 0: none.
       about: what each says of the run, JSON-able.
       before_save: raises where nothing may be written.
-      saved: told of each checkpoint that is whole, at the next save: its step, and the seconds that it took.
+      saved: told of each checkpoint that is whole, at the next save and on the first process: its step, and the seconds
+        that it took.
     """
 
     def __init__(
@@ -214,13 +217,13 @@ class Checkpoints:
         self._tell_saved()
 
     def _tell_saved(self) -> None:
-        """Tells how long a save took that is over, by what the checkpoint says of its end; not of one that failed."""
-        if self._under_way is None:
+        """Tells, on the first process, how long a save took that is over and did not fail."""
+        if self._under_way is None or jax.process_index():
             return
         step, began = self._under_way
         self._under_way, ended = None, None
         with contextlib.suppress(Exception):  # a service that does not say it fails nothing
-            ended = self._manager.metadata(step).commit_timestamp_nsecs
+            ended = json.loads((self.directory / str(step) / _METADATA).read_text())["commit_timestamp_nsecs"]
         if ended is not None:
             self._saved(step, ended / 1e9 - began)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from score_jax.runtime.multihost import print_once
 from score_jax.runtime.rendezvous import seconds_of
 from score_jax.training.step_clock import StepClock
 
@@ -36,9 +35,10 @@ class Grace:
         before = _DISPATCHES * self._clock.usual
         if self._seconds is None or save + before <= self._seconds:
             return
-        print_once(
+        print(
             f"Checkpoint {step} took {save:.1f} s to write, and steps before it take up to {before:.1f} s, but a "
             f"machine that is taken away leaves {self._seconds:g} s ({VARIABLE}): the steps since the checkpoint "
-            "before would be done again. Lower training.checkpoint_every, or have more time left."
+            "before would be done again. Lower training.checkpoint_every, or have more time left.",
+            flush=True,
         )
         self._seconds = None
