@@ -3,9 +3,10 @@
     python benchmarks/convolutions.py --peer_python=peer/bin/python [--rounds=9] [--only=16] [--docs] [--json]
 
 Layer by layer, of NCSN++ and of DDPM, 8 images, float32: the output, and the gradients of the image and of the kernel.
-Each is measured in turns here, here by XLA's own convolution where another way is taken (Winograd's, or a product for each
-place of the kernel), and there; shown are medians. Both sides have one thread, and seconds are those of the processor: other work on the machine slows both
-down, and is not counted as theirs. With --docs the table goes to docs/performance.md.
+Each is measured in turns here, here by XLA's own convolution where another way is taken (Winograd's, or a product for
+each place of the kernel), and there; shown are medians. Both sides have one thread, and seconds are those of the
+processor: other work on the machine slows both down, and is not counted as theirs. With --docs the table goes to
+docs/performance.md.
 """
 
 import argparse
