@@ -1,11 +1,13 @@
 """How far is a sampler from the exact one, with 5, 10, 20 and 50 evaluations of the model?
 
-    python benchmarks/evaluations.py [--json] [--quick] [--docs]
+    python benchmarks/evaluations.py [--json] [--quick] [--docs] [--adaptive]
 
 On a mixture in the plane, whose score is exact, and on a network for digits of 8 x 8 pixels, which is trained here in
 less than a minute. Rules without noise: root mean square distance of the samples to those of a fine solve from the same
-noise. All rules: sliced Wasserstein distance of their law to that of the fine solve, with other noise. With --docs the
-picture goes to docs/images/evaluations.svg and the table to docs/performance.md.
+noise. All rules: sliced Wasserstein distance of their law to that of the fine solve, with other noise. The adaptive
+SDE, which with --adaptive is all that is measured: the same distance of laws, and the median distance of its samples to
+those of a solve with a smaller tolerance along the same paths. With --docs the picture goes to
+docs/images/evaluations.svg and the tables to docs/performance.md.
 """
 
 import argparse
@@ -27,6 +29,9 @@ from report import Claim, emit
 from score_jax.data.sources import open_images
 from score_jax.data.toys import four_gaussians
 from score_jax.jobs.evaluate import load_images
+from score_jax.prediction.predictor import from_score, from_v
+from score_jax.samplers.reverse_sde import AdaptiveSDE
+from score_jax.samplers.sample import Sampler, sample
 
 ROOT = Path(__file__).parents[1]
 PROCESS, COUNTS = sj.VP(), (5, 10, 20, 50)
@@ -49,6 +54,8 @@ STOCHASTIC: dict[str, dict[str, Any]] = {
     "sde_dpm_solver_2m": {},
 }
 EXPONENTIAL = ("dpm_solver_2m", "dpm_solver_3m", "unipc_2", "unipc_3", "deis_2", "deis_3")
+TOLERANCES, _FINE = (1.0, 0.3, 0.1, 0.03), 0.005
+"""Of the adaptive SDE, and the one whose solve stands for the exact one."""
 _TARGETS = {10: 1 / 3, 20: 1 / 4, 50: 1 / 10}
 """Of the error of the best exponential integrator over DDIM's, by evaluations."""
 
@@ -111,6 +118,49 @@ def measured(task: Task, counts: tuple[int, ...]) -> tuple[dict[str, Found], flo
         errors = [float(np.sqrt(np.mean((x - fine) ** 2))) if exact else float("nan") for x in drawn]
         rules[name] = Found(errors, [sliced(x, other) for x in drawn])
     return rules, sliced(third, other)
+
+
+class Adaptive(NamedTuple):
+    """Of the adaptive SDE under one tolerance: mean evaluations, median distance along the paths, distance of laws."""
+
+    evaluations: float
+    error: float
+    law: float
+
+
+def adaptive(task: Task) -> dict[float, Adaptive]:
+    """The adaptive SDE by its tolerance."""
+    of_output = {"score": from_score, "v": from_v}[task.output]
+    other = draw(task, "dpm_solver_2s", 300, 1)
+
+    def drawn(tolerance: float, count: int) -> tuple[np.ndarray, float]:
+        sampler = Sampler(AdaptiveSDE(tolerance, tolerance), t_min=1e-3, denoise=True)
+
+        @jax.jit
+        def run(key, indices):
+            return sample(
+                lambda x, t: of_output(task.model(x, t), x, t, PROCESS), PROCESS, sampler, key, indices, task.shape
+            )
+
+        samples = run(jax.random.key(0), jnp.arange(count))
+        return np.asarray(samples.x).reshape(count, -1), float(samples.nfe.mean())
+
+    count = min(task.samples, 256)
+    fine, _ = drawn(_FINE, count)
+    found = {}
+    for tolerance in TOLERANCES:
+        x, evaluations = drawn(tolerance, task.samples)
+        error = float(np.median(np.linalg.norm(x[:count] - fine, axis=1)))
+        found[tolerance] = Adaptive(evaluations, error, sliced(x, other))
+    return found
+
+
+def adaptive_claims(task: str, found: dict[float, Adaptive]) -> list[Claim]:
+    """That a smaller tolerance is a smaller error."""
+    coarse, small = found[max(TOLERANCES)], found[min(TOLERANCES)]
+    how = f"median distance {small.error:.2g} with {small.evaluations:.0f} evaluations, {coarse.error:.2g} with "
+    how += f"{coarse.evaluations:.0f}, tolerances {min(TOLERANCES):g} and {max(TOLERANCES):g}"
+    return [Claim(f"adaptive_sde_error_ratio_{task}", small.error / coarse.error, "", 0.25, "<=", how)]
 
 
 def mixture(samples: int) -> Task:
@@ -223,11 +273,24 @@ def write_docs(found: dict[str, dict[str, Found]], floors: dict[str, float]) -> 
     put_into_page(ROOT / "docs" / "performance.md", "evaluations", parts)
 
 
+def write_adaptive(found: dict[str, dict[float, Adaptive]]) -> None:
+    """The table of the adaptive SDE."""
+    header = [f"{task}: {what}" for task in found for what in ("evaluations", "distance", "distance of laws")]
+    table = [row("tolerance", *header), row("---:", *["---:"] * len(header))]
+    for tolerance in TOLERANCES:
+        of = [task[tolerance] for task in found.values()]
+        cells = [cell for at in of for cell in (f"{at.evaluations:.0f}", f"{at.error:.2g}", f"{at.law:.2g}")]
+        table.append(row(f"{tolerance:g}", *cells))
+    parts = [made_by("python benchmarks/evaluations.py --adaptive --docs"), "\n".join(table)]
+    put_into_page(ROOT / "docs" / "performance.md", "adaptive_sde", parts)
+
+
 def main() -> int:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
     parser.add_argument("--quick", action="store_true", help="the mixture alone, with fewer samples")
+    parser.add_argument("--adaptive", action="store_true", help="the adaptive SDE alone")
     parser.add_argument("--docs", action="store_true", help="write docs/performance.md and its picture")
     arguments = parser.parse_args()
     began = time.monotonic()
@@ -236,12 +299,18 @@ def main() -> int:
     tasks = {"mixture": mixture(1024 if arguments.quick else 4096)}
     if not arguments.quick:
         tasks["digits"] = digits(1024, 6000)
-    found, floors, claims = {}, {}, []
+    found, floors, solves, claims = {}, {}, {}, []
     for name, task in tasks.items():
-        found[name], floors[name] = measured(task, counts)
-        claims += claims_of(name, found[name], floors[name], counts)
+        if not arguments.adaptive:
+            found[name], floors[name] = measured(task, counts)
+            claims += claims_of(name, found[name], floors[name], counts)
+        if arguments.adaptive or not arguments.quick:
+            solves[name] = adaptive(task)
+            claims += adaptive_claims(name, solves[name])
     if arguments.docs and not arguments.quick:
-        write_docs(found, floors)
+        write_adaptive(solves)
+        if not arguments.adaptive:
+            write_docs(found, floors)
     return emit("evaluations", claims, began, as_json=arguments.json)
 
 
