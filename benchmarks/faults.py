@@ -358,7 +358,7 @@ def measure(folder: Path, *, quick: bool) -> list[Claim]:
         Claim("peer_death_seconds", deaths, "s", 40, "<=", "kill -9 of one of two to the end of the other"),
         Claim("frozen_peer_seconds", frozen, "s", 45, "<=", "one of two stands still; to the end of the other"),
         Claim("absent_peer_seconds", absent, "s", 30, "<=", "beyond the 10 s it was told, with its start"),
-        Claim("hung_step_seconds", hung, "s", 20, "<=", "beyond the seconds that a step may take: stacks, exit code 75"),
+        Claim("hung_step_seconds", hung, "s", 20, "<=", "beyond what a step may take: stacks, exit code 75"),
         Claim("transient_survived", transient, "kinds", len(KINDS), ">=", "failures that pass: the same bits"),
         Claim("no_second_writer", second, "", 1, ">=", "refused, the first not disturbed"),
         Claim("lost_curves", curves, "steps", 0, "<=", "of the curve, after the machine is gone"),
