@@ -222,7 +222,7 @@ def write(found: Found, command: str) -> None:
         f"of embeddings within a caption, over that of real ones: {spread}. Training took: {seconds}."
     )
     picture = "![Two objects: real ones, and those of the stack for held-out captions](images/unclip_two.png)"
-    put_into_page(DOCS / "results.md", "unclip_two", [made_by(command), "\n".join(lines), facts, picture])
+    put_into_page(DOCS / "results.md", "unclip of two objects", [made_by(command), "\n".join(lines), facts, picture])
 
 
 def main() -> int:
