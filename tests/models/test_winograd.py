@@ -85,7 +85,8 @@ def test_float32_rounds_as_another_order_of_summation_does():
         exact = xlas(x, k)
         narrow = x.astype(jnp.float32), k.astype(jnp.float32)
         errors = [largest_difference(jax.jit(conv)(*narrow).astype(jnp.float64), exact) for conv in (ours, xlas)]
-    assert errors[0] < 3 * errors[1] < 3e-6
+    assert errors[0] < 3 * errors[1]
+    assert errors[1] < 5e-6  # of sums of 1152 products in float32, in the order of this machine's instructions
 
 
 @pytest.mark.parametrize("platform", ["tpu", "cuda", "rocm"])
