@@ -93,7 +93,7 @@ def _words(product: Product) -> dict[str, list[str]]:
     given = [*texts, f"--config.clip.vocabulary={size}", f"--config.clip.length={_LENGTH}"]
     given += [f"--config.network.text_length={_LENGTH}"]
     return {
-        "": ["--config.data.name=emoji/plain", "--config.data.eval_split=held_out"],
+        "": [f"--config.data.{key}" for key in ("name=emoji/plain", "eval_split=held_out", "resize_filter=bicubic")],
         "clip": [*texts, *own["network"]],
         "prior": given,
         "autoregressive": given,
