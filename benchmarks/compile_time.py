@@ -5,7 +5,7 @@
 
 compile_seconds_*: tracing, lowering and compiling for one device of this machine, without any cache, at the config's
 batch size. No parameters are made: the memory of a laptop suffices. Beside these seconds stand those of the processor,
-over all threads, which do not depend on what else the machine does: on an idle one the former are not more than they.
+over all threads, which other work on the machine raises less.
 Each config has a process of its own, which is stopped after --limit seconds of the processor. Of configs that lower to
 the same program the first one is compiled, and the others are listed with it. What stands in the file --kept is not
 measured again, so that a long run can be stopped. With --docs the table goes to docs/performance.md.

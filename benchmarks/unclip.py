@@ -6,16 +6,12 @@ Runs `train`, `evaluate` and `sample` with the configs `configs/unclip/small_*.p
 was: what is done is kept below --out. With --docs, tables and pictures go to docs/results.md and docs/images/.
 """
 
-import argparse
 import sys
-import time
-from pathlib import Path
 
 import unclip_pages
-from latent_runs import Budget, Product
-from unclip_runs import Stack, folder_of, stack
+from unclip_runs import Stack, command, stack
 
-from report import Claim, emit
+from report import Claim
 
 
 def claims_of(found: Stack) -> list[Claim]:
@@ -45,22 +41,5 @@ def claims_of(found: Stack) -> list[Claim]:
     ]
 
 
-def main() -> int:
-    """Runs the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--budget", type=int, default=1, help="times the training of the configs")
-    parser.add_argument("--out", type=Path, default=Path("runs/unclip"), help="where everything is kept")
-    parser.add_argument("--docs", action="store_true", help="write docs/results.md and its pictures")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
-    parser.add_argument("--quick", action="store_true", help="four steps each: that everything runs, no more")
-    arguments = parser.parse_args()
-    began, quick = time.monotonic(), arguments.quick
-    folder = folder_of(arguments.out, arguments.budget, quick=quick)
-    found = stack(Product(folder, Budget.of(arguments.budget, quick=quick)))
-    if arguments.docs:
-        unclip_pages.write(found, f"python {' '.join(sys.argv)}")
-    return emit("unclip", claims_of(found), began, as_json=arguments.json)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command("unclip", __doc__.splitlines()[0], stack, claims_of, unclip_pages.write))

@@ -8,21 +8,19 @@ model of training learns pictures by heart; names of other families, which train
 beyond that. Needs Debian's packages fonts-noto-color-emoji and unicode-data.
 """
 
-import argparse
 import dataclasses
 import re
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from latent_runs import Budget, Product
+from latent_runs import Product
 from lineage_pages import DOCS, labelled
 from pages import made_by, put_into_page, row
-from unclip_runs import decoder_at, enlarged, folder_of, images_of, prior_embeddings, retrieval, train
+from unclip_runs import command, decoder_at, directions, enlarged, images_of, prior_embeddings, retrieval, train
 
-from report import Claim, emit
+from report import Claim
 from score_jax.builder.workdirs import load_config
 from score_jax.data.emoji import pictures
 from score_jax.data.sources import Source
@@ -107,8 +105,7 @@ def _rows(source: Source, count: int) -> tuple[list[str], list[dict[str, np.ndar
 
 
 def _directions(z: Embeddings | np.ndarray) -> np.ndarray:
-    rows = np.asarray(z, np.float64)
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    return directions(np.asarray(z, np.float64))
 
 
 def _own(rows: np.ndarray, others: np.ndarray) -> float:
@@ -185,22 +182,5 @@ def write(found: Found, command: str) -> None:
     put_into_page(DOCS / "results.md", "unclip_emoji", [made_by(command), "\n".join(lines), facts, picture])
 
 
-def main() -> int:
-    """Runs the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--budget", type=int, default=1, help="times the training of the configs")
-    parser.add_argument("--out", type=Path, default=Path("runs/unclip_emoji"), help="where everything is kept")
-    parser.add_argument("--docs", action="store_true", help="write docs/results.md and its picture")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
-    parser.add_argument("--quick", action="store_true", help="four steps each: that everything runs, no more")
-    arguments = parser.parse_args()
-    began, quick = time.monotonic(), arguments.quick
-    folder = folder_of(arguments.out, arguments.budget, quick=quick)
-    found = measure(Product(folder, Budget.of(arguments.budget, quick=quick)))
-    if arguments.docs:
-        write(found, f"python {' '.join(sys.argv)}")
-    return emit("unclip_emoji", claims_of(found), began, as_json=arguments.json)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command("unclip_emoji", __doc__.splitlines()[0], measure, claims_of, write))

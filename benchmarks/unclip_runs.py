@@ -1,17 +1,22 @@
 """The runs of `unclip.py`: commands of the product, each run once, and what their files say."""
 
+import argparse
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping, Sequence
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import unclip_edits
-from latent_runs import Product, best_scale
+from latent_runs import Budget, Product, best_scale
 from ml_collections import ConfigDict
 from unclip_edits import Edits
 
+from report import Claim, emit
 from score_jax import builder
 from score_jax.builder.workdirs import load_config
 from score_jax.data.captioned_checker import share_right
@@ -163,10 +168,14 @@ def enlarged(product: Product, name: str, images: np.ndarray) -> np.ndarray:
     return np.load(out / "samples.npz")["arr_0"]
 
 
+def directions(rows: np.ndarray) -> np.ndarray:
+    """Embeddings (..., d) over their length."""
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
 def spread_within(groups: np.ndarray) -> float:
     """Root mean square deviation within captions, of embeddings (captions, images, d) over their length."""
-    directions = groups / np.linalg.norm(groups, axis=-1, keepdims=True)
-    return float(np.sqrt(directions.var(axis=1).mean()))
+    return float(np.sqrt(directions(groups).var(axis=1).mean()))
 
 
 def by_caption(drawn: np.ndarray, captions: int) -> np.ndarray:
@@ -189,8 +198,7 @@ def _likeness(decoder: Decoder, sets: dict[float, np.ndarray], captions: list[st
     rng = np.random.default_rng(1)
 
     def features(images: np.ndarray) -> np.ndarray:
-        z = np.asarray(decoder.embed(images), np.float64)
-        return z / np.linalg.norm(z, axis=-1, keepdims=True)
+        return directions(np.asarray(decoder.embed(images), np.float64))
 
     def anew() -> np.ndarray:
         return np.stack([draw(parse_caption(caption), draw_jitter(rng)) for caption in captions])
@@ -306,6 +314,33 @@ def stack(product: Product) -> Stack:
         path=path,
         images=images,
     )
+
+
+def command(
+    name: str, about: str, measure: Callable[[Product], Any], claims: Callable[[Any], list[Claim]], write: Callable
+) -> int:
+    """Runs a benchmark of a stack by the flags of its command line; returns its exit code.
+
+    Args:
+      name: of the benchmark, and of the folder below runs/ where everything is kept.
+      about: what it is, in a line.
+      measure: trains and measures.
+      claims: of what was measured.
+      write: puts what was measured into the docs, with the command that did.
+    """
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--budget", type=int, default=1, help="times the training of the configs")
+    parser.add_argument("--out", type=Path, default=Path("runs") / name, help="where everything is kept")
+    parser.add_argument("--docs", action="store_true", help="write docs/results.md and its pictures")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
+    parser.add_argument("--quick", action="store_true", help="four steps each: that everything runs, no more")
+    arguments = parser.parse_args()
+    began, quick = time.monotonic(), arguments.quick
+    folder = folder_of(arguments.out, arguments.budget, quick=quick)
+    found = measure(Product(folder, Budget.of(arguments.budget, quick=quick)))
+    if arguments.docs:
+        write(found, f"python {' '.join(sys.argv)}")
+    return emit(name, claims(found), began, as_json=arguments.json)
 
 
 def folder_of(out: Path, factor: int, *, quick: bool) -> Path:

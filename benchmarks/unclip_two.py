@@ -8,22 +8,20 @@ none, with the caption and without. The paper says that its embeddings do not bi
 2022, section 7).
 """
 
-import argparse
 import dataclasses
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
-from latent_runs import Budget, Product, best_scale
+from latent_runs import Product, best_scale
 from lineage_pages import DOCS, labelled
 from pages import made_by, put_into_page, row
 from unclip_runs import (
     Shares,
     by_caption,
+    command,
     decoder_at,
+    directions,
     enlarged,
-    folder_of,
     images_of,
     prior_embeddings,
     retrieval,
@@ -31,13 +29,13 @@ from unclip_runs import (
     train,
 )
 
-from report import Claim, emit
+from report import Claim
 from score_jax.builder.workdirs import load_config
 from score_jax.cli.config_files import config_of_file
 from score_jax.data.captioned_checker import share_right
 from score_jax.data.captioned_shapes import Related, combinations, example, held_out
 from score_jax.data.text_tokenizers import text_tokenizer
-from score_jax.jobs.variations import Decoder, Embeddings
+from score_jax.jobs.variations import Decoder
 
 SCALES = (1.0, 2.0, 4.0)
 """Of the decoder's guidance."""
@@ -124,14 +122,10 @@ def _unequal(each: object) -> bool:
 
 def _bound_by_clip(decoder: Decoder, captions: list[str], shown: np.ndarray) -> float:
     """How often the CLIP tells an image's caption from that with its colours exchanged."""
-
-    def directions(z: Embeddings) -> np.ndarray:
-        rows = np.asarray(z, np.float64)
-        return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
-
-    of_images = directions(decoder.embed(shown))
+    of_images = directions(np.asarray(decoder.embed(shown), np.float64))
     texts = (captions, [exchanged(caption) for caption in captions])
-    own, other = ((of_images * directions(decoder.embed_texts(each))).sum(axis=-1) for each in texts)
+    of_texts = (directions(np.asarray(decoder.embed_texts(each), np.float64)) for each in texts)
+    own, other = ((of_images * each).sum(axis=-1) for each in of_texts)
     return float((own > other).mean())
 
 
@@ -225,22 +219,5 @@ def write(found: Found, command: str) -> None:
     put_into_page(DOCS / "results.md", "unclip of two objects", [made_by(command), "\n".join(lines), facts, picture])
 
 
-def main() -> int:
-    """Runs the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--budget", type=int, default=1, help="times the training of the configs")
-    parser.add_argument("--out", type=Path, default=Path("runs/unclip_two"), help="where everything is kept")
-    parser.add_argument("--docs", action="store_true", help="write docs/results.md and its picture")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
-    parser.add_argument("--quick", action="store_true", help="four steps each: that everything runs, no more")
-    arguments = parser.parse_args()
-    began, quick = time.monotonic(), arguments.quick
-    folder = folder_of(arguments.out, arguments.budget, quick=quick)
-    found = measure(Product(folder, Budget.of(arguments.budget, quick=quick)))
-    if arguments.docs:
-        write(found, f"python {' '.join(sys.argv)}")
-    return emit("unclip_two", claims_of(found), began, as_json=arguments.json)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command("unclip_two", __doc__.splitlines()[0], measure, claims_of, write))
