@@ -114,9 +114,9 @@ def leaves_claims(size: int, levels: int, steps: int, images: int, target: float
 
 def measure(*, quick: bool) -> list[Claim]:
     """All claims; in the quick form those of a short training on the swiss roll, with targets to match."""
-    points = swiss_roll(jax.random.key(99), 1024 if quick else 65_536)
+    points = swiss_roll(jax.random.key(99), 256 if quick else 65_536)
     if quick:
-        return roll_claims(points, 600, 0.5, 0.0)
+        return roll_claims(points, 300, 0.5, 0.0)
     claims = heartbeat_claims(2000, 20_000, 2048, (-2.385, 0.98, 0.98))
     claims += roll_claims(points, 8000, 2.15, 0.0)
     claims += paper_claims(points, 6000)

@@ -32,8 +32,9 @@ def _verb(*arguments: str, devices: int = 2) -> subprocess.Popen:
 
 
 def _copy(workdir: Path, name: str) -> Path:
-    """Another folder with the same trained model and classifier."""
-    return Path(shutil.copytree(workdir, workdir.with_name(name)))
+    """Another folder with the same trained model and classifier, so that all runs see the same features."""
+    evaluated = shutil.ignore_patterns("evaluation*")
+    return Path(shutil.copytree(workdir, workdir.with_name(name), ignore=evaluated))
 
 
 def _result(workdir: Path) -> tuple[dict, np.ndarray]:
@@ -64,19 +65,16 @@ def run_claims(folder: Path, *, count: int, quick: bool) -> list[Claim]:
     mult = (1,) if quick else (1, 2)
     config.write_text(_CONFIG.format(data_dir=str(folder / "tfds"), channel_mult=mult, count=count, batch=batch))
     done(_verb("train", f"--config={config}", f"--workdir={trained}"))
-    # The classifier is trained once, so that all runs see the same features.
-    done(_verb("evaluate", f"--workdir={trained}", "--num_samples=8"))
     claims = [_resumed(trained, count, 2 * batch)]
     return claims if quick else [*claims, _elsewhere(trained, min(count, 2000))]
 
 
 def _resumed(trained: Path, count: int, size: int) -> Claim:
-    whole, broken = _copy(trained, "whole"), _copy(trained, "broken")
     began = time.monotonic()
-    done(_verb("evaluate", f"--workdir={whole}"))
-    seconds = time.monotonic() - began
+    done(_verb("evaluate", f"--workdir={trained}"))
+    seconds, broken = time.monotonic() - began, _copy(trained, "broken")
     parts = _killed_and_rerun(broken, count, size)
-    (one, one_sigma), (other, other_sigma) = _result(whole), _result(broken)
+    (one, one_sigma), (other, other_sigma) = _result(trained), _result(broken)
     same = one["fid_digits"] == other["fid_digits"] and np.array_equal(one_sigma, other_sigma)
     how = f"{count} samples in {seconds:.0f} s; killed with {parts} of {-(-count // size)} parts done and rerun: "
     how += f"fid_digits {one['fid_digits']:.9f} and {other['fid_digits']:.9f}, covariances compared bit by bit"

@@ -25,14 +25,9 @@ _PARTS = 2
 """On disk when a process is killed."""
 
 
-def job_claims(folder: Path, *, count: int, quick: bool) -> list[Claim]:
-    """Of processes of their own, which measure what `referee_runs.run_claims` did: `count` samples, and all images.
-
-    `quick` is killed once, in the evaluation.
-    """
+def job_claims(folder: Path, *, count: int) -> list[Claim]:
+    """Of processes of their own, which measure what `referee_runs.run_claims` did: `count` samples, and all images."""
     here = _found(folder, "here")
-    if quick:
-        return _killed(folder, "killed", count, here, ("evaluation",), devices=jax.device_count())
     elsewhere = [
         _elsewhere(folder, "1_device", count, here, devices=1),
         _elsewhere(folder, "8_devices", count, here, devices=8),

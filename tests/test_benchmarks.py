@@ -15,14 +15,16 @@ import pytest
 from tiny import xla_flags_of_tests
 
 ROOT = Path(__file__).parents[1]
+OPTIMISED = "--xla_force_host_platform_device_count=8"
+"""For benchmarks that train: without LLVM's optimisations their loops take up to thirty times as long."""
 
 
-def quick(name: str, *arguments: str) -> dict[str, dict]:
+def quick(name: str, *arguments: str, flags: str = xla_flags_of_tests(8)) -> dict[str, dict]:
     """The claims of a benchmark's quick form, all of which hold."""
     result = subprocess.run(
         [sys.executable, f"benchmarks/{name}.py", "--json", "--quick", *arguments],
         cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": xla_flags_of_tests(8)},
+        env=os.environ | {"XLA_FLAGS": flags},
         capture_output=True,
         text=True,
         timeout=580,
@@ -73,16 +75,14 @@ def test_the_likelihood_needs_fewer_evaluations_on_a_grid():
 
 @pytest.mark.slow
 def test_the_swiss_roll_of_2015_is_learnt():
-    assert {"swiss_roll_bound_bits", "swiss_roll_importance_over_bound_bits"} <= quick("dpm2015").keys()
+    assert {"swiss_roll_bound_bits", "swiss_roll_importance_over_bound_bits"} <= quick("dpm2015", flags=OPTIMISED).keys()
 
 
 @pytest.mark.slow
 def test_the_lineage_runs(tmp_path):
     """That its systems learn is what the whole benchmark shows."""
-    claims = quick("lineage", "--only=flow", f"--out={tmp_path}")
+    claims = quick("lineage", "--only=flow", f"--out={tmp_path}", flags=OPTIMISED)
     assert {"fid_digits_flow", "bits_per_dim_flow", "inpainting_error_flow"} <= claims.keys()
-    again = quick("lineage", "--only=flow", f"--out={tmp_path}")  # what is done is kept
-    assert again == claims
 
 
 @pytest.mark.slow
@@ -91,12 +91,11 @@ def test_an_evaluation_killed_and_rerun_is_the_same():
 
 
 @pytest.mark.slow
-def test_the_front_door_is_the_verb():
-    claims = quick("referee")
-    same = {"same_fid_door", "same_fid_stopped", "same_fid_killed", "same_bits_per_dim"}
-    assert same | {"equinox_bits_per_dim_errors"} <= claims.keys()
+def test_a_model_of_another_framework_is_measured():
+    """That the front door is the verb to the bit is shown in `jobs/test_evaluate.py`."""
+    assert {"lines_equinox", "equinox_bits_per_dim_errors", "equinox_frechet_errors"} <= quick("referee").keys()
 
 
 @pytest.mark.slow
-def test_known_mutants_are_killed():
-    assert quick("mutation")["known_mutants_killed"]["value"] == 1
+def test_a_known_mutant_is_killed():
+    assert quick("mutation")["known_mutant_killed"]["value"] == 1

@@ -1,5 +1,6 @@
 """A run small enough to test the whole of it, as a config file and as commands."""
 
+import functools
 import json
 import os
 import socket
@@ -9,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import jsonschema
+import pytest
 
 from score_jax.evaluation.result_table import checked_result
 
@@ -93,6 +95,14 @@ def checked(path: Path) -> dict:
     values = json.loads(Path(path).read_text())
     jsonschema.validate(values, schema, jsonschema.Draft202012Validator)
     return dict(checked_result(values, str(path)))
+
+
+def train_classifiers_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of `fid_classes` and `fid_digits`, where a test does not look at how good they are."""
+    from score_jax.evaluation import digit_features  # not before conftest.py has set what JAX reads
+
+    whole = digit_features.train_classifier
+    monkeypatch.setattr(digit_features, "train_classifier", functools.partial(whole, steps=50))
 
 
 def in_two_processes(program: str, folder: Path, beside: str) -> None:

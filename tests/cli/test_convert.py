@@ -27,8 +27,8 @@ def get_config():
     config = base.get_config()
     base.replace_section(config, "process", name="vp_chain", schedule="linear", num_levels=6, beta_max=3.0)
     base.replace_section(
-        config, "network", name="ddpm", channels=32, channel_mult=(1, 1), num_res_blocks=1,
-        attention_resolutions=(4,), dropout=0.0, dtype="float32",
+        config, "network", name="ddpm", channels=32, channel_mult=(1,), num_res_blocks=1,
+        attention_resolutions=(8,), dropout=0.0, dtype="float32",
     )
     config.prediction.update(output="eps", label="index")
     config.data.update(image_size=8, channels=1)
@@ -156,7 +156,7 @@ MISTAKES = [
     (["--from=ddpm", "--config={config}", "--weights=best", "{file}", "{out}"], "weights"),
     (
         ["--from=ddpm", "--config={config}", "--config.network.num_res_blocks=2", "{file}", "{out}"],
-        "missing: down.0.block.1",
+        "missing: down.0.attn.1",
     ),
     (
         ["--from=ddpm", "--config={config}", "--config.data.channels=3", "{file}", "{out}"],

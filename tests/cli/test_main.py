@@ -19,7 +19,7 @@ from score_jax.convert.dinov2 import random_state
 from score_jax.errors import InputError
 from score_jax.models.scorers.dinov2 import DINOv2
 from score_jax.training.run_config import save_config
-from tiny import here, write_config
+from tiny import here, train_classifiers_briefly, write_config
 
 ARGUMENTS = [
     (["trian"], "Unknown verb 'trian'. Did you mean 'train'"),
@@ -139,6 +139,7 @@ def test_a_full_disk_gets_one_line(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_folder_of_pictures_trains_samples_and_evaluates(tmp_path, capsys, monkeypatch):
+    train_classifiers_briefly(monkeypatch)
     rng = np.random.default_rng(0)
     for label in ("light", "dark"):
         (tmp_path / "pictures" / label).mkdir(parents=True)

@@ -15,7 +15,12 @@ from score_jax.cli import own_images
 from score_jax.errors import InputError
 from tiny import environment
 
-SMALL = ("--config.network.channels=8", "--config.training.batch_size=16", "--config.training.sample_every=0")
+SMALL = (
+    "--config.network.channels=8",
+    "--config.network.channel_mult=(1,)",
+    "--config.training.batch_size=16",
+    "--config.training.sample_every=0",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +31,8 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_mixed_folder_trains_samples_by_class_and_is_measured(here, capsys):
+def test_a_mixed_folder_trains_samples_by_class_and_is_measured(here, capsys, monkeypatch):
+    tiny.train_classifiers_briefly(monkeypatch)
     folder = make_mixed_pictures(here / "pictures", 32)
     few = ("--config.training.steps=6", "--config.training.log_every=2", *SMALL)
     assert tiny.here("train", f"--data={folder}", *few) == 0
