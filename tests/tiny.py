@@ -34,11 +34,26 @@ def get_config():
     return config
 """
 
+TINIEST = """
+from score_jax.configs.dpm2015 import swiss_roll
 
-def write_config(folder: Path) -> Path:
-    """The config file, in a folder from which it finds `configs`."""
+def get_config():
+    config = swiss_roll.get_config()
+    with config.unlocked():
+        config.process.num_levels = config.network.num_levels = 6
+        config.network.units = 6
+    config.data.update(train_split="train[:64]", eval_split="test[:16]")
+    config.optimizer.update(warmup_steps=2, decay="constant")
+    config.training.update(batch_size=16, steps=6, log_every=1, checkpoint_every=2, keep=3, sample_every=0)
+    return config
+"""
+"""Of points, whose network compiles in a moment: for tests of what surrounds a training."""
+
+
+def write_config(folder: Path, text: str = CONFIG) -> Path:
+    """The config file."""
     path = folder / "tiny.py"
-    path.write_text(CONFIG)
+    path.write_text(text)
     return path
 
 

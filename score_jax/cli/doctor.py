@@ -159,8 +159,14 @@ def check_numerics() -> tuple[list[dict[str, Any]], list[Problem]]:
     return [dataclasses.asdict(result) for result in results], problems
 
 
-def _folder(path: Path) -> dict[str, Any]:
-    """A folder that may not be there yet: free space and rights are those of the nearest one above it."""
+def _folder(name: str) -> dict[str, Any]:
+    """A folder that may not be there yet: free space and rights are those of the nearest one above it.
+
+    A bucket, gs://..., is named and not looked at.
+    """
+    if "://" in name:
+        return {"path": name, "exists": None, "writable": None, "free_gb": None}
+    path = Path(name).expanduser().absolute()
     there = next(p for p in (path, *path.parents) if p.exists())
     return {
         "path": str(path),
@@ -172,15 +178,16 @@ def _folder(path: Path) -> dict[str, Any]:
 
 def check_folders() -> tuple[dict[str, Any], list[Problem]]:
     """Compile cache, data, and the present folder, where runs are written."""
-    cache = compile_cache(os.environ)
     data = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
     folders = {
-        "compile cache": (_folder(Path(cache).expanduser().absolute()), "set JAX_COMPILATION_CACHE_DIR"),
-        "data": (_folder(Path(data).expanduser().absolute()), "set TFDS_DATA_DIR, or --config.data.data_dir"),
-        "working folder": (_folder(Path.cwd()), "write to another disk with --workdir"),
+        "compile cache": (_folder(compile_cache(os.environ)), "set JAX_COMPILATION_CACHE_DIR"),
+        "data": (_folder(data), "set TFDS_DATA_DIR, or --config.data.data_dir"),
+        "working folder": (_folder("."), "write to another disk with --workdir"),
     }
     problems = []
     for name, (folder, mend) in folders.items():
+        if folder["writable"] is None:
+            continue
         if not folder["writable"]:
             problems.append(Problem(f"The {name} {folder['path']} cannot be written: {mend}.", False))
         elif folder["free_gb"] < _LOW_DISK_GB:
@@ -238,7 +245,8 @@ def table(report: dict[str, Any]) -> str:
     lines += ["", "Folders"]
     for name, folder in report["folders"].items():
         state = "" if folder["exists"] else ", will be made"
-        lines.append(f"  {name:<16}{folder['path']} ({folder['free_gb']} GB free{state})")
+        facts = "a bucket" if folder["exists"] is None else f"{folder['free_gb']} GB free{state}"
+        lines.append(f"  {name:<16}{folder['path']} ({facts})")
     lines += _numerics_table(report["numerics"])
     lines += ["", *(f"{'Problem' if p['required'] else 'Note'}: {p['what']}" for p in report["problems"])]
     lines.append("All requirements are met." if report["ok"] else "A requirement is missing or wrong.")

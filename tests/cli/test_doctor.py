@@ -127,6 +127,16 @@ def test_folders_are_those_of_the_environment(monkeypatch, tmp_path: Path):
     assert "TFDS_DATA_DIR" in unwritable[0]
 
 
+def test_buckets_are_named_and_not_looked_at(monkeypatch):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "gs://bucket/compiled")
+    monkeypatch.setenv("TFDS_DATA_DIR", "gs://bucket/data")
+    report = doctor.examine(numerics=False)
+    assert report["folders"]["compile cache"]["path"] == "gs://bucket/compiled"
+    for name in ("compiled", "data"):
+        assert f"gs://bucket/{name} (a bucket)" in doctor.table(report)
+    assert not [p for p in report["problems"] if "bucket" in p["what"]]
+
+
 def test_a_full_disk_is_noted(monkeypatch):
     monkeypatch.setattr(doctor, "_LOW_DISK_GB", float("inf"))
     _, problems = doctor.check_folders()

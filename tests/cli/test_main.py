@@ -19,7 +19,7 @@ from score_jax.convert.dinov2 import random_state
 from score_jax.errors import InputError
 from score_jax.models.scorers.dinov2 import DINOv2
 from score_jax.training.run_config import save_config
-from tiny import here, train_classifiers_briefly, write_config
+from tiny import TINIEST, here, train_classifiers_briefly, write_config
 
 ARGUMENTS = [
     (["trian"], "Unknown verb 'trian'. Did you mean 'train'"),
@@ -132,7 +132,7 @@ def test_a_full_disk_gets_one_line(tmp_path, capsys):
     workdir = tmp_path / "run"
     workdir.mkdir()
     (workdir / "loss.jsonl").symlink_to(full)
-    assert here("train", f"--config={write_config(tmp_path)}", f"--workdir={workdir}") == 2
+    assert here("train", f"--config={write_config(tmp_path, TINIEST)}", f"--workdir={workdir}") == 2
     error = capsys.readouterr().err
     assert "No space left on device" in error and "Traceback" not in error
 

@@ -206,9 +206,9 @@ def test_an_image_does_not_depend_on_its_batch():
     whole = views(ks, x, 6, 4).reshape(4, 3, 6, 6, 3)
     order = jnp.array([2, 0])
     part = views(ks[order], x[order], 6, 4).reshape(4, 2, 6, 6, 3)
-    np.testing.assert_allclose(part, whole[:, order], atol=1e-6)
+    np.testing.assert_allclose(part, whole[:, order], atol=5e-6)
     more = views(ks, x, 6, 6).reshape(6, 3, 6, 6, 3)
-    np.testing.assert_allclose(more[:4], whole, atol=1e-6)
+    np.testing.assert_allclose(more[:4], whole, atol=5e-6)
 
 
 @pytest.mark.usefixtures("x64")

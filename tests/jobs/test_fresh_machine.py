@@ -9,14 +9,14 @@ from score_jax.jobs.inspect import inspect
 from score_jax.runtime.exit_codes import MEND
 from score_jax.training import lease
 from score_jax.training.log import read_curve
-from tiny import here, write_config
+from tiny import TINIEST, here, write_config
 
 pytestmark = pytest.mark.slow
 
 
 def test_a_fresh_machine_goes_on_with_all_that_was_there(tmp_path, capsys, monkeypatch):
     place, workdir = tmp_path / "bucket", tmp_path / "run"
-    words = ("train", f"--config={write_config(tmp_path)}", f"--workdir={workdir}")
+    words = ("train", f"--config={write_config(tmp_path, TINIEST)}", f"--workdir={workdir}")
     words += (f"--config.training.checkpoints={place}",)
     assert here(*words) == 0
     shutil.rmtree(workdir)

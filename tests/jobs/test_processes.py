@@ -14,9 +14,11 @@ from processes import finished, in_two_processes, local
 from score_jax.runtime.exit_codes import AGAIN, BUG, STOPPED
 from score_jax.training.checkpoint import Checkpoints
 from score_jax.training.log import read_curve
-from tiny import ROOT, command, environment, here, run, write_config
+from tiny import ROOT, TINIEST, command, environment, here, run, write_config
 
 pytestmark = pytest.mark.slow
+EVERY = 500
+"""Steps between the checkpoints of a run that does not end."""
 
 
 @pytest.fixture(scope="module")
@@ -72,15 +74,15 @@ def free_port():
 
 def running(folder, *arguments):
     """A job that has begun to train, and the pids of its processes by number."""
-    config = write_config(folder)
+    config = write_config(folder, TINIEST)
     endless = (
-        "--config.training.steps=1000000",
-        "--config.training.checkpoint_every=20",
-        "--config.training.log_every=10",
+        "--config.training.steps=10000000",
+        f"--config.training.checkpoint_every={EVERY}",
+        "--config.training.log_every=100",
     )
     job = local("train", f"--config={config}", f"--workdir={folder / 'run'}", *endless, *arguments)
     end = time.monotonic() + 200
-    while not (folder / "run" / "checkpoints" / "20").exists():
+    while not any(path.name.isdigit() for path in (folder / "run").glob("checkpoints/*")):
         if time.monotonic() >= end:
             job.kill()
         assert job.poll() is None, job.communicate()
@@ -109,7 +111,7 @@ def test_a_notice_to_one_process_makes_all_save_after_the_same_step(tmp_path):
     assert "[0] Training stopped on SIGTERM at step" in output
     step = int(output.rpartition("Checkpoint at step ")[2].split()[0])
     about = json.loads((tmp_path / "run" / "checkpoints" / str(step) / "about" / "metadata").read_text())
-    assert step % 20 and about["fingerprint"]
+    assert step % EVERY and about["fingerprint"]
 
 
 def test_processes_with_other_configs_stop_before_the_first_step(tmp_path):
@@ -144,7 +146,7 @@ def test_all_end_as_the_one_that_fails(tmp_path):
 
 
 def test_what_another_process_warns_of_is_in_the_log_of_the_first(tmp_path):
-    config, place = write_config(tmp_path), tmp_path / "bucket"
+    config, place = write_config(tmp_path, TINIEST), tmp_path / "bucket"
     warns = """
     import os
     import warnings

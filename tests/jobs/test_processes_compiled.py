@@ -6,7 +6,7 @@ import shutil
 import pytest
 from processes import finished, local
 
-from tiny import write_config
+from tiny import TINIEST, write_config
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ compiler._cache_read = counted
 
 def test_a_second_run_on_new_machines_compiles_nothing_on_any_process(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
-    config, place = write_config(tmp_path), tmp_path / "bucket"
+    config, place = write_config(tmp_path, TINIEST), tmp_path / "bucket"
     config.write_text(config.read_text() + AS_ON_TPUS)
     words = (f"--config={config}", f"--workdir={tmp_path / 'run'}", f"--config.training.checkpoints={place}")
     first = finished(local("train", *words))

@@ -60,8 +60,9 @@ def test_it_walks_back_too(x64):
 
 
 def test_adaptive_steps_tell_no_such_error():
-    start = (jnp.ones(2), jnp.asarray(1 / RATES))
-    found = solve(turning, start, RATES, 0.0, 1.0, AdaptiveODE("dopri5", 1e-3, 1e-3), measured=lambda error: error[1])
+    rates = jnp.asarray(RATES)  # in float32, also where a test before it solved in float64
+    start = (jnp.ones(2), 1 / rates)
+    found = solve(turning, start, rates, 0.0, 1.0, AdaptiveODE("dopri5", 1e-3, 1e-3), measured=lambda error: error[1])
     assert np.isnan(found.error).all()
 
 
