@@ -31,7 +31,12 @@ from report import Claim, emit
 _NO_FORMULAS = {"page", "report", "report_figures", "evaluation_report", "image_grid", "digit_features", "feature_set"}
 """Files of `evaluation` that lay out pages and pictures, read files, or train a classifier by a recipe of their own."""
 TARGET, TARGET_OF_A_PACKAGE = 0.95, 0.9
-KNOWN = ("score_jax/losses/time_sampling.py", "def log_normal_levels", "-1.2 -> 1.2", "tests/losses/test_time_sampling.py")
+KNOWN = (
+    "score_jax/losses/time_sampling.py",
+    "def log_normal_levels",
+    "-1.2 -> 1.2",
+    "tests/losses/test_time_sampling.py",
+)
 """Of the quick form: the file, how the line begins, the change (the first such of the line), and the tests."""
 
 

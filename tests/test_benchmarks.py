@@ -75,7 +75,9 @@ def test_the_likelihood_needs_fewer_evaluations_on_a_grid():
 
 @pytest.mark.slow
 def test_the_swiss_roll_of_2015_is_learnt():
-    assert {"swiss_roll_bound_bits", "swiss_roll_importance_over_bound_bits"} <= quick("dpm2015", flags=OPTIMISED).keys()
+    assert {"swiss_roll_bound_bits", "swiss_roll_importance_over_bound_bits"} <= quick(
+        "dpm2015", flags=OPTIMISED
+    ).keys()
 
 
 @pytest.mark.slow
