@@ -41,7 +41,7 @@ def methods(process):
         "reverse_diffusion": FixedSteps(reverse, grid, 300),
         "predictor_corrector": FixedSteps(steps.predictor_corrector(reverse, correct, 1), grid, 600),
         "ode": AdaptiveODE("tsit5", 1e-4, 1e-4),
-        "sde": AdaptiveSDE(0.05, 0.05),
+        "sde": AdaptiveSDE(0.1, 0.1),
     }
 
 
