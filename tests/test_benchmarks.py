@@ -15,8 +15,8 @@ import pytest
 from tiny import xla_flags_of_tests
 
 ROOT = Path(__file__).parents[1]
-OPTIMISED = "--xla_force_host_platform_device_count=8"
-"""For benchmarks that train: without LLVM's optimisations their loops take up to thirty times as long."""
+TRAINING = xla_flags_of_tests(8, level=1)
+"""Of benchmarks that train."""
 
 
 def quick(name: str, *arguments: str, flags: str = xla_flags_of_tests(8)) -> dict[str, dict]:
@@ -75,15 +75,13 @@ def test_the_likelihood_needs_fewer_evaluations_on_a_grid():
 
 @pytest.mark.slow
 def test_the_swiss_roll_of_2015_is_learnt():
-    assert {"swiss_roll_bound_bits", "swiss_roll_importance_over_bound_bits"} <= quick(
-        "dpm2015", flags=OPTIMISED
-    ).keys()
+    assert {"swiss_roll_bound_bits", "swiss_roll_importance_over_bound_bits"} <= quick("dpm2015", flags=TRAINING).keys()
 
 
 @pytest.mark.slow
 def test_the_lineage_runs(tmp_path):
     """That its systems learn is what the whole benchmark shows."""
-    claims = quick("lineage", "--only=flow", f"--out={tmp_path}", flags=OPTIMISED)
+    claims = quick("lineage", "--only=flow", f"--out={tmp_path}", flags=TRAINING)
     assert {"fid_digits_flow", "bits_per_dim_flow", "inpainting_error_flow"} <= claims.keys()
 
 

@@ -61,18 +61,21 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "score_jax", *map(str, arguments)]
 
 
-def xla_flags(devices: int) -> str:
-    """Without LLVM's optimisations, which double the time of compiling a network once; benchmarks run with them."""
-    return f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
+def xla_flags(devices: int, level: int = 0) -> str:
+    """Without LLVM's optimisations, which double the time of compiling a network once; benchmarks run with them.
+
+    `level`: 1 is for what trains some hundred steps, which without any optimisation take up to thirty times as long.
+    """
+    return f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level={level}"
 
 
-def xla_flags_of_tests(devices: int) -> str:
+def xla_flags_of_tests(devices: int, level: int = 0) -> str:
     """The same without XLA's newer emitters of fusions, whose passes double that time again; jax 0.12 has no others.
 
     Benchmarks run with the emitters, as users do; `benchmarks/same_results.py` compares what they compute.
     """
     older = " --xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else ""
-    return xla_flags(devices) + older
+    return xla_flags(devices, level) + older
 
 
 def environment(devices: int = 8) -> dict[str, str]:
