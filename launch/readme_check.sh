@@ -21,7 +21,8 @@ if [[ ${1:-} == --short ]]; then
   "$VENV/bin/python" -m score_jax demo --workdir=runs/demo \
     --config.training.steps=4 --config.training.sample_every=0 --config.sampler.num_steps=4 \
     --config.evaluation.num_samples=32 --config.likelihood.num_examples=4 --config.likelihood.rtol=0.1 \
-    --config.likelihood.atol=0.1 --config.network.channels=8 '--config.network.channel_mult=(1,1)'
+    --config.likelihood.atol=0.1 --config.network.channels=8 '--config.network.channel_mult=(1,1)' \
+    --config.data.image_size=14 --config.data.resize_filter=box
 else
   SECONDS=0
   ./launch/demo.sh
