@@ -21,8 +21,7 @@ if [[ ${1:-} == --short ]]; then
   "$VENV/bin/python" -m score_jax demo --workdir=runs/demo \
     --config.training.steps=4 --config.training.sample_every=0 --config.sampler.num_steps=4 \
     --config.evaluation.num_samples=32 --config.likelihood.num_examples=4 --config.likelihood.rtol=0.1 \
-    --config.likelihood.atol=0.1 --config.network.channels=8 '--config.network.channel_mult=(1,1)' \
-    --config.data.image_size=14 --config.data.resize_filter=box
+    --config.likelihood.atol=0.1 --config.network.channels=8 '--config.network.channel_mult=(1,1)'
 else
   SECONDS=0
   ./launch/demo.sh
@@ -46,7 +45,8 @@ for i, image in enumerate(images[:48]):
 PYTHON
 section "Your own images" >"$FOLDER/own.sh"
 if [[ ${1:-} == --short ]]; then
-  few='--config.training.steps=4 --config.training.sample_every=0 --config.network.channels=8'
+  few="--config.training.steps=4 --config.training.sample_every=0 --config.network.channels=8"
+  few="$few '--config.network.channel_mult=(1,)'"
   sed -i "s|train    --data=FOLDER|& $few|; s|^score_jax evaluate.*|& --num_samples=16|" "$FOLDER/own.sh"
 fi
 # shellcheck source=/dev/null

@@ -22,7 +22,6 @@ from score_jax.cli.reference import flags_in, help_of
 from score_jax.cli.verb import ALIASES
 from score_jax.evaluation.protocols import PROTOCOLS
 from score_jax.jobs.convert import RELEASES
-from tiny import xla_flags_of_tests
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -106,11 +105,7 @@ def test_what_the_readme_prints_runs(tmp_path):
     """In a clone of the last commit, after a demo of a few steps."""
     if shutil.which("git") is None or subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], check=False).returncode:
         pytest.skip("this is no clone that git reads")
-    environment = os.environ | {
-        "VENV": sys.prefix,
-        "TMPDIR": str(tmp_path),
-        "XLA_FLAGS": xla_flags_of_tests(8, level=1),
-    }
+    environment = os.environ | {"VENV": sys.prefix, "TMPDIR": str(tmp_path)}
     words = [ROOT / "launch" / "readme_check.sh", "--short"]
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
